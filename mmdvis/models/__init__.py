@@ -1,0 +1,12 @@
+"""Stages and the detectors that compose them."""
+from .detectors import DVIS, ClipPreprocessor
+from .losses import QuerySetLoss
+from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from .refiners import TemporalRefiner
+from .segmenters import Mask2FormerSegmenter
+from .trackers import CosineTracker, DVISTracker
+
+__all__ = [
+    'ClipPreprocessor', 'CosineTracker', 'DVIS', 'DVISTracker', 'InstancePostprocessor', 'Mask2FormerSegmenter',
+    'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor', 'TemporalRefiner'
+]

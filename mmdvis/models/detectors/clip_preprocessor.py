@@ -1,0 +1,67 @@
+"""From uint8 frames to what the network sees."""
+from typing import Any, Dict, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmdvis.registry import MODELS
+from mmdvis.structures import ClipTargets, VideoDataSample
+
+
+@MODELS.register_module()
+class ClipPreprocessor(BaseDataPreprocessor):
+    """Normalises, then pads on the right and at the bottom with zeros.
+
+    Args:
+        mean, std: of the RGB channels, in [0, 255].
+        divisor: padded sizes are multiples of it.
+    """
+
+    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
+                 divisor: int = 32) -> None:
+        super().__init__()
+        self.divisor = divisor
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: Dict[str, Any], training: bool = False) -> Dict[str, Any]:
+        """A collated training batch as (B, T, 3, H, W) inputs and samples with ``gt_targets`` of the same size.
+
+        Raises:
+            ValueError: the clips of the batch have different lengths.
+        """
+        if not training:  # at test time the detector reads frame sources window by window
+            return data
+        data = self.cast_data(data)
+        lengths = {len(clip) for clip in data['inputs']}
+        if len(lengths) > 1:
+            raise ValueError(f'the clips of a training batch must have one length, got {sorted(lengths)} frames')
+        size = self.padded(tuple(max(clip.shape[axis] for clip in data['inputs']) for axis in (-2, -1)))
+        inputs = torch.stack([self.normalise(clip, size) for clip in data['inputs']])
+        return dict(inputs=inputs, data_samples=[with_targets(sample, size) for sample in data['data_samples']])
+
+    def padded(self, size: Tuple[int, int]) -> Tuple[int, int]:
+        """The padded size of frames of ``size`` (height, width)."""
+        height, width = (-(-length // self.divisor) * self.divisor for length in size)
+        return height, width
+
+    def normalise(self, frames: Tensor, size: Tuple[int, int]) -> Tensor:
+        """uint8 frames (t, 3, H, W) -> float (t, 3, *size) on the device of this module."""
+        frames = (frames.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
+        return pad(frames, size)
+
+
+def pad(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    """Zeros on the right and at the bottom of (..., H, W) up to ``size``."""
+    return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
+
+
+def with_targets(sample: VideoDataSample, size: Tuple[int, int]) -> VideoDataSample:
+    """A copy of a training sample with ``gt_targets`` in place of its id map."""
+    name = f"video {sample.get('video_id', '?')}, frames {list(sample.get('frame_indices', []))}"
+    targets = ClipTargets.from_id_map(pad(sample.gt_id_map, size), sample.gt_ids, sample.gt_labels, name)
+    copy = VideoDataSample(metainfo=sample.metainfo)
+    copy.set_field(targets, 'gt_targets')
+    return copy

@@ -1,0 +1,213 @@
+"""The conductor: segment each frame, track, refine, post-process."""
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmdvis.models.functional.class_scores import running_scores, video_scores
+from mmdvis.registry import MODELS
+from mmdvis.structures import (FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries, VideoDataSample,
+                               VideoPrediction, cat_time)
+
+STAGES = ('segmenter', 'tracker', 'refiner')
+
+
+@dataclass(frozen=True, eq=False)
+class StreamState:
+    """What a stream of frames leaves behind.
+
+    Attributes:
+        tracker: the tracker's own state.
+        logit_sum (Q, K + 1): sum over all frames of the last stage's class logits.
+        tracked_sum (Q, K + 1): the same of the tracker.
+        num_frames: frames seen.
+    """
+    tracker: object
+    logit_sum: Tensor
+    tracked_sum: Tensor
+    num_frames: int
+
+
+@MODELS.register_module()
+class DVIS(BaseModel):
+    """A chain of stages; the last one that has weights learns, the stages before it are frozen.
+
+    Args:
+        segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
+        data_preprocessor: config of the preprocessor.
+        learns: ``'last'``, or the names of the stages that learn.
+        window: frames that go through segmenter and tracker at once at test time; no result depends on it.
+        init_cfg: as in mmengine.
+    """
+
+    def __init__(self, segmenter: dict, tracker: dict, refiner: Optional[dict] = None, postprocessor: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last', window: int = 3,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
+        if window < 1:
+            raise ValueError(f'window must be at least one frame, got {window}')
+        self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
+        self.refiner = MODELS.build(refiner) if refiner else None
+        self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
+        self.window = window
+        self.learns = learning_stages(self, learns)
+        for name, stage in self.frozen_stages():
+            stage.requires_grad_(False)
+
+    def frozen_stages(self) -> List[Tuple[str, nn.Module]]:
+        """The stages that do not learn."""
+        stages = [(name, getattr(self, name)) for name in STAGES]
+        return [(name, stage) for name, stage in stages if stage is not None and name not in self.learns]
+
+    def train(self, mode: bool = True) -> 'DVIS':
+        """As in torch, but frozen stages stay in evaluation mode."""
+        super().train(mode)
+        for _, stage in self.frozen_stages():
+            stage.eval()
+        return self
+
+    def forward(self, inputs: Any, data_samples: Optional[Sequence[VideoDataSample]] = None, mode: str = 'tensor') -> Any:
+        """``'loss'`` and ``'predict'`` as in mmengine; ``'tensor'``: frames (B, T, 3, H, W) -> TrackQueries."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.refine(self.step(inputs)[0])
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> Dict[str, Tensor]:
+        """Losses of the learning stages on clips (B, T, 3, H, W); names get the stage's name where several learn."""
+        targets, context = [sample.gt_targets for sample in data_samples], self.step_context()
+        losses, value = {}, inputs
+        for name in STAGES[:STAGES.index(self.learns[-1]) + 1]:
+            stage, prefix = getattr(self, name), f'{name}.' if len(self.learns) > 1 else ''
+            if name in self.learns:
+                losses.update({prefix + key: x for key, x in stage.loss(value, targets, context).items()})
+            if name != self.learns[-1]:
+                with torch.set_grad_enabled(name in self.learns):
+                    value = stage(value)
+                    value = value[0] if name == 'tracker' else value
+        return losses
+
+    def step_context(self) -> StepContext:
+        """Progress and randomness of this iteration, as mmengine's runner published them."""
+        hub = MessageHub.get_current_instance()
+        iteration, total, seed = (hub.get_info(name) for name in ('iter', 'max_iters', 'seed'))
+        if iteration is None or not total:
+            return StepContext(rank=get_rank())
+        return StepContext(iteration / total, seed or 0, get_rank(), iteration)
+
+    def step(self, frames: Tensor, state: Optional[object] = None, present: Optional[Tensor] = None
+             ) -> Tuple[TrackQueries, object]:
+        """The streaming unit: normalised frames (B, T, 3, H, W) and the state before them -> tracks, state after them."""
+        return self.tracker(self.segmenter(frames, present), state)
+
+    def refine(self, tracks: TrackQueries) -> TrackQueries:
+        """The refined tracks; the same tracks where there is no refiner."""
+        return tracks if self.refiner is None else self.refiner(tracks)
+
+    @torch.no_grad()
+    def propagate(self, sources: Sequence[FrameSource], state: Optional[object] = None
+                  ) -> Iterator[Tuple[TrackQueries, object]]:
+        """The loop over windows of videos of one padded size; shorter videos are padded with absent frames.
+
+        Yields:
+            the tracks of a window, and the tracker's state after it.
+        """
+        lengths = [len(source) for source in sources]
+        size, = {self.data_preprocessor.padded(source.size) for source in sources}
+        for start in range(0, max(lengths), self.window):
+            stop = min(start + self.window, max(lengths))
+            device = self.data_preprocessor.mean.device
+            frames = torch.zeros(len(sources), stop - start, 3, *size, device=device)
+            ends = torch.tensor([min(stop, length) - start for length in lengths], device=device)
+            for b, source in enumerate(sources):
+                if start < lengths[b]:
+                    window = source.read(start, min(stop, lengths[b]))
+                    frames[b, :len(window)] = self.data_preprocessor.normalise(window, size)
+            present = torch.arange(stop - start, device=device) < ends[:, None]
+            tracks, state = self.step(frames, state, present)
+            yield tracks, state
+
+    @torch.no_grad()
+    def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> List[VideoDataSample]:
+        """Whole videos, as benchmarks score them; those of one padded size go through the model together."""
+        groups: Dict[Tuple[int, int], List[int]] = {}
+        for b, source in enumerate(inputs):
+            groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
+        results: Dict[int, VideoDataSample] = {}
+        for members in groups.values():
+            tracks = cat_time([clip for clip, _ in self.propagate([inputs[b] for b in members])])
+            refined = self.refine(tracks)
+            for k, b in enumerate(members):
+                prediction = self.video_prediction(tracks.video(k, len(inputs[b])), refined.video(k, len(inputs[b])),
+                                                   inputs[b])
+                results[b] = self.postprocessor(prediction, data_samples[b])
+        return [results[b] for b in range(len(inputs))]
+
+    def video_prediction(self, tracks: TrackQueries, refined: TrackQueries, source: FrameSource,
+                         scores: Optional[Tensor] = None) -> VideoPrediction:
+        """The prediction of one video (B = 1) from its tracks before and after the refiner.
+
+        ``scores`` are those of the whole video unless given.
+        """
+        if scores is None:
+            tracked = None if self.refiner is None else tracks.class_logits[0]
+            scores = video_scores(refined.class_logits[0], refined.valid[0], tracked)
+        size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
+        masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], refined.mask_features[0], size)
+        return VideoPrediction(refined.ids, scores, refined.valid[0], masks, size)
+
+    @torch.no_grad()
+    def stream(self, source: FrameSource, state: Optional[StreamState] = None) -> Tuple[VideoPrediction, StreamState]:
+        """Causal prediction of the next clip: each frame's scores are those of the mean logits of all frames up to it.
+
+        Args:
+            source: the frames of the clip; a refiner sees them at once, the identities come from ``state``.
+            state: what the clips before left; None begins a video.
+        """
+        clips, before = [], None if state is None else state.tracker
+        for clip, before in self.propagate([source], before):
+            clips.append(clip)
+        tracks = cat_time(clips)
+        refined = self.refine(tracks)
+        logits, tracked = refined.class_logits[0], tracks.class_logits[0]
+        if state is None:
+            state = StreamState(None, torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
+        scores = running_scores(logits, state.logit_sum, state.num_frames)
+        if self.refiner is not None:
+            other = running_scores(tracked, state.tracked_sum, state.num_frames)
+            scores = torch.cat([torch.maximum(scores, other)[..., :-1], scores[..., -1:]], -1)
+        after = StreamState(before, state.logit_sum + logits.sum(0), state.tracked_sum + tracked.sum(0),
+                            state.num_frames + len(logits))
+        return self.video_prediction(tracks, refined, source, scores), after
+
+    def val_step(self, data: Dict[str, Any]) -> List[VideoDataSample]:
+        """Predicts a collated batch of frame sources."""
+        return self.predict(data['inputs'], data['data_samples'])
+
+    def test_step(self, data: Dict[str, Any]) -> List[VideoDataSample]:
+        """Predicts a collated batch of frame sources."""
+        return self.predict(data['inputs'], data['data_samples'])
+
+
+def learning_stages(model: nn.Module, learns: Union[str, Sequence[str]]) -> Tuple[str, ...]:
+    """The names of the stages that learn, in the order of the chain.
+
+    Raises:
+        ValueError: a name is no stage, or its stage has no weights.
+    """
+    stages = {name: getattr(model, name) for name in STAGES}
+    weighty = [name for name, stage in stages.items() if stage is not None and any(True for _ in stage.parameters())]
+    if learns == 'last':
+        return (weighty[-1],)
+    names = (learns,) if isinstance(learns, str) else tuple(learns)
+    unknown = [name for name in names if name not in weighty]
+    if unknown or not names:
+        raise ValueError(f"learns must be 'last' or name stages with weights ({', '.join(weighty)}), got {learns!r}")
+    return tuple(name for name in STAGES if name in names)

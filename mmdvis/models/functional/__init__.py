@@ -1,0 +1,1 @@
+"""Arithmetic on tensors, free of options and state."""

@@ -1,0 +1,39 @@
+"""From class logits of frames to class probabilities of a video."""
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+
+def mean_logits(logits: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid frames of (T, Q, K + 1), with valid (T, Q) -> (Q, K + 1); a row never valid gets zeros."""
+    weight = valid[..., None].to(logits.dtype)
+    return (logits * weight).sum(0) / weight.sum(0).clamp(min=1)
+
+
+def video_scores(logits: Tensor, valid: Tensor, tracked: Optional[Tensor] = None) -> Tensor:
+    """Class probabilities (Q, K + 1) of a whole video.
+
+    Logits, not probabilities, are averaged over time. Where a refiner gave ``logits``, its class probabilities are raised
+    to those of the ``tracked`` logits; the column of no object stays the refiner's (DVIS, inference of the offline model).
+
+    Args:
+        logits (T, Q, K + 1), valid (T, Q): of the last stage.
+        tracked (T, Q, K + 1): of the tracker, if a refiner follows it.
+    """
+    probs = mean_logits(logits, valid).softmax(-1)
+    if tracked is None:
+        return probs
+    other = mean_logits(tracked, valid).softmax(-1)
+    return torch.cat([torch.maximum(probs, other)[:, :-1], probs[:, -1:]], -1)
+
+
+def running_scores(logits: Tensor, total: Tensor, num_before: int) -> Tensor:
+    """Causal probabilities (T, Q, K + 1): row t is the softmax of the mean logits of all frames up to t.
+
+    Args:
+        logits (T, Q, K + 1): of this clip.
+        total (Q, K + 1): sum of the logits of the ``num_before`` frames before it.
+    """
+    count = torch.arange(1, len(logits) + 1, device=logits.device, dtype=logits.dtype) + num_before
+    return ((total + logits.cumsum(0)) / count[:, None, None]).softmax(-1)

@@ -1,0 +1,47 @@
+"""What every stage with heads does with its queries."""
+from dataclasses import dataclass
+from typing import ClassVar, Dict, Optional
+
+from torch import Tensor, nn
+
+from mmdvis.structures.axes import check_axes
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPredictions:
+    """Predictions of L decoder layers, the last of them at the end.
+
+    Attributes:
+        class_logits (L, B, S, Q, K + 1): S is T, or 1 where one class counts for the whole clip.
+        mask_embeds (L, B, T, Q, M).
+        mask_features (B, T, M, h, w).
+        mask_bias (L, B, T, Q) or None.
+    """
+    class_logits: Tensor
+    mask_embeds: Tensor
+    mask_features: Tensor
+    mask_bias: Optional[Tensor] = None
+
+    AXES: ClassVar[Dict[str, str]] = dict(class_logits='LBSQK', mask_embeds='LBTQM', mask_features='BTMhw')
+
+    def __post_init__(self) -> None:
+        check_axes(self, self.AXES)
+
+
+def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:
+    """Three linear layers with ReLU between, named 0, 2 and 4 as in mmdet's checkpoints."""
+    return nn.Sequential(
+        nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(),
+        nn.Linear(channels, out_channels))
+
+
+def xavier_matrices(module: nn.Module) -> None:
+    """Xavier-uniform initialisation of every parameter with more than one dimension."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+
+
+def connect(tensor: Tensor) -> Tensor:
+    """A zero that keeps ``tensor`` in the graph, so that every parameter behind it gets a gradient."""
+    return tensor.sum() * 0

@@ -1,0 +1,48 @@
+"""Multi-head attention through the fused kernel, and the residual blocks that stages are made of."""
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import FFN
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Batch-first attention with the parameter names of ``nn.MultiheadAttention``.
+
+    Args:
+        channels: width C, a multiple of ``num_heads``.
+        num_heads: heads.
+    """
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f'channels must be a multiple of num_heads, got {channels} and {num_heads}')
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+        """Attention of query (B, N, C) to key and value (B, S, C) -> (B, N, C).
+
+        ``allowed`` is bool, (B, N, S) or (B, 1, S), True where attention may go; a row without any True must not occur.
+        """
+        projections = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3))
+        q, k, v = (F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x, w, b in projections)
+        mask = None if allowed is None else allowed[:, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, N, d)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def feed_forward(channels: int, hidden: int) -> FFN:
+    """C -> hidden -> C with ReLU and a residual, named as in mmdet's checkpoints."""
+    return FFN(channels, hidden, act_cfg=dict(type='ReLU', inplace=True))
+
+
+def norms(channels: int, number: int) -> nn.ModuleList:
+    """``number`` layer norms."""
+    return nn.ModuleList(nn.LayerNorm(channels) for _ in range(number))

@@ -1,0 +1,58 @@
+"""The learned part of multi-scale deformable attention; the sum itself is a function."""
+import math
+from typing import Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdvis.models.functional.deform_attn import deformable_attention
+
+
+class MSDeformAttn(nn.Module):
+    """Deformable attention with mmcv's parameter names.
+
+    Args:
+        channels: width C.
+        num_heads, num_levels, num_points: heads, feature levels, samples a level.
+    """
+
+    def __init__(self, channels: int, num_heads: int = 8, num_levels: int = 3, num_points: int = 4) -> None:
+        super().__init__()
+        self.grid = (num_heads, num_levels, num_points)
+        samples = num_heads * num_levels * num_points
+        self.sampling_offsets = nn.Linear(channels, 2 * samples)
+        self.attention_weights = nn.Linear(channels, samples)
+        self.value_proj = nn.Linear(channels, channels)
+        self.output_proj = nn.Linear(channels, channels)
+        for layer in (self.sampling_offsets, self.attention_weights):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.sampling_offsets.bias.data.copy_(ring_offsets(*self.grid))
+
+    def forward(self, query: Tensor, reference: Tensor, value: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        """Attention without the residual.
+
+        Args:
+            query (B, N, C), reference (N, levels, 2): normalised (x, y) of each query.
+            value (B, S, C): tokens of all levels; shapes: (height, width) of each.
+        """
+        heads, levels, points = self.grid
+        offsets = self.sampling_offsets(query).unflatten(-1, (heads, levels, points, 2))
+        weights = self.attention_weights(query).unflatten(-1, (heads, levels * points)).softmax(-1)
+        size = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype, device=query.device)
+        locations = reference[:, None, :, None] + offsets / size[:, None]  # (B, N, heads, levels, points, 2)
+        tokens = self.value_proj(value).unflatten(-1, (heads, -1))
+        mixed = deformable_attention(tokens, shapes, locations, weights.unflatten(-1, (levels, points)))
+        return self.output_proj(mixed)
+
+
+def ring_offsets(num_heads: int, num_levels: int, num_points: int) -> Tensor:
+    """Start of the sampling offsets: each head looks in its own direction, point i at distance i + 1."""
+    angle = torch.arange(num_heads, dtype=torch.float32) * (2 * math.pi / num_heads)
+    ring = torch.stack([angle.cos(), angle.sin()], -1)
+    ring = ring / ring.abs().amax(-1, keepdim=True)  # (heads, 2) on the square of radius 1
+    reach = torch.arange(1, num_points + 1, dtype=torch.float32)
+    return (ring[:, None, None] * reach[:, None]).expand(-1, num_levels, -1, -1).flatten()

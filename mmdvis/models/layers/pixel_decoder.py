@@ -1,0 +1,90 @@
+"""The pixel decoder of Mask2Former (arXiv:2112.01527): a deformable encoder over three levels and one step of a pyramid."""
+from typing import List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmdvis.models.functional.position_encoding import sine_encoding
+
+from .attention import feed_forward, norms
+from .ms_deform_attn import MSDeformAttn
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention and feed-forward, a norm behind each residual."""
+
+    def __init__(self, channels: int, num_heads: int, ffn_channels: int, num_points: int) -> None:
+        super().__init__()
+        self.self_attn = MSDeformAttn(channels, num_heads, 3, num_points)
+        self.ffn = feed_forward(channels, ffn_channels)
+        self.norms = norms(channels, 2)
+
+    def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        """x (B, S, C), position (S, C), reference (S, 3, 2) -> (B, S, C)."""
+        x = self.norms[0](x + self.self_attn(x + position, reference, x, shapes))
+        return self.norms[1](self.ffn(x))
+
+
+class PixelDecoder(nn.Module):
+    """Backbone features -> mask features at stride 4 and three memories.
+
+    Args:
+        in_channels: channels of the backbone at strides 4, 8, 16, 32.
+        channels: width C of the encoder.
+        mask_channels: width M of the mask features.
+        num_layers, num_heads, ffn_channels, num_points: of the encoder.
+        norm_groups: groups of the group norms.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int = 256, mask_channels: int = 256, num_layers: int = 6,
+                 num_heads: int = 8, ffn_channels: int = 1024, num_points: int = 4, norm_groups: int = 32) -> None:
+        super().__init__()
+        norm = dict(norm_cfg=dict(type='GN', num_groups=norm_groups), act_cfg=None)
+        stride4, *coarse = in_channels
+        self.input_convs = nn.ModuleList(ConvModule(c, channels, 1, bias=True, **norm) for c in reversed(coarse))
+        self.level_encoding = nn.Embedding(len(coarse), channels)
+        self.encoder = nn.Module()
+        self.encoder.layers = nn.ModuleList(
+            EncoderLayer(channels, num_heads, ffn_channels, num_points) for _ in range(num_layers))
+        self.lateral_convs = nn.ModuleList([ConvModule(stride4, channels, 1, bias=False, **norm)])
+        self.output_convs = nn.ModuleList([
+            ConvModule(channels, channels, 3, padding=1, bias=False, **{**norm, 'act_cfg': dict(type='ReLU')})])
+        self.mask_feature = nn.Conv2d(channels, mask_channels, 1)
+        for conv in self.input_convs:
+            nn.init.xavier_uniform_(conv.conv.weight)
+            nn.init.zeros_(conv.conv.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+        """Features at strides 4, 8, 16, 32, each (N, c, h, w).
+
+        Returns:
+            mask features (N, M, h, w) at stride 4; memories at strides 32, 16, 8, each (N, C, h, w).
+        """
+        with torch.autocast(features[0].device.type, enabled=False):  # fp32, as the official code
+            return self.decode([x.float() for x in features])
+
+    def decode(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+        """``forward`` in the precision of its input."""
+        fine, *coarse = features
+        levels = [conv(x) for conv, x in zip(self.input_convs, reversed(coarse))]
+        shapes = [tuple(x.shape[-2:]) for x in levels]
+        x = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)  # (N, S, C)
+        position = torch.cat([
+            sine_encoding(h, w, x.shape[-1], x) + level for (h, w), level in zip(shapes, self.level_encoding.weight)])
+        reference = torch.cat([grid_centres(h, w, x) for h, w in shapes])[:, None].expand(-1, len(shapes), -1)
+        for layer in self.encoder.layers:
+            x = layer(x, position, reference, shapes)
+        parts = x.split([h * w for h, w in shapes], 1)
+        memories = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
+        finest = F.interpolate(memories[-1], size=fine.shape[-2:], mode='bilinear', align_corners=False)
+        return self.mask_feature(self.output_convs[0](self.lateral_convs[0](fine) + finest)), memories
+
+
+def grid_centres(height: int, width: int, like: Tensor) -> Tensor:
+    """Normalised (x, y) of the pixel centres, (height * width, 2)."""
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    rows, columns = torch.meshgrid(y, x, indexing='ij')
+    return torch.stack([columns, rows], -1).flatten(0, 1)

@@ -1,0 +1,87 @@
+"""The masked-attention decoder of Mask2Former (arXiv:2112.01527)."""
+from typing import Callable, List, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdvis.models.functional.position_encoding import sine_encoding
+from mmdvis.models.functional.predict import xavier_matrices
+
+from .attention import Attention, feed_forward, norms
+
+
+class NamedAttention(nn.Module):
+    """An attention under the name ``attn``, where mmdet's checkpoints have it."""
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = Attention(channels, num_heads)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+        """See :class:`Attention`."""
+        return self.attn(query, key, value, allowed)
+
+
+class MaskedDecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward; a norm behind each residual."""
+
+    def __init__(self, channels: int, num_heads: int, ffn_channels: int) -> None:
+        super().__init__()
+        self.cross_attn = NamedAttention(channels, num_heads)
+        self.self_attn = NamedAttention(channels, num_heads)
+        self.ffn = feed_forward(channels, ffn_channels)
+        self.norms = norms(channels, 3)
+
+    def forward(self, x: Tensor, place: Tensor, memory: Tensor, where: Tensor, allowed: Tensor) -> Tensor:
+        """x (N, Q, C), place (Q, C), memory (N, S, C) with encoding ``where`` (S, C), allowed (N, Q, S) -> (N, Q, C)."""
+        x = self.norms[0](x + self.cross_attn(x + place, memory + where, memory, allowed))
+        query = x + place
+        x = self.norms[1](x + self.self_attn(query, query, x))
+        return self.norms[2](self.ffn(x))
+
+
+class MaskedDecoder(nn.Module):
+    """Decoder layers over the memories in turn.
+
+    Args:
+        channels: width C.
+        num_layers: layers; layer i attends to memory i modulo their number.
+        num_heads, ffn_channels: of each layer.
+    """
+
+    def __init__(self, channels: int = 256, num_layers: int = 9, num_heads: int = 8, ffn_channels: int = 2048) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MaskedDecoderLayer(channels, num_heads, ffn_channels) for _ in range(num_layers))
+        self.post_norm = nn.LayerNorm(channels)
+        xavier_matrices(self)
+
+    def forward(self, x: Tensor, place: Tensor, memories: Sequence[Tensor], levels: Tensor, mask_features: Tensor,
+                mask_embed: Callable[[Tensor], Tensor]) -> List[Tensor]:
+        """Decodes the queries.
+
+        Attention masks need no masks at stride 4: resizing commutes with the product over channels, so the features are
+        resized once a level and multiplied there.
+
+        Args:
+            x (N, Q, C), place (Q, C): content and position of the queries.
+            memories: maps (N, C, h, w), lowest resolution first; levels (len(memories), C): embedding of each.
+            mask_features (N, M, h, w): at stride 4.
+            mask_embed: from normed queries to mask embeddings (N, Q, M).
+
+        Returns:
+            the queries before the norm: at the start and after each layer, each (N, Q, C).
+        """
+        tokens = [m.flatten(2).transpose(1, 2) + level for m, level in zip(memories, levels)]
+        where = [sine_encoding(*m.shape[-2:], x.shape[-1], x) for m in memories]
+        small = [F.interpolate(mask_features.detach(), size=m.shape[-2:], mode='bilinear', align_corners=False).flatten(2)
+                 for m in memories]
+        states = [x]
+        for i, layer in enumerate(self.layers):
+            level = i % len(memories)
+            with torch.no_grad():
+                allowed = mask_embed(self.post_norm(x)) @ small[level] >= 0  # sigmoid >= 0.5, (N, Q, S)
+                allowed = allowed | ~allowed.any(-1, keepdim=True)
+            x = layer(x, place, tokens[level], where[level], allowed)
+            states.append(x)
+        return states

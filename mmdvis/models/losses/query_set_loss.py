@@ -1,0 +1,210 @@
+"""The set loss of Mask2Former for frames, clips and videos: match once, then class, mask and dice loss."""
+import logging
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from mmdvis.models.functional.match_cost import PointOverlap, class_cost, dice_loss
+from mmdvis.models.functional.point_sampling import sample_features, sample_masks, unsure_points
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.registry import MODELS
+from mmdvis.structures import ClipTargets, StepContext
+
+LOGGER = logging.getLogger('mmdvis')
+Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
+
+
+@MODELS.register_module()
+class QuerySetLoss(nn.Module):
+    """Matches queries to objects, then compares them.
+
+    Args:
+        num_classes: K; index K means no object.
+        matching: what is matched. ``'frame'``: every frame by itself (segmenter). ``'first_appearance'``: an object is
+            matched in the frame where it is first seen, to a slot that no earlier object has, and keeps that slot in all
+            frames of the clip (tracker; DVIS, equation 3). ``'video'``: whole tracks (refiner).
+        guided: share of the run during which the matching is computed from the predictions of the stage before
+            (``guide``) and used for every layer; 0 never.
+        class_weight, mask_weight, dice_weight: of the losses and of the matching costs.
+        no_object_weight: weight of the class no object in the cross-entropy.
+        num_points: points a mask and frame.
+        oversample, importance: candidates for one point, and share of points chosen where the mask is least sure.
+    """
+
+    def __init__(self, num_classes: int, matching: str = 'frame', guided: float = 0.5, class_weight: float = 2.,
+                 mask_weight: float = 5., dice_weight: float = 5., no_object_weight: float = 0.1,
+                 num_points: int = 12544, oversample: float = 3., importance: float = 0.75) -> None:
+        super().__init__()
+        if matching not in ('frame', 'first_appearance', 'video'):
+            raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
+        self.num_classes, self.matching, self.guided = num_classes, matching, guided
+        self.weights = (class_weight, mask_weight, dice_weight)
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        weight = torch.ones(num_classes + 1)
+        weight[-1] = no_object_weight
+        self.register_buffer('empty_weight', weight, persistent=False)
+
+    def forward(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
+                guide: Optional[LayerPredictions] = None) -> Dict[str, Tensor]:
+        """The losses of every layer.
+
+        Args:
+            predictions: of L layers on B clips.
+            targets: B clips.
+            context: progress and randomness.
+            guide: predictions (L = 1) of the stage before, with the rows in the order of ``predictions``.
+
+        Returns:
+            ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, ``d{i}.loss_*`` of the layers before it.
+        """
+        with torch.autocast(predictions.mask_features.device.type, enabled=False):
+            if self.matching == 'frame':
+                predictions = split_frames(predictions)
+                targets = [frame for clip in targets for frame in clip.frames()]
+            is_guided = guide is not None and context.progress < self.guided
+            pairs = self.match(guide if is_guided else predictions, targets, context)
+            layers = len(predictions.class_logits)
+            pairs = [tuple(np.broadcast_to(side, (layers, side.shape[1])) for side in pair) for pair in pairs]
+            classes = self.class_losses(predictions.class_logits, targets, pairs)
+            masks, dices = self.mask_losses(predictions, targets, pairs, context)
+        losses = {}
+        for i in range(layers):
+            prefix = '' if i == layers - 1 else f'd{i}.'
+            for name, weight, values in zip(('cls', 'mask', 'dice'), self.weights, (classes, masks, dices)):
+                losses[f'{prefix}loss_{name}'] = weight * values[i]
+        return losses
+
+    @torch.no_grad()
+    def match(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext) -> List[Pairs]:
+        """The pairs of each clip and layer."""
+        generator = context.generator('match', predictions.mask_features.device)
+        costs = [self.costs(predictions, b, clip, generator) for b, clip in enumerate(targets)]
+        host = torch.cat(costs, -1).cpu().numpy()  # one copy for the whole batch
+        host = np.split(host, np.cumsum([cost.shape[-1] for cost in costs])[:-1], -1)
+        firsts = [clip.first_frame.cpu().numpy() for clip in targets]
+        return [assign(checked(cost, clip.name), first if self.matching == 'first_appearance' else 0 * first)
+                for cost, first, clip in zip(host, firsts, targets)]
+
+    def costs(self, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator) -> Tensor:
+        """Costs (L, Q, N) of clip ``b``; by first appearance, each object's from the frame in which it is first seen."""
+        logits, embeds = predictions.class_logits[:, b].float(), predictions.mask_embeds[:, b].float()
+        num_frames, slots = embeds.shape[1:3]
+        total = embeds.new_zeros(len(embeds), slots, len(clip.labels))
+        whole = None
+        for t in range(num_frames):
+            by_frame = self.matching == 'first_appearance'
+            objects = (clip.first_frame == t).nonzero()[:, 0] if by_frame else torch.arange(len(clip.labels))
+            if by_frame and not len(objects):
+                continue
+            coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
+            points = sample_features(predictions.mask_features[b, t:t + 1].float(), coords)[0]  # (M, P)
+            values = embeds[:, t] @ points
+            if predictions.mask_bias is not None:
+                inside = sample_features(torch.ones_like(predictions.mask_features[b, t:t + 1, :1]).float(), coords)[0]
+                values = values + predictions.mask_bias[:, b, t, :, None] * inside
+            masks = clip.masks[objects, t:t + 1]
+            where = objects.new_zeros(len(objects), self.num_points).to(embeds.device)
+            overlap = PointOverlap.count(values, sample_masks(masks, where, coords.expand(len(objects), -1, -1)))
+            if by_frame:
+                total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], clip.labels[objects], overlap)
+            else:
+                whole = overlap if whole is None else whole + overlap
+        return total if whole is None else self.weigh(logits.mean(1), clip.labels, whole)
+
+    def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
+        """The weighted sum (L, Q, N) of class, mask and dice cost."""
+        parts = (class_cost(logits, labels), overlap.cross_entropy(), overlap.dice())
+        return sum(weight * part for weight, part in zip(self.weights, parts))
+
+    def class_losses(self, logits: Tensor, targets: Sequence[ClipTargets], pairs: Sequence[Pairs]) -> Tensor:
+        """Weighted cross-entropy (L,) of logits (L, B, S, Q, K + 1); an object keeps its class in every frame."""
+        truth = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
+        layer = torch.arange(len(logits), device=logits.device)[:, None]
+        for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
+            rows, objects = (torch.as_tensor(np.ascontiguousarray(x), device=logits.device) for x in (rows, objects))
+            truth[layer, b, :, rows] = clip.labels[objects][..., None]
+        values = F.cross_entropy(logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none')
+        layers = len(logits)
+        return values.view(layers, -1).sum(1) / self.empty_weight[truth].view(layers, -1).sum(1)
+
+    def mask_losses(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
+                    context: StepContext) -> Tuple[Tensor, Tensor]:
+        """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number."""
+        by_frame = self.matching != 'video'
+        logits = [matched_masks(predictions, b, rows) for b, (rows, _) in enumerate(pairs)]
+        logits = torch.cat([x.flatten(1, 2).unsqueeze(2) if by_frame else x for x in logits], 1)  # (L, U, T or 1, h, w)
+        layers, units = logits.shape[:2]
+        generator = context.generator('points', logits.device)
+        frames, coords = unsure_points(logits.flatten(0, 1), self.num_points, self.oversample, self.importance, generator)
+        values = sample_masks(logits.flatten(0, 1), frames, coords)
+        truths = []
+        for i, (where, spot) in enumerate(zip(frames.chunk(layers), coords.chunk(layers))):
+            picked = [clip.masks[torch.as_tensor(objects[i].copy(), device=where.device)]
+                      for clip, (_, objects) in zip(targets, pairs)]
+            picked = torch.cat([x.flatten(0, 1).unsqueeze(1) if by_frame else x for x in picked])
+            truths.append(sample_masks(picked, where, spot))
+        truth = torch.cat(truths)
+        entropy = F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1)
+        dice = dice_loss(values.sigmoid(), truth)
+        number = torch.tensor(float(sum(len(c.labels) * (c.masks.shape[1] if by_frame else 1) for c in targets)),
+                              device=logits.device)
+        all_reduce(number, op='mean')
+        return tuple(x.view(layers, units).sum(1) / number.clamp(min=1) for x in (entropy, dice))
+
+
+def split_frames(predictions: LayerPredictions) -> LayerPredictions:
+    """The same predictions with every frame as a clip of its own: B becomes B * T, T becomes 1."""
+    bias = predictions.mask_bias
+    return LayerPredictions(
+        predictions.class_logits.flatten(1, 2).unsqueeze(2), predictions.mask_embeds.flatten(1, 2).unsqueeze(2),
+        predictions.mask_features.flatten(0, 1).unsqueeze(1), None if bias is None else bias.flatten(1, 2).unsqueeze(2))
+
+
+def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
+    """Mask logits (L, n, T, h, w) of the matched rows (L, n) of clip ``b``; the only masks that training multiplies out."""
+    features = predictions.mask_features[b].float()
+    rows = torch.as_tensor(np.ascontiguousarray(rows), device=features.device)
+    index = rows[:, None, :].expand(-1, features.shape[0], -1)  # (L, T, n)
+    embeds = predictions.mask_embeds[:, b].float().take_along_dim(index[..., None], 2)
+    masks = torch.einsum('ltnm,tmhw->lnthw', embeds, features)
+    if predictions.mask_bias is not None:
+        masks = masks + predictions.mask_bias[:, b].take_along_dim(index, 2).transpose(1, 2)[..., None, None]
+    return masks
+
+
+def checked(cost: np.ndarray, name: str) -> np.ndarray:
+    """The costs with finite values; says which clip has others."""
+    if not np.isfinite(cost).all():
+        LOGGER.error('the matching costs of %s hold %d values that are not finite; they count as very dear. A lower '
+                     'learning rate or full precision mends it.', name, int((~np.isfinite(cost)).sum()))
+    return np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
+
+
+def assign(cost: np.ndarray, first: np.ndarray) -> Pairs:
+    """Matches objects in the order of their first frames; a slot once taken is taken for all later frames.
+
+    Args:
+        cost (L, Q, N): of each layer.
+        first (N,): first frame of each object.
+
+    Returns:
+        queries and objects, both (L, n) with n = min(Q, N).
+    """
+    queries, objects = [], []
+    for layer in cost:
+        free, rows, columns = np.arange(layer.shape[0]), [], []
+        for frame in np.unique(first):
+            new = np.flatnonzero(first == frame)
+            row, column = linear_sum_assignment(layer[np.ix_(free, new)])
+            rows.append(free[row])
+            columns.append(new[column])
+            free = np.delete(free, row)
+        order = np.argsort(np.concatenate(columns)) if columns else np.zeros(0, int)
+        queries.append(np.concatenate(rows)[order] if columns else np.zeros(0, int))
+        objects.append(np.concatenate(columns)[order] if columns else np.zeros(0, int))
+    return np.stack(queries).astype(np.int64), np.stack(objects).astype(np.int64)

@@ -1,0 +1,4 @@
+"""Refiners."""
+from .temporal_refiner import TemporalRefiner
+
+__all__ = ['TemporalRefiner']

@@ -1,0 +1,66 @@
+"""The temporal refiner of DVIS (arXiv:2306.03413, section 3.4)."""
+from dataclasses import replace
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
+from mmdvis.models.layers.temporal_layer import TemporalLayer, time_masks
+from mmdvis.registry import MODELS
+from mmdvis.structures import ClipTargets, StepContext, TrackQueries
+
+
+@MODELS.register_module()
+class TemporalRefiner(nn.Module):
+    """Looks at all frames of a clip at once: better tracks, and one class for each.
+
+    Args:
+        num_classes: K, things first.
+        channels: width C of the tracks; mask_channels: width M of the mask features.
+        num_layers, num_heads, ffn_channels: of the temporal layers.
+        loss: config of the set loss; None for inference only.
+    """
+
+    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, num_layers: int = 6,
+                 num_heads: int = 8, ffn_channels: int = 2048, loss: Optional[dict] = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TemporalLayer(channels, num_heads, ffn_channels) for _ in range(num_layers))
+        self.decoder_norm = nn.LayerNorm(channels)
+        self.activation_proj = nn.Linear(channels, 1)
+        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.mask_embed = mask_mlp(channels, mask_channels)
+        self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
+
+    def forward(self, tracks: TrackQueries) -> TrackQueries:
+        """Refined tracks; the class logits are the same in every frame."""
+        x = self.decoder_norm(self.decode(tracks)[-1])
+        logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
+        return replace(tracks, embeds=x, class_logits=logits, mask_embeds=self.mask_embed(x),
+                       mask_bias=torch.zeros_like(tracks.mask_bias))
+
+    def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
+        """Losses of all layers; the guide is the tracker's word, its class logits averaged over time."""
+        x = self.decoder_norm(torch.stack(self.decode(tracks)))
+        logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
+        layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
+        weight = tracks.valid[..., None].to(x.dtype)
+        mean = (tracks.class_logits * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+        guide = LayerPredictions(mean[None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
+        return self.criterion(layers, targets, context, guide)
+
+    def decode(self, tracks: TrackQueries) -> List[Tensor]:
+        """The outputs of all layers before the norm, each (B, T, Q, C)."""
+        allowed, hold = time_masks(tracks.valid)
+        x, outputs = tracks.embeds, []
+        for layer in self.layers:
+            x = layer(x, tracks.context, allowed, hold)
+            outputs.append(x)
+        return outputs
+
+    def classify(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Class logits (B, Q, K + 1) of normed queries (B, T, Q, C), each frame weighted by its activation."""
+        activation = self.activation_proj(x)[..., 0]
+        lowest = torch.finfo(activation.dtype).min
+        weight = activation.masked_fill(~valid, lowest).softmax(1)  # (B, T, Q)
+        return self.cls_embed((x * weight[..., None]).sum(1))

@@ -1,0 +1,4 @@
+"""Segmenters."""
+from .mask2former_segmenter import Mask2FormerSegmenter
+
+__all__ = ['Mask2FormerSegmenter']

@@ -1,0 +1,67 @@
+"""Mask2Former (arXiv:2112.01527) applied frame by frame, as MinVIS (arXiv:2208.02245) does."""
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
+from mmdvis.models.layers.pixel_decoder import PixelDecoder
+from mmdvis.models.layers.transformer_decoder import MaskedDecoder
+from mmdvis.registry import MODELS
+from mmdvis.structures import ClipTargets, FrameQueries, StepContext
+
+
+@MODELS.register_module()
+class Mask2FormerSegmenter(nn.Module):
+    """Frames -> the queries of each frame by itself.
+
+    Args:
+        backbone: config of a backbone with four maps at strides 4, 8, 16, 32.
+        in_channels: their channels.
+        num_classes: K, things first.
+        num_queries: Q.
+        channels: width C of queries and memories; mask_channels: width M.
+        pixel_decoder: arguments of :class:`PixelDecoder`.
+        decoder: arguments of :class:`MaskedDecoder`.
+        loss: config of the set loss; None for inference only.
+    """
+
+    def __init__(self, backbone: dict, in_channels: Sequence[int], num_classes: int, num_queries: int = 100,
+                 channels: int = 256, mask_channels: int = 256, pixel_decoder: Optional[dict] = None,
+                 decoder: Optional[dict] = None, loss: Optional[dict] = None) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.pixel_decoder = PixelDecoder(in_channels, channels, mask_channels, **(pixel_decoder or {}))
+        self.transformer_decoder = MaskedDecoder(channels, **(decoder or {}))
+        self.query_feat = nn.Embedding(num_queries, channels)
+        self.query_embed = nn.Embedding(num_queries, channels)
+        self.level_embed = nn.Embedding(3, channels)
+        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.mask_embed = mask_mlp(channels, mask_channels)
+        self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
+
+    def forward(self, frames: Tensor, present: Optional[Tensor] = None) -> FrameQueries:
+        """Normalised frames (B, T, 3, H, W), H and W multiples of 32, and present (B, T) -> the frames' queries."""
+        states, features = self.decode(frames)
+        layer = self.predict(states[-1:], features)
+        embeds = self.transformer_decoder.post_norm(states[-1]).unflatten(0, frames.shape[:2])
+        if present is None:
+            present = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        return FrameQueries(embeds, embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
+
+    def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
+        """Losses of all layers on frames (B, T, 3, H, W)."""
+        return self.criterion(self.predict(*self.decode(frames)), targets, context)
+
+    def decode(self, frames: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """The queries before the norm, at the start and after each layer, (B * T, Q, C); features (B, T, M, h, w)."""
+        features, memories = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
+        start = self.query_feat.weight.expand(len(features), -1, -1)
+        states = self.transformer_decoder(start, self.query_embed.weight, memories, self.level_embed.weight, features,
+                                          self.mask_embed)
+        return states, features.unflatten(0, frames.shape[:2])
+
+    def predict(self, states: Sequence[Tensor], features: Tensor) -> LayerPredictions:
+        """The heads on the queries of some layers, each (B * T, Q, C), with features (B, T, M, h, w)."""
+        x = self.transformer_decoder.post_norm(torch.stack(list(states))).unflatten(1, features.shape[:2])
+        return LayerPredictions(self.cls_embed(x), self.mask_embed(x), features)

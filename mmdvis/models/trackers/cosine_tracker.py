@@ -1,0 +1,32 @@
+"""The tracker of MinVIS (arXiv:2208.02245): match neighbouring frames by cosine distance."""
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdvis.models.functional.matching import last_present, track_orders
+from mmdvis.registry import MODELS
+from mmdvis.structures import FrameQueries, TrackQueries
+
+
+@dataclass(frozen=True, eq=False)
+class CosineState:
+    """What the tracker remembers: the last frame's ``match_embeds`` (B, Q, D), in track order."""
+    match_embeds: Tensor
+
+
+@MODELS.register_module()
+class CosineTracker(nn.Module):
+    """Gathers every frame's queries so that row q continues row q of the frame before; has no weights."""
+
+    def forward(self, queries: FrameQueries, state: Optional[CosineState] = None) -> Tuple[TrackQueries, CosineState]:
+        """Tracks a clip from where ``state`` left the videos; None begins them."""
+        before = None if state is None else state.match_embeds
+        rows = queries.select_rows(track_orders(queries.match_embeds, before))
+        valid = queries.present[..., None].expand(rows.embeds.shape[:3])
+        tracks = TrackQueries(
+            ids=torch.arange(rows.embeds.shape[2], device=rows.embeds.device), valid=valid, embeds=rows.embeds,
+            class_logits=rows.class_logits, mask_embeds=rows.mask_embeds, mask_bias=torch.zeros_like(rows.embeds[..., 0]),
+            mask_features=rows.mask_features, context=queries.embeds)
+        return tracks, CosineState(last_present(rows.match_embeds, queries.present, before))

@@ -1,0 +1,17 @@
+"""The frozen types that flow between stages, and the readers of frames and checkpoints."""
+from .checkpoint import read_checkpoint, state_dict_of
+from .clip_targets import ClipTargets
+from .frame_source import (ArrayFrames, FileFrames, FrameSource, PrefetchedFrames, ResizedFrames, VideoFileFrames,
+                           open_frames, read_image, short_edge_size)
+from .masks import FactoredMasks, FrameSize, MaskSource
+from .queries import FrameQueries, TrackQueries, cat_time
+from .step_context import StepContext
+from .video_prediction import VideoPrediction
+from .video_results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+
+__all__ = [
+    'ArrayFrames', 'ClipTargets', 'FactoredMasks', 'FileFrames', 'FrameQueries', 'FrameSize', 'FrameSource', 'MaskSource',
+    'PrefetchedFrames', 'ResizedFrames', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample', 'VideoFileFrames',
+    'VideoInstances', 'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'open_frames', 'read_checkpoint',
+    'read_image', 'short_edge_size', 'state_dict_of'
+]

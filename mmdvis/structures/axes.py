@@ -1,0 +1,25 @@
+"""Checks that the tensors of one frozen type agree on the axes they share."""
+from typing import Dict, Tuple
+
+
+def check_axes(owner: object, axes: Dict[str, str]) -> None:
+    """Compares axes of the same letter over the fields of ``owner``.
+
+    Args:
+        owner: the object that holds the tensors.
+        axes: field name -> one letter an axis, as ``dict(embeds='BTQC', present='BT')``.
+
+    Raises:
+        ValueError: a field has another number of axes, or a letter stands for two lengths.
+    """
+    lengths: Dict[str, Tuple[int, str]] = {}
+    for name, letters in axes.items():
+        shape = tuple(getattr(owner, name).shape)
+        if len(shape) != len(letters):
+            raise ValueError(f'{type(owner).__name__}.{name} must have the axes {letters}, got the shape {shape}')
+        for letter, length in zip(letters, shape):
+            first, where = lengths.setdefault(letter, (length, name))
+            if first != length:
+                raise ValueError(
+                    f'{type(owner).__name__}: axis {letter} is {first} in {where} and {length} in {name}; '
+                    'fields that share an axis must share its length')

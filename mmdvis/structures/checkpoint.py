@@ -1,0 +1,55 @@
+"""Reads checkpoint files, which are untrusted, without running what may hide in them."""
+import pickle
+from pathlib import Path
+from typing import Any, Dict, Union
+
+import numpy as np
+import torch
+
+HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; if you trust its author, load it yourself with '
+                'torch.load(..., weights_only=False) and save its state dict again')
+
+
+def harmless_types() -> list:
+    """What a checkpoint of mmengine holds besides tensors: its log buffers and the NumPy types in them."""
+    from mmengine.logging.history_buffer import HistoryBuffer
+    core = getattr(np, '_core', None) or np.core
+    scalars = [np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_]
+    return [HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
+            *{type(np.dtype(scalar)) for scalar in scalars}]
+
+
+def read_checkpoint(path: Union[str, Path], map_location: str = 'cpu') -> Dict[str, Any]:
+    """The contents of a ``.pth`` file (torch, restricted unpickling) or an ``.npz`` file (arrays as float32 tensors).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds anything but tensors, plain values and mmengine's log buffers, or is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no checkpoint file {path}')
+    if path.suffix == '.npz':
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: tensor_of(arrays[name]) for name in arrays.files}
+    try:
+        with torch.serialization.safe_globals(harmless_types()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'{path} was not loaded: {HOW_TO_TRUST} ({str(error).splitlines()[0]})') from None
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f'{path} is not a readable checkpoint: {error}') from None
+
+
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """The array as a tensor; half precision becomes float32, integers stay as they are."""
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def state_dict_of(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+    """The weights inside a checkpoint, wherever its author put them (``state_dict``, ``model`` or the top level)."""
+    for name in ('state_dict', 'model'):
+        if isinstance(checkpoint.get(name), dict):
+            return dict(checkpoint[name])
+    return {name: value for name, value in checkpoint.items() if isinstance(value, torch.Tensor)}

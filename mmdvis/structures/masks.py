@@ -1,0 +1,73 @@
+"""Where masks come from: a product of two factors, or values already multiplied out."""
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = Tuple[int, int]
+
+
+class FrameSize(NamedTuple):
+    """The three sizes (height, width) of a frame on its way through the model.
+
+    Attributes:
+        padded: what the network saw, a multiple of the padding divisor.
+        image: the frame without padding, after the test-time resize.
+        original: the size in which results are wanted.
+    """
+    padded: Size
+    image: Size
+    original: Size
+
+
+class MaskSource(Protocol):
+    """Masks of one video at the output size, made for the rows and the frame that are asked for."""
+
+    def logits(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask logits (len(rows), H, W) resized as logits, as instance results threshold them."""
+
+    def probs(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask probabilities (len(rows), H, W) in [0, 1], as panoptic and semantic results weigh them."""
+
+
+def resize(maps: Tensor, size: Size) -> Tensor:
+    """Bilinear resize of (N, h, w) to ``size``, corners not aligned."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
+
+
+def to_image(maps: Tensor, size: FrameSize) -> Tensor:
+    """(N, h, w) at stride 4 -> (N, image height, image width): resize to the padded size, then cut the padding."""
+    height, width = size.image
+    return resize(maps, size.padded)[:, :height, :width]
+
+
+@dataclass(frozen=True, eq=False)
+class FactoredMasks:
+    """Mask logits kept as their factors, so that only the rows that survive are ever multiplied out.
+
+    Attributes:
+        embeds (T, Q, M), bias (T, Q): of the tracks.
+        features (T, M, h, w): of the frames.
+        size: the sizes of every frame of the video.
+    """
+    embeds: Tensor
+    bias: Tensor
+    features: Tensor
+    size: FrameSize
+
+    def small(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask logits (len(rows), h, w) at stride 4."""
+        product = torch.einsum('qm,mhw->qhw', self.embeds[frame, rows], self.features[frame])
+        return product + self.bias[frame, rows, None, None]
+
+    def logits(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask logits (len(rows), H, W) at the original size."""
+        return resize(to_image(self.small(rows, frame), self.size), self.size.original)
+
+    def probs(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask probabilities (len(rows), H, W): the sigmoid is taken at the image size, as the official code does."""
+        return resize(to_image(self.small(rows, frame), self.size).sigmoid(), self.size.original)

@@ -1,0 +1,109 @@
+"""What flows between the stages: queries of single frames, and queries that are tracks."""
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Dict, Sequence
+
+import torch
+from torch import Tensor
+
+from .axes import check_axes
+
+
+@dataclass(frozen=True, eq=False)
+class FrameQueries:
+    """The segmenter's word on each frame by itself: row q of two frames need not be the same object.
+
+    Attributes:
+        embeds (B, T, Q, C): what later stages decode from (DVIS: after the decoder norm, DVIS++: before it).
+        match_embeds (B, T, Q, D): what trackers compare.
+        class_logits (B, T, Q, K + 1): last column: no object.
+        mask_embeds (B, T, Q, M): inner product with ``mask_features`` gives mask logits.
+        mask_features (B, T, M, h, w): raw features at stride 4, the same tensor in every stage.
+        present (B, T): bool, False in frames that only pad a shorter video.
+    """
+    embeds: Tensor
+    match_embeds: Tensor
+    class_logits: Tensor
+    mask_embeds: Tensor
+    mask_features: Tensor
+    present: Tensor
+
+    AXES: ClassVar[Dict[str, str]] = dict(
+        embeds='BTQC', match_embeds='BTQD', class_logits='BTQK', mask_embeds='BTQM', mask_features='BTMhw', present='BT')
+
+    def __post_init__(self) -> None:
+        check_axes(self, self.AXES)
+
+    def select_rows(self, order: Tensor) -> 'FrameQueries':
+        """The same frames with row ``order[b, t, q]`` in place of row q; ``order`` is (B, T, Q) int64."""
+        index = order[..., None]
+        rows = {name: getattr(self, name).take_along_dim(index, 2) for name, axes in self.AXES.items() if 'Q' in axes}
+        return replace(self, **rows)
+
+
+@dataclass(frozen=True, eq=False)
+class TrackQueries:
+    """Queries after tracking: row q is one object in every frame.
+
+    Attributes:
+        ids (Q,): int64, unique in a video, the same from clip to clip.
+        valid (B, T, Q): bool, False before birth, after death and in padding.
+        embeds (B, T, Q, C): what a refiner reads.
+        class_logits (B, T, Q, K + 1): last column: no object.
+        mask_embeds (B, T, Q, M), mask_bias (B, T, Q): mask logits are ``embeds . features + bias``.
+        mask_features (B, T, M, h, w): raw features of the segmenter.
+        context (B, T, Q, C): frame queries that a refiner may attend to.
+    """
+    ids: Tensor
+    valid: Tensor
+    embeds: Tensor
+    class_logits: Tensor
+    mask_embeds: Tensor
+    mask_bias: Tensor
+    mask_features: Tensor
+    context: Tensor
+
+    AXES: ClassVar[Dict[str, str]] = dict(
+        ids='Q', valid='BTQ', embeds='BTQC', class_logits='BTQK', mask_embeds='BTQM', mask_bias='BTQ',
+        mask_features='BTMhw', context='BTQC')
+
+    def __post_init__(self) -> None:
+        check_axes(self, self.AXES)
+
+    @property
+    def present(self) -> Tensor:
+        """(B, T) bool: frames in which any track is valid."""
+        return self.valid.any(-1)
+
+    def video(self, index: int, num_frames: int) -> 'TrackQueries':
+        """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
+        names = [f.name for f in fields(self) if f.name != 'ids']
+        return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in names})
+
+    def rows_of(self, ids: Tensor) -> 'TrackQueries':
+        """The same tracks with one row per id of ``ids`` (N,); unknown ids become invalid rows of zeros."""
+        if torch.equal(ids, self.ids):
+            return self
+        known = ids[:, None] == self.ids  # (N, Q)
+        has, row = known.any(1), known.int().argmax(1)
+        picked = {}
+        for name, axes in self.AXES.items():
+            if 'Q' in axes and name != 'ids':
+                rows = getattr(self, name)[:, :, row]
+                picked[name] = rows * has.view(-1, *[1] * (rows.dim() - 3)).to(rows.dtype)
+        return replace(self, ids=ids, **picked)
+
+
+def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
+    """Joins the clips of the same videos in time; a track that a clip lacks is invalid there.
+
+    Raises:
+        ValueError: ``clips`` is empty.
+    """
+    if not clips:
+        raise ValueError('there is nothing to join: at least one clip is needed, got none')
+    is_fixed = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
+    ids = clips[0].ids if is_fixed else torch.cat([clip.ids for clip in clips]).unique()
+    rows = [clip.rows_of(ids) for clip in clips]
+    joined = {f.name: torch.cat([getattr(clip, f.name) for clip in rows], 1) for f in fields(TrackQueries)
+              if f.name != 'ids'}
+    return TrackQueries(ids, **joined)

@@ -1,0 +1,41 @@
+"""What lies between the chain of stages and a task."""
+from dataclasses import dataclass
+from typing import Callable
+
+from torch import Tensor
+
+from .masks import FrameSize, MaskSource
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPrediction:
+    """One video, no task yet.
+
+    Attributes:
+        ids (Q,): int64, the identity of each row.
+        scores: (Q, K + 1) class probabilities of the whole video, or causal (T, Q, K + 1), row t knowing frames 0..t only.
+        valid (T, Q): bool.
+        masks: gives the masks of the rows and the frame that are asked for.
+        size: the sizes of every frame.
+    """
+    ids: Tensor
+    scores: Tensor
+    valid: Tensor
+    masks: MaskSource
+    size: FrameSize
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.valid.shape[0]
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether each frame has scores of its own."""
+        return self.scores.dim() == 3
+
+    def probs_of(self, rows: Tensor) -> Callable[[int], Tensor]:
+        """A function frame -> (len(rows), H, W) mask probabilities, zero where a row is not valid."""
+        def probs(frame: int) -> Tensor:
+            return self.masks.probs(rows, frame) * self.valid[frame, rows, None, None]
+        return probs
