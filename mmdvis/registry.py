@@ -13,7 +13,6 @@ def child(name: str, root: roots.Registry, *locations: str) -> roots.Registry:
 MODELS = child('model', roots.MODELS, 'mmdvis.models')
 DATASETS = child('dataset', roots.DATASETS, 'mmdvis.datasets')
 TRANSFORMS = child('transform', roots.TRANSFORMS, 'mmdvis.datasets.transforms')
-DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS, 'mmdvis.datasets.samplers')
 METRICS = child('metric', roots.METRICS, 'mmdvis.evaluation.metrics')
 HOOKS = child('hook', roots.HOOKS, 'mmdvis.engine.hooks')
 RUNNERS = child('runner', roots.RUNNERS, 'mmdvis.engine')

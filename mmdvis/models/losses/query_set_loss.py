@@ -34,17 +34,21 @@ class QuerySetLoss(nn.Module):
         no_object_weight: weight of the class no object in the cross-entropy.
         num_points: points a mask and frame.
         oversample, importance: candidates for one point, and share of points chosen where the mask is least sure.
+        legacy_tall_video: sample the masks of a whole video as one tall image, so that samples at the joints mix two
+            frames, as the released code does (with ``matching='video'`` only); for parity checks.
     """
 
     def __init__(self, num_classes: int, matching: str = 'frame', guided: float = 0.5, class_weight: float = 2.,
                  mask_weight: float = 5., dice_weight: float = 5., no_object_weight: float = 0.1,
-                 num_points: int = 12544, oversample: float = 3., importance: float = 0.75) -> None:
+                 num_points: int = 12544, oversample: float = 3., importance: float = 0.75,
+                 legacy_tall_video: bool = False) -> None:
         super().__init__()
         if matching not in ('frame', 'first_appearance', 'video'):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
         self.num_classes, self.matching, self.guided = num_classes, matching, guided
         self.weights = (class_weight, mask_weight, dice_weight)
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.legacy_tall_video = legacy_tall_video
         weight = torch.ones(num_classes + 1)
         weight[-1] = no_object_weight
         self.register_buffer('empty_weight', weight, persistent=False)
@@ -126,7 +130,7 @@ class QuerySetLoss(nn.Module):
         truth = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
         layer = torch.arange(len(logits), device=logits.device)[:, None]
         for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
-            rows, objects = (torch.as_tensor(np.ascontiguousarray(x), device=logits.device) for x in (rows, objects))
+            rows, objects = (to_index(x, logits.device) for x in (rows, objects))
             truth[layer, b, :, rows] = clip.labels[objects][..., None]
         values = F.cross_entropy(logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none')
         layers = len(logits)
@@ -135,26 +139,30 @@ class QuerySetLoss(nn.Module):
     def mask_losses(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
                     context: StepContext) -> Tuple[Tensor, Tensor]:
         """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number."""
-        by_frame = self.matching != 'video'
-        logits = [matched_masks(predictions, b, rows) for b, (rows, _) in enumerate(pairs)]
-        logits = torch.cat([x.flatten(1, 2).unsqueeze(2) if by_frame else x for x in logits], 1)  # (L, U, T or 1, h, w)
-        layers, units = logits.shape[:2]
+        logits = torch.cat([self.maps(matched_masks(predictions, b, rows)) for b, (rows, _) in enumerate(pairs)], 1)
+        layers, units = logits.shape[:2]  # (L, U, T', h, w)
         generator = context.generator('points', logits.device)
-        frames, coords = unsure_points(logits.flatten(0, 1), self.num_points, self.oversample, self.importance, generator)
+        points = self.num_points * (predictions.mask_embeds.shape[2] if self.legacy_tall_video else 1)
+        frames, coords = unsure_points(logits.flatten(0, 1), points, self.oversample, self.importance, generator)
         values = sample_masks(logits.flatten(0, 1), frames, coords)
         truths = []
         for i, (where, spot) in enumerate(zip(frames.chunk(layers), coords.chunk(layers))):
-            picked = [clip.masks[torch.as_tensor(objects[i].copy(), device=where.device)]
+            picked = [self.maps(clip.masks[to_index(objects[i], where.device)][None])[0]
                       for clip, (_, objects) in zip(targets, pairs)]
-            picked = torch.cat([x.flatten(0, 1).unsqueeze(1) if by_frame else x for x in picked])
-            truths.append(sample_masks(picked, where, spot))
+            truths.append(sample_masks(torch.cat(picked), where, spot))
         truth = torch.cat(truths)
         entropy = F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1)
         dice = dice_loss(values.sigmoid(), truth)
-        number = torch.tensor(float(sum(len(c.labels) * (c.masks.shape[1] if by_frame else 1) for c in targets)),
-                              device=logits.device)
+        number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
+        number = torch.tensor(float(number), device=logits.device)
         all_reduce(number, op='mean')
         return tuple(x.view(layers, units).sum(1) / number.clamp(min=1) for x in (entropy, dice))
+
+    def maps(self, masks: Tensor) -> Tensor:
+        """The masks (L, n, T, h, w) as units that are compared as a whole: one a frame, or one a video."""
+        if self.matching != 'video':
+            return masks.flatten(1, 2).unsqueeze(2)
+        return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
 
 
 def split_frames(predictions: LayerPredictions) -> LayerPredictions:
@@ -168,13 +176,18 @@ def split_frames(predictions: LayerPredictions) -> LayerPredictions:
 def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
     """Mask logits (L, n, T, h, w) of the matched rows (L, n) of clip ``b``; the only masks that training multiplies out."""
     features = predictions.mask_features[b].float()
-    rows = torch.as_tensor(np.ascontiguousarray(rows), device=features.device)
+    rows = to_index(rows, features.device)
     index = rows[:, None, :].expand(-1, features.shape[0], -1)  # (L, T, n)
     embeds = predictions.mask_embeds[:, b].float().take_along_dim(index[..., None], 2)
     masks = torch.einsum('ltnm,tmhw->lnthw', embeds, features)
     if predictions.mask_bias is not None:
         masks = masks + predictions.mask_bias[:, b].take_along_dim(index, 2).transpose(1, 2)[..., None, None]
     return masks
+
+
+def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """A copy of the numbers as a tensor that indexes."""
+    return torch.tensor(numbers, dtype=torch.long, device=device)
 
 
 def checked(cost: np.ndarray, name: str) -> np.ndarray:

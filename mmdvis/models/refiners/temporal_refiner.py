@@ -3,6 +3,7 @@ from dataclasses import replace
 from typing import Dict, List, Optional, Sequence
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
@@ -12,7 +13,7 @@ from mmdvis.structures import ClipTargets, StepContext, TrackQueries
 
 
 @MODELS.register_module()
-class TemporalRefiner(nn.Module):
+class TemporalRefiner(BaseModule):
     """Looks at all frames of a clip at once: better tracks, and one class for each.
 
     Args:

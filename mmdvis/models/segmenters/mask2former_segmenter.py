@@ -2,6 +2,7 @@
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
@@ -12,7 +13,7 @@ from mmdvis.structures import ClipTargets, FrameQueries, StepContext
 
 
 @MODELS.register_module()
-class Mask2FormerSegmenter(nn.Module):
+class Mask2FormerSegmenter(BaseModule):
     """Frames -> the queries of each frame by itself.
 
     Args:

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.matching import last_present, track_orders
@@ -25,7 +26,7 @@ class ReferringState:
 
 
 @MODELS.register_module()
-class DVISTracker(nn.Module):
+class DVISTracker(BaseModule):
     """Each track refers to its own output in the frame before.
 
     Args:

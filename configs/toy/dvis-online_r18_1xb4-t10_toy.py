@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/dvis-online_toy.py', '../_base_/datasets/toy.py', '../_base_/schedules/schedule_toy.py',
+    '../_base_/default_runtime.py'
+]
+model = dict(
+    segmenter=dict(num_classes=_base_.num_classes),
+    tracker=dict(num_classes=_base_.num_classes),
+    postprocessor=_base_.postprocessor)
+train_dataloader = dict(batch_size=4, dataset=dict(clip=dict(num_frames=10)))
+load_from = 'work_dirs/minvis_r18_1xb8-t1_toy/iter_3600.pth'

@@ -1,0 +1,186 @@
+"""Synthetic videos in which telling objects apart is easy and keeping their identities is hard.
+
+A scene is a value drawn once from a generator; every frame is a pure function of the scene and the time.
+"""
+import colorsys
+from dataclasses import dataclass, field
+from typing import List, Tuple
+
+import numpy as np
+
+SHAPES = ('disc', 'square', 'triangle', 'star', 'plus', 'capsule')
+STUFF = ('sky', 'hill', 'water', 'grass', 'brick')
+VOID = 0
+STUFF_ID = 200  # stuff of class s has the id STUFF_ID + s; things count from 1
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes are drawn from.
+
+    Attributes:
+        size: (height, width) in pixels; num_frames: of a video.
+        pairs: least and most pairs of look-alikes that cross; extras: the same of other objects.
+        speed: pixels a frame of a crossing object.
+        radius: pixels.
+        hue_gap: difference of hue between look-alikes, as a share of the colour wheel.
+        pillar: probability of a brick pillar that hides what passes behind it.
+        swing: probability that an extra object swings out of the view and back.
+        min_area: visible pixels below which an object counts as void.
+    """
+    size: Tuple[int, int] = (96, 160)
+    num_frames: int = 20
+    pairs: Tuple[int, int] = (1, 3)
+    extras: Tuple[int, int] = (1, 3)
+    speed: Tuple[float, float] = (4., 10.)
+    radius: Tuple[float, float] = (10., 18.)
+    hue_gap: Tuple[float, float] = (0.04, 0.07)
+    pillar: float = 0.7
+    swing: float = 0.5
+    min_area: int = 24
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One moving object; positions are in world pixels, times in frames."""
+    shape: int
+    hue: float
+    pitch: float
+    radius: float
+    growth: float
+    angle: float
+    spin: float
+    centre: Tuple[float, float]
+    crossing: float
+    velocity: Tuple[float, float]
+    swing: Tuple[float, float]
+
+    def place(self, t: float) -> Tuple[float, float, float, float]:
+        """x, y, angle and radius at time t."""
+        since = t - self.crossing
+        amplitude, period = self.swing
+        x = self.centre[0] + self.velocity[0] * since + amplitude * np.sin(2 * np.pi * since / period)
+        y = self.centre[1] + self.velocity[1] * since
+        return x, y, self.angle + self.spin * t, self.radius * (1 + self.growth * np.sin(since / 6))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that a video shows: objects in the order of painting, bands of stuff, a pillar, a camera."""
+    options: SceneOptions
+    things: Tuple[Thing, ...]
+    bands: Tuple[Tuple[int, float, float, float], ...]  # class, lower edge, wave length, phase
+    pillar: Tuple[float, float] = field(default=(0., 0.))  # left and right edge; equal: none
+    camera: Tuple[float, float, float, float] = (0., 0., 0., 1.)  # pan, zoom, roll, period
+
+
+def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
+    """An object on its own; with probability ``options.swing`` it leaves the view and comes back."""
+    height, width = options.size
+    swings = rng.random() < options.swing
+    speed = rng.uniform(*options.speed) * (0 if swings else 0.5)
+    side = rng.choice([-1., 1.])
+    return Thing(
+        shape=int(rng.integers(len(SHAPES))), hue=rng.uniform(-0.02, 0.02), pitch=rng.uniform(4, 9),
+        radius=rng.uniform(*options.radius), growth=rng.uniform(0, 0.25), angle=rng.uniform(0, 2 * np.pi),
+        spin=rng.uniform(-0.15, 0.15), centre=(width / 2 + side * width * (0.42 if swings else rng.uniform(0, 0.3)),
+                                               height * rng.uniform(0.25, 0.8)),
+        crossing=rng.uniform(0, options.num_frames), velocity=(-side * speed, rng.uniform(-1, 1)),
+        swing=(width * rng.uniform(0.2, 0.35) if swings else 0., rng.uniform(14, 26)))
+
+
+def draw_pair(rng: np.random.Generator, options: SceneOptions, shape: int) -> List[Thing]:
+    """Two objects of one class that cross: alike, but not equal, in hue and in the pitch of their stripes."""
+    height, width = options.size
+    x, y = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.25, 0.75)
+    when = options.num_frames * rng.uniform(0.25, 0.75)
+    radius, hue, gap = rng.uniform(*options.radius), rng.uniform(-0.03, 0.03), rng.uniform(*options.hue_gap)
+    pitch, direction = rng.uniform(4, 6), rng.choice([-1., 1.])
+    return [Thing(
+        shape=shape, hue=hue + sign * gap / 2, pitch=pitch * (1.5 if sign > 0 else 1), growth=rng.uniform(0, 0.25),
+        radius=radius * rng.uniform(0.9, 1.1), angle=rng.uniform(0, 2 * np.pi), spin=rng.uniform(-0.15, 0.15),
+        centre=(x, y + rng.uniform(-6, 6)), crossing=when + rng.uniform(-1, 1),
+        velocity=(sign * direction * rng.uniform(*options.speed), rng.uniform(-1, 1)), swing=(0., 1.)) for sign in (-1, 1)]
+
+
+def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions()) -> Scene:
+    """A scene; the same generator state and options give the same scene."""
+    height, width = options.size
+    things: List[Thing] = []
+    for shape in rng.permutation(len(SHAPES))[:rng.integers(options.pairs[0], options.pairs[1] + 1)]:
+        things += draw_pair(rng, options, int(shape))
+    things += [draw_thing(rng, options) for _ in range(rng.integers(options.extras[0], options.extras[1] + 1))]
+    order = rng.permutation(len(things))
+    classes = [0, *(1 + rng.permutation(3)[:rng.integers(1, 3)])]
+    edges = np.sort(rng.uniform(0.25, 0.75, len(classes) - 1)) * height
+    bands = tuple((int(c), float(edge), rng.uniform(20, 60), rng.uniform(0, 6))
+                  for c, edge in zip(classes, [*edges, 10. * height]))
+    left = width * rng.uniform(0.25, 0.6)
+    pillar = (left, left + rng.uniform(24, 44)) if rng.random() < options.pillar else (0., 0.)
+    camera = (rng.uniform(-14, 14), rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.06), rng.uniform(20, 40))
+    return Scene(options, tuple(things[i] for i in order), bands, pillar, camera)
+
+
+def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Which points (u, v) lie in the shape of unit radius."""
+    if shape == 'disc':
+        return u ** 2 + v ** 2 < 1
+    if shape == 'square':
+        return np.maximum(abs(u), abs(v)) < 0.85
+    if shape == 'triangle':
+        return (v > -0.55) & (v < 1 - 1.8 * abs(u))
+    if shape == 'star':
+        angle = np.arctan2(v, u)
+        return np.hypot(u, v) < 0.72 + 0.32 * np.cos(5 * angle)
+    if shape == 'plus':
+        return (np.minimum(abs(u), abs(v)) < 0.33) & (np.maximum(abs(u), abs(v)) < 1)
+    return np.hypot(np.maximum(abs(u) - 0.6, 0), v) < 0.5
+
+
+def stuff_colour(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The texture of a stuff class at world points, (..., 3) in [0, 255]."""
+    base = np.array([(150, 190, 235), (120, 100, 85), (50, 90, 150), (70, 130, 60), (140, 80, 70)][kind], float)
+    if kind == 4:
+        row = np.floor(y / 6)
+        joint = ((y % 6) < 1) | (((x + 6 * (row % 2)) % 12) < 1)
+        shade = np.where(joint, 60., -10.)
+    else:
+        wave = [(0.02, 0.05), (0.15, 0.2), (0.05, 0.9), (0.9, 0.7)][kind]
+        shade = 16 * np.sin(x * wave[0] + 2 * np.sin(y * 0.13)) * np.cos(y * wave[1])
+    return base + shade[..., None]
+
+
+def thing_colour(thing: Thing, u: np.ndarray, radius: float) -> np.ndarray:
+    """Stripes across the object at local coordinate u, (..., 3) in [0, 255]."""
+    dark = np.sin(2 * np.pi * u * radius / thing.pitch) > 0.3
+    hue = (thing.shape / len(SHAPES) + thing.hue) % 1
+    light, deep = (255 * np.array(colorsys.hsv_to_rgb(hue, 0.8, value)) for value in (0.95, 0.55))
+    return np.where(dark[..., None], deep, light)
+
+
+def render(scene: Scene, t: int, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+    """Frame ``t``: uint8 RGB (H, W, 3) with a little noise from ``rng``, and its map of ids (H, W) int32."""
+    height, width = scene.options.size
+    pan, zoom, roll, period = scene.camera
+    swing = np.sin(2 * np.pi * t / period)
+    rows, columns = np.mgrid[:height, :width].astype(float)
+    x, y = columns - width / 2, rows - height / 2
+    scale, angle = 1 + zoom * swing, roll * swing
+    x, y = (scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + pan * swing,
+            scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2)
+    image, ids = np.zeros((height, width, 3)), np.zeros((height, width), np.int32)
+    for kind, edge, length, phase in reversed(scene.bands):
+        where = y < edge + 5 * np.sin(x / length * 2 * np.pi + phase)
+        image[where], ids[where] = stuff_colour(kind, x, y)[where], STUFF_ID + kind
+    for number, thing in enumerate(scene.things, 1):
+        cx, cy, turn, radius = thing.place(t)
+        u = ((x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)) / radius
+        v = (-(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)) / radius
+        where = inside(SHAPES[thing.shape], u, v)
+        image[where], ids[where] = thing_colour(thing, u, radius)[where], number
+    where = (x >= scene.pillar[0]) & (x < scene.pillar[1])
+    image[where], ids[where] = stuff_colour(4, x, y)[where], STUFF_ID + 4
+    area = np.bincount(ids.ravel(), minlength=STUFF_ID + len(STUFF))
+    ids[(area < scene.options.min_area)[ids]] = VOID
+    image += rng.normal(0, 5, image.shape)
+    return image.clip(0, 255).astype(np.uint8), ids

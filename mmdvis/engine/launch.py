@@ -1,0 +1,68 @@
+"""What the tools do between the command line and the runner."""
+import os
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from .runner import VideoRunner
+
+
+def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
+                launcher: str = 'none') -> Config:
+    """A config with what the command line overrides.
+
+    Args:
+        path: the file.
+        work_dir: where logs and checkpoints go; None: the config's own, else ``work_dirs/<name of the config>``.
+        options: ``--cfg-options``.
+        launcher: none, pytorch, slurm or mpi.
+    """
+    config = Config.fromfile(path)
+    config.merge_from_dict(options or {})
+    config.launcher = launcher
+    config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    if launcher != 'none' and not torch.cuda.is_available():
+        start_cpu_group(config)
+    return config
+
+
+def start_cpu_group(config: Config) -> None:
+    """Starts the gloo group, and tells the model wrapper that there are no devices; mmengine does neither without CUDA."""
+    if not dist.is_initialized():
+        os.environ.setdefault('LOCAL_RANK', '0')
+        dist.init_process_group('gloo')
+    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+
+
+def set_resume(config: Config, resume: Optional[str]) -> None:
+    """Sets what ``--resume`` means.
+
+    Args:
+        config: changed in place.
+        resume: a checkpoint; ``'auto'``: the latest in the work folder, and where there is none the config's own
+            ``load_from`` stays, so that a later stage never trains on weights drawn at random; None: no resume.
+    """
+    if resume is None:
+        return
+    checkpoint = find_latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    if checkpoint is not None:
+        config.resume, config.load_from = True, checkpoint
+
+
+def train(config: Config) -> Path:
+    """Trains; returns the last checkpoint."""
+    VideoRunner.from_cfg(config).train()
+    return Path(find_latest_checkpoint(config.work_dir))
+
+
+def test(config: Config, checkpoint: str) -> Dict[str, float]:
+    """Scores a checkpoint on the test set of the config."""
+    config.load_from, config.resume = checkpoint, False
+    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
+                 'val_evaluator'):
+        config.pop(name, None)
+    return VideoRunner.from_cfg(config).test()

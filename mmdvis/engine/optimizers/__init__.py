@@ -1,0 +1,4 @@
+"""Optimizers."""
+from .grouped_constructor import GroupedConstructor
+
+__all__ = ['GroupedConstructor']

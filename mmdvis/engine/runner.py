@@ -1,0 +1,31 @@
+"""The runner, with the one change that matters: checkpoints are untrusted."""
+from typing import Callable, List, Union
+
+from mmengine.fileio import get_local_path
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+
+from mmdvis.registry import RUNNERS
+from mmdvis.structures import read_checkpoint
+
+
+@RUNNERS.register_module()
+class VideoRunner(Runner):
+    """mmengine's runner, whose own loader falls back to unsafe unpickling; this one never does."""
+
+    def load_checkpoint(self, filename: str, map_location: Union[str, Callable] = 'cpu', strict: bool = False,
+                        revise_keys: List[tuple] = [(r'^module.', '')]) -> dict:
+        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers.
+
+        Raises:
+            ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
+        """
+        with get_local_path(filename) as path:
+            checkpoint = read_checkpoint(path, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint

@@ -1,0 +1,132 @@
+"""Video panoptic quality (Kim et al., CVPR 2020) as VIPSeg's ``eval_vpq_vspw.py`` computes it."""
+from dataclasses import dataclass, field
+from typing import Dict, Iterable, List, Sequence, Tuple
+
+import numpy as np
+
+from .frame_table import UNLISTED, VOID, FrameTable, Listed, pixel_counts
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Matches of one class; windows and videos add up with ``+``."""
+    iou: float = 0.
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    def __add__(self, other: 'ClassCounts') -> 'ClassCounts':
+        return ClassCounts(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+    @property
+    def quality(self) -> Tuple[float, float, float]:
+        """PQ, SQ and RQ in [0, 1]; NaN for a class that never occurs."""
+        total = self.tp + 0.5 * self.fp + 0.5 * self.fn
+        if total == 0:
+            return (np.nan,) * 3
+        return self.iou / total, self.iou / self.tp if self.tp else 0., self.tp / total
+
+
+@dataclass(frozen=True)
+class WindowCounts:
+    """Counts by class for windows of one length."""
+    classes: Dict[int, ClassCounts] = field(default_factory=dict)
+
+    def __add__(self, other: 'WindowCounts') -> 'WindowCounts':
+        names = {**self.classes, **other.classes}
+        empty = ClassCounts()
+        return WindowCounts({c: self.classes.get(c, empty) + other.classes.get(c, empty) for c in names})
+
+    def mean(self, categories: Iterable[int]) -> Tuple[float, float, float]:
+        """Means of PQ, SQ and RQ over those of ``categories`` that occur; NaN if none does."""
+        values = [self.classes[c].quality for c in categories if c in self.classes]
+        values = [value for value in values if not np.isnan(value[0])]
+        return tuple(np.mean(values, 0).tolist()) if values else (np.nan,) * 3
+
+
+def check_prediction(table: FrameTable, categories: Iterable[int], where: str) -> None:
+    """Raises ValueError if the prediction's map and list disagree; ``where`` names the video and the frame."""
+    pixels = pixel_counts(table.joint, 1)
+    if UNLISTED in pixels:
+        raise ValueError(f'{where}: {pixels[UNLISTED]} predicted pixels have an id that segments_info does not list')
+    for segment_id, entry in table.predicted.items():
+        if segment_id not in pixels:
+            raise ValueError(f'{where}: segments_info lists id {segment_id}, no predicted pixel has it')
+        if entry.category not in categories:
+            raise ValueError(f'{where}: predicted category {entry.category} of id {segment_id} is not among the classes')
+
+
+def count_video(tables: Sequence[FrameTable], windows: Sequence[int]) -> Dict[int, WindowCounts]:
+    """Counts of one video: window length in frames -> counts; a video that is shorter than a window adds nothing to it."""
+    result = {}
+    for length in windows:
+        total = WindowCounts()
+        for start in range(len(tables) - length + 1):
+            total += count_window(tables[start:start + length])
+        result[length] = total
+    return result
+
+
+def merge(entries: Iterable[Dict[int, Listed]]) -> Dict[int, Listed]:
+    """Segments of a window: areas add up, class and crowd flag are those of the first frame with the id."""
+    merged: Dict[int, Listed] = {}
+    for frame in entries:
+        for segment_id, entry in frame.items():
+            first = merged.get(segment_id)
+            merged[segment_id] = entry if first is None else Listed(
+                first.category, first.last_category, first.area + entry.area, first.is_crowd)
+    return merged
+
+
+def count_window(tables: Sequence[FrameTable]) -> WindowCounts:
+    """Matches the tubes of one window (``spec`` of the public script: classes of the first frame, void forgiven)."""
+    truth, predicted = merge(t.truth for t in tables), merge(t.predicted for t in tables)
+    joint: Dict[Tuple[int, int], int] = {}
+    for table in tables:
+        for pair, count in table.joint.items():
+            joint[pair] = joint.get(pair, 0) + count
+    area = pixel_counts(joint, 1)
+    found: List[Tuple[int, ClassCounts]] = []
+    matched_truth, matched = set(), set()
+    for (g, p), count in joint.items():
+        if g not in truth or p not in predicted or truth[g].is_crowd or truth[g].category != predicted[p].category:
+            continue
+        iou = count / (truth[g].area + area[p] - count - joint.get((VOID, p), 0))
+        if iou > 0.5:
+            found.append((truth[g].category, ClassCounts(iou=iou, tp=1)))
+            matched_truth.add(g)
+            matched.add(p)
+    crowds = {entry.category: g for g, entry in truth.items() if entry.is_crowd}  # the last of each class counts
+    found += [(entry.category, ClassCounts(fn=1)) for g, entry in truth.items()
+              if g not in matched_truth and not entry.is_crowd]
+    for p, entry in predicted.items():
+        forgiven = joint.get((VOID, p), 0) + joint.get((crowds.get(entry.category), p), 0)
+        if p not in matched and not forgiven / area[p] > 0.5:
+            found.append((entry.category, ClassCounts(fp=1)))
+    return sum_counts(found)
+
+
+def sum_counts(found: Iterable[Tuple[int, ClassCounts]]) -> WindowCounts:
+    """Adds up (class, counts) pairs."""
+    total: Dict[int, ClassCounts] = {}
+    for category, counts in found:
+        total[category] = total[category] + counts if category in total else counts
+    return WindowCounts(total)
+
+
+def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], windows: Sequence[int]) -> Dict[str, float]:
+    """``VPQ``, ``VPQ_Th``, ``VPQ_St`` averaged over ``windows``, and ``VPQ{k}``, ``VPQ{k}_Th``, ``VPQ{k}_St`` of each.
+
+    Args:
+        counts: window length -> counts of the whole set.
+        is_thing: category id -> whether it is a thing.
+        windows: lengths that enter the average.
+    """
+    groups = dict(zip(('', '_Th', '_St'), (list(is_thing), [c for c in is_thing if is_thing[c]],
+                                           [c for c in is_thing if not is_thing[c]])))
+    result = {}
+    for suffix, categories in groups.items():
+        values = [counts[k].mean(categories)[0] for k in windows]
+        result[f'VPQ{suffix}'] = float(np.mean(values))
+        result.update({f'VPQ{k}{suffix}': value for k, value in zip(windows, values)})
+    return result

@@ -1,0 +1,31 @@
+"""Segmentation and tracking quality in mmengine's loops."""
+from typing import Dict, List
+
+from mmdvis.evaluation.functional.frame_table import FrameTable
+from mmdvis.evaluation.functional.stq import STQCounts, count_stq, sum_videos
+from mmdvis.registry import METRICS
+
+from .panoptic_video import PanopticVideoMetric
+
+SUFFIXES = dict(official='', corrected='_corrected')
+
+
+@METRICS.register_module()
+class STQMetric(PanopticVideoMetric):
+    """``STQ``, ``AQ``, ``SQ`` as the published script numbers instances, and ``*_corrected``.
+
+    The script counts instances from 0 and takes number 0 for a crowd, so it leaves out a thing that a video's json lists
+    first. The corrected figures count from 1 and leave out what the ground truth marks as crowd.
+    """
+
+    def count(self, tables: List[FrameTable]) -> Dict[str, STQCounts]:
+        """Counts with both numberings."""
+        return {suffix: count_stq(tables, self.truth.is_thing, name) for name, suffix in SUFFIXES.items()}
+
+    def compute_metrics(self, results: List[Dict[str, STQCounts]]) -> Dict[str, float]:
+        """Fractions."""
+        metrics = {}
+        for suffix in SUFFIXES.values():
+            values = sum_videos([video[suffix] for video in results]).summarise()
+            metrics.update({f'{name}{suffix}': value for name, value in zip(('STQ', 'AQ', 'SQ'), values)})
+        return metrics
