@@ -15,7 +15,7 @@ READY := .venv/.ready-$(shell cat requirements/*.txt setup.py | cksum | cut -d' 
 install: $(READY)
 
 .venv/bin/python:
-	$(PYTHON) -m venv --system-site-packages .venv
+	$(PYTHON) -m venv $(if $(shell $(PYTHON) -c 'import torch' 2>/dev/null && echo has),--system-site-packages) .venv
 
 $(READY): | .venv/bin/python
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --progress-bar off $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))

@@ -3,7 +3,7 @@
 A scene is a value drawn once from a generator; every frame is a pure function of the scene and the time.
 """
 import colorsys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import List, Tuple
 
 import numpy as np
@@ -20,22 +20,27 @@ class SceneOptions:
 
     Attributes:
         size: (height, width) in pixels; num_frames: of a video.
-        pairs: least and most pairs of look-alikes that cross; extras: the same of other objects.
-        speed: pixels a frame of a crossing object.
+        groups: least and most groups of look-alikes that cross again and again; members: objects of a group.
+        extras: least and most other objects; speed: their pixels a frame.
+        reach: how far a look-alike swings from the middle of its group, in pixels; period: of that swing, in frames.
         radius: pixels.
         hue_gap: difference of hue between look-alikes, as a share of the colour wheel.
-        pillar: probability of a brick pillar that hides what passes behind it.
+        pillars: least and most brick pillars, which hide what passes behind them; pillar_width: pixels.
         swing: probability that an extra object swings out of the view and back.
         min_area: visible pixels below which an object counts as void.
     """
     size: Tuple[int, int] = (96, 160)
     num_frames: int = 20
-    pairs: Tuple[int, int] = (1, 3)
-    extras: Tuple[int, int] = (1, 3)
-    speed: Tuple[float, float] = (4., 10.)
-    radius: Tuple[float, float] = (10., 18.)
-    hue_gap: Tuple[float, float] = (0.04, 0.07)
-    pillar: float = 0.7
+    groups: Tuple[int, int] = (2, 3)
+    members: Tuple[int, int] = (2, 3)
+    extras: Tuple[int, int] = (0, 2)
+    speed: Tuple[float, float] = (2., 5.)
+    reach: Tuple[float, float] = (28., 52.)
+    period: Tuple[float, float] = (11., 19.)
+    radius: Tuple[float, float] = (9., 15.)
+    hue_gap: Tuple[float, float] = (0.045, 0.06)
+    pillars: Tuple[int, int] = (2, 2)
+    pillar_width: Tuple[float, float] = (24., 40.)
     swing: float = 0.5
     min_area: int = 24
 
@@ -66,11 +71,11 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a video shows: objects in the order of painting, bands of stuff, a pillar, a camera."""
+    """All that a video shows: objects in the order of painting, bands of stuff, pillars, a camera."""
     options: SceneOptions
     things: Tuple[Thing, ...]
     bands: Tuple[Tuple[int, float, float, float], ...]  # class, lower edge, wave length, phase
-    pillar: Tuple[float, float] = field(default=(0., 0.))  # left and right edge; equal: none
+    pillars: Tuple[Tuple[float, float], ...] = ()  # left and right edge
     camera: Tuple[float, float, float, float] = (0., 0., 0., 1.)  # pan, zoom, roll, period
 
 
@@ -78,7 +83,7 @@ def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
     """An object on its own; with probability ``options.swing`` it leaves the view and comes back."""
     height, width = options.size
     swings = rng.random() < options.swing
-    speed = rng.uniform(*options.speed) * (0 if swings else 0.5)
+    speed = 0. if swings else rng.uniform(*options.speed)
     side = rng.choice([-1., 1.])
     return Thing(
         shape=int(rng.integers(len(SHAPES))), hue=rng.uniform(-0.02, 0.02), pitch=rng.uniform(4, 9),
@@ -89,36 +94,38 @@ def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
         swing=(width * rng.uniform(0.2, 0.35) if swings else 0., rng.uniform(14, 26)))
 
 
-def draw_pair(rng: np.random.Generator, options: SceneOptions, shape: int) -> List[Thing]:
-    """Two objects of one class that cross: alike, but not equal, in hue and in the pitch of their stripes."""
+def draw_group(rng: np.random.Generator, options: SceneOptions, shape: int) -> List[Thing]:
+    """Look-alikes of one class that swing through each other: alike, but not equal, in hue and in the pitch of stripes."""
     height, width = options.size
-    x, y = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.25, 0.75)
-    when = options.num_frames * rng.uniform(0.25, 0.75)
-    radius, hue, gap = rng.uniform(*options.radius), rng.uniform(-0.03, 0.03), rng.uniform(*options.hue_gap)
-    pitch, direction = rng.uniform(4, 6), rng.choice([-1., 1.])
+    number = int(rng.integers(options.members[0], options.members[1] + 1))
+    x, y = width * rng.uniform(0.35, 0.65), height * rng.uniform(0.25, 0.75)
+    radius, gap, reach = (rng.uniform(*bounds) for bounds in (options.radius, options.hue_gap, options.reach))
+    pitch, period, start = rng.uniform(4, 5), rng.uniform(*options.period), rng.uniform(0, 20)
     return [Thing(
-        shape=shape, hue=hue + sign * gap / 2, pitch=pitch * (1.5 if sign > 0 else 1), growth=rng.uniform(0, 0.25),
+        shape=shape, hue=gap * (k - (number - 1) / 2), pitch=pitch * (1 + 0.5 * k), growth=rng.uniform(0, 0.25),
         radius=radius * rng.uniform(0.9, 1.1), angle=rng.uniform(0, 2 * np.pi), spin=rng.uniform(-0.15, 0.15),
-        centre=(x, y + rng.uniform(-6, 6)), crossing=when + rng.uniform(-1, 1),
-        velocity=(sign * direction * rng.uniform(*options.speed), rng.uniform(-1, 1)), swing=(0., 1.)) for sign in (-1, 1)]
+        centre=(x, y + rng.uniform(-9, 9)), crossing=start + period * k / number + rng.uniform(-1, 1),
+        velocity=(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)), swing=(reach * rng.uniform(0.8, 1.2), period))
+        for k in range(number)]
 
 
 def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions()) -> Scene:
     """A scene; the same generator state and options give the same scene."""
     height, width = options.size
     things: List[Thing] = []
-    for shape in rng.permutation(len(SHAPES))[:rng.integers(options.pairs[0], options.pairs[1] + 1)]:
-        things += draw_pair(rng, options, int(shape))
+    for shape in rng.permutation(len(SHAPES))[:rng.integers(options.groups[0], options.groups[1] + 1)]:
+        things += draw_group(rng, options, int(shape))
     things += [draw_thing(rng, options) for _ in range(rng.integers(options.extras[0], options.extras[1] + 1))]
     order = rng.permutation(len(things))
     classes = [0, *(1 + rng.permutation(3)[:rng.integers(1, 3)])]
     edges = np.sort(rng.uniform(0.25, 0.75, len(classes) - 1)) * height
     bands = tuple((int(c), float(edge), rng.uniform(20, 60), rng.uniform(0, 6))
                   for c, edge in zip(classes, [*edges, 10. * height]))
-    left = width * rng.uniform(0.25, 0.6)
-    pillar = (left, left + rng.uniform(24, 44)) if rng.random() < options.pillar else (0., 0.)
+    number = int(rng.integers(options.pillars[0], options.pillars[1] + 1))
+    edges = [width * (0.15 + 0.6 * (k + rng.random()) / max(number, 1)) for k in range(number)]
+    pillars = tuple((left, left + rng.uniform(*options.pillar_width)) for left in edges)
     camera = (rng.uniform(-14, 14), rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.06), rng.uniform(20, 40))
-    return Scene(options, tuple(things[i] for i in order), bands, pillar, camera)
+    return Scene(options, tuple(things[i] for i in order), bands, pillars, camera)
 
 
 def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -178,8 +185,9 @@ def render(scene: Scene, t: int, rng: np.random.Generator) -> Tuple[np.ndarray, 
         v = (-(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)) / radius
         where = inside(SHAPES[thing.shape], u, v)
         image[where], ids[where] = thing_colour(thing, u, radius)[where], number
-    where = (x >= scene.pillar[0]) & (x < scene.pillar[1])
-    image[where], ids[where] = stuff_colour(4, x, y)[where], STUFF_ID + 4
+    for left, right in scene.pillars:
+        where = (x >= left) & (x < right)
+        image[where], ids[where] = stuff_colour(4, x, y)[where], STUFF_ID + 4
     area = np.bincount(ids.ravel(), minlength=STUFF_ID + len(STUFF))
     ids[(area < scene.options.min_area)[ids]] = VOID
     image += rng.normal(0, 5, image.shape)

@@ -10,12 +10,19 @@ HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; if you
                 'torch.load(..., weights_only=False) and save its state dict again')
 
 
+def log_statistic(owner: type, name: str) -> Any:
+    """What ``getattr`` is allowed to be in a checkpoint: mmengine's log buffers name their statistics through it."""
+    if getattr(owner, '__name__', '') != 'HistoryBuffer' or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')
+    return getattr(owner, name)
+
+
 def harmless_types() -> list:
     """What a checkpoint of mmengine holds besides tensors: its log buffers and the NumPy types in them."""
     from mmengine.logging.history_buffer import HistoryBuffer
     core = getattr(np, '_core', None) or np.core
     scalars = [np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_]
-    return [HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
+    return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
             *{type(np.dtype(scalar)) for scalar in scalars}]
 
 

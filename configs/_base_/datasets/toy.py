@@ -1,5 +1,5 @@
 # written by tools/dataset_converters/make_toy_videos.py
-data_root = 'data/toy/'
+data_root = '{{$TOY_DATA:data/toy}}/'
 num_classes = 11
 postprocessor = dict(type='PanopticPostprocessor', num_things=6, score_thr=0.5, overlap_thr=0.6)
 train_dataloader = dict(
@@ -26,4 +26,10 @@ test_dataloader = dict(
         data_prefix=dict(img='images', seg='panomasksRGB'),
         test_mode=True))
 truth = dict(gt_json=data_root + 'panoptic_gt_VIPSeg_val.json', gt_dir=data_root + 'panomasksRGB')
-test_evaluator = [dict(type='VPQMetric', **truth), dict(type='STQMetric', **truth)]
+oracle = dict(truth, identities='truth', prefix='oracle')  # the ceiling of association
+test_evaluator = [
+    dict(type='VPQMetric', **truth),
+    dict(type='STQMetric', **truth),
+    dict(type='VPQMetric', **oracle),
+    dict(type='STQMetric', **oracle)
+]

@@ -7,7 +7,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(bias_decay_mult=0.))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.02, by_epoch=False, begin=1800, end=3600)
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.02, by_epoch=False, begin=1400, end=2800)
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=3600, val_interval=100000)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2800, val_interval=100000)
 test_cfg = dict(type='TestLoop')

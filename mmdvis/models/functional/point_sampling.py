@@ -36,18 +36,35 @@ def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """One value a point from the maps of each row; neighbouring frames are never mixed.
 
     Args:
-        masks (N, T, h, w): float or bool.
+        masks (N, T, h, w): mask logits.
         frames (N, P): int64, the frame of each point.
         coords (N, P, 2): normalised (x, y).
 
     Returns:
-        (N, P) float.
+        (N, P)
     """
     height, width = masks.shape[-2:]
     index, weight = corners(coords, height, width)  # (4, N, P)
     index = index + frames * (height * width)
-    flat = masks.flatten(1)
-    return sum(flat.gather(1, i).to(w.dtype) * w for i, w in zip(index, weight))
+    return sum(masks.flatten(1).gather(1, i) * w for i, w in zip(index, weight))
+
+
+def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+    """Values in [0, 1] of bool masks at points, read where they lie: no mask is copied or turned into floats.
+
+    Args:
+        truth (V, T, H, W): bool.
+        rows (N,): int64, which mask each row of points reads.
+        frames (N, P), coords (N, P, 2): as in :func:`sample_masks`.
+
+    Returns:
+        (N, P) float.
+    """
+    num_frames, height, width = truth.shape[1:]
+    index, weight = corners(coords, height, width)
+    index = index + frames * (height * width) + rows[:, None] * (num_frames * height * width)
+    flat = truth.reshape(-1)
+    return sum(flat.take(i) * w for i, w in zip(index, weight))
 
 
 def unsure_points(logits: Tensor, num_points: int, oversample: float, importance: float,

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, dice_loss
-from mmdvis.models.functional.point_sampling import sample_features, sample_masks, unsure_points
+from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
@@ -111,9 +111,9 @@ class QuerySetLoss(nn.Module):
             if predictions.mask_bias is not None:
                 inside = sample_features(torch.ones_like(predictions.mask_features[b, t:t + 1, :1]).float(), coords)[0]
                 values = values + predictions.mask_bias[:, b, t, :, None] * inside
-            masks = clip.masks[objects, t:t + 1]
-            where = objects.new_zeros(len(objects), self.num_points).to(embeds.device)
-            overlap = PointOverlap.count(values, sample_masks(masks, where, coords.expand(len(objects), -1, -1)))
+            objects = objects.to(embeds.device)
+            truth = sample_truth(clip.masks, objects, torch.full_like(objects[:, None], t), coords)
+            overlap = PointOverlap.count(values, truth)
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], clip.labels[objects], overlap)
             else:
@@ -145,18 +145,24 @@ class QuerySetLoss(nn.Module):
         points = self.num_points * (predictions.mask_embeds.shape[2] if self.legacy_tall_video else 1)
         frames, coords = unsure_points(logits.flatten(0, 1), points, self.oversample, self.importance, generator)
         values = sample_masks(logits.flatten(0, 1), frames, coords)
-        truths = []
-        for i, (where, spot) in enumerate(zip(frames.chunk(layers), coords.chunk(layers))):
-            picked = [self.maps(clip.masks[to_index(objects[i], where.device)][None])[0]
-                      for clip, (_, objects) in zip(targets, pairs)]
-            truths.append(sample_masks(torch.cat(picked), where, spot))
-        truth = torch.cat(truths)
+        picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
+        truth = sample_truth(torch.cat(picked), self.truth_rows(pairs, picked, targets, logits.device), frames, coords)
         entropy = F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1)
         dice = dice_loss(values.sigmoid(), truth)
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=logits.device)
         all_reduce(number, op='mean')
         return tuple(x.view(layers, units).sum(1) / number.clamp(min=1) for x in (entropy, dice))
+
+    def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Sequence[ClipTargets],
+                   device: torch.device) -> Tensor:
+        """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64."""
+        rows, start = [], 0
+        for (_, objects), unit, clip in zip(pairs, units, targets):
+            per_object = len(unit) // max(len(clip.labels), 1)
+            rows.append((objects[..., None] * per_object + np.arange(per_object) + start).reshape(len(objects), -1))
+            start += len(unit)
+        return to_index(np.concatenate(rows, 1).ravel(), device)
 
     def maps(self, masks: Tensor) -> Tensor:
         """The masks (L, n, T, h, w) as units that are compared as a whole: one a frame, or one a video."""

@@ -1,0 +1,102 @@
+"""The whole chain on synthetic videos: make data, train three stages, score them, draw a video."""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdvis.apis import init_model
+from mmdvis.apis.toy_summary import compare_video, summarise, table
+from mmdvis.registry import DATASETS
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = dict(minvis='minvis_r18_1xb8-t1_toy', dvis_online='dvis-online_r18_1xb4-t10_toy',
+              dvis_offline='dvis-offline_r18_1xb3-t20_toy')
+RECIPES = dict(demo=dict(suffix='', videos=(400, 24)), bench=dict(suffix='-bench', videos=(1600, 60)))
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work-dir', default='work_dirs/toy')
+    parser.add_argument('--recipe', choices=RECIPES, default='demo')
+    parser.add_argument('--seed', type=int, default=0, help='of the videos and of the training')
+    parser.add_argument('--video', help='a video to segment with the trained model, too')
+    parser.add_argument('--cfg-options', nargs='*', default=[], help='overrides for all stages, as key=value')
+    return parser.parse_args()
+
+
+class Steps:
+    """Runs commands once: a step whose output exists is not run again, and its time is remembered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / 'seconds.json'
+        self.seconds: Dict[str, float] = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def run(self, name: str, output: Path, command: List[str]) -> None:
+        """Runs a tool of the repository unless ``output`` is there."""
+        if output.exists() and name in self.seconds:
+            print(f'{name}: {output} is there, not made again')
+            return
+        print(f'{name}: {" ".join(command)}', flush=True)
+        start = time.time()
+        if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
+            raise SystemExit(f'the step {name} failed; see above')
+        self.seconds[name] = round(time.time() - start, 1)
+        self.file.write_text(json.dumps(self.seconds))
+
+
+def prepare(folder: Path, args: argparse.Namespace) -> None:
+    """Makes the work folder; what another seed, recipe or option left there is removed."""
+    settings = json.dumps(dict(recipe=args.recipe, seed=args.seed, options=args.cfg_options))
+    mark = folder / 'settings.json'
+    if folder.exists() and (not mark.exists() or mark.read_text() != settings):
+        for name in ('data', *STAGES, 'seconds.json', 'summary.json'):
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(settings)
+
+
+def main() -> None:
+    """All steps in turn."""
+    args = parse_args()
+    folder, recipe = Path(args.work_dir).resolve(), RECIPES[args.recipe]
+    prepare(folder, args)
+    steps, data = Steps(folder), folder / 'data'
+    os.environ['TOY_DATA'] = str(data)
+    steps.run('data', data / 'panoptic_gt_VIPSeg_val.json', [
+        'tools/dataset_converters/make_toy_videos.py', str(data), '--seed', str(args.seed),
+        '--num-train', str(recipe['videos'][0]), '--num-val', str(recipe['videos'][1])])
+    before: List[str] = []
+    configs = {name: ROOT / 'configs' / 'toy' / f"{stem}{recipe['suffix']}.py" for name, stem in STAGES.items()}
+    for name, config in configs.items():
+        options = ['--cfg-options', f'randomness.seed={args.seed}', *args.cfg_options]
+        last = folder / name / f"iter_{Config.fromfile(config).train_cfg['max_iters']}.pth"
+        steps.run(f'train {name}', last, [
+            'tools/train.py', str(config), '--work-dir', str(folder / name), *options, *before])
+        steps.run(f'test {name}', folder / name / 'metrics.json', [
+            'tools/test.py', str(config), str(last), '--work-dir', str(folder / name), '--metrics',
+            str(folder / name / 'metrics.json')])
+        before = [f'load_from={last}']
+    summary = summarise(folder, tuple(STAGES), steps.seconds)
+    print(table(summary))
+    print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
+    init_default_scope('mmdvis')
+    model, _ = init_model(str(config), str(last))
+    dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
+    print(compare_video(model, dataset, 0, folder / 'result_and_truth'))
+    if args.video:
+        subprocess.run([sys.executable, 'demo/video_demo.py', str(Path(args.video).resolve()), str(config), str(last), '--out',
+                        str(folder / 'video')], cwd=ROOT, check=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,48 @@
+"""Segments a video: every frame, every object and every region, labelled and with an identity that lasts."""
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from mmdvis.apis import VideoStream, init_model, segment_video
+from mmdvis.structures import open_frames
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('input', help='video file, or folder of frames (any image type, natural order)')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', required=True, help='folder for video.mp4, panoptic/*.png and result.json')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
+    parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
+    parser.add_argument('--clip-len', type=int, default=10, help='frames that go through the model at once')
+    parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
+    parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs; returns the exit code."""
+    args = parse_args()
+    options = dict(args.cfg_options or {})
+    if args.score_thr is not None:
+        options['model.postprocessor.score_thr'] = args.score_thr
+    try:
+        source = open_frames(args.input)
+        model, meta = init_model(args.config, args.checkpoint, args.device, options)
+        stream = VideoStream(model, args.short_edge, args.max_edge)
+        written = segment_video(stream, source, args.out, meta['classes'], args.clip_len, args.fps)
+    except (ValueError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    for path in written.values():
+        print(path)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""What a program that uses mmdvis calls."""
+from .model import init_model
+from .segment_video import segment_video
+from .video_stream import VideoStream
+
+__all__ = ['VideoStream', 'init_model', 'segment_video']

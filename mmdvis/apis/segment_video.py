@@ -1,0 +1,85 @@
+"""Video in, video out."""
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple, Union
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mmdvis.structures import FrameSource, Segment
+from mmdvis.visualization import VideoWriter, draw_panoptic
+
+from .video_stream import VideoStream
+
+Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
+
+
+def stream_frames(stream: VideoStream, source: FrameSource, clip_len: int) -> Iterator[Frame]:
+    """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it."""
+    for start in range(0, len(source), clip_len):
+        frames = source.read(start, min(start + clip_len, len(source)))
+        result = stream.push(frames).pred_panoptic
+        by_id = {segment.id: segment for segment in result.segments}
+        for frame, id_map in zip(frames, result.id_map.numpy()):
+            yield frame.permute(1, 2, 0).numpy(), id_map, [by_id[int(i)] for i in np.unique(id_map) if i]
+
+
+def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Segment], classes: Tuple[str, ...]
+               ) -> Dict[str, Any]:
+    """What the json says of one frame."""
+    return dict(frame=index, file_name=file_name, segments_info=[
+        dict(id=s.id, category_id=s.label, category=classes[s.label], isthing=s.is_thing, score=round(s.score, 4),
+             area=int((id_map == s.id).sum())) for s in segments])
+
+
+def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, Path], classes: Tuple[str, ...],
+                  clip_len: int = 10, fps: float = 24., progress: bool = True) -> Dict[str, Path]:
+    """Writes ``video.mp4``, ``panoptic/<frame>.png`` (id = R + 256 G + 65536 B) and ``result.json``.
+
+    Frames are read as a stream and results written as they come; everything goes to a temporary folder beside ``out_dir``
+    and takes its place when the last frame is done, so that a failure leaves nothing half written.
+
+    Args:
+        stream: a fresh stream.
+        source: the video.
+        out_dir: folder to write to; files of the same names in it are replaced.
+        classes: name of each label.
+        clip_len: frames that go through the model at once.
+        fps: of the output, where the source does not say.
+        progress: show a bar with speed and time left.
+
+    Returns:
+        what -> where it was written.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix='.part-', dir=out_dir))
+    try:
+        (work / 'panoptic').mkdir()
+        rate = source.fps or fps
+        with VideoWriter(work / 'video.mp4', rate) as writer, open(work / 'result.json', 'w') as text:
+            text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {json.dumps(list(classes))}, "frames": [\n')
+            frames = stream_frames(stream, source, clip_len)
+            for index, (frame, id_map, segments) in enumerate(
+                    tqdm(frames, total=len(source), unit='frame', disable=not progress)):
+                name = f'{index:08d}.png'
+                rgb = np.stack([id_map % 256, id_map // 256 % 256, id_map // 65536], -1).astype(np.uint8)
+                Image.fromarray(rgb).save(work / 'panoptic' / name)
+                writer.write(draw_panoptic(frame, id_map, segments, classes))
+                text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, classes)))
+            text.write('\n]}\n')
+        return {name: publish(work / name, out_dir / name) for name in ('video.mp4', 'panoptic', 'result.json')}
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(source: Path, target: Path) -> Path:
+    """Moves a finished file or folder to its place."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)
+    return target

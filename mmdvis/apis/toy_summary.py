@@ -1,0 +1,88 @@
+"""The table and the pictures of the toy recipe, from the figures that its runs left."""
+import json
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import numpy as np
+from PIL import Image
+from prettytable import PrettyTable
+
+from mmdvis.datasets import VIPSegDataset
+from mmdvis.datasets.transforms.clip_io import read_id_map
+from mmdvis.models import DVIS
+from mmdvis.structures import FrameSource, Segment, VideoDataSample
+from mmdvis.visualization import VideoWriter, draw_panoptic
+
+COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')
+CORRECTED = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
+
+
+def row_of(metrics: Dict[str, float], prefix: str = '') -> Dict[str, float]:
+    """One row of the table from the figures of a test run; ``prefix`` as in their names, ``'oracle/'`` say."""
+    return {name: metrics[f"{prefix}{name}{'_corrected' if name in CORRECTED else ''}"] for name in COLUMNS}
+
+
+def summarise(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float]) -> Dict[str, Dict[str, float]]:
+    """Writes ``summary.json`` and returns its rows: the systems, the ceiling of association, and seconds of each step.
+
+    Args:
+        folder: holds ``<system>/metrics.json``; the first system's also holds the ceiling.
+        systems: names of the rows.
+        seconds: of each step.
+    """
+    metrics = {name: json.loads((folder / name / 'metrics.json').read_text()) for name in systems}
+    rows = {name: row_of(values) for name, values in metrics.items()}
+    rows['oracle'] = row_of(metrics[systems[0]], 'oracle/')
+    summary = dict(rows, seconds=seconds)
+    (folder / 'summary.json').write_text(json.dumps(summary, indent=1))
+    return summary
+
+
+def table(summary: Dict[str, Dict[str, float]]) -> str:
+    """The rows of a summary as text, in percent."""
+    text = PrettyTable(['system', *COLUMNS])
+    for name, row in summary.items():
+        if name != 'seconds':
+            text.add_row([name, *(f'{100 * row[column]:.1f}' for column in COLUMNS)])
+    text.align, text.align['system'] = 'r', 'l'
+    return str(text)
+
+
+def truth_of(record: dict) -> Tuple[List[np.ndarray], List[Segment]]:
+    """Maps of ids and segments of a video of the dataset."""
+    maps = [read_id_map(frame['mask']) for frame in record['frames']]
+    labels = {i: label for frame in record['frames'] for i, label in frame['segments'].items()}
+    return maps, [Segment(i, 0, label, is_thing=False, score=1.) for i, label in labels.items()]
+
+
+def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.) -> Path:
+    """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, five frames of it.
+
+    Args:
+        model: with a panoptic postprocessor.
+        dataset: in test mode.
+        index: which video.
+        out: path without suffix.
+        fps: of the video.
+    """
+    record, sample = dataset.get_data_info(index), dataset[index]
+    source: FrameSource = sample['inputs']
+    result: VideoDataSample = model.predict([source], [sample['data_samples']])[0]
+    maps, segments = truth_of(record)
+    classes, panoptic, pairs = dataset.metainfo['classes'], result.pred_panoptic, []
+    with VideoWriter(out.with_suffix('.mp4'), fps) as writer:
+        for t in range(len(source)):
+            frame = source.read(t, t + 1)[0].permute(1, 2, 0).numpy()
+            frame, ids, truth = enlarge(frame), enlarge(panoptic.id_map[t].numpy()), enlarge(maps[t])
+            pairs.append(np.concatenate([
+                draw_panoptic(frame, ids, panoptic.segments, classes), draw_panoptic(frame, truth, segments, classes)], 1))
+            writer.write(pairs[-1])
+    shown = [pairs[t] for t in np.linspace(0, len(pairs) - 1, 5).astype(int)]
+    halves = [[np.ascontiguousarray(part) for part in np.split(pair, 2, 1)] for pair in shown]
+    Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in zip(*halves)])).save(out.with_suffix('.png'))
+    return out.with_suffix('.mp4')
+
+
+def enlarge(array: np.ndarray, factor: int = 2) -> np.ndarray:
+    """Every pixel ``factor`` times in both directions, so that names fit in."""
+    return array.repeat(factor, 0).repeat(factor, 1)

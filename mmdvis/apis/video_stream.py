@@ -1,0 +1,34 @@
+"""A video that arrives piece by piece. The only place that holds a state over time."""
+from typing import Optional
+
+from torch import Tensor
+
+from mmdvis.models import DVIS
+from mmdvis.models.detectors.dvis import StreamState
+from mmdvis.structures import ArrayFrames, ResizedFrames, VideoDataSample
+
+
+class VideoStream:
+    """Feeds frames to a model and keeps what it must remember of them, whose size does not depend on their number.
+
+    Args:
+        model: with a postprocessor.
+        short_edge: length of the short edge the model sees; None keeps the size.
+        max_edge: limit of the long edge.
+    """
+
+    def __init__(self, model: DVIS, short_edge: Optional[int] = None, max_edge: Optional[int] = None) -> None:
+        self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
+        self.state: Optional[StreamState] = None
+
+    def push(self, frames: Tensor) -> VideoDataSample:
+        """Results of the next frames, uint8 RGB (t, 3, H, W), at their size; identities go on from call to call.
+
+        A model with a refiner refines each call's frames together; without one the results do not depend on how the frames
+        are cut into calls.
+        """
+        source = ArrayFrames(frames)
+        if self.short_edge is not None:
+            source = ResizedFrames(source, self.short_edge, self.max_edge)
+        prediction, self.state = self.model.stream(source, self.state)
+        return self.model.postprocessor(prediction, VideoDataSample())

@@ -1,0 +1,207 @@
+"""The set loss: matching, guidance, edge cases."""
+import logging
+
+import numpy as np
+import pytest
+import torch
+import tiny
+
+from mmdvis.models import QuerySetLoss
+from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
+from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.losses.query_set_loss import assign, checked
+from mmdvis.structures import ClipTargets, StepContext
+
+SIZE = (32, 48)
+
+
+def predictions(num_frames=3, layers=2, batch=1, per_video=False, seed=0, bias=False):
+    g = torch.Generator().manual_seed(seed)
+    classes = torch.randn(layers, batch, 1 if per_video else num_frames, tiny.QUERIES, tiny.CLASSES + 1, generator=g)
+    embeds = torch.randn(layers, batch, num_frames, tiny.QUERIES, 6, generator=g)
+    offset = torch.randn(layers, batch, num_frames, tiny.QUERIES, generator=g) if bias else None
+    return LayerPredictions(classes, embeds, torch.randn(batch, num_frames, 6, 8, 12, generator=g), offset)
+
+
+def ideal(targets, slots, num_classes=tiny.CLASSES, frames=None):
+    """Predictions that say object n in slot ``slots[n]``, perfectly."""
+    n, t = targets.masks.shape[:2]
+    small = torch.nn.functional.interpolate(targets.masks.float(), size=(8, 12), mode='area')
+    features = (small * 40 - 20).transpose(0, 1)  # (T, N, h, w)
+    embeds = torch.zeros(t, tiny.QUERIES, n)
+    classes = torch.full((t, tiny.QUERIES, num_classes + 1), -10.)
+    classes[..., -1] = 10.
+    for row, slot in enumerate(slots):
+        embeds[:, slot, row] = 1.
+        classes[:, slot] = -10.
+        classes[:, slot, targets.labels[row]] = 10.
+    free = [q for q in range(tiny.QUERIES) if q not in slots]
+    embeds[:, free] = -1.
+    return LayerPredictions(classes[None, None], embeds[None, None], features[None])
+
+
+def loss(matching='frame', **options):
+    return QuerySetLoss(tiny.CLASSES, matching, **{**dict(num_points=64), **options})
+
+
+@pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
+def test_a_perfect_prediction_costs_little(matching):
+    targets = tiny.targets(3, SIZE)
+    perfect = ideal(targets, [4, 0, 6])
+    if matching == 'frame':
+        visible = targets.visible
+        classes = perfect.class_logits.clone()
+        for n, slot in enumerate([4, 0, 6]):  # who is not there is no object
+            classes[:, :, ~visible[n], slot] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+        perfect = LayerPredictions(classes, perfect.mask_embeds, perfect.mask_features)
+    if matching == 'video':
+        perfect = LayerPredictions(perfect.class_logits[:, :, :1], perfect.mask_embeds, perfect.mask_features)
+    values = loss(matching)(perfect, [targets], StepContext())
+    other = loss(matching)(predictions(3, 1, per_video=matching == 'video'), [targets], StepContext())
+    assert values['loss_cls'] < 1e-3
+    assert values['loss_dice'] < 0.5 * other['loss_dice']
+
+
+def test_first_appearance_matches_in_the_frame_where_an_object_is_born():
+    targets = tiny.targets(3, SIZE)  # the third object is born in frame 2
+    pairs = loss('first_appearance').match(ideal(targets, [4, 0, 6]), [targets], StepContext())
+    assert pairs[0][0].tolist() == [[4, 0, 6]] and pairs[0][1].tolist() == [[0, 1, 2]]
+
+
+def test_a_slot_once_taken_stays_taken():
+    cost = np.array([[[0., 0., -9.], [5., 5., 0.], [5., 4., 5.]]])  # object 2 wants slot 0, which object 0 has
+    queries, objects = assign(cost, np.array([0, 0, 1]))
+    assert objects.tolist() == [[0, 1, 2]]
+    assert queries.tolist() == [[0, 2, 1]]
+
+
+def test_more_objects_than_slots():
+    queries, objects = assign(np.random.default_rng(0).random((2, 3, 5)), np.zeros(5))
+    assert queries.shape == objects.shape == (2, 3)
+    assert all(len(set(row)) == 3 for row in queries.tolist())
+    many = tiny.targets(2, SIZE, objects=[(0, 0)] * (tiny.QUERIES + 2))
+    values = loss('first_appearance')(predictions(2), [many], StepContext())
+    assert all(torch.isfinite(v) for v in values.values())
+
+
+def test_absent_objects_keep_their_class_and_an_empty_mask():
+    targets = tiny.targets(3, SIZE, objects=((2, 2), ))  # born in the last frame
+    criterion = loss('first_appearance', no_object_weight=1.)
+    perfect = ideal(targets, [1])
+    values = criterion(perfect, [targets], StepContext())
+    assert values['loss_cls'] < 1e-3  # the class counts in all three frames
+    late = perfect.class_logits.clone()
+    late[:, :, :2, 1] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+    worse = criterion(LayerPredictions(late, perfect.mask_embeds, perfect.mask_features), [targets], StepContext())
+    assert worse['loss_cls'] > 1
+
+
+def test_guidance_ends_at_half_of_the_run():
+    targets = tiny.targets(3, SIZE)
+    own, guide = ideal(targets, [4, 0, 6]), ideal(targets, [1, 2, 3])
+    criterion = loss('first_appearance')
+
+    def cls(progress):
+        return float(criterion(own, [targets], StepContext(progress), guide)['loss_cls'])
+    assert cls(0.) > 1 and cls(0.4999) > 1  # matched by the guide: its slots are wrong here
+    assert cls(0.5) < 1e-3 and cls(1.) < 1e-3
+    assert float(loss('first_appearance', guided=0.)(own, [targets], StepContext(0.), guide)['loss_cls']) < 1e-3
+
+
+@pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
+def test_without_objects_everything_still_gets_a_gradient(matching):
+    none = ClipTargets(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long),
+                       torch.zeros(0, 3, *SIZE, dtype=torch.bool), torch.zeros(0, 3, dtype=torch.bool))
+    p = predictions(3, per_video=matching == 'video', bias=True)
+    leaves = [x.requires_grad_() for x in (p.class_logits, p.mask_embeds, p.mask_features, p.mask_bias)]
+    values = loss(matching)(p, [none], StepContext())
+    sum(values.values()).backward()
+    assert float(values['loss_mask']) == 0. and all(x.grad is not None for x in leaves)
+
+
+@pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
+def test_a_batch_is_the_mean_of_its_clips(matching):
+    clips = [tiny.targets(3, SIZE, seed=s) for s in (1, 2)]
+    p = predictions(3, batch=2, per_video=matching == 'video')
+    together = loss(matching, num_points=4000)(p, clips, StepContext())
+    alone = [loss(matching, num_points=4000)(LayerPredictions(
+        p.class_logits[:, b:b + 1], p.mask_embeds[:, b:b + 1], p.mask_features[b:b + 1]), clips[b:b + 1], StepContext())
+        for b in range(2)]
+    for name in ('loss_mask', 'loss_dice'):  # both clips have the same number of objects
+        torch.testing.assert_close(together[name], (alone[0][name] + alone[1][name]) / 2, rtol=0.02, atol=0.02)
+
+
+def test_a_bias_of_zero_is_no_bias():
+    targets, p = tiny.targets(3, SIZE), predictions()
+    zero = LayerPredictions(p.class_logits, p.mask_embeds, p.mask_features, torch.zeros(2, 1, 3, tiny.QUERIES))
+    a, b = (loss('first_appearance')(x, [targets], StepContext()) for x in (p, zero))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+
+
+def test_costs_equal_dense_masks():
+    """Sampling the features and multiplying equals multiplying and sampling the masks."""
+    p, targets = predictions(1, 1), tiny.targets(1, SIZE, objects=((2, 0), (1, 0)))
+    criterion, context = loss('video', num_points=50), StepContext()
+    ours = criterion.costs(p, 0, targets, context.generator('match'))
+    coords = torch.rand(1, 50, 2, generator=context.generator('match'))
+    dense = torch.einsum('qm,mhw->qhw', p.mask_embeds[0, 0, 0], p.mask_features[0, 0])
+    logits = sample_features(dense[None], coords)[0]
+    truth = sample_features(targets.masks[:, 0].float()[None], coords)[0]
+    bce = torch.stack([torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, t.expand_as(logits), reduction='none').mean(1) for t in truth], 1)
+    dice = torch.stack([dice_loss(logits.sigmoid(), t.expand_as(logits)) for t in truth], 1)
+    cls = -p.class_logits[0, 0, 0].softmax(-1)[:, targets.labels]
+    torch.testing.assert_close(ours[0], 2 * cls + 5 * bce + 5 * dice, atol=1e-4, rtol=1e-4)
+
+
+def test_overlaps_add_up():
+    g = torch.Generator().manual_seed(0)
+    logits, truth = torch.randn(4, 30, generator=g), torch.rand(2, 30, generator=g)
+    whole = PointOverlap.count(logits, truth)
+    parts = PointOverlap.count(logits[:, :10], truth[:, :10]) + PointOverlap.count(logits[:, 10:], truth[:, 10:])
+    torch.testing.assert_close(whole.dice(), parts.dice())
+    torch.testing.assert_close(whole.cross_entropy(), parts.cross_entropy())
+
+
+def test_samples_equal_grid_sample():
+    g = torch.Generator().manual_seed(0)
+    masks, coords = torch.randn(3, 2, 5, 7, generator=g), torch.rand(3, 11, 2, generator=g) * 1.2 - 0.1
+    frames = torch.randint(2, (3, 11), generator=g)
+    expected = torch.nn.functional.grid_sample(
+        masks.flatten(0, 1)[:, None], 2 * coords.repeat_interleave(2, 0)[:, None] - 1, align_corners=False)[:, 0, 0]
+    expected = expected.view(3, 2, 11).gather(1, frames[:, None])[:, 0]
+    torch.testing.assert_close(sample_masks(masks, frames, coords), expected, atol=1e-5, rtol=1e-4)
+    truth = masks > 0
+    torch.testing.assert_close(sample_truth(truth, torch.tensor([2, 0, 0]), frames, coords),
+                               sample_masks(truth[[2, 0, 0]].float(), frames, coords))
+
+
+def test_most_points_lie_where_the_mask_is_unsure():
+    logits = torch.full((1, 2, 16, 16), 9.)
+    logits[0, 1, :, :4] = 0.  # unsure in the second frame only
+    frames, coords = unsure_points(logits, 40, 3., 0.75, torch.Generator().manual_seed(0))
+    assert frames.shape == (1, 80) and coords.shape == (1, 80, 2)
+    unsure = (frames[0, :60] == 1) & (coords[0, :60, 0] < 0.3)
+    assert unsure.float().mean() > 0.45  # an eighth of the area holds most of the chosen points
+
+
+def test_draws_depend_on_iteration_rank_and_name_only():
+    def draw(name='a', **options):
+        return torch.rand(3, generator=StepContext(**options).generator(name)).tolist()
+    assert draw(iteration=3) == draw(iteration=3, progress=0.2)
+    others = [draw(iteration=4), draw(iteration=3, rank=1), draw('b', iteration=3), draw(iteration=3, seed=7)]
+    assert all(other != draw(iteration=3) for other in others)
+
+
+def test_costs_that_are_not_finite_name_their_clip(caplog):
+    with caplog.at_level(logging.ERROR, 'mmdvis'):
+        cost = checked(np.array([[[np.nan, 1.]]]), 'video 7, frames [1, 2]')
+    assert np.isfinite(cost).all()
+    assert 'video 7, frames [1, 2] hold 1 values that are not finite' in caplog.text
+
+
+def test_unknown_matching_is_refused():
+    with pytest.raises(ValueError, match="'frame', 'first_appearance' or 'video', got 'joint'"):
+        QuerySetLoss(3, 'joint')

@@ -1,0 +1,134 @@
+"""The segmenter and its layers."""
+import pytest
+import torch
+import torch.nn.functional as F
+import tiny
+
+from mmdvis.models.functional.deform_attn import gathered_attention
+from mmdvis.models.functional.position_encoding import sine_encoding
+from mmdvis.models.layers.attention import Attention
+from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
+from mmdvis.models.layers.transformer_decoder import MaskedDecoder
+from mmdvis.registry import MODELS
+from mmdvis.structures import StepContext
+
+
+def build():
+    torch.manual_seed(0)
+    return MODELS.build(tiny.SEGMENTER).eval()
+
+
+def test_shapes():
+    queries = build()(torch.randn(2, 3, 3, 64, 96))
+    assert queries.embeds.shape == (2, 3, tiny.QUERIES, tiny.WIDTH)
+    assert queries.class_logits.shape == (2, 3, tiny.QUERIES, tiny.CLASSES + 1)
+    assert queries.mask_features.shape == (2, 3, tiny.WIDTH, 16, 24)
+    assert queries.present.all()
+
+
+def test_a_frame_knows_nothing_of_the_others():
+    segmenter, frames = build(), torch.randn(1, 3, 3, 64, 96)
+    with torch.no_grad():
+        together, alone = segmenter(frames), segmenter(frames[:, 1:2])
+    for name in ('embeds', 'class_logits', 'mask_embeds', 'mask_features'):
+        torch.testing.assert_close(getattr(together, name)[:, 1:2], getattr(alone, name), atol=1e-4, rtol=1e-4)
+
+
+def test_attention_equals_torch():
+    torch.manual_seed(0)
+    ours, theirs = Attention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    q, k, v = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 7, 16)
+    allowed = torch.rand(2, 5, 7) > 0.4
+    allowed[..., 0] = True
+    expected = theirs(q, k, v, attn_mask=~allowed.repeat_interleave(4, 0))[0]
+    torch.testing.assert_close(ours(q, k, v, allowed), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_refuses_odd_heads():
+    with pytest.raises(ValueError, match='multiple of num_heads, got 16 and 3'):
+        Attention(16, 3)
+
+
+def deformable_by_grid_sample(value, shapes, locations, weights):
+    """The definition: bilinear samples with zeros outside, weighted and added up."""
+    batch, _, heads, width = value.shape
+    out = torch.zeros(batch, locations.shape[1], heads, width, dtype=value.dtype)
+    for level, tokens in enumerate(value.split([h * w for h, w in shapes], 1)):
+        h, w = shapes[level]
+        maps = tokens.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
+        grid = 2 * locations[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1  # (B * heads, N, points, 2)
+        samples = F.grid_sample(maps, grid, align_corners=False)  # (B * heads, d, N, points)
+        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
+        out += (samples * share).sum(-1).unflatten(0, (batch, heads)).permute(0, 3, 1, 2)
+    return out.flatten(2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_deformable_attention_equals_its_definition(dtype):
+    torch.manual_seed(0)
+    shapes = [(4, 5), (7, 3)]
+    value = torch.randn(2, 41, 3, 8, dtype=dtype, requires_grad=True)
+    locations = (torch.rand(2, 6, 3, 2, 4, 2, dtype=dtype) * 1.4 - 0.2).requires_grad_()
+    weights = torch.rand(2, 6, 3, 2, 4, dtype=dtype, requires_grad=True)
+    inputs = (value, locations, weights)
+    ours = gathered_attention(value, shapes, locations, weights)
+    reference = deformable_by_grid_sample(value, shapes, locations, weights)
+    torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4)
+    seed = torch.randn_like(ours)
+    for a, b in zip(torch.autograd.grad(ours, inputs, seed), torch.autograd.grad(reference, inputs, seed)):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_deformable_attention_equals_mmcv():
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+    torch.manual_seed(0)
+    shapes = torch.tensor([(4, 6), (2, 3)])
+    value, locations, weights = torch.randn(2, 30, 2, 8), torch.rand(2, 5, 2, 2, 4, 2), torch.rand(2, 5, 2, 2, 4)
+    expected = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+    torch.testing.assert_close(gathered_attention(value, shapes.tolist(), locations, weights), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_deformable_layer_starts_by_looking_around():
+    layer = MSDeformAttn(16, num_heads=4, num_levels=3, num_points=2)
+    bias = layer.sampling_offsets.bias.view(4, 3, 2, 2)
+    torch.testing.assert_close(bias[0, 0], torch.tensor([[1., 0.], [2., 0.]]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(bias[1, 2, 0], torch.tensor([0., 1.]), atol=1e-6, rtol=0)
+
+
+def test_sine_encoding_equals_mmdet():
+    from mmdet.models.layers import SinePositionalEncoding
+    expected = SinePositionalEncoding(num_feats=8, normalize=True)(torch.zeros(1, 5, 7))
+    torch.testing.assert_close(sine_encoding(5, 7, 16, torch.zeros(1)), expected[0].flatten(1).T, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_masks_equal_those_made_at_stride_4():
+    """Resizing commutes with the product over channels, so no mask at stride 4 is needed."""
+    torch.manual_seed(0)
+    features, embeds = torch.randn(1, 16, 16, 24), torch.randn(1, 7, 16)
+    dense = torch.einsum('nqm,nmhw->nqhw', embeds, features)
+    big = F.interpolate(dense, size=(8, 12), mode='bilinear', align_corners=False)
+    small = F.interpolate(features, size=(8, 12), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(torch.einsum('nqm,nmhw->nqhw', embeds, small), big, atol=1e-4, rtol=1e-4)
+
+
+def test_a_query_that_may_look_nowhere_looks_everywhere():
+    torch.manual_seed(0)
+    decoder = MaskedDecoder(16, num_layers=1, num_heads=2, ffn_channels=24)
+    x, place, memory = torch.randn(1, 3, 16), torch.randn(3, 16), torch.randn(1, 16, 2, 3)
+
+    def run(mask_value):
+        features = torch.full((1, 16, 8, 12), mask_value)
+        return decoder(x, place, [memory], torch.zeros(1, 16), features, torch.ones_like)[-1]
+    torch.testing.assert_close(run(-1.), run(1.))
+
+
+def test_losses_of_all_layers_reach_all_parameters():
+    segmenter = build().train()
+    for objects in (((2, 0), (4, 0)), ()):
+        segmenter.zero_grad()
+        losses = segmenter.loss(torch.randn(1, 1, 3, 64, 96), [tiny.targets(1, objects=objects)], StepContext())
+        assert len(losses) == 3 * 4
+        sum(losses.values()).backward()
+        without = [name for name, p in segmenter.named_parameters() if p.grad is None]
+        assert not without

@@ -1,0 +1,111 @@
+"""What single trackers do."""
+import pytest
+import torch
+import tiny
+
+from mmdvis.models import CosineTracker, DVISTracker
+from mmdvis.models.functional.matching import chain_orders, cosine_distance, track_orders
+from mmdvis.structures import StepContext
+
+
+def shuffled_clip(num_frames=4, noise=0.01):
+    """Frames that are permutations of one set of embeddings; returns embeddings (1, T, Q, D) and the permutations."""
+    g = torch.Generator().manual_seed(0)
+    base = torch.randn(9, 12, generator=g)
+    perms = [torch.arange(9), *(torch.randperm(9, generator=g) for _ in range(num_frames - 1))]
+    frames = [base[p] + noise * torch.randn(9, 12, generator=g) for p in perms]
+    return torch.stack(frames)[None], perms
+
+
+def test_matching_undoes_any_permutation():
+    clip, perms = shuffled_clip()
+    order = track_orders(clip)
+    for t, perm in enumerate(perms):
+        assert torch.equal(perm[order[0, t]], torch.arange(9))
+
+
+def test_legacy_matching_gathers_with_the_inverse():
+    clip, perms = shuffled_clip(2)
+    right, legacy = track_orders(clip), track_orders(clip, inverse=True)
+    assert torch.equal(legacy[0, 1], right[0, 1].argsort())
+    assert not torch.equal(legacy, right)
+
+
+def test_chain_equals_matching_frame_by_frame():
+    from scipy.optimize import linear_sum_assignment
+    g = torch.Generator().manual_seed(1)
+    clip, reference = torch.randn(2, 5, 6, 8, generator=g), torch.randn(2, 6, 8, generator=g)
+    for inverse in (False, True):
+        orders = chain_orders(clip, reference, inverse)
+        for b in range(2):
+            previous = reference[b]
+            for t in range(5):
+                cost = 1 - torch.nn.functional.normalize(previous, dim=-1) @ torch.nn.functional.normalize(clip[b, t], dim=-1).T
+                expected = torch.as_tensor(linear_sum_assignment(cost.numpy())[1])
+                expected = expected.argsort() if inverse else expected
+                assert torch.equal(orders[b, t], expected)
+                previous = clip[b, t][expected]
+
+
+def test_cosine_distance_of_known_vectors():
+    a = torch.tensor([[1., 0.], [0., 2.]])
+    b = torch.tensor([[3., 0.], [-1., 0.], [1., 1.]])
+    expected = torch.tensor([[0., 2., 1 - 0.5 ** 0.5], [1., 1., 1 - 0.5 ** 0.5]])
+    torch.testing.assert_close(cosine_distance(a, b), expected, atol=1e-5, rtol=0)
+
+
+def test_cosine_tracker_moves_whole_rows():
+    queries = tiny.frame_queries(3)
+    tracks, _ = CosineTracker()(queries)
+    order = track_orders(queries.match_embeds)
+    for t in range(3):
+        for name in ('embeds', 'class_logits', 'mask_embeds'):
+            assert torch.equal(getattr(tracks, name)[0, t], getattr(queries, name)[0, t][order[0, t]])
+
+
+def test_parameter_count_is_that_of_the_paper():
+    def count(num_classes):
+        return sum(p.numel() for p in DVISTracker(num_classes).parameters())
+    assert count(25) == 9_677_082
+    assert count(124) == 9_702_525
+
+
+def test_context_of_the_first_frame_is_what_a_video_of_that_frame_gives():
+    torch.manual_seed(0)
+    tracker = DVISTracker(**{**tiny.COMMON, 'context': 'first_frame'}).eval()
+    queries = tiny.frame_queries(3)
+    with torch.no_grad():
+        tracks, _ = tracker(queries)
+        for t in range(3):
+            alone, _ = tracker(tiny.part(queries, t, t + 1))
+            torch.testing.assert_close(tracks.context[:, t], alone.embeds[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_unknown_context_is_refused():
+    with pytest.raises(ValueError, match="'embeds' or 'first_frame', got 'last'"):
+        DVISTracker(5, context='last')
+
+
+def test_gradients_run_through_the_chain_of_frames():
+    tracker = DVISTracker(**tiny.COMMON)
+    queries = tiny.frame_queries(3)
+    embeds = queries.embeds.clone().requires_grad_()
+    from dataclasses import replace
+    tracks, _ = tracker(replace(queries, embeds=embeds))
+    tracks.class_logits[:, 2].sum().backward()
+    assert embeds.grad[:, 0].abs().sum() > 0  # the first frame reaches the third through the outputs
+
+
+def test_gradients_of_the_tracker_agree_with_finite_differences():
+    torch.manual_seed(0)
+    tracker = DVISTracker(**{**tiny.COMMON, 'num_layers': 1}).double()
+    start, frame, last = (torch.randn(1, 3, tiny.WIDTH, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradcheck(lambda *x: tracker.decode(*x)[-1], (start, frame, last), atol=1e-5)
+
+
+def test_loss_covers_every_layer():
+    from mmdvis.registry import MODELS
+    tracker = MODELS.build(tiny.TRACKERS['dvis'])
+    losses = tracker.loss(tiny.frame_queries(4), [tiny.targets(4, (32, 48))], StepContext())
+    assert set(losses) == {f'{p}loss_{n}' for p in ('', 'd0.') for n in ('cls', 'mask', 'dice')}
+    assert all(torch.isfinite(x) for x in losses.values())
