@@ -9,7 +9,8 @@ LOSS = dict(type='QuerySetLoss', num_points=32)
 COMMON = dict(num_classes=CLASSES, channels=WIDTH, mask_channels=WIDTH, num_layers=2, num_heads=2, ffn_channels=24)
 SEGMENTER = dict(
     type='Mask2FormerSegmenter', num_classes=CLASSES, num_queries=QUERIES, channels=WIDTH, mask_channels=WIDTH,
-    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN', requires_grad=True)),
+    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN', requires_grad=True),
+                  norm_eval=False),
     in_channels=(8, 16, 32, 64), pixel_decoder=dict(num_layers=1, num_heads=2, ffn_channels=24, norm_groups=4),
     decoder=dict(num_layers=3, num_heads=2, ffn_channels=24), loss=dict(LOSS, matching='frame'))
 TRACKERS = dict(

@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import DATA
 
-from mmdvis.apis.parity import Comparison, compare_results, compare_stages, deviation, load_official, model_config, report
+from mmdvis.apis.parity import (Comparison, compare_results, compare_stages, deviation, load_official, model_config, report,
+                                source_of)
 from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.structures import ClipTargets, StepContext, read_checkpoint
@@ -36,21 +37,8 @@ def test_every_result_agrees(folder):
     assert holds, text
 
 
-def test_the_legacy_switch_is_what_makes_the_difference():
-    info, official, expected = fixture(FOLDERS[0])
-    config = model_config(info, 'DVIS_online', 'vps')
-    config['tracker']['legacy_inverse_match'] = False
-    model = load_official(config, official)
-    from mmdvis.apis.parity import source_of
-    with torch.no_grad():
-        tracks = [clip for clip, _ in model.propagate([source_of(info, expected)])]
-    logits = torch.cat([clip.class_logits for clip in tracks], 1)
-    assert not deviation('x', logits, expected['DVIS_online.vps.tracker.pred_logits']).holds
-
-
 def test_window_does_not_matter():
     info, official, expected = fixture(FOLDERS[0])
-    from mmdvis.apis.parity import source_of
     logits = []
     for window in (1, 4, 7):
         model = load_official(dict(model_config(info, 'DVIS_online', 'vps'), window=window), official)

@@ -1,0 +1,170 @@
+"""From predictions to results, on cases counted by hand."""
+from dataclasses import dataclass
+
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.models.functional.class_scores import mean_logits, running_scores, video_scores
+from mmdvis.models.functional.panoptic_fusion import fuse_panoptic
+from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
+from mmdvis.structures.masks import resize, to_image
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Mask probabilities (T, Q, H, W) written down."""
+    values: torch.Tensor
+
+    def probs(self, rows, frame):
+        return self.values[frame, rows]
+
+    def logits(self, rows, frame):
+        return self.values[frame, rows].logit()
+
+
+def prediction(probs, scores, valid=None):
+    frames, rows = probs.shape[:2]
+    size = FrameSize((32, 32), probs.shape[-2:], probs.shape[-2:])
+    valid = torch.ones(frames, rows, dtype=torch.bool) if valid is None else valid
+    return VideoPrediction(torch.arange(rows), torch.tensor(scores), valid, Dense(probs), size)
+
+
+def scene():
+    """Two frames of 2 x 4 pixels; rows: thing 0 left, stuff 2 right, stuff 2 bottom right, and a weak one everywhere."""
+    probs = torch.full((2, 4, 2, 4), 0.1)
+    probs[:, 0, :, :2] = 0.9
+    probs[:, 1, 0, 2:] = 0.9
+    probs[:, 2, 1, 2:] = 0.8
+    probs[:, 3] = 0.6
+    scores = [[.9, .05, .0, .05], [.0, .1, .9, .0], [.0, .1, .9, .0], [.3, .3, .3, .1]]
+    return probs, scores
+
+
+def panoptic(probs, scores, **options):
+    options = {**dict(num_things=2, score_thr=0.5, overlap_thr=0.5), **options}
+    return PanopticPostprocessor(**options)(prediction(probs, scores), VideoDataSample()).pred_panoptic
+
+
+def test_things_stuff_and_void():
+    result = panoptic(*scene())
+    assert result.id_map[0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
+    assert [(s.id, s.row, s.label, s.is_thing) for s in result.segments] == [(1, 0, 0, True), (2, 1, 2, False)]
+    probs, scores = scene()
+    probs[1, 0] = 0.4  # in the second frame the thing is nowhere sure
+    result = panoptic(probs, scores)
+    assert result.id_map[1].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2]]
+
+
+def test_a_row_that_keeps_too_little_goes_everywhere():
+    probs = torch.zeros(2, 2, 1, 10)
+    probs[:, 1] = 0.1  # wins where nobody else is
+    probs[0, 0, 0, :], probs[1, 0, 0, 0] = 0.9, 0.9  # claims 11 pixels
+    probs[0, 1, 0, 1:] = 0.95  # takes nine of them
+    scores = [[.9, .0, .0], [.0, .95, .0]]
+    assert [s.row for s in panoptic(probs, scores, overlap_thr=0.2).segments] == [1]
+    assert [s.row for s in panoptic(probs, scores, overlap_thr=0.18).segments] == [0, 1]
+    gone = panoptic(probs, scores, overlap_thr=0.2).id_map
+    assert gone[1].tolist() == [[0] * 10] and gone[0, 0, 0] == 0
+
+
+def test_fusion_equals_the_whole_video_formula():
+    """The two streaming passes against the formula on all masks at once."""
+    g = torch.Generator().manual_seed(0)
+    probs = torch.rand(5, 8, 12, 16, generator=g)
+    scores = (4 * torch.randn(8, 6, generator=g)).softmax(-1)
+    id_map, segments = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), 3, 0.3, 0.3)
+    top, labels = scores.max(-1)
+    rows = [q for q in range(8) if labels[q] != 5 and top[q] > 0.3]
+    winner = (top[rows][None, :, None, None] * probs[:, rows]).argmax(1)
+    expected, number, stuff = torch.zeros(5, 12, 16, dtype=torch.int32), 0, {}
+    for k, q in enumerate(rows):
+        won, claimed = winner == k, probs[:, q] >= 0.5
+        if not (won & claimed).any() or won.sum() / claimed.sum() < 0.3:
+            continue
+        label = int(labels[q])
+        if label < 3 or label not in stuff:
+            number += 1
+            stuff[label] = number
+        expected[won & claimed] = number if label < 3 else stuff[label]
+    assert torch.equal(id_map, expected) and len(segments) == number > 1
+
+
+def test_no_object_gives_void():
+    result = panoptic(torch.full((2, 2, 3, 3), 0.9), [[.1, .1, .8], [.1, .1, .8]])
+    assert not result.id_map.any() and result.segments == () and result.id_map.shape == (2, 3, 3)
+
+
+def test_causal_ids_do_not_depend_on_the_future():
+    probs, scores = scene()
+    causal = torch.tensor([scores, scores])
+    causal[0, 0] = torch.tensor([.1, .1, .1, .7])  # the thing is not yet known in the first frame
+    result = PanopticPostprocessor(2, 0.5, 0.5)(
+        prediction(probs, causal.tolist()), VideoDataSample()).pred_panoptic
+    assert result.id_map[0].tolist() == [[0, 0, 7, 7], [0, 0, 7, 7]]  # stuff of class 2: Q + 1 + 2
+    assert result.id_map[1].tolist() == [[1, 1, 7, 7], [1, 1, 7, 7]]  # thing of row 0: 0 + 1
+
+
+def test_rows_that_are_not_valid_have_no_pixels():
+    probs, scores = scene()
+    valid = torch.ones(2, 4, dtype=torch.bool)
+    valid[1, 0] = False
+    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, scores, valid), VideoDataSample()).pred_panoptic
+    assert (result.id_map[0] == 1).any() and not (result.id_map[1] == 1).any()
+
+
+def test_instances_are_the_best_pairs():
+    probs, scores = scene()
+    result = InstancePostprocessor(3)(prediction(probs, scores), VideoDataSample()).pred_instances
+    torch.testing.assert_close(result.scores, torch.tensor([.9, .9, .9]))
+    assert sorted(zip(result.ids.tolist(), result.labels.tolist())) == [(0, 0), (1, 2), (2, 2)]
+    thing = result.masks[result.ids.tolist().index(0)]
+    assert coco_mask.decode(dict(thing[0])).tolist() == [[1, 1, 0, 0]] * 2 and len(thing) == 2
+
+
+def test_semantic_is_the_largest_vote():
+    probs, scores = scene()
+    labels = SemanticPostprocessor()(prediction(probs, scores), VideoDataSample()).pred_semantic.label_map
+    assert labels.dtype == 'uint8' and labels[0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2]]
+
+
+def test_factored_masks_resize_in_the_official_order():
+    g = torch.Generator().manual_seed(0)
+    size = FrameSize((32, 64), (30, 50), (45, 75))
+    masks = FactoredMasks(torch.randn(2, 3, 4, generator=g), torch.randn(2, 3, generator=g),
+                          torch.randn(2, 4, 8, 16, generator=g), size)
+    rows = torch.tensor([2, 0])
+    small = torch.einsum('qm,mhw->qhw', masks.embeds[1, rows], masks.features[1]) + masks.bias[1, rows, None, None]
+    padded = torch.nn.functional.interpolate(small[None], size=(32, 64), mode='bilinear', align_corners=False)[0]
+    image = padded[:, :30, :50]
+    torch.testing.assert_close(to_image(small, size), image)
+    torch.testing.assert_close(masks.probs(rows, 1), resize(image.sigmoid(), (45, 75)))
+    torch.testing.assert_close(masks.logits(rows, 1), resize(image, (45, 75)))
+
+
+def test_scores_average_logits_and_take_the_better_class():
+    logits, valid = torch.randn(3, 2, 4), torch.tensor([[True, True], [True, False], [False, True]])
+    mean = mean_logits(logits, valid)
+    torch.testing.assert_close(mean[0], logits[:2, 0].mean(0))
+    torch.testing.assert_close(mean[1], logits[[0, 2], 1].mean(0))
+    tracked = torch.randn(3, 2, 4)
+    both = video_scores(logits, valid, tracked)
+    alone, other = video_scores(logits, valid), video_scores(tracked, valid)
+    torch.testing.assert_close(both[:, :-1], torch.maximum(alone, other)[:, :-1])
+    torch.testing.assert_close(both[:, -1], alone[:, -1])
+
+
+def test_running_scores_continue():
+    logits = torch.randn(5, 2, 4)
+    whole = running_scores(logits, torch.zeros(2, 4), 0)
+    rest = running_scores(logits[3:], logits[:3].sum(0), 3)
+    torch.testing.assert_close(whole[3:], rest)
+    torch.testing.assert_close(whole[-1], logits.mean(0).softmax(-1))
+
+
+@pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2), InstancePostprocessor(), SemanticPostprocessor()])
+def test_the_given_sample_is_not_changed(postprocessor):
+    sample = VideoDataSample(metainfo=dict(video_id='v'))
+    result = postprocessor(prediction(*scene()), sample)
+    assert list(sample.keys()) == [] and result.video_id == 'v' and len(list(result.keys())) == 1

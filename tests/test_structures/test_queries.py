@@ -1,0 +1,73 @@
+"""The frozen types check their shapes and keep their rows together."""
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+import tiny
+
+from mmdvis.models import CosineTracker
+from mmdvis.structures import ClipTargets, TrackQueries, cat_time
+
+
+def tracks(num_frames=3, batch=1, seed=0):
+    return CosineTracker()(tiny.frame_queries(num_frames, batch, seed=seed))[0]
+
+
+def test_shapes_are_compared():
+    queries = tiny.frame_queries(3)
+    with pytest.raises(ValueError, match='axis T is 3 in embeds and 2 in class_logits'):
+        replace(queries, class_logits=queries.class_logits[:, :2])
+    with pytest.raises(ValueError, match=r'FrameQueries.present must have the axes BT, got the shape \(1, 3, 1\)'):
+        replace(queries, present=queries.present[..., None])
+
+
+def test_types_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        tiny.frame_queries(2).embeds = None
+
+
+def test_rows_are_selected_together():
+    queries = tiny.frame_queries(2)
+    order = torch.stack([torch.randperm(tiny.QUERIES), torch.arange(tiny.QUERIES)])[None]
+    chosen = queries.select_rows(order)
+    for name in ('embeds', 'match_embeds', 'class_logits', 'mask_embeds'):
+        assert torch.equal(getattr(chosen, name)[0, 0], getattr(queries, name)[0, 0, order[0, 0]])
+    assert chosen.mask_features is queries.mask_features
+
+
+def test_clips_are_joined_by_id():
+    a, b = tracks(2, seed=1), tracks(1, seed=2)
+    other = replace(b, ids=b.ids + 2)  # two tracks end, two are born
+    joined = cat_time([a, other])
+    assert joined.ids.tolist() == list(range(tiny.QUERIES + 2))
+    assert joined.valid[0, :2, :tiny.QUERIES].all() and not joined.valid[0, :2, tiny.QUERIES:].any()
+    assert not joined.valid[0, 2, :2].any() and joined.valid[0, 2, 2:].all()
+    assert torch.equal(joined.embeds[0, 2, 2:], b.embeds[0, 0])
+    assert not joined.embeds[0, 2, :2].any()
+
+
+def test_nothing_cannot_be_joined():
+    with pytest.raises(ValueError, match='at least one clip is needed'):
+        cat_time([])
+
+
+def test_one_video_of_a_batch():
+    both = tracks(4, 2)
+    one = both.video(1, 3)
+    assert isinstance(one, TrackQueries) and torch.equal(one.embeds[0], both.embeds[1, :3])
+    assert one.present.shape == (1, 3)
+
+
+def test_targets_from_a_map_of_ids():
+    id_map = torch.tensor([[[0, 7], [7, 3]], [[0, 0], [3, 3]]], dtype=torch.int32)
+    targets = ClipTargets.from_id_map(id_map, torch.tensor([3, 5, 7]), torch.tensor([1, 0, 2]), 'clip')
+    assert targets.ids.tolist() == [3, 7] and targets.labels.tolist() == [1, 2]  # id 5 has no pixel
+    assert targets.masks[0].tolist() == [[[False, False], [False, True]], [[False, False], [True, True]]]
+    assert targets.visible.tolist() == [[True, True], [True, False]]
+    assert targets.first_frame.tolist() == [0, 0]
+
+
+def test_frames_of_targets_hold_who_is_visible():
+    frames = tiny.targets(3).frames()  # objects born in frames 0, 1 and 2
+    assert [frame.ids.tolist() for frame in frames] == [[1], [1, 2], [1, 2, 3]]
+    assert all(frame.masks.shape[1] == 1 and frame.visible.all() for frame in frames)
