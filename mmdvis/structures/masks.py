@@ -36,6 +36,8 @@ def resize(maps: Tensor, size: Size) -> Tensor:
     """Bilinear resize of (N, h, w) to ``size``, corners not aligned."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
+    if not len(maps):  # interpolate refuses what a video without objects asks for
+        return maps.new_zeros(0, *size)
     return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
 
 

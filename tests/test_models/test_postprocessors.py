@@ -168,3 +168,12 @@ def test_the_given_sample_is_not_changed(postprocessor):
     sample = VideoDataSample(metainfo=dict(video_id='v'))
     result = postprocessor(prediction(*scene()), sample)
     assert list(sample.keys()) == [] and result.video_id == 'v' and len(list(result.keys())) == 1
+
+
+def test_a_video_without_objects_is_void_at_its_own_size():
+    size = FrameSize((32, 64), (30, 50), (45, 75))
+    masks = FactoredMasks(torch.randn(2, 3, 4), torch.zeros(2, 3), torch.randn(2, 4, 8, 16), size)
+    scores = torch.tensor([[.1, .1, .8]] * 3)
+    empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks, size)
+    result = PanopticPostprocessor(2)(empty, VideoDataSample()).pred_panoptic
+    assert result.id_map.shape == (2, 45, 75) and not result.id_map.any()

@@ -1,0 +1,124 @@
+"""The stages in mmengine's runner: hand-over, resume, the guided half, checkpoints."""
+import logging
+import os
+
+import pytest
+import tiny_config
+import torch
+
+from mmdvis.engine.launch import load_config, set_resume, test as run_test, train
+from mmdvis.structures import read_checkpoint
+
+
+@pytest.fixture(scope='module')
+def minvis(tmp_path_factory, toy_root):
+    """A checkpoint of the first stage, and the folder of configs."""
+    from mmengine.registry import init_default_scope
+    init_default_scope('mmdvis')
+    folder = tmp_path_factory.mktemp('runs')
+    config = load_config(str(tiny_config.write(folder, 'minvis', toy_root)), str(folder / 'minvis'))
+    return folder, train(config)
+
+
+def stage(folder, name, toy_root, load_from, **options):
+    path = tiny_config.write(folder, name, toy_root, load_from=load_from)
+    return load_config(str(path), str(folder / name), options)
+
+
+def test_three_stages_hand_over(minvis, toy_root):
+    folder, first = minvis
+    online = train(stage(folder, 'online', toy_root, first))
+    offline = train(stage(folder, 'offline', toy_root, online))
+    states = [read_checkpoint(path)['state_dict'] for path in (first, online, offline)]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[2][name]), f'{name} changed after its stage'
+    for name, value in states[1].items():
+        assert torch.equal(value, states[2][name]), f'{name} changed after its stage'
+    assert {name.split('.')[0] for name in states[2]} == {'segmenter', 'tracker', 'refiner'}
+    metrics = run_test(stage(folder, 'offline', toy_root, None), str(offline))
+    assert {'VPQ', 'VPQ6_Th', 'VPQ_12468', 'STQ', 'AQ_corrected'} <= set(metrics)
+    assert all(0 <= value <= 1 for value in metrics.values() if value == value)
+
+
+def test_a_stage_without_the_one_before_stops(minvis, toy_root):
+    folder, _ = minvis
+    with pytest.raises(ValueError, match='segmenter must come from the stage before and nothing was loaded'):
+        train(stage(folder, 'online', toy_root, None))
+
+
+def test_a_checkpoint_that_does_not_cover_the_stage_is_named(minvis, toy_root, tmp_path):
+    folder, first = minvis
+    state = {k: v for k, v in read_checkpoint(first)['state_dict'].items() if 'pixel_decoder' not in k}
+    state['segmenter.cls_embed.weight'] = torch.zeros(3, 3)
+    torch.save(dict(state_dict=state), tmp_path / 'part.pth')
+    with pytest.raises(ValueError, match=r'under segmenter.cls_embed, segmenter.pixel_decoder; load the checkpoint'):
+        train(stage(folder, 'online', toy_root, tmp_path / 'part.pth'))
+
+
+def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_path):
+    folder, first = minvis
+    mark = tmp_path / 'mark'
+
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f'touch {mark}', )
+    torch.save(dict(read_checkpoint(first), extra=Payload()), tmp_path / 'bad.pth')
+    with pytest.raises(ValueError, match='bad.pth was not loaded'):
+        train(stage(folder, 'online', toy_root, tmp_path / 'bad.pth'))
+    assert not mark.exists()
+
+
+def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path):
+    folder, first = minvis
+    config = stage(folder, 'online', toy_root, first)
+    config.work_dir = str(tmp_path / 'empty')
+    set_resume(config, 'auto')
+    assert (config.resume, config.load_from) == (False, str(first))
+    config.work_dir = str(folder / 'minvis')
+    set_resume(config, 'auto')
+    assert (config.resume, config.load_from) == (True, str(first))
+    set_resume(config, 'other.pth')
+    assert config.load_from == 'other.pth'
+
+
+def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypatch):
+    """With six iterations the guide is used in the first three, whether or not the run was interrupted."""
+    from mmdvis.models import QuerySetLoss
+    folder, first = minvis
+    seen, match = [], QuerySetLoss.match
+
+    def spy(self, predictions, targets, context):
+        seen.append((context.iteration, len(predictions.class_logits)))  # a guide has one layer
+        return match(self, predictions, targets, context)
+    monkeypatch.setattr(QuerySetLoss, 'match', spy)
+    path = tiny_config.write(tmp_path, 'online', toy_root, iters=6, load_from=first)
+    options = {'default_hooks.checkpoint.interval': 2}
+    train(load_config(str(path), str(tmp_path / 'whole'), options))
+    assert seen == [(0, 1), (1, 1), (2, 1), (3, 3), (4, 3), (5, 3)]
+    resumed = load_config(str(path), str(tmp_path / 'whole'), options)
+    set_resume(resumed, str(tmp_path / 'whole' / 'iter_4.pth'))
+    seen.clear()
+    final = train(resumed)
+    assert seen == [(4, 3), (5, 3)]
+    resumed = load_config(str(path), str(tmp_path / 'early'), dict(options, **{'default_hooks.checkpoint.max_keep_ckpts': 9}))
+    seen.clear()
+    train(resumed)
+    again = load_config(str(path), str(tmp_path / 'early'), options)
+    set_resume(again, str(tmp_path / 'early' / 'iter_2.pth'))
+    seen.clear()
+    assert train(again).name == final.name
+    assert seen == [(2, 1), (3, 3), (4, 3), (5, 3)]
+
+
+def test_the_wrong_number_of_classes_stops(toy_root, tmp_path):
+    path = tiny_config.write(tmp_path, 'minvis', toy_root)
+    config = load_config(str(path), str(tmp_path), {'model.segmenter.num_classes': 9})
+    with pytest.raises(ValueError, match='segmenter.cls_embed tells 9 classes apart, the dataset has 11'):
+        train(config)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """mmengine's logger keeps its handlers over runs; without this, lines pile up."""
+    yield
+    logging.getLogger('mmengine').handlers.clear()

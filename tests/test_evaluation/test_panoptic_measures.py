@@ -1,0 +1,197 @@
+"""VPQ and STQ against the figures of the public scripts, and against cases counted by hand."""
+import json
+
+import numpy as np
+import pytest
+from conftest import DATA
+from PIL import Image
+
+from mmdvis.evaluation.functional.frame_table import frame_table, listed, places
+from mmdvis.evaluation.functional.oracle import MATCHED, true_identities
+from mmdvis.evaluation.functional.stq import NUMBERINGS, count_stq, sum_videos
+from mmdvis.evaluation.functional.vpq import ClassCounts, WindowCounts, check_prediction, count_video, summarise
+
+WINDOWS = (1, 2, 4, 6, 8)
+SET = DATA / 'metrics'
+
+
+def read(path):
+    rgb = np.asarray(Image.open(path)).astype(np.int64)
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+
+
+@pytest.fixture(scope='module')
+def official():
+    """Tables of all videos of the fixture, thing flags, and the figures of the scripts."""
+    root = SET / 'vipseg'
+    truth = json.loads((root / 'panoptic_gt_VIPSeg_val.json').read_text())
+    predictions = {v['video_id']: v['annotations']
+                   for v in json.loads((root / 'submission' / 'pred.json').read_text())['annotations']}
+    tables = {}
+    for video in truth['annotations']:
+        name = video['video_id']
+        tables[name] = [frame_table(
+            read(root / 'panomasksRGB' / name / frame['file_name']), frame['segments_info'],
+            read(root / 'submission' / 'pan_pred' / name / frame['file_name'].replace('.jpg', '.png')), found['segments_info'])
+            for frame, found in zip(video['annotations'], predictions[name])]
+    is_thing = {c['id']: c['isthing'] == 1 for c in truth['categories']}
+    return tables, is_thing, json.loads((SET / 'expected.json').read_text())
+
+
+def total_of(tables):
+    total = {k: WindowCounts() for k in WINDOWS}
+    for video in tables.values():
+        for k, counts in count_video(video, WINDOWS).items():
+            total[k] += counts
+    return total
+
+
+def test_vpq_equals_the_script(official):
+    tables, is_thing, expected = official
+    total = total_of(tables)
+    groups = dict(All=list(is_thing), Things=[c for c in is_thing if is_thing[c]],
+                  Stuff=[c for c in is_thing if not is_thing[c]])
+    for k in WINDOWS:
+        for name, categories in groups.items():
+            wanted = expected['vpq_vipseg']['per_window'][str(k)][name]
+            assert total[k].mean(categories) == pytest.approx([wanted[x] for x in ('pq', 'sq', 'rq')], abs=1e-9)
+    summary = summarise(total, is_thing, (1, 2, 4, 6))
+    wanted = expected['vpq_vipseg']['VPQ_1246']
+    for key, name in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
+        assert summary[key] == pytest.approx(wanted[name] / 100, abs=1e-9)
+    script = expected['vpq_vipseg']['script_as_is_final_12468']['vpq_all'] / 100
+    assert summarise(total, is_thing, WINDOWS)['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
+
+
+def test_vpq_of_every_video_equals_the_script(official):
+    tables, _, expected = official
+    for name, wanted in expected['vpq_vipseg']['per_video'].items():
+        for k, counts in count_video(tables[name], (1, 2, 4, 6)).items():
+            got = {str(c): [x.iou, x.tp, x.fp, x.fn] for c, x in counts.classes.items() if x.tp + x.fp + x.fn}
+            assert got.keys() == wanted[f'k{k}'].keys()
+            for category, values in wanted[f'k{k}'].items():
+                assert got[category] == pytest.approx(values, abs=1e-9)
+
+
+@pytest.mark.parametrize('numbering, key', zip(NUMBERINGS, (
+    'official_script', 'instance_numbers_from_1', 'instance_numbers_from_1_crowd_is_0')))
+def test_stq_equals_the_script(official, numbering, key):
+    tables, is_thing, expected = official
+    counts = [count_stq(video, is_thing, numbering) for video in tables.values()]
+    wanted = expected['stq_vipseg'][key]
+    assert sum_videos(counts).summarise() == pytest.approx([wanted[x] for x in ('STQ', 'AQ', 'SQ')], abs=1e-9)
+    assert sum_videos(counts).num_tubes == wanted['gt_tubes']
+
+
+def test_videos_are_checked(official):
+    tables, is_thing, _ = official
+    for name, video in tables.items():
+        for table in video:
+            check_prediction(table, is_thing, name)
+
+
+# ---- by hand: one row of ten pixels; thing 1 has class 0, stuff 2 has class 5
+THING = {0: True, 5: False}
+TRUTH = [dict(id=1, category_id=0, area=6), dict(id=2, category_id=5, area=3)]
+TRUE = np.array([[1] * 6 + [2] * 3 + [0]])
+
+
+def table(predicted, segments=None, true=TRUE, truth=TRUTH):
+    segments = segments or [dict(id=7, category_id=0), dict(id=8, category_id=5)]
+    return frame_table(true, truth, np.array([predicted]), segments)
+
+
+def test_void_is_taken_out_of_the_union():
+    counts = count_video([table([7] * 5 + [8] * 4 + [7])], (1, ))[1].classes
+    assert counts[0] == ClassCounts(iou=5 / 6, tp=1)  # 5 shared, 6 true, 6 predicted of which one on void
+    assert counts[5] == ClassCounts(iou=3 / 4, tp=1)
+
+
+def test_half_is_not_enough():
+    counts = count_video([table([7] * 3 + [0] * 3 + [8] * 4)], (1, ))[1].classes
+    assert counts[0] == ClassCounts(fp=1, fn=1)  # IoU is exactly a half
+
+
+def test_a_prediction_mostly_on_void_is_forgiven():
+    true = np.array([[1] * 4 + [0] * 6])
+    segments, truth = [dict(id=7, category_id=0), dict(id=8, category_id=5)], [dict(id=1, category_id=0, area=4)]
+    forgiven = count_video([table([7] * 4 + [8] * 6, segments, true, truth)], (1, ))[1].classes
+    assert forgiven == {0: ClassCounts(iou=1., tp=1)}
+    blamed = count_video([table([8] * 5 + [7] * 5, segments, true, truth)], (1, ))[1].classes
+    assert blamed[5] == ClassCounts(fp=1)
+
+
+def test_a_switched_identity_costs_in_longer_windows_only():
+    good, switched = table([7] * 6 + [8] * 4), table([9] * 6 + [8] * 4, [dict(id=9, category_id=0), dict(id=8, category_id=5)])
+    counts = count_video([good, switched], (1, 2, 4))
+    assert counts[1].classes[0] == ClassCounts(iou=2., tp=2)
+    assert counts[2].classes[0] == ClassCounts(fp=2, fn=1)
+    assert counts[4].classes == {}  # the video is shorter than the window
+
+
+def test_a_class_that_never_occurs_is_left_out():
+    counts = WindowCounts({0: ClassCounts(iou=1., tp=1), 3: ClassCounts()})
+    assert counts.mean([0, 3, 9]) == (1., 1., 1.)
+    assert all(np.isnan(x) for x in counts.mean([3]))
+
+
+def test_stq_by_hand():
+    tables = [table([7] * 6 + [8] * 3 + [0]), table([9] * 6 + [8] * 3 + [0], [
+        dict(id=9, category_id=0), dict(id=8, category_id=5)])]
+    stq, aq, sq = count_stq(tables, THING, 'corrected').summarise()
+    assert sq == 1. and aq == pytest.approx(2 * (6 / 12) * (6 / 12)) and stq == pytest.approx(aq ** 0.5)
+
+
+def test_the_official_numbering_loses_the_thing_that_is_listed_first():
+    tables = [table([7] * 6 + [8] * 3 + [0])]
+    assert count_stq(tables, THING, 'official').num_tubes == 0
+    assert count_stq(tables, THING, 'corrected').num_tubes == 1
+    with pytest.raises(ValueError, match="numbering must be one of .*got 'new'"):
+        count_stq(tables, THING, 'new')
+
+
+def test_void_predicted_on_valid_truth_is_a_class_of_its_own():
+    _, _, sq = count_stq([table([7] * 6 + [0] * 4, [dict(id=7, category_id=0)])], THING).summarise()
+    assert sq == pytest.approx((1 + 0 + 0) / 3)
+
+
+def test_the_oracle_mends_a_switch():
+    switched = [table([7] * 6 + [8] * 4), table([9] * 6 + [8] * 4, [dict(id=9, category_id=0), dict(id=8, category_id=5)])]
+    mended = true_identities(switched, THING)
+    assert all(MATCHED + 1 in t.predicted for t in mended)
+    assert count_video(mended, (2, ))[2].classes[0] == ClassCounts(iou=1., tp=1)
+    assert count_stq(mended, THING, 'corrected').summarise()[1] == 1.
+
+
+def test_the_oracle_never_mends_a_class():
+    wrong = [table([7] * 6 + [8] * 4, [dict(id=7, category_id=5), dict(id=8, category_id=5)])]
+    assert true_identities(wrong, THING) == wrong
+
+
+def test_a_false_alarm_goes_with_its_track():
+    present, absent = table([7] * 6 + [8] * 4), table([7] * 6 + [8] * 4, true=np.array([[2] * 10]), truth=[
+        dict(id=2, category_id=5, area=10)])
+    assert all(MATCHED + 1 in t.predicted for t in true_identities([present, absent], THING))
+
+
+@pytest.mark.parametrize('predicted, segments, message', [
+    ([7] * 6 + [3] * 4, [dict(id=7, category_id=0)], '4 predicted pixels have an id that segments_info does not list'),
+    ([7] * 10, [dict(id=7, category_id=0), dict(id=8, category_id=5)], 'lists id 8, no predicted pixel has it'),
+    ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not among the classes')])
+def test_predictions_that_disagree_with_themselves(predicted, segments, message):
+    with pytest.raises(ValueError, match=f'video v, frame 3: .*{message}'):
+        check_prediction(table(predicted, segments), THING, 'video v, frame 3')
+
+
+def test_maps_of_other_sizes_are_refused():
+    with pytest.raises(ValueError, match=r'the prediction is \(1, 9\) .* the ground truth \(1, 10\)'):
+        table([7] * 9)
+
+
+def test_repeated_entries_are_one_segment():
+    entry = listed([dict(id=3, category_id=1, area=4), dict(id=3, category_id=2, area=5, iscrowd=1)])[3]
+    assert (entry.category, entry.last_category, entry.area, entry.is_crowd) == (1, 2, 9, False)
+
+
+def test_places_of_unlisted_ids():
+    assert places(np.array([[5, 0], [9, 7]]), [0, 9, 5]).tolist() == [2, 0, 1, 3]
