@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.dist import barrier
 from mmengine.runner import find_latest_checkpoint
 
 from .runner import VideoRunner
@@ -56,6 +57,7 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
 def train(config: Config) -> Path:
     """Trains; returns the last checkpoint."""
     VideoRunner.from_cfg(config).train()
+    barrier()  # the first process may still be writing it
     return Path(find_latest_checkpoint(config.work_dir))
 
 

@@ -1,0 +1,130 @@
+"""Video in, video out."""
+import json
+
+import av
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from mmdvis.apis import VideoStream, init_model, segment_video
+from mmdvis.apis.segment_video import stream_frames
+from mmdvis.structures import ArrayFrames, FileFrames
+
+CLASSES = tuple('abcde')
+
+
+def source(num_frames=7, size=(60, 91), fps=12.):
+    g = torch.Generator().manual_seed(0)
+    return ArrayFrames(torch.randint(0, 256, (num_frames, 3, *size), generator=g, dtype=torch.uint8), fps=fps)
+
+
+def stream(tracker='dvis', refiner=False, **options):
+    return VideoStream(tiny.model(tracker, refiner).eval(), **options)
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video)]
+        return frames, float(video.average_rate), video.codec_context.name, video.codec_context.pix_fmt
+
+
+@pytest.mark.parametrize('refiner', [False, True])
+def test_everything_is_written(tmp_path, refiner):
+    written = segment_video(stream(refiner=refiner), source(), tmp_path / 'out', CLASSES, clip_len=3, progress=False)
+    frames, fps, codec, pixels = decode(written['video.mp4'])
+    assert (len(frames), fps, codec, pixels) == (7, 12., 'h264', 'yuv420p')
+    assert frames[0].shape == (60, 92, 3)  # the codec needs even sides
+    result = json.loads(written['result.json'].read_text())
+    assert result['num_frames'] == 7 == len(result['frames']) and result['fps'] == 12.
+    for frame in result['frames']:
+        rgb = np.asarray(Image.open(tmp_path / 'out' / 'panoptic' / frame['file_name'])).astype(int)
+        ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+        assert ids.shape == (60, 91)
+        listed = {s['id']: s['area'] for s in frame['segments_info']}
+        areas = dict(zip(*np.unique(ids, return_counts=True)))
+        areas.pop(0, None)
+        assert listed == areas
+        assert all(s['category'] == CLASSES[s['category_id']] for s in frame['segments_info'])
+    assert any(frame['segments_info'] for frame in result['frames'])
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['panoptic', 'result.json', 'video.mp4']
+
+
+def test_an_online_stream_does_not_depend_on_how_it_is_cut():
+    maps = [np.stack([ids for _, ids, _ in stream_frames(stream(), source(), clip_len)]) for clip_len in (1, 3, 7)]
+    assert (maps[0] != maps[1]).mean() < 1e-3 and (maps[0] != maps[2]).mean() < 1e-3
+
+
+def test_identities_go_on_over_clips_with_a_refiner():
+    """The refiner sees a clip, the tracker's state goes on: rows keep their ids."""
+    feed, other = stream(refiner=True), stream(refiner=True)
+    frames = source(6).frames
+    feed.push(frames[:3])
+    feed.push(frames[3:])
+    other.push(frames)
+    torch.testing.assert_close(feed.state.tracker.outputs, other.state.tracker.outputs, atol=1e-4, rtol=1e-4)
+    assert feed.state.num_frames == 6
+
+
+def test_the_state_does_not_grow():
+    def numbers(state):
+        tensors = [*vars(state.tracker).values(), state.logit_sum, state.tracked_sum]
+        return sum(t.numel() for t in tensors)
+    feed, sizes = stream(), []
+    for _ in range(4):
+        feed.push(source(3).frames)
+        sizes.append(numbers(feed.state))
+    assert len(set(sizes)) == 1
+
+
+def test_results_come_at_the_size_of_the_frames():
+    result = stream(short_edge=32).push(source(2).frames).pred_panoptic
+    assert result.id_map.shape == (2, 60, 91)
+
+
+def test_a_failure_leaves_nothing_half_written(tmp_path):
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    for k in range(5):
+        Image.new('RGB', (64, 48 if k < 4 else 40)).save(folder / f'{k}.png')
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'result.json').write_text('of an earlier run')
+    with pytest.raises(ValueError, match=r'frame 4 \(.*4.png\) is \(40, 64\)'):
+        segment_video(stream(), FileFrames.from_folder(folder), out, CLASSES, clip_len=2, progress=False)
+    assert [p.name for p in out.iterdir()] == ['result.json']
+    assert (out / 'result.json').read_text() == 'of an earlier run'
+
+
+CONFIG = 'model = {model!r}\ndefault_scope = "mmdvis"\n'
+
+
+def write_model(folder):
+    config = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], postprocessor=tiny.PANOPTIC)
+    (folder / 'config.py').write_text(CONFIG.format(model=config))
+    content = dict(state_dict=tiny.model('dvis').state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES)))
+    torch.save(content, folder / 'weights.pth')
+    return content
+
+
+def test_a_model_is_built_from_its_files(tmp_path):
+    write_model(tmp_path)
+    model, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'),
+                             options={'model.postprocessor.score_thr': 0.7})
+    assert not model.training and meta['classes'] == CLASSES
+    assert model.postprocessor.options['score_thr'] == 0.7
+    expected = tiny.model('dvis').state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'), 'lacks 1 weights of .*, the first is tracker.cls_embed.weight'),
+    (lambda c: c.pop('meta'), 'does not say its classes')])
+def test_checkpoints_that_do_not_do(tmp_path, change, message):
+    content = write_model(tmp_path)
+    change(content)
+    torch.save(content, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match=message):
+        init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))

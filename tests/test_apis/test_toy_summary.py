@@ -1,0 +1,45 @@
+"""The table of the toy recipe."""
+import json
+
+import av
+import pytest
+import tiny
+from PIL import Image
+
+from mmdvis.apis.toy_summary import COLUMNS, compare_video, row_of, summarise, table
+from mmdvis.registry import DATASETS
+
+
+def metrics(offset=0.):
+    names = [*COLUMNS, 'STQ_corrected', 'AQ_corrected', 'SQ_corrected']
+    values = {name: 0.01 * k + offset for k, name in enumerate(names)}
+    return {**values, **{f'oracle/{name}': value + 0.5 for name, value in values.items()}}
+
+
+def test_rows_show_the_corrected_numbering():
+    row = row_of(metrics())
+    assert list(row) == list(COLUMNS) and row['AQ'] == pytest.approx(0.12) and row['VPQ'] == 0.
+
+
+def test_the_summary_holds_every_system_and_the_ceiling(tmp_path):
+    for k, name in enumerate(('minvis', 'online')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'metrics.json').write_text(json.dumps(metrics(0.1 * k)))
+    summary = summarise(tmp_path, ('minvis', 'online'), {'train minvis': 12.5})
+    assert list(summary) == ['minvis', 'online', 'oracle', 'seconds']
+    assert summary['online']['VPQ'] == pytest.approx(0.1)
+    assert summary['oracle']['VPQ'] == pytest.approx(0.5)  # of the first system
+    assert json.loads((tmp_path / 'summary.json').read_text()) == summary
+    text = table(summary)
+    assert '50.0' in text and 'oracle' in text and 'seconds' not in text
+
+
+def test_the_comparison_shows_every_frame(toy_root, tmp_path):
+    dataset = DATASETS.build(dict(
+        type='VIPSegDataset', data_root=str(toy_root), ann_file='panoptic_gt_VIPSeg_val.json', test_mode=True,
+        data_prefix=dict(img='images', seg='panomasksRGB')))
+    path = compare_video(tiny.model('dvis').eval(), dataset, 1, tmp_path / 'both')
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 7 and (frames[0].height, frames[0].width) == (128, 384)
+    assert Image.open(tmp_path / 'both.png').size == (5 * 192, 2 * 128)

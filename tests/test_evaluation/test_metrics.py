@@ -1,0 +1,102 @@
+"""The metrics in mmengine's loops, against the counting functions."""
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmdvis.evaluation.metrics import STQMetric, VPQMetric
+from mmdvis.evaluation.metrics.panoptic_video import OfficialTruth, rgb_to_id
+from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, read_image
+
+
+def paths(root):
+    return dict(gt_json=str(root / 'panoptic_gt_VIPSeg_val.json'), gt_dir=str(root / 'panomasksRGB'))
+
+
+def sample(video_id, maps, segments):
+    result = VideoPanoptic(torch.from_numpy(np.stack(maps).astype(np.int32)), tuple(segments))
+    return result.pack(VideoDataSample(metainfo=dict(video_id=video_id))).to_dict()
+
+
+def perfect(root):
+    """The ground truth as a prediction."""
+    truth = OfficialTruth(**paths(root))
+    samples = []
+    for name, frames in truth.videos.items():
+        maps = [rgb_to_id(read_image(root / 'panomasksRGB' / name / f['file_name'])) for f in frames]
+        labels = {s['id']: s['category_id'] for f in frames for s in f['segments_info']}
+        samples.append(sample(name, maps, [Segment(i, 0, c, truth.is_thing[c], 1.) for i, c in labels.items()]))
+    return samples
+
+
+def run(metric, samples):
+    metric.dataset_meta = dict(category_ids=tuple(range(11)))
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+def test_the_truth_is_perfect(toy_root):
+    vpq = run(VPQMetric(**paths(toy_root)), perfect(toy_root))
+    for name in ('VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ1', 'VPQ6_Th', 'VPQ_12468'):
+        assert np.isnan(vpq[name]) if name == 'VPQ_12468' else vpq[name] == pytest.approx(1.)
+    stq = run(STQMetric(**paths(toy_root)), perfect(toy_root))
+    assert [stq[f'{n}_corrected'] for n in ('STQ', 'AQ', 'SQ')] == pytest.approx([1., 1., 1.])
+    assert stq['SQ'] == pytest.approx(1.)
+
+
+def test_windows_are_an_option(toy_root):
+    vpq = run(VPQMetric(windows=(2, 3), **paths(toy_root)), perfect(toy_root))
+    assert vpq['VPQ3'] == pytest.approx(1.) and 'VPQ1' not in vpq
+    with pytest.raises(ValueError, match=r'at least one frame, got \(0, 2\)'):
+        VPQMetric(windows=(0, 2), **paths(toy_root))
+
+
+def broken(root):
+    """The truth with a new identity for every thing in the second half of each video."""
+    samples = []
+    for s in perfect(root):
+        maps, segments = s['pred_panoptic'].id_map.numpy().copy(), list(s['pred_panoptic'].segments)
+        half = maps[len(maps) // 2:]
+        things = [x for x in segments if x.is_thing]
+        for x in things:
+            half[half == x.id] = x.id + 1000
+        segments += [Segment(x.id + 1000, 0, x.label, True, 1.) for x in things]
+        samples.append(sample(s['video_id'], list(maps), segments))
+    return samples
+
+
+def test_identities_of_the_truth_are_the_ceiling(toy_root):
+    options = paths(toy_root)
+    before = run(STQMetric(**options), broken(toy_root))
+    after = run(STQMetric(identities='truth', prefix='oracle', **options), broken(toy_root))
+    assert before['AQ_corrected'] < 0.8 and after['oracle/AQ_corrected'] == pytest.approx(1.)
+    with pytest.raises(ValueError, match="'predicted' or 'truth', got 'mine'"):
+        STQMetric(identities='mine', **options)
+
+
+def test_category_ids_need_not_be_labels(toy_root):
+    """Labels are contiguous, categories are those of the json."""
+    metric, samples = VPQMetric(**paths(toy_root)), perfect(toy_root)
+    metric.dataset_meta = dict(category_ids=tuple(range(10, -1, -1)))  # every label means another category
+    metric.process(None, samples)
+    assert metric.evaluate(len(samples))['VPQ'] < 0.2
+
+
+def test_predictions_that_do_not_fit(toy_root):
+    metric = VPQMetric(**paths(toy_root))
+    metric.dataset_meta = dict(category_ids=tuple(range(11)))
+    good = perfect(toy_root)[0]
+    maps, segments = good['pred_panoptic'].id_map.numpy(), good['pred_panoptic'].segments
+    with pytest.raises(ValueError, match='video val_0000 has 7 frames, the prediction has 6'):
+        metric.process(None, [sample('val_0000', list(maps[:6]), segments)])
+    with pytest.raises(ValueError, match='the ground truth has no video other'):
+        metric.process(None, [sample('other', list(maps), segments)])
+
+
+def test_a_split_without_truth_cannot_be_scored(toy_root, tmp_path):
+    content = json.loads((toy_root / 'panoptic_gt_VIPSeg_val.json').read_text())
+    content.pop('annotations')
+    (tmp_path / 'test.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='nothing to score against'):
+        VPQMetric(gt_json=str(tmp_path / 'test.json'), gt_dir=str(tmp_path))

@@ -1,0 +1,140 @@
+"""The tools and demos as a user calls them, in processes of their own."""
+import json
+import os
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+import tiny_config
+import torch
+from conftest import DATA, ROOT
+from PIL import Image
+
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+                   PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]))
+
+
+def call(*command, fails=False, port=None):
+    """Runs a tool from the root of the repository; returns what it printed, errors included."""
+    start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
+    environment = dict(ENVIRONMENT, PORT=str(port)) if port else ENVIRONMENT
+    done = subprocess.run([*start, *map(str, command)], cwd=ROOT, env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode != 0) == fails, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, toy_root):
+    """A work folder with the checkpoint of a first stage that was trained for two iterations."""
+    folder = tmp_path_factory.mktemp('tools')
+    config = tiny_config.write(folder, 'minvis', toy_root)
+    text = call('tools/train.py', config, '--work-dir', folder / 'minvis')
+    assert f"last checkpoint: {folder / 'minvis' / 'iter_2.pth'}" in text
+    return folder, config, folder / 'minvis' / 'iter_2.pth'
+
+
+def test_scores_results_and_videos_are_written(trained):
+    folder, config, checkpoint = trained
+    call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--metrics', folder / 'm.json', '--out',
+         folder / 'results.pkl', '--show-dir', folder / 'show')
+    assert {'VPQ', 'VPQ_Th', 'STQ_corrected'} <= set(json.loads((folder / 'm.json').read_text()))
+    assert (folder / 'results.pkl').stat().st_size > 1000
+    assert sorted(p.name for p in (folder / 'show').iterdir()) == [f'val_000{k}.mp4' for k in range(3)]
+
+
+def test_out_must_be_a_pickle(trained):
+    _, config, checkpoint = trained
+    assert '--out must be a .pkl file, got r.json' in call('tools/test.py', config, checkpoint, '--out', 'r.json', fails=True)
+
+
+def test_a_video_is_segmented(trained, tmp_path):
+    _, config, checkpoint = trained
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(11):
+        Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(folder / f'f{k}.jpg')
+    text = call('demo/video_demo.py', folder, config, checkpoint, '--out', tmp_path / 'out', '--short-edge', 64, '--fps', 10,
+                '--score-thr', 0.05)
+    assert 'frame/s' in text or 's/frame' in text
+    with av.open(str(tmp_path / 'out' / 'video.mp4')) as container:
+        assert len(list(container.decode(video=0))) == 11
+    assert len(list((tmp_path / 'out' / 'panoptic').iterdir())) == 11
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('missing.mp4', None, 'there is no video file'), ('text.mp4', 'hello', 'cannot be read as a video'),
+    ('empty', 'folder', 'holds no image')])
+def test_input_that_is_no_video(trained, tmp_path, name, content, message):
+    _, config, checkpoint = trained
+    path = tmp_path / name
+    if content == 'folder':
+        path.mkdir()
+    elif content:
+        path.write_text(content)
+    text = call('demo/video_demo.py', path, config, checkpoint, '--out', tmp_path / 'out', fails=True)
+    assert f'error: {path}' in text or 'error: there is no video file' in text
+    assert message in text and 'Traceback' not in text and not (tmp_path / 'out').exists()
+
+
+def test_official_weights_are_converted(tmp_path):
+    text = call('tools/model_converters/detectron2_to_mmdvis.py', DATA / 'parity' / 'dvis_swin' / 'official_state_dict.npz',
+                tmp_path / 'dvis.pth')
+    assert '324 renamed, 6 dropped, 0 left over' in text
+    assert 'dropped  criterion.empty_weight: a constant of the loss' in text
+    state = torch.load(tmp_path / 'dvis.pth', weights_only=True)['state_dict']
+    assert len(state) == 324 and {name.split('.')[0] for name in state} == {'segmenter', 'tracker', 'refiner'}
+
+
+def test_leftovers_are_an_error_unless_named(tmp_path):
+    torch.save(dict(model={'tracker.decoder_norm.bias': torch.ones(2), 'extra.x': torch.ones(1)}), tmp_path / 'a.pth')
+    tool = 'tools/model_converters/detectron2_to_mmdvis.py'
+    text = call(tool, tmp_path / 'a.pth', tmp_path / 'b.pth', fails=True)
+    assert 'the first is extra.x; nothing was written' in text and not (tmp_path / 'b.pth').exists()
+    assert '1 left over' in call(tool, tmp_path / 'a.pth', tmp_path / 'b.pth', '--allow-leftover', 'extra.')
+
+
+def test_parity_is_checked():
+    text = call('tools/analysis_tools/check_parity.py', DATA / 'parity' / 'dvis_swin')
+    assert text.count('ok   ') == 28 and 'FAIL' not in text
+    text = call('tools/analysis_tools/check_parity.py', DATA / 'parity' / 'losses', fails=True)
+    assert 'holds no official_state_dict.npz' in text
+
+
+@pytest.mark.slow
+def test_stages_are_chained(trained, toy_root, tmp_path):
+    configs = [tiny_config.write(tmp_path, stage, toy_root, load_from='nowhere.pth' if stage != 'minvis' else None)
+               for stage in ('minvis', 'online', 'offline')]
+    text = call('tools/train_stages.py', *configs, '--work-dir', tmp_path / 'stages')
+    assert f"last checkpoint: {tmp_path / 'stages' / 'offline' / 'iter_2.pth'}" in text
+    assert 'there is no config none.py' in call('tools/train_stages.py', configs[0], 'none.py', fails=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_score_like_one(trained, toy_root, tmp_path):
+    """Three videos on two processes: the odd one counts once."""
+    folder, config, checkpoint = trained
+    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', port=29611)
+    assert (tmp_path / 'two' / 'iter_2.pth').exists()
+    figures = []
+    for name, command in (('one', ['tools/test.py', config, checkpoint]), ('two', ['tools/dist_test.sh', config, checkpoint, 2])):
+        call(*command, '--work-dir', tmp_path / 'test', '--metrics', tmp_path / f'{name}.json', port=29612)
+        figures.append(json.loads((tmp_path / f'{name}.json').read_text()))
+    assert figures[0].keys() == figures[1].keys()
+    for name, value in figures[0].items():
+        np.testing.assert_allclose(value, figures[1][name], atol=1e-9, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_stage_learns_the_same_weights_on_two_processes(trained, toy_root, tmp_path):
+    """After training, both ranks would save the same weights: the checkpoint of rank 0 loads and has moved."""
+    _, _, checkpoint = trained
+    config = tiny_config.write(tmp_path, 'online', toy_root, load_from=checkpoint)
+    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'online', port=29613)
+    before, after = (torch.load(path, weights_only=False)['state_dict'] for path in (
+        checkpoint, tmp_path / 'online' / 'iter_2.pth'))
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert {name.split('.')[0] for name in set(after) - set(before)} == {'tracker'}
