@@ -5,7 +5,7 @@ import sys
 from mmengine.config import DictAction
 
 from mmdvis.apis import VideoStream, init_model, segment_video
-from mmdvis.structures import open_frames
+from mmdvis.structures import PrefetchedFrames, open_frames
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +32,7 @@ def main() -> int:
     if args.score_thr is not None:
         options['model.postprocessor.score_thr'] = args.score_thr
     try:
-        source = open_frames(args.input)
+        source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options)
         stream = VideoStream(model, args.short_edge, args.max_edge)
         written = segment_video(stream, source, args.out, meta['classes'], args.clip_len, args.fps)

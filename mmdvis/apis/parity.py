@@ -107,7 +107,8 @@ def difference(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison
 
 def compare_stage(prefix: str, queries: Any, expected: Dict[str, np.ndarray]) -> List[Comparison]:
     """Compares logits, masks and embeddings of one stage, in the axis orders of the official code."""
-    values = dict(pred_logits=queries.class_logits, pred_masks=dense_masks(queries), pred_embds=queries.embeds.permute(0, 3, 1, 2))
+    values = dict(pred_logits=queries.class_logits, pred_masks=dense_masks(queries),
+                  pred_embds=queries.embeds.permute(0, 3, 1, 2))
     return [deviation(f'{prefix}.{name}', value, expected[f'{prefix}.{name}']) for name, value in values.items()]
 
 
@@ -174,6 +175,8 @@ def compare_semantic(name: str, sample: VideoDataSample, info: dict, expected: D
 
 def report(found: List[Comparison]) -> Tuple[str, bool]:
     """A line for every quantity, and whether all hold."""
-    lines = [f"{'ok  ' if c.holds else 'FAIL'} {c.name:<45} "
-             + (f'{100 * c.error:.4f} % of the pixels differ' if c.is_share else f'{c.error:.3g} of the tolerance') for c in found]
+    lines = []
+    for c in found:
+        how_far = f'{100 * c.error:.4f} % of the pixels differ' if c.is_share else f'{c.error:.3g} of the tolerance'
+        lines.append(f"{'ok  ' if c.holds else 'FAIL'} {c.name:<45} {how_far}")
     return '\n'.join(lines), all(c.holds for c in found)

@@ -22,7 +22,8 @@ def harmless_types() -> list:
     from mmengine.logging.history_buffer import HistoryBuffer
     core = getattr(np, '_core', None) or np.core
     scalars = [np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_]
-    return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
+    return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'),
+            np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
             *{type(np.dtype(scalar)) for scalar in scalars}]
 
 

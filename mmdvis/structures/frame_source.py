@@ -228,7 +228,7 @@ class PrefetchedFrames:
 
     def __init__(self, source: FrameSource) -> None:
         self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
-        self.worker = ThreadPoolExecutor(max_workers=1)
+        self.worker: Optional[ThreadPoolExecutor] = None  # made at the first read, so that a source can be pickled
         self.pending: Dict[Tuple[int, int], Future] = {}
 
     def __len__(self) -> int:
@@ -236,6 +236,7 @@ class PrefetchedFrames:
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W); starts to read the window behind it."""
+        self.worker = self.worker or ThreadPoolExecutor(max_workers=1)
         ready = self.pending.pop((start, stop), None)
         for future in self.pending.values():
             future.cancel()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import DATA
 
-from mmdvis.apis.parity import (Comparison, compare_results, compare_stages, deviation, load_official, model_config, report,
-                                source_of)
+from mmdvis.apis.parity import (Comparison, compare_results, compare_stages, deviation, load_official, model_config,
+                                report, source_of)
 from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.structures import ClipTargets, StepContext, read_checkpoint

@@ -6,7 +6,9 @@ import pytest
 import tiny_config
 import torch
 
-from mmdvis.engine.launch import load_config, set_resume, test as run_test, train
+from mmdvis.engine.launch import load_config, set_resume
+from mmdvis.engine.launch import test as run_test
+from mmdvis.engine.launch import train
 from mmdvis.structures import read_checkpoint
 
 

@@ -1,7 +1,7 @@
 """The conductor: freezing, losses, windows, batches, streams."""
 import pytest
-import torch
 import tiny
+import torch
 from mmengine.logging import MessageHub
 
 from mmdvis.models.detectors.clip_preprocessor import ClipPreprocessor

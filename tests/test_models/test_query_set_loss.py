@@ -3,8 +3,8 @@ import logging
 
 import numpy as np
 import pytest
-import torch
 import tiny
+import torch
 
 from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss

@@ -1,8 +1,8 @@
 """The temporal refiner."""
 from dataclasses import replace
 
-import torch
 import tiny
+import torch
 
 from mmdvis.models import CosineTracker, TemporalRefiner
 from mmdvis.models.layers.temporal_layer import time_masks

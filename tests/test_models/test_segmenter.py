@@ -1,8 +1,8 @@
 """The segmenter and its layers."""
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
-import tiny
 
 from mmdvis.models.functional.deform_attn import gathered_attention
 from mmdvis.models.functional.position_encoding import sine_encoding

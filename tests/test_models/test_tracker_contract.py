@@ -2,8 +2,8 @@
 import io
 
 import pytest
-import torch
 import tiny
+import torch
 
 from mmdvis.registry import MODELS
 

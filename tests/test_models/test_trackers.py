@@ -1,7 +1,7 @@
 """What single trackers do."""
 import pytest
-import torch
 import tiny
+import torch
 
 from mmdvis.models import CosineTracker, DVISTracker
 from mmdvis.models.functional.matching import chain_orders, cosine_distance, track_orders

@@ -113,3 +113,10 @@ def test_what_is_no_video(tmp_path):
         open_frames(tmp_path / 'text.mp4')
     with pytest.raises(ValueError, match='at least one frame, got an empty list'):
         FileFrames([])
+
+
+def test_a_source_may_be_sent_to_another_process():
+    import pickle
+    tensor = torch.from_numpy(frames(4)).permute(0, 3, 1, 2).contiguous()
+    source = pickle.loads(pickle.dumps(PrefetchedFrames(ResizedFrames(ArrayFrames(tensor), 20))))
+    assert torch.equal(source.read(1, 3), tensor[1:3])

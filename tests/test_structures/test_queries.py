@@ -2,8 +2,8 @@
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-import torch
 import tiny
+import torch
 
 from mmdvis.models import CosineTracker
 from mmdvis.structures import ClipTargets, TrackQueries, cat_time

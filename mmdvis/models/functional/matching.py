@@ -29,7 +29,8 @@ def chain_orders(embeds: Tensor, reference: Tensor, inverse: bool = False) -> Te
         order (B, T, Q) int64: ``embeds[b, t, order[b, t, q]]`` continues row q.
     """
     before = torch.cat([reference[:, None], embeds[:, :-1]], 1)
-    cost = cosine_distance(before.detach(), embeds.detach()).nan_to_num(0).cpu().numpy()  # (B, T, Q, Q)
+    with torch.autocast(embeds.device.type, enabled=False):  # half precision would mix up look-alikes
+        cost = cosine_distance(before.detach(), embeds.detach()).nan_to_num(0).cpu().numpy()  # (B, T, Q, Q)
     orders = np.empty(cost.shape[:3], dtype=np.int64)
     for b, frames in enumerate(cost):
         order = np.arange(cost.shape[-1])  # the reference comes in track order
