@@ -58,7 +58,7 @@ def prepare(folder: Path, args: argparse.Namespace) -> None:
     settings = json.dumps(dict(recipe=args.recipe, seed=args.seed, options=args.cfg_options))
     mark = folder / 'settings.json'
     if folder.exists() and (not mark.exists() or mark.read_text() != settings):
-        for name in ('data', *STAGES, 'seconds.json', 'summary.json'):
+        for name in ('data', *STAGES, 'oracle', 'seconds.json', 'summary.json'):
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,11 @@ def main() -> None:
             'tools/test.py', str(config), str(last), '--work-dir', str(folder / name), '--metrics',
             str(folder / name / 'metrics.json')])
         before = [f'load_from={last}']
-    summary = summarise(folder, tuple(STAGES), steps.seconds)
+    first, weights = configs['minvis'], sorted((folder / 'minvis').glob('iter_*.pth'))[-1]
+    steps.run('test oracle', folder / 'oracle' / 'metrics.json', [
+        'tools/analysis_tools/association_ceiling.py', str(first), str(weights), '--metrics',
+        str(folder / 'oracle' / 'metrics.json')])
+    summary = summarise(folder, (*STAGES, 'oracle'), steps.seconds)
     print(table(summary))
     print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
     init_default_scope('mmdvis')

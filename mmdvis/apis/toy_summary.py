@@ -17,22 +17,20 @@ COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th',
 CORRECTED = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
 
 
-def row_of(metrics: Dict[str, float], prefix: str = '') -> Dict[str, float]:
-    """One row of the table from the figures of a test run; ``prefix`` as in their names, ``'oracle/'`` say."""
-    return {name: metrics[f"{prefix}{name}{'_corrected' if name in CORRECTED else ''}"] for name in COLUMNS}
+def row_of(metrics: Dict[str, float]) -> Dict[str, float]:
+    """One row of the table from the figures of a test run."""
+    return {name: metrics[f"{name}{'_corrected' if name in CORRECTED else ''}"] for name in COLUMNS}
 
 
 def summarise(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float]) -> Dict[str, Dict[str, float]]:
-    """Writes ``summary.json`` and returns its rows: the systems, the ceiling of association, and seconds of each step.
+    """Writes ``summary.json`` and returns its rows and the seconds of each step.
 
     Args:
-        folder: holds ``<system>/metrics.json``; the first system's also holds the ceiling.
+        folder: holds ``<system>/metrics.json``.
         systems: names of the rows.
         seconds: of each step.
     """
-    metrics = {name: json.loads((folder / name / 'metrics.json').read_text()) for name in systems}
-    rows = {name: row_of(values) for name, values in metrics.items()}
-    rows['oracle'] = row_of(metrics[systems[0]], 'oracle/')
+    rows = {name: row_of(json.loads((folder / name / 'metrics.json').read_text())) for name in systems}
     summary = dict(rows, seconds=seconds)
     (folder / 'summary.json').write_text(json.dumps(summary, indent=1))
     return summary

@@ -66,13 +66,9 @@ def broken(root):
     return samples
 
 
-def test_identities_of_the_truth_are_the_ceiling(toy_root):
-    options = paths(toy_root)
-    before = run(STQMetric(**options), broken(toy_root))
-    after = run(STQMetric(identities='truth', prefix='oracle', **options), broken(toy_root))
-    assert before['AQ_corrected'] < 0.8 and after['oracle/AQ_corrected'] == pytest.approx(1.)
-    with pytest.raises(ValueError, match="'predicted' or 'truth', got 'mine'"):
-        STQMetric(identities='mine', **options)
+def test_new_identities_cost_association(toy_root):
+    figures = run(STQMetric(**paths(toy_root)), broken(toy_root))
+    assert figures['AQ_corrected'] < 0.8 and figures['SQ_corrected'] == pytest.approx(1.)
 
 
 def test_category_ids_need_not_be_labels(toy_root):

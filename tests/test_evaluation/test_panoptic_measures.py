@@ -7,7 +7,6 @@ from conftest import DATA
 from PIL import Image
 
 from mmdvis.evaluation.functional.frame_table import frame_table, listed, places
-from mmdvis.evaluation.functional.oracle import MATCHED, true_identities
 from mmdvis.evaluation.functional.stq import NUMBERINGS, count_stq, sum_videos
 from mmdvis.evaluation.functional.vpq import ClassCounts, WindowCounts, check_prediction, count_video, summarise
 
@@ -153,25 +152,6 @@ def test_the_official_numbering_loses_the_thing_that_is_listed_first():
 def test_void_predicted_on_valid_truth_is_a_class_of_its_own():
     _, _, sq = count_stq([table([7] * 6 + [0] * 4, [dict(id=7, category_id=0)])], THING).summarise()
     assert sq == pytest.approx((1 + 0 + 0) / 3)
-
-
-def test_the_oracle_mends_a_switch():
-    switched = [table([7] * 6 + [8] * 4), table([9] * 6 + [8] * 4, [dict(id=9, category_id=0), dict(id=8, category_id=5)])]
-    mended = true_identities(switched, THING)
-    assert all(MATCHED + 1 in t.predicted for t in mended)
-    assert count_video(mended, (2, ))[2].classes[0] == ClassCounts(iou=1., tp=1)
-    assert count_stq(mended, THING, 'corrected').summarise()[1] == 1.
-
-
-def test_the_oracle_never_mends_a_class():
-    wrong = [table([7] * 6 + [8] * 4, [dict(id=7, category_id=5), dict(id=8, category_id=5)])]
-    assert true_identities(wrong, THING) == wrong
-
-
-def test_a_false_alarm_goes_with_its_track():
-    present, absent = table([7] * 6 + [8] * 4), table([7] * 6 + [8] * 4, true=np.array([[2] * 10]), truth=[
-        dict(id=2, category_id=5, area=10)])
-    assert all(MATCHED + 1 in t.predicted for t in true_identities([present, absent], THING))
 
 
 @pytest.mark.parametrize('predicted, segments, message', [

@@ -26,10 +26,4 @@ test_dataloader = dict(
         data_prefix=dict(img='images', seg='panomasksRGB'),
         test_mode=True))
 truth = dict(gt_json=data_root + 'panoptic_gt_VIPSeg_val.json', gt_dir=data_root + 'panomasksRGB')
-oracle = dict(truth, identities='truth', prefix='oracle')  # the ceiling of association
-test_evaluator = [
-    dict(type='VPQMetric', **truth),
-    dict(type='STQMetric', **truth),
-    dict(type='VPQMetric', **oracle),
-    dict(type='STQMetric', **oracle)
-]
+test_evaluator = [dict(type='VPQMetric', **truth), dict(type='STQMetric', **truth)]

@@ -7,7 +7,6 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmdvis.evaluation.functional.frame_table import FrameTable, frame_table
-from mmdvis.evaluation.functional.oracle import true_identities
 from mmdvis.evaluation.functional.vpq import check_prediction
 from mmdvis.structures import VideoPanoptic, read_image
 
@@ -74,17 +73,12 @@ class PanopticVideoMetric(BaseMetric):
 
     Args:
         gt_json, gt_dir: the official ground truth.
-        identities: ``'predicted'``, or ``'truth'``: the ceiling of association, where predicted things get the identity of
-            the true thing they overlap most, frame by frame.
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_json: str, gt_dir: str, identities: str = 'predicted', collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+    def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device, prefix)
-        if identities not in ('predicted', 'truth'):
-            raise ValueError(f"identities must be 'predicted' or 'truth', got {identities!r}")
-        self.truth, self.identities = OfficialTruth(gt_json, gt_dir), identities
+        self.truth = OfficialTruth(gt_json, gt_dir)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts each video at once; nothing but counts is kept."""
@@ -92,8 +86,6 @@ class PanopticVideoMetric(BaseMetric):
             result = sample['pred_panoptic']
             segments = frame_segments(result, self.dataset_meta['category_ids'])
             tables = self.truth.tables(sample['video_id'], list(result.id_map.numpy()), segments)
-            if self.identities == 'truth':
-                tables = true_identities(tables, self.truth.is_thing)
             self.results.append(self.count(tables))
 
     def count(self, tables: List[FrameTable]) -> Any:

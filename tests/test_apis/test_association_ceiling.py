@@ -1,0 +1,58 @@
+"""Perfect association of what a segmenter says."""
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from mmdvis.apis.association_ceiling import frame_order, overlaps, predict_with_truth, reorder, truth_masks
+from mmdvis.models import CosineTracker
+from mmdvis.structures import ArrayFrames, VideoDataSample
+
+
+def test_overlaps_by_hand():
+    predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
+    truth = truth_masks(np.array([[5, 5, 5, 0]]), [5, 9])
+    assert truth.tolist() == [[[True, True, True, False]], [[False] * 4]]
+    torch.testing.assert_close(overlaps(predicted, truth), torch.tensor([[2 / 3, 0.], [0., 0.]]))
+
+
+def test_every_object_gets_its_query_and_nobody_is_lost():
+    iou = torch.tensor([[0., .9, 0., .1], [.8, 0., .7, 0.]])
+    order, taken = frame_order(iou, torch.zeros(2, 4), 0.25)
+    assert order[:2].tolist() == [1, 0] and sorted(order.tolist()) == [0, 1, 2, 3] and taken.all()
+    order, _ = frame_order(iou, torch.tensor([[0.] * 4, [0., 0., .9, 0.]]), 0.25)
+    assert order[:2].tolist() == [1, 2]  # of two that fit, the one with the right class
+
+
+def test_an_object_without_a_query_is_not_valid():
+    order, taken = frame_order(torch.tensor([[.1, .2, 0.], [0., 0., .9]]), torch.ones(2, 3), 0.25)
+    assert taken.tolist() == [False, True] and order[1] == 2 and sorted(order.tolist()) == [0, 1, 2]
+
+
+def test_rows_are_reordered_together():
+    tracks, _ = CosineTracker()(tiny.frame_queries(2))
+    order = torch.stack([torch.randperm(tiny.QUERIES) for _ in range(2)])[None]
+    valid = torch.rand(1, 2, tiny.QUERIES) > 0.5
+    other = reorder(tracks, order, valid)
+    assert torch.equal(other.valid, valid)
+    for name in ('embeds', 'class_logits', 'mask_embeds'):
+        assert torch.equal(getattr(other, name)[0, 1], getattr(tracks, name)[0, 1, order[0, 1]])
+
+
+def test_the_association_of_the_truth_is_used():
+    """The true ids are made from the segmenter's own masks, in another order in every frame."""
+    model = tiny.model('cosine', postprocessor=dict(tiny.PANOPTIC, score_thr=0., overlap_thr=0.)).eval()
+    source = ArrayFrames(torch.randint(0, 256, (3, 3, 60, 90), dtype=torch.uint8))
+    result = model.predict([source], [VideoDataSample()])[0].pred_panoptic
+    maps, labels = list(result.id_map.numpy()), {s.id: s.label for s in result.segments}
+    again = predict_with_truth(model, source, maps, labels, VideoDataSample(metainfo=dict(video_id='v')))
+    assert again.video_id == 'v' and again.pred_panoptic.id_map.shape == (3, 60, 90)
+    rows = {s.row for s in again.pred_panoptic.segments}
+    assert rows and rows <= set(range(tiny.QUERIES))
+
+
+def test_more_objects_than_queries_are_refused():
+    model, source = tiny.model('cosine').eval(), ArrayFrames(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    labels = {i: 0 for i in range(1, tiny.QUERIES + 2)}
+    with pytest.raises(ValueError, match='8 objects cannot be told apart by 7 queries'):
+        predict_with_truth(model, source, [np.ones((32, 32), np.int32)], labels, VideoDataSample())

@@ -1,0 +1,48 @@
+"""Scores a segmenter as if association were perfect: its masks and classes, the identities of the ground truth."""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from mmdvis.apis import init_model
+from mmdvis.apis.association_ceiling import predict_with_truth
+from mmdvis.datasets.transforms.clip_io import read_id_map
+from mmdvis.registry import DATASETS, METRICS
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of a model without refiner, with VPQ and STQ as test evaluators')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--metrics', required=True, help='json file to write')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Scores the test set of the config."""
+    args = parse_args()
+    init_default_scope('mmdvis')
+    config = Config.fromfile(args.config)
+    model, _ = init_model(args.config, args.checkpoint)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    metrics = [METRICS.build(metric) for metric in config.test_evaluator]
+    for index in tqdm(range(len(dataset)), unit='video'):
+        record, item = dataset.get_data_info(index), dataset[index]
+        labels = {i: label for frame in record['frames'] for i, label in frame['segments'].items()}
+        maps = [read_id_map(frame['mask']) for frame in record['frames']]
+        sample = predict_with_truth(model, item['inputs'], maps, labels, item['data_samples'])
+        for metric in metrics:
+            metric.dataset_meta = dataset.metainfo
+            metric.process(None, [sample.to_dict()])
+    figures = {name: value for metric in metrics for name, value in metric.evaluate(len(dataset)).items()}
+    Path(args.metrics).parent.mkdir(parents=True, exist_ok=True)
+    Path(args.metrics).write_text(json.dumps(figures, indent=1))
+    print(json.dumps(figures))
+
+
+if __name__ == '__main__':
+    main()
