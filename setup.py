@@ -49,7 +49,7 @@ if __name__ == '__main__':
         packages=find_packages(include=['mmdvis', 'mmdvis.*']),
         package_data={'mmdvis': ['py.typed', '.mim/**/*']},
         include_package_data=True,
-        python_requires='>=3.9',
+        python_requires='>=3.10',
         install_requires=requirements('runtime'),
         extras_require={'mim': requirements('mminstall'), 'tests': requirements('tests')},
         zip_safe=False)

@@ -75,6 +75,8 @@ def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, 
         return {name: publish(work / name, out_dir / name) for name in ('video.mp4', 'panoptic', 'result.json')}
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if not any(out_dir.iterdir()):
+            out_dir.rmdir()
 
 
 def publish(source: Path, target: Path) -> Path:

@@ -96,6 +96,9 @@ def test_a_failure_leaves_nothing_half_written(tmp_path):
         segment_video(stream(), FileFrames.from_folder(folder), out, CLASSES, clip_len=2, progress=False)
     assert [p.name for p in out.iterdir()] == ['result.json']
     assert (out / 'result.json').read_text() == 'of an earlier run'
+    with pytest.raises(ValueError):
+        segment_video(stream(), FileFrames.from_folder(folder), tmp_path / 'new', CLASSES, clip_len=2, progress=False)
+    assert not (tmp_path / 'new').exists()
 
 
 CONFIG = 'model = {model!r}\ndefault_scope = "mmdvis"\n'

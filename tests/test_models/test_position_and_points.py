@@ -1,0 +1,113 @@
+"""Small pure functions, by hand."""
+import pytest
+import torch
+
+from mmdvis.models.functional.class_scores import video_scores
+from mmdvis.models.functional.match_cost import class_cost, dice_loss
+from mmdvis.models.functional.matching import last_present
+from mmdvis.models.functional.panoptic_fusion import confident_rows, name_segments
+from mmdvis.models.functional.point_sampling import corners, random_points, sample_features, sample_truth
+from mmdvis.models.functional.predict import LayerPredictions, mask_mlp, xavier_matrices
+from mmdvis.models.layers.pixel_decoder import grid_centres
+from mmdvis.models.postprocessors.instance import encode
+
+
+def test_corners_of_a_point_between_four_pixels():
+    index, weight = corners(torch.tensor([[0.5, 0.5]]), 2, 2)  # the middle of a map of 2 x 2
+    assert sorted(index[:, 0].tolist()) == [0, 1, 2, 3] and weight[:, 0].tolist() == [0.25] * 4
+
+
+def test_corners_of_a_pixel_centre():
+    index, weight = corners(torch.tensor([[0.75, 0.25]]), 2, 2)
+    assert index[weight[:, 0] > 0, 0].tolist() == [1]
+
+
+def test_beyond_the_border_counts_as_zero():
+    features = torch.ones(1, 1, 2, 2)
+    at = torch.tensor([[[0., 0.], [0.25, 0.], [0.5, 0.5], [-0.3, 0.5]]])
+    torch.testing.assert_close(sample_features(features, at)[0, 0], torch.tensor([0.25, 0.5, 1., 0.]))
+    truth = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    torch.testing.assert_close(
+        sample_truth(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
+        torch.tensor([[0.25, 0.5, 1., 0.]]))
+
+
+def test_every_frame_gets_its_share_of_random_points():
+    frames, coords = random_points(2, 3, 5, torch.zeros(1), torch.Generator().manual_seed(0))
+    assert frames.tolist() == [[0] * 5 + [1] * 5 + [2] * 5] * 2
+    assert coords.shape == (2, 15, 2) and coords.min() >= 0 and coords.max() <= 1
+
+
+def test_dice_of_known_masks():
+    full, empty = torch.ones(1, 9), torch.zeros(1, 9)
+    assert float(dice_loss(full, full)) == 0.
+    assert float(dice_loss(full, empty)) == pytest.approx(1 - 1 / 10)
+    assert float(dice_loss(empty, empty)) == 0.
+
+
+def test_class_cost_is_minus_the_probability():
+    logits = torch.tensor([[[0., 0., 0.], [9., 0., 0.]]])
+    cost = class_cost(logits, torch.tensor([0, 1, 1]))
+    assert cost.shape == (1, 2, 3)
+    torch.testing.assert_close(cost[0, 0], torch.tensor([-1 / 3] * 3))
+    assert float(cost[0, 1, 0]) < -0.99
+
+
+def test_the_last_present_frame_of_each_video():
+    values = torch.arange(6.).view(2, 3, 1)
+    present = torch.tensor([[True, True, False], [True, True, True]])
+    assert last_present(values, present).flatten().tolist() == [1., 5.]
+    nobody = torch.tensor([[False] * 3, [True, False, False]])
+    before = torch.tensor([[7.], [8.]])
+    assert last_present(values, nobody, before).flatten().tolist() == [7., 3.]
+
+
+def test_confident_rows():
+    scores = torch.tensor([[.9, .0, .1], [.2, .2, .6], [.4, .3, .3]])
+    rows, top, labels = confident_rows(scores, 0.5)
+    assert (rows.tolist(), labels.tolist()) == ([0], [0]) and float(top) == pytest.approx(.9)
+
+
+@pytest.mark.parametrize('shape, expected', [(None, [1, 2, 2, 0, 0]), ((9, 6), [3, 14, 14, 0, 0])])
+def test_names_of_segments(shape, expected):
+    rows, labels = torch.tensor([2, 4, 5, 7]), torch.tensor([1, 4, 4, 0])
+    stable = torch.tensor([True, True, True, False])
+    ids, segments = name_segments(rows, torch.ones(4), labels, stable, 2, shape)
+    assert ids.tolist() == expected
+    assert [(s.row, s.label, s.is_thing) for s in segments] == [(2, 1, True), (4, 4, False)]
+
+
+def test_grid_centres_are_x_then_y():
+    torch.testing.assert_close(grid_centres(1, 2, torch.zeros(1)), torch.tensor([[0.25, 0.5], [0.75, 0.5]]))
+
+
+def test_layer_predictions_compare_their_shapes():
+    with pytest.raises(ValueError, match='axis B is 1 in class_logits and 2 in mask_features'):
+        LayerPredictions(torch.zeros(1, 1, 2, 3, 4), torch.zeros(1, 1, 2, 3, 5), torch.zeros(2, 2, 5, 8, 8))
+
+
+def test_the_mask_mlp_has_mmdets_names():
+    assert list(mask_mlp(4, 6).state_dict()) == [f'{k}.{n}' for k in (0, 2, 4) for n in ('weight', 'bias')]
+    assert mask_mlp(4, 6)(torch.zeros(2, 4)).shape == (2, 6)
+
+
+def test_xavier_leaves_vectors_alone():
+    layer = torch.nn.Linear(50, 50)
+    torch.nn.init.constant_(layer.weight, 3.)
+    torch.nn.init.constant_(layer.bias, 3.)
+    xavier_matrices(layer)
+    bound = (6 / 100) ** 0.5
+    assert layer.weight.abs().max() <= bound and layer.weight.std() > bound / 3 and (layer.bias == 3).all()
+
+
+def test_rows_that_are_not_valid_are_encoded_empty():
+    from pycocotools import mask as coco_mask
+    masks = torch.ones(2, 3, 4, dtype=torch.bool)
+    codes = encode(masks, torch.tensor([True, False]))
+    assert [int(coco_mask.area(dict(code))) for code in codes] == [12, 0]
+    assert codes[0]['size'] == [3, 4] and isinstance(codes[0]['counts'], str)
+
+
+def test_a_row_never_valid_has_even_scores():
+    scores = video_scores(torch.randn(2, 1, 4), torch.zeros(2, 1, dtype=torch.bool))
+    torch.testing.assert_close(scores, torch.full((1, 4), 0.25))
