@@ -1,11 +1,13 @@
 """The table and the pictures of the toy recipe, from the figures that its runs left."""
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, Tuple
 
 import numpy as np
 from PIL import Image
 from prettytable import PrettyTable
+from scipy.optimize import linear_sum_assignment
 
 from mmdvis.datasets import VIPSegDataset
 from mmdvis.datasets.transforms.clip_io import read_id_map
@@ -46,15 +48,32 @@ def table(summary: Dict[str, Dict[str, float]]) -> str:
     return str(text)
 
 
-def truth_of(record: dict) -> Tuple[List[np.ndarray], List[Segment]]:
+def truth_of(record: dict, num_things: int) -> Tuple[List[np.ndarray], List[Segment]]:
     """Maps of ids and segments of a video of the dataset."""
     maps = [read_id_map(frame['mask']) for frame in record['frames']]
     labels = {i: label for frame in record['frames'] for i, label in frame['segments'].items()}
-    return maps, [Segment(i, 0, label, is_thing=False, score=1.) for i, label in labels.items()]
+    return maps, [Segment(i, 0, label, label < num_things, score=1.) for i, label in labels.items()]
+
+
+def same_ids(predicted: np.ndarray, truth: np.ndarray) -> Dict[int, int]:
+    """Predicted id -> the true id it shares most pixels with over the whole video, one to one; others go beyond the true.
+
+    Args:
+        predicted, truth (T, H, W): ids, 0 is void.
+    """
+    ids, true = (np.setdiff1d(np.unique(maps), [0]) for maps in (predicted, truth))
+    shared = [[np.count_nonzero((predicted == p) & (truth == g)) for g in true] for p in ids]
+    shared = np.array(shared, int).reshape(len(ids), len(true))
+    names = {int(p): int(p) + int(true.max(initial=0)) for p in ids}
+    rows, columns = linear_sum_assignment(-shared)
+    names.update({int(ids[r]): int(true[c]) for r, c in zip(rows, columns) if shared[r, c]})
+    return names
 
 
 def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.) -> Path:
-    """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, five frames of it.
+    """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, four frames of it.
+
+    A track has the number and the colour of the object it covers most over the whole video.
 
     Args:
         model: with a panoptic postprocessor.
@@ -66,16 +85,19 @@ def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fp
     record, sample = dataset.get_data_info(index), dataset[index]
     source: FrameSource = sample['inputs']
     result: VideoDataSample = model.predict([source], [sample['data_samples']])[0]
-    maps, segments = truth_of(record)
-    classes, panoptic, pairs = dataset.metainfo['classes'], result.pred_panoptic, []
+    maps, segments = truth_of(record, dataset.metainfo['num_things'])
+    panoptic, classes, pairs = result.pred_panoptic, dataset.metainfo['classes'], []
+    names = same_ids(panoptic.id_map.numpy(), np.stack(maps))
+    named = np.vectorize(lambda i: names.get(i, 0), otypes=[np.int32])(panoptic.id_map.numpy())
+    found = [replace(s, id=names[s.id]) for s in panoptic.segments if s.id in names]
     with VideoWriter(out.with_suffix('.mp4'), fps) as writer:
         for t in range(len(source)):
             frame = source.read(t, t + 1)[0].permute(1, 2, 0).numpy()
-            frame, ids, truth = enlarge(frame), enlarge(panoptic.id_map[t].numpy()), enlarge(maps[t])
+            frame, ids, truth = enlarge(frame), enlarge(named[t]), enlarge(maps[t])
             pairs.append(np.concatenate([
-                draw_panoptic(frame, ids, panoptic.segments, classes), draw_panoptic(frame, truth, segments, classes)], 1))
+                draw_panoptic(frame, ids, found, classes), draw_panoptic(frame, truth, segments, classes)], 1))
             writer.write(pairs[-1])
-    shown = [pairs[t] for t in np.linspace(0, len(pairs) - 1, 5).astype(int)]
+    shown = [pairs[t] for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
     halves = [[np.ascontiguousarray(part) for part in np.split(pair, 2, 1)] for pair in shown]
     Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in zip(*halves)])).save(out.with_suffix('.png'))
     return out.with_suffix('.mp4')

@@ -2,11 +2,12 @@
 import json
 
 import av
+import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from mmdvis.apis.toy_summary import COLUMNS, compare_video, row_of, summarise, table
+from mmdvis.apis.toy_summary import COLUMNS, compare_video, row_of, same_ids, summarise, table
 from mmdvis.registry import DATASETS
 
 
@@ -41,4 +42,11 @@ def test_the_comparison_shows_every_frame(toy_root, tmp_path):
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 7 and (frames[0].height, frames[0].width) == (128, 384)
-    assert Image.open(tmp_path / 'both.png').size == (5 * 192, 2 * 128)
+    assert Image.open(tmp_path / 'both.png').size == (4 * 192, 2 * 128)
+
+
+def test_tracks_are_numbered_like_the_objects_they_cover():
+    truth = np.array([[[4, 4, 4, 9, 9, 0]], [[4, 4, 0, 9, 9, 9]]])
+    predicted = np.array([[[1, 1, 1, 2, 2, 3]], [[2, 2, 0, 2, 2, 2]]])  # track 2 takes over in the second frame
+    assert same_ids(predicted, truth) == {1: 4, 2: 9, 3: 12}
+    assert same_ids(np.zeros((1, 2, 2), int), truth[:1, :, :2]) == {}
