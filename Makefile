@@ -21,7 +21,7 @@ $(READY): | .venv/bin/python
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --progress-bar off $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install --progress-bar off -q -r requirements/mminstall.txt -r requirements/runtime.txt -r requirements/tests.txt
 	$(BIN)/python -m pip install --progress-bar off -q --no-deps -e .
-	$(BIN)/python -m mmdvis.doctor
+	-$(BIN)/python -m mmdvis.doctor
 	@rm -f .venv/.ready-* && touch $@
 
 demo: $(READY)

@@ -25,6 +25,8 @@ def add_mim_extension() -> None:
     """Puts configs and tools into ``mmdvis/.mim``: copies in a built distribution, links in a checkout."""
     is_copy = any(word in sys.argv for word in ('sdist', 'bdist_wheel'))
     folder = ROOT / 'mmdvis' / '.mim'
+    if not (ROOT / 'configs').exists():  # a source distribution that carries the folder ready made
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name in filter(lambda n: (ROOT / n).exists(), SHIPPED):

@@ -29,24 +29,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--recipe', choices=RECIPES, default='demo')
     parser.add_argument('--seed', type=int, default=0, help='of the videos and of the training')
     parser.add_argument('--video', help='a video to segment with the trained model, too')
-    parser.add_argument('--cfg-options', nargs='*', default=[], help='overrides for all stages, as key=value')
     return parser.parse_args()
 
 
 class Steps:
-    """Runs commands once: a step whose output exists is not run again, and its time is remembered."""
+    """Runs commands once: a step whose output exists is not run again, unless one before it was; times are remembered."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / 'seconds.json'
         self.seconds: Dict[str, float] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.has_run = False
 
     def run(self, name: str, output: Path, command: List[str]) -> None:
         """Runs a tool of the repository unless ``output`` is there."""
-        if output.exists() and name in self.seconds:
+        if output.exists() and name in self.seconds and not self.has_run:
             print(f'{name}: {output} is there, not made again')
             return
         print(f'{name}: {" ".join(command)}', flush=True)
-        start = time.time()
+        start, self.has_run = time.time(), True
         if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
             raise SystemExit(f'the step {name} failed; see above')
         self.seconds[name] = round(time.time() - start, 1)
@@ -54,10 +54,12 @@ class Steps:
 
 
 def prepare(folder: Path, args: argparse.Namespace) -> None:
-    """Makes the work folder; what another seed, recipe or option left there is removed."""
-    settings = json.dumps(dict(recipe=args.recipe, seed=args.seed, options=args.cfg_options))
+    """Makes the work folder; what another seed or recipe of this demo left there is removed."""
+    settings = json.dumps(dict(recipe=args.recipe, seed=args.seed))
     mark = folder / 'settings.json'
-    if folder.exists() and (not mark.exists() or mark.read_text() != settings):
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise SystemExit(f'{folder} holds other things; name a folder of its own with --work-dir')
+    if mark.exists() and mark.read_text() != settings:
         for name in ('data', *STAGES, 'oracle', 'seconds.json', 'summary.json'):
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -76,19 +78,19 @@ def main() -> None:
         'tools/dataset_converters/make_toy_videos.py', str(data), '--seed', str(args.seed),
         '--num-train', str(recipe['videos'][0]), '--num-val', str(recipe['videos'][1])])
     before: List[str] = []
+    checkpoints: Dict[str, Path] = {}
     configs = {name: ROOT / 'configs' / 'toy' / f"{stem}{recipe['suffix']}.py" for name, stem in STAGES.items()}
     for name, config in configs.items():
-        options = ['--cfg-options', f'randomness.seed={args.seed}', *args.cfg_options]
+        options = ['--cfg-options', f'randomness.seed={args.seed}']
         last = folder / name / f"iter_{Config.fromfile(config).train_cfg['max_iters']}.pth"
         steps.run(f'train {name}', last, [
             'tools/train.py', str(config), '--work-dir', str(folder / name), *options, *before])
         steps.run(f'test {name}', folder / name / 'metrics.json', [
             'tools/test.py', str(config), str(last), '--work-dir', str(folder / name), '--metrics',
             str(folder / name / 'metrics.json')])
-        before = [f'load_from={last}']
-    first, weights = configs['minvis'], sorted((folder / 'minvis').glob('iter_*.pth'))[-1]
+        before, checkpoints[name] = [f'load_from={last}'], last
     steps.run('test oracle', folder / 'oracle' / 'metrics.json', [
-        'tools/analysis_tools/association_ceiling.py', str(first), str(weights), '--metrics',
+        'tools/analysis_tools/association_ceiling.py', str(configs['minvis']), str(checkpoints['minvis']), '--metrics',
         str(folder / 'oracle' / 'metrics.json')])
     summary = summarise(folder, (*STAGES, 'oracle'), steps.seconds)
     print(table(summary))

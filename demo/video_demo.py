@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
-    parser.add_argument('--clip-len', type=int, default=10, help='frames that go through the model at once')
+    parser.add_argument('--clip-len', type=int, default=10, help='frames of one step, which a refiner sees together')
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
     parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
@@ -35,8 +35,8 @@ def main() -> int:
         source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options)
         stream = VideoStream(model, args.short_edge, args.max_edge)
-        written = segment_video(stream, source, args.out, meta['classes'], args.clip_len, args.fps)
-    except (ValueError, FileNotFoundError) as error:
+        written = segment_video(stream, source, args.out, meta, args.clip_len, args.fps)
+    except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     for path in written.values():

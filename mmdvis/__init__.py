@@ -1,7 +1,7 @@
 """The DVIS family of video segmentation for the OpenMMLab ecosystem.
 
 Importing the package costs nothing: it loads neither torch nor mmdet. It only makes sure that ``mmcv`` without compiled
-ops can be imported later, and that ``mmdvis::path/of/config.py`` is understood by mmengine.
+ops can be imported later. ``mmdvis.registry`` makes ``mmdvis::path/of/config.py`` known to mmengine.
 """
 from .compat import install_hooks
 from .version import __version__

@@ -6,8 +6,8 @@ MODULE2PACKAGE.setdefault('mmdvis', 'mmdvis')  # lets a config inherit from 'mmd
 
 
 def child(name: str, root: roots.Registry, *locations: str) -> roots.Registry:
-    """A registry below ``root`` in the scope ``mmdvis`` whose members live in ``locations``."""
-    return roots.Registry(name, parent=root, scope='mmdvis', locations=list(locations))
+    """A registry below ``root`` in the scope ``mmdvis`` whose members live in ``locations``; without any, it has none."""
+    return roots.Registry(name, parent=root, scope='mmdvis', locations=list(locations or ['mmdvis.registry']))
 
 
 MODELS = child('model', roots.MODELS, 'mmdvis.models')

@@ -1,5 +1,6 @@
 """Trains stages one after the other; each starts from the last checkpoint of the one before."""
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', help='config files in the order of the stages')
     parser.add_argument('--work-dir', default='work_dirs', help='each stage gets the folder of its config name in here')
     parser.add_argument('--gpus', type=int, default=0, help='processes for dist_train.sh; 0: one process without it')
+    parser.add_argument('--amp', action='store_true', help='mixed precision; needs an accelerator')
     parser.add_argument('--resume', action='store_true', help='go on where an interrupted run stopped')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for all stages, as key=value')
     return parser.parse_args()
@@ -26,6 +28,7 @@ def command(config: str, work_dir: Path, before: Optional[str], args: argparse.N
     start = ['bash', str(tools / 'dist_train.sh'), config, str(args.gpus)] if args.gpus else [
         sys.executable, str(tools / 'train.py'), config]
     return [*start, '--work-dir', str(work_dir), *(['--resume'] if args.resume else []),
+            *(['--amp'] if args.amp else []),
             *(['--cfg-options', *options] if options else [])]
 
 
@@ -38,7 +41,8 @@ def main() -> None:
     checkpoint = None
     for config in args.configs:
         work_dir = Path(args.work_dir) / Path(config).stem
-        if subprocess.run(command(config, work_dir, checkpoint, args)).returncode:
+        environment = dict(os.environ, PYTHON=sys.executable)
+        if subprocess.run(command(config, work_dir, checkpoint, args), env=environment).returncode:
             raise SystemExit(f'the stage {config} failed; its log is in {work_dir}')
         checkpoint = find_latest_checkpoint(str(work_dir))
         if checkpoint is None or not Path(checkpoint).is_file():

@@ -12,5 +12,6 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
 log_level = 'INFO'
+randomness = dict(seed=0)  # a resumed run goes on in the same stream of clips only with a seed of its own
 load_from = None
 resume = False

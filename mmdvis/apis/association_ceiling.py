@@ -61,21 +61,23 @@ def predict_with_truth(model: DVIS, source: FrameSource, id_maps: Sequence[np.nd
         min_iou: a query must overlap an object by more to stand for it.
 
     Raises:
-        ValueError: the video has more objects than the model has queries.
+        ValueError: the model has a refiner, or fewer queries than the video has objects.
     """
     tracks = cat_time([clip for clip, _ in model.propagate([source])])
     ids, slots = list(labels), tracks.embeds.shape[2]
-    if len(ids) > slots:
-        raise ValueError(f'{len(ids)} objects cannot be told apart by {slots} queries')
+    if len(ids) > slots or model.refiner is not None:
+        raise ValueError(f'the ceiling needs a model without refiner and with a query for each object, got {slots} queries for '
+                         f"{len(ids)} objects and {'no' if model.refiner is None else 'a'} refiner")
     masks, rows = model.video_prediction(tracks, tracks, source).masks, torch.arange(slots)
-    probs = tracks.class_logits[0].softmax(-1)
+    probs = tracks.class_logits[0].softmax(-1).cpu()
     orders, valid = [], torch.ones(len(id_maps), slots, dtype=torch.bool)
     for t, id_map in enumerate(id_maps):
-        iou = overlaps(masks.probs(rows, t) >= 0.5, truth_masks(id_map, ids))
+        iou = overlaps(masks.probs(rows, t).cpu() >= 0.5, truth_masks(id_map, ids))
         order, taken = frame_order(iou, probs[t][:, list(labels.values())].T, min_iou)
         orders.append(torch.from_numpy(order))
         valid[t, :len(ids)] = torch.from_numpy(taken)
-    named = reorder(tracks, torch.stack(orders)[None], valid[None])
+    device = tracks.embeds.device
+    named = reorder(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
     return model.postprocessor(model.video_prediction(named, named, source), sample)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames, TrackQueries, VideoDataSample
+from mmdvis.structures import ArrayFrames, TrackQueries, VideoDataSample, missing_weights
 
 from .weight_conversion import convert_detectron2
 
@@ -77,10 +77,11 @@ def load_official(config: dict, official: Dict[str, Tensor]) -> DVIS:
     model = MODELS.build(config).eval()
     weights = convert_detectron2(official).state_dict
     stages = {name for name, child in model.named_children() if any(True for _ in child.parameters())}
-    report = model.load_state_dict({k: v for k, v in weights.items() if k.split('.')[0] in stages}, strict=False)
-    missing = [k for k in report.missing_keys if not k.endswith(('num_batches_tracked', 'relative_position_index'))]
-    if missing or report.unexpected_keys:
-        raise ValueError(f'after conversion {missing[:3]} are missing and {report.unexpected_keys[:3]} are unknown')
+    weights = {k: v for k, v in weights.items() if k.split('.')[0] in stages}
+    missing, unknown = missing_weights(model.state_dict(), weights), sorted(set(weights) - set(model.state_dict()))
+    if missing or unknown:
+        raise ValueError(f'after conversion {missing[:3]} are missing or misshapen and {unknown[:3]} are unknown')
+    model.load_state_dict(weights, strict=False)
     return model
 
 

@@ -23,20 +23,19 @@ def stream_frames(stream: VideoStream, source: FrameSource, clip_len: int) -> It
     for start in range(0, len(source), clip_len):
         frames = source.read(start, min(start + clip_len, len(source)))
         result = stream.push(frames).pred_panoptic
-        by_id = {segment.id: segment for segment in result.segments}
-        for frame, id_map in zip(frames, result.id_map.numpy()):
-            yield frame.permute(1, 2, 0).numpy(), id_map, [by_id[int(i)] for i in np.unique(id_map) if i]
+        for t, frame in enumerate(frames):
+            yield frame.permute(1, 2, 0).numpy(), result.id_map[t].numpy(), result.segments_at(t)
 
 
-def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Segment], classes: Tuple[str, ...]
+def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Segment], meta: Dict[str, Any]
                ) -> Dict[str, Any]:
-    """What the json says of one frame."""
+    """What the json says of one frame; categories are those of the dataset."""
     return dict(frame=index, file_name=file_name, segments_info=[
-        dict(id=s.id, category_id=s.label, category=classes[s.label], isthing=s.is_thing, score=round(s.score, 4),
-             area=int((id_map == s.id).sum())) for s in segments])
+        dict(id=s.id, category_id=meta['category_ids'][s.label], category=meta['classes'][s.label], isthing=s.is_thing,
+             score=round(s.score, 4), area=int((id_map == s.id).sum())) for s in segments])
 
 
-def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, Path], classes: Tuple[str, ...],
+def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, Path], meta: Dict[str, Any],
                   clip_len: int = 10, fps: float = 24., progress: bool = True) -> Dict[str, Path]:
     """Writes ``video.mp4``, ``panoptic/<frame>.png`` (id = R + 256 G + 65536 B) and ``result.json``.
 
@@ -47,8 +46,8 @@ def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, 
         stream: a fresh stream.
         source: the video.
         out_dir: folder to write to; files of the same names in it are replaced.
-        classes: name of each label.
-        clip_len: frames that go through the model at once.
+        meta: ``classes`` and ``category_ids`` of the labels, as ``init_model`` gives them.
+        clip_len: frames of one push, which a refiner sees together; an online model's results do not depend on it.
         fps: of the output, where the source does not say.
         progress: show a bar with speed and time left.
 
@@ -62,15 +61,16 @@ def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, 
         (work / 'panoptic').mkdir()
         rate = source.fps or fps
         with VideoWriter(work / 'video.mp4', rate) as writer, open(work / 'result.json', 'w') as text:
-            text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {json.dumps(list(classes))}, "frames": [\n')
+            names = json.dumps(list(meta['classes']))
+            text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {names}, "frames": [\n')
             frames = stream_frames(stream, source, clip_len)
             for index, (frame, id_map, segments) in enumerate(
                     tqdm(frames, total=len(source), unit='frame', disable=not progress)):
                 name = f'{index:08d}.png'
                 rgb = np.stack([id_map % 256, id_map // 256 % 256, id_map // 65536], -1).astype(np.uint8)
                 Image.fromarray(rgb).save(work / 'panoptic' / name)
-                writer.write(draw_panoptic(frame, id_map, segments, classes))
-                text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, classes)))
+                writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
+                text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
             text.write('\n]}\n')
         return {name: publish(work / name, out_dir / name) for name in ('video.mp4', 'panoptic', 'result.json')}
     finally:

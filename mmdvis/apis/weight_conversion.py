@@ -3,7 +3,6 @@ import re
 from dataclasses import dataclass
 from typing import Dict, List, Pattern, Tuple
 
-import torch
 from torch import Tensor
 
 Rule = Tuple[str, str]
@@ -146,8 +145,3 @@ def reorder_merging(tensor: Tensor) -> Tensor:
     """
     blocks = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return blocks.transpose(-1, -2).flatten(-2).contiguous()
-
-
-def strip_module(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """The same weights without the ``module.`` that a data-parallel wrapper leaves in the names."""
-    return {name[7:] if name.startswith('module.') else name: torch.as_tensor(x) for name, x in state_dict.items()}

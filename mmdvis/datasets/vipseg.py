@@ -40,9 +40,9 @@ class VIPSegDataset(ClipDataset):
     def record(self, video: dict, annotations: List[dict], labels: Dict[int, int]) -> dict:
         """The record of one entry of ``videos`` and its annotations, which a test split lacks."""
         name, images = video['video_id'], video['images']
-        if not self.test_mode and len(annotations) != len(images):
+        if (annotations or not self.test_mode) and len(annotations) != len(images):
             raise ValueError(f'{self.ann_file}: video {name} has {len(images)} images and {len(annotations)} annotations; '
-                             'training needs one annotation an image')
+                             'one annotation an image is needed')
         segments = [{s['id']: labels[s['category_id']] for s in reversed(frame['segments_info']) if not s.get('iscrowd')}
                     for frame in annotations] or [{} for _ in images]
         frames = []

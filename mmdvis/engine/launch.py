@@ -11,6 +11,8 @@ from mmengine.runner import find_latest_checkpoint
 
 from .runner import VideoRunner
 
+TRAINING_HOOKS = ('StageHandoverHook', 'ClassCountHook')
+
 
 def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
                 launcher: str = 'none') -> Config:
@@ -33,10 +35,14 @@ def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dic
 
 def start_cpu_group(config: Config) -> None:
     """Starts the gloo group, and tells the model wrapper that there are no devices; mmengine does neither without CUDA."""
+    if config.launcher != 'pytorch':
+        raise ValueError(f"without CUDA the launcher must be 'pytorch' (torchrun), got {config.launcher!r}; "
+                         'use tools/dist_train.sh or tools/dist_test.sh')
     if not dist.is_initialized():
         os.environ.setdefault('LOCAL_RANK', '0')
         dist.init_process_group('gloo')
-    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, **(config.get('model_wrapper_cfg') or {}))
+    config.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
 def set_resume(config: Config, resume: Optional[str]) -> None:
@@ -67,4 +73,7 @@ def test(config: Config, checkpoint: str) -> Dict[str, float]:
     for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
                  'val_evaluator'):
         config.pop(name, None)
+    stages = [name for name in ('segmenter', 'tracker', 'refiner') if config.model.get(name)]
+    others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
+    config.custom_hooks = [*others, dict(type='StageHandoverHook', required=stages)]  # no stage is scored at random
     return VideoRunner.from_cfg(config).test()

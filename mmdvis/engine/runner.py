@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from mmdvis.registry import RUNNERS
-from mmdvis.structures import read_checkpoint
+from mmdvis.structures import read_checkpoint, state_dict_of
 
 
 @RUNNERS.register_module()
@@ -23,6 +23,9 @@ class VideoRunner(Runner):
         """
         with get_local_path(filename) as path:
             checkpoint = read_checkpoint(path, map_location)
+        # mmengine evaluates this text when it resumes, so it is as untrusted as a pickle
+        checkpoint.get('meta', {}).pop('config', None)
+        checkpoint['state_dict'] = state_dict_of(checkpoint)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)

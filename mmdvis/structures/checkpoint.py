@@ -1,11 +1,14 @@
 """Reads checkpoint files, which are untrusted, without running what may hide in them."""
 import pickle
+import re
+import zipfile
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, List, Union
 
 import numpy as np
 import torch
 
+RECOMPUTED = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
 HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; if you trust its author, load it yourself with '
                 'torch.load(..., weights_only=False) and save its state dict again')
 
@@ -37,15 +40,16 @@ def read_checkpoint(path: Union[str, Path], map_location: str = 'cpu') -> Dict[s
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
-    if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: tensor_of(arrays[name]) for name in arrays.files}
     try:
+        if path.suffix == '.npz':
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: tensor_of(arrays[name]) for name in arrays.files}
         with torch.serialization.safe_globals(harmless_types()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f'{path} was not loaded: {HOW_TO_TRUST} ({str(error).splitlines()[0]})') from None
-    except (RuntimeError, EOFError) as error:
+        named = re.search(r'GLOBAL (\S+)|getattr\(.*', str(error))
+        raise ValueError(f"{path} was not loaded: {HOW_TO_TRUST} ({named.group(0) if named else 'unreadable pickle'})") from None
+    except (RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f'{path} is not a readable checkpoint: {error}') from None
 
 
@@ -56,8 +60,16 @@ def tensor_of(array: np.ndarray) -> torch.Tensor:
 
 
 def state_dict_of(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
-    """The weights inside a checkpoint, wherever its author put them (``state_dict``, ``model`` or the top level)."""
-    for name in ('state_dict', 'model'):
-        if isinstance(checkpoint.get(name), dict):
-            return dict(checkpoint[name])
-    return {name: value for name, value in checkpoint.items() if isinstance(value, torch.Tensor)}
+    """The weights inside a checkpoint, wherever its author put them (``state_dict``, ``model`` or the top level).
+
+    The ``module.`` that a data-parallel wrapper leaves in the names is taken off.
+    """
+    found = next((checkpoint[name] for name in ('state_dict', 'model') if isinstance(checkpoint.get(name), dict)), checkpoint)
+    return {name[7:] if name.startswith('module.') else name: torch.as_tensor(value) for name, value in found.items()
+            if isinstance(value, (torch.Tensor, np.ndarray))}
+
+
+def missing_weights(wanted: Dict[str, torch.Tensor], found: Dict[str, torch.Tensor]) -> List[str]:
+    """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
+    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED)
+            and (name not in found or found[name].shape != tensor.shape)]

@@ -142,8 +142,8 @@ class VideoFileFrames:
                     raise ValueError(f'{path} holds no video stream')
                 stream = container.streams.video[0]
                 self.fps: Optional[float] = float(stream.average_rate) if stream.average_rate else None
-                # packets are counted because the header's figure is often wrong or absent
-                self.num_frames = sum(packet.size > 0 for packet in container.demux(stream))
+                # packets are counted because the header's figure is often wrong or absent; a trimmed file hides some of them
+                self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except av.error.FFmpegError as error:
             raise ValueError(f'{path} cannot be read as a video ({error})') from None
         if not self.num_frames:
@@ -178,7 +178,7 @@ class VideoFileFrames:
         while self.position < stop:
             frame = next(self.stream, None)
             if frame is None:
-                raise ValueError(f'{self.path} ends after {self.position} frames, its header promises {len(self)}')
+                raise ValueError(f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged')
             if frame.shape[:2] != self.size:
                 raise ValueError(f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
                                  f'frame {self.size}; all frames of a video must have one size')

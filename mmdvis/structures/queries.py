@@ -49,7 +49,7 @@ class TrackQueries:
         valid (B, T, Q): bool, False before birth, after death and in padding.
         embeds (B, T, Q, C): what a refiner reads.
         class_logits (B, T, Q, K + 1): last column: no object.
-        mask_embeds (B, T, Q, M), mask_bias (B, T, Q): mask logits are ``embeds . features + bias``.
+        mask_embeds (B, T, Q, M), mask_bias (B, T, Q): mask logits are ``mask_embeds . mask_features + mask_bias``.
         mask_features (B, T, M, h, w): raw features of the segmenter.
         context (B, T, Q, C): frame queries that a refiner may attend to.
     """
@@ -68,11 +68,6 @@ class TrackQueries:
 
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
-
-    @property
-    def present(self) -> Tensor:
-        """(B, T) bool: frames in which any track is valid."""
-        return self.valid.any(-1)
 
     def video(self, index: int, num_frames: int) -> 'TrackQueries':
         """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""

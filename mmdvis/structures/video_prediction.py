@@ -4,7 +4,7 @@ from typing import Callable
 
 from torch import Tensor
 
-from .masks import FrameSize, MaskSource
+from .masks import MaskSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,16 +13,15 @@ class VideoPrediction:
 
     Attributes:
         ids (Q,): int64, the identity of each row.
-        scores: (Q, K + 1) class probabilities of the whole video, or causal (T, Q, K + 1), row t knowing frames 0..t only.
+        scores: (Q, K + 1) class probabilities of the whole video, or causal (T, Q, K + 1), row t
+            knowing frames 0..t only (behind a refiner: the clips up to that of frame t).
         valid (T, Q): bool.
         masks: gives the masks of the rows and the frame that are asked for.
-        size: the sizes of every frame.
     """
     ids: Tensor
     scores: Tensor
     valid: Tensor
     masks: MaskSource
-    size: FrameSize
 
     @property
     def num_frames(self) -> int:

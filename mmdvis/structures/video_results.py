@@ -31,9 +31,22 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class VideoPanoptic:
-    """A map of segment ids (T, H, W) int32, 0 = void, and what the ids mean."""
+    """A map of segment ids and what they mean.
+
+    Attributes:
+        id_map (T, H, W): int32, 0 = void.
+        segments: of the video; of a causal result, each as it stands in its last frame.
+        by_frame: of a causal result, what was known in each frame.
+    """
     id_map: Tensor
     segments: Tuple[Segment, ...]
+    by_frame: Optional[Tuple[Tuple[Segment, ...], ...]] = None
+
+    def segments_at(self, frame: int) -> List[Segment]:
+        """The segments that have a pixel in a frame, by ascending id."""
+        known = self.segments if self.by_frame is None else self.by_frame[frame]
+        seen = set(self.id_map[frame].unique().tolist())
+        return sorted((segment for segment in known if segment.id in seen), key=lambda segment: segment.id)
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_panoptic``."""

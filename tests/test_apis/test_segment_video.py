@@ -13,6 +13,7 @@ from mmdvis.apis.segment_video import stream_frames
 from mmdvis.structures import ArrayFrames, FileFrames
 
 CLASSES = tuple('abcde')
+META = dict(classes=CLASSES, category_ids=(3, 1, 4, 15, 9))
 
 
 def source(num_frames=7, size=(60, 91), fps=12.):
@@ -33,7 +34,7 @@ def decode(path):
 
 @pytest.mark.parametrize('refiner', [False, True])
 def test_everything_is_written(tmp_path, refiner):
-    written = segment_video(stream(refiner=refiner), source(), tmp_path / 'out', CLASSES, clip_len=3, progress=False)
+    written = segment_video(stream(refiner=refiner), source(), tmp_path / 'out', META, clip_len=3, progress=False)
     frames, fps, codec, pixels = decode(written['video.mp4'])
     assert (len(frames), fps, codec, pixels) == (7, 12., 'h264', 'yuv420p')
     assert frames[0].shape == (60, 92, 3)  # the codec needs even sides
@@ -47,14 +48,20 @@ def test_everything_is_written(tmp_path, refiner):
         areas = dict(zip(*np.unique(ids, return_counts=True)))
         areas.pop(0, None)
         assert listed == areas
-        assert all(s['category'] == CLASSES[s['category_id']] for s in frame['segments_info'])
+        assert all(s['category'] == CLASSES[META['category_ids'].index(s['category_id'])] for s in frame['segments_info'])
     assert any(frame['segments_info'] for frame in result['frames'])
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['panoptic', 'result.json', 'video.mp4']
 
 
 def test_an_online_stream_does_not_depend_on_how_it_is_cut():
-    maps = [np.stack([ids for _, ids, _ in stream_frames(stream(), source(), clip_len)]) for clip_len in (1, 3, 7)]
-    assert (maps[0] != maps[1]).mean() < 1e-3 and (maps[0] != maps[2]).mean() < 1e-3
+    runs = [list(stream_frames(stream(), source(), clip_len)) for clip_len in (1, 3, 7)]
+    for run in runs[1:]:
+        for (_, ids, segments), (_, other_ids, others) in zip(runs[0], run):
+            assert (ids != other_ids).mean() < 1e-3
+            assert [(s.id, s.label) for s in segments] == [(s.id, s.label) for s in others]
+            assert [s.score for s in segments] == pytest.approx([s.score for s in others], abs=1e-5)
+    scores = {s.score for _, _, segments in runs[2] for s in segments if s.id == max(x.id for x in segments)}
+    assert len(scores) > 1  # each frame knows only what came before it
 
 
 def test_identities_go_on_over_clips_with_a_refiner():
@@ -93,11 +100,11 @@ def test_a_failure_leaves_nothing_half_written(tmp_path):
     out.mkdir()
     (out / 'result.json').write_text('of an earlier run')
     with pytest.raises(ValueError, match=r'frame 4 \(.*4.png\) is \(40, 64\)'):
-        segment_video(stream(), FileFrames.from_folder(folder), out, CLASSES, clip_len=2, progress=False)
+        segment_video(stream(), FileFrames.from_folder(folder), out, META, clip_len=2, progress=False)
     assert [p.name for p in out.iterdir()] == ['result.json']
     assert (out / 'result.json').read_text() == 'of an earlier run'
     with pytest.raises(ValueError):
-        segment_video(stream(), FileFrames.from_folder(folder), tmp_path / 'new', CLASSES, clip_len=2, progress=False)
+        segment_video(stream(), FileFrames.from_folder(folder), tmp_path / 'new', META, clip_len=2, progress=False)
     assert not (tmp_path / 'new').exists()
 
 
@@ -123,11 +130,21 @@ def test_a_model_is_built_from_its_files(tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'), 'lacks 1 weights of .*, the first is tracker.cls_embed.weight'),
-    (lambda c: c.pop('meta'), 'does not say its classes')])
+    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'), 'lacks 1 weights of .* the first is tracker.cls_embed.weight'),
+    (lambda c: c['state_dict'].update({'tracker.cls_embed.bias': torch.zeros(99)}), 'the first is tracker.cls_embed.bias')])
 def test_checkpoints_that_do_not_do(tmp_path, change, message):
     content = write_model(tmp_path)
     change(content)
     torch.save(content, tmp_path / 'weights.pth')
     with pytest.raises(ValueError, match=message):
         init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
+
+
+def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_path):
+    content = write_model(tmp_path)
+    content.pop('meta')
+    content['state_dict']['refiner.x'] = torch.zeros(1)
+    torch.save(content, tmp_path / 'weights.pth')
+    with pytest.warns(UserWarning, match='has no place for the weights of refiner'):
+        _, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
+    assert meta['classes'] == tuple(f'class {k}' for k in range(5)) and meta['category_ids'] == (0, 1, 2, 3, 4)

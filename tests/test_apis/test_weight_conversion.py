@@ -3,7 +3,7 @@ import re
 
 import torch
 
-from mmdvis.apis.weight_conversion import convert_detectron2, reorder_merging, strip_module
+from mmdvis.apis.weight_conversion import convert_detectron2, reorder_merging
 
 
 def test_patch_merging_is_reordered():
@@ -42,7 +42,8 @@ def test_no_two_official_names_become_one():
 
 
 def test_module_prefix_is_stripped():
-    assert list(strip_module({'module.tracker.x': torch.ones(1), 'a.module.b': torch.ones(1)})) == ['tracker.x', 'a.module.b']
+    from mmdvis.structures import state_dict_of
+    assert list(state_dict_of({'module.tracker.x': torch.ones(1), 'a.module.b': torch.ones(1)})) == ['tracker.x', 'a.module.b']
 
 
 def test_converted_names_are_those_of_the_model():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdvis.datasets.toy_scene import SHAPES, STUFF, STUFF_ID, SceneOptions, draw_scene, inside, render
+from mmdvis.datasets.toy_scene import SHAPES, STUFF, STUFF_ID, SceneOptions, draw_group, draw_scene, inside, render
 from mmdvis.datasets.toy_videos import category_of, segments_of, write_toy_videos
 from mmdvis.datasets.transforms.clip_io import read_id_map
 
@@ -85,10 +85,10 @@ def test_objects_vanish_for_long_and_come_back():
 
 
 def test_look_alikes_differ_a_little():
-    for scene in scenes():
-        for shape in range(len(SHAPES)):
-            hues = sorted(t.hue for t in scene.things if t.shape == shape and t.swing[1] < 20 and t.swing[0] >= 20)
-            assert all(b - a < 0.2 for a, b in zip(hues, hues[1:]))
+    for seed in range(20):
+        group = draw_group(np.random.default_rng(seed), SceneOptions(), shape=2)
+        hues, pitches = sorted(t.hue for t in group), [t.pitch for t in group]
+        assert all(0.04 < b - a < 0.065 for a, b in zip(hues, hues[1:])) and len(set(pitches)) == len(group) >= 2
 
 
 def test_small_rests_are_void():

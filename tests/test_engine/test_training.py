@@ -70,6 +70,53 @@ def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_pat
     assert not mark.exists()
 
 
+def test_a_config_inside_a_checkpoint_is_never_evaluated(minvis, toy_root, tmp_path):
+    """mmengine evaluates the text of ``meta.config`` when it resumes."""
+    folder, first = minvis
+    mark = tmp_path / 'mark'
+    content = read_checkpoint(first)
+    assert 'config' in content['meta'] or 'cfg' in content['meta']
+    content['meta']['config'] = f"__import__('pathlib').Path({str(mark)!r}).touch()"
+    torch.save(content, tmp_path / 'bad.pth')
+    path = tiny_config.write(tmp_path, 'minvis', toy_root, iters=3)
+    config = load_config(str(path), str(tmp_path / 'resumed'))
+    set_resume(config, str(tmp_path / 'bad.pth'))
+    assert train(config).name == 'iter_3.pth'
+    assert not mark.exists()
+
+
+def test_random_weights_are_never_scored(minvis, toy_root):
+    folder, first = minvis
+    with pytest.raises(ValueError, match='under tracker.cls_embed, tracker.decoder_norm, tracker.layers, tracker.mask_embed'):
+        run_test(stage(folder, 'online', toy_root, None), str(first))
+
+
+def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp_path, monkeypatch):
+    """Without any seed on the command line, too."""
+    from mmdvis.models import DVIS
+    seen, loss = [], DVIS.loss
+
+    def spy(self, inputs, data_samples):
+        seen.append([s.gt_targets.name.split(',')[0] for s in data_samples])
+        return loss(self, inputs, data_samples)
+    monkeypatch.setattr(DVIS, 'loss', spy)
+    path = tiny_config.write(tmp_path, 'minvis', toy_root, iters=6)
+    path.write_text(path.read_text().replace('randomness = dict(seed=0)\n', ''))
+    options = {'default_hooks.checkpoint.interval': 3}
+    train(load_config(str(path), str(tmp_path / 'run'), options))
+    whole = list(seen)
+    seen.clear()
+    resumed = load_config(str(path), str(tmp_path / 'run'), options)
+    set_resume(resumed, str(tmp_path / 'run' / 'iter_3.pth'))
+    train(resumed)
+    assert seen == whole[3:] and len({tuple(names) for names in whole}) > 1
+
+
+def test_the_cpu_group_is_for_torchrun(toy_root, tmp_path):
+    with pytest.raises(ValueError, match="launcher must be 'pytorch' .*got 'slurm'"):
+        load_config(str(tiny_config.write(tmp_path, 'minvis', toy_root)), launcher='slurm')
+
+
 def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path):
     folder, first = minvis
     config = stage(folder, 'online', toy_root, first)

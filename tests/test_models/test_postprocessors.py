@@ -26,9 +26,8 @@ class Dense:
 
 def prediction(probs, scores, valid=None):
     frames, rows = probs.shape[:2]
-    size = FrameSize((32, 32), probs.shape[-2:], probs.shape[-2:])
     valid = torch.ones(frames, rows, dtype=torch.bool) if valid is None else valid
-    return VideoPrediction(torch.arange(rows), torch.tensor(scores), valid, Dense(probs), size)
+    return VideoPrediction(torch.arange(rows), torch.tensor(scores), valid, Dense(probs))
 
 
 def scene():
@@ -174,6 +173,6 @@ def test_a_video_without_objects_is_void_at_its_own_size():
     size = FrameSize((32, 64), (30, 50), (45, 75))
     masks = FactoredMasks(torch.randn(2, 3, 4), torch.zeros(2, 3), torch.randn(2, 4, 8, 16), size)
     scores = torch.tensor([[.1, .1, .8]] * 3)
-    empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks, size)
+    empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks)
     result = PanopticPostprocessor(2)(empty, VideoDataSample()).pred_panoptic
     assert result.id_map.shape == (2, 45, 75) and not result.id_map.any()

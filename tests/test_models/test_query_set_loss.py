@@ -202,6 +202,28 @@ def test_costs_that_are_not_finite_name_their_clip(caplog):
     assert 'video 7, frames [1, 2] hold 1 values that are not finite' in caplog.text
 
 
+def test_points_in_portions_give_the_same_losses_on_average(monkeypatch):
+    """How many masks are looked at together is a memory knob."""
+    from mmdvis.models.losses import query_set_loss
+    p, targets = predictions(3, per_video=True), [tiny.targets(3, SIZE)]
+    whole = loss('video', num_points=3000)(p, targets, StepContext())
+    monkeypatch.setattr(query_set_loss, 'MAX_POINTS', 1)
+    portions = loss('video', num_points=3000)(p, targets, StepContext())
+    for name in whole:
+        torch.testing.assert_close(whole[name], portions[name], rtol=0.03, atol=0.02)
+
+
+def test_a_guide_may_come_with_frames():
+    targets, p = tiny.targets(3, SIZE), predictions(3, 1)
+    values = loss('frame')(p, [targets], StepContext(0.), predictions(3, 1, seed=5))
+    assert all(torch.isfinite(v) for v in values.values())
+
+
+def test_the_tall_video_belongs_to_whole_videos():
+    with pytest.raises(ValueError, match="legacy_tall_video belongs to matching='video', got matching='frame'"):
+        QuerySetLoss(3, 'frame', legacy_tall_video=True)
+
+
 def test_unknown_matching_is_refused():
     with pytest.raises(ValueError, match="'frame', 'first_appearance' or 'video', got 'joint'"):
         QuerySetLoss(3, 'joint')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from mmdvis.apis.weight_conversion import convert_detectron2, strip_module
+from mmdvis.apis.weight_conversion import convert_detectron2
 from mmdvis.structures import read_checkpoint, state_dict_of
 
 
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Converts, prints what became of every tensor, and writes the result."""
     args = parse_args()
-    result = convert_detectron2(strip_module(state_dict_of(read_checkpoint(args.src))))
+    result = convert_detectron2(state_dict_of(read_checkpoint(args.src)))
     for old, new in result.renamed.items():
         print(f'renamed  {old} -> {new}')
     for old, why in result.dropped.items():

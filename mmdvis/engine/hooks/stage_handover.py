@@ -7,9 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdvis.registry import HOOKS
-from mmdvis.structures import state_dict_of
-
-RECOMPUTED = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
+from mmdvis.structures import missing_weights, state_dict_of
 
 
 def uncovered(wanted: dict, found: dict, prefixes: Sequence[str], allow_mismatch: Sequence[str]) -> List[str]:
@@ -20,9 +18,8 @@ def uncovered(wanted: dict, found: dict, prefixes: Sequence[str], allow_mismatch
         prefixes: what must be covered.
         allow_mismatch: beginnings of names that may differ.
     """
-    names = [n for n in wanted if n.startswith(tuple(f'{p}.' for p in prefixes)) and not n.endswith(RECOMPUTED)]
-    names = [n for n in names if not n.startswith(tuple(allow_mismatch))] if allow_mismatch else names
-    return [n for n in names if n not in found or found[n].shape != wanted[n].shape]
+    names = [name for name in missing_weights(wanted, found) if name.startswith(tuple(f'{p}.' for p in prefixes))]
+    return [name for name in names if not name.startswith(tuple(allow_mismatch))]
 
 
 @HOOKS.register_module()

@@ -161,7 +161,7 @@ class DVIS(BaseModel):
             scores = video_scores(refined.class_logits[0], refined.valid[0], tracked)
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
         masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], refined.mask_features[0], size)
-        return VideoPrediction(refined.ids, scores, refined.valid[0], masks, size)
+        return VideoPrediction(refined.ids, scores, refined.valid[0], masks)
 
     @torch.no_grad()
     def stream(self, source: FrameSource, state: Optional[StreamState] = None) -> Tuple[VideoPrediction, StreamState]:
@@ -176,7 +176,7 @@ class DVIS(BaseModel):
             clips.append(clip)
         tracks = cat_time(clips)
         refined = self.refine(tracks)
-        logits, tracked = refined.class_logits[0], tracks.class_logits[0]
+        logits, tracked = refined.class_logits[0].float(), tracks.class_logits[0].float()
         if state is None:
             state = StreamState(None, torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
         scores = running_scores(logits, state.logit_sum, state.num_frames)

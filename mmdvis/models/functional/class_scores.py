@@ -7,6 +7,7 @@ from torch import Tensor
 
 def mean_logits(logits: Tensor, valid: Tensor) -> Tensor:
     """Mean over the valid frames of (T, Q, K + 1), with valid (T, Q) -> (Q, K + 1); a row never valid gets zeros."""
+    logits = logits.float()
     weight = valid[..., None].to(logits.dtype)
     return (logits * weight).sum(0) / weight.sum(0).clamp(min=1)
 
@@ -35,5 +36,6 @@ def running_scores(logits: Tensor, total: Tensor, num_before: int) -> Tensor:
         logits (T, Q, K + 1): of this clip.
         total (Q, K + 1): sum of the logits of the ``num_before`` frames before it.
     """
+    logits = logits.float()  # sums over a long video do not fit half precision
     count = torch.arange(1, len(logits) + 1, device=logits.device, dtype=logits.dtype) + num_before
     return ((total + logits.cumsum(0)) / count[:, None, None]).softmax(-1)

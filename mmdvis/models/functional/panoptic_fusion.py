@@ -19,8 +19,8 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
     """Panoptic fusion with whole-video areas (DVIS, ``inference_video_vps``).
 
     A pixel goes to the row with the largest score times mask, if that mask is at least 0.5 there. A row is dropped
-    everywhere if it keeps less than ``overlap_thr`` of the pixels in which its own mask is at least 0.5. Rows of one stuff
-    class become one segment.
+    everywhere if the pixels it wins, sure or not, are fewer than ``overlap_thr`` times those in which its mask is at
+    least 0.5. Rows of one stuff class become one segment.
 
     Args:
         scores (Q, K + 1): class probabilities, last column: no object.
@@ -50,7 +50,7 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
         winners.append(winner.where(is_sure, num_rows).to(small))
     stable = (kept > 0) & (won.double() / claimed.clamp(min=1) >= overlap_thr)
     ids, segments = name_segments(rows, top, labels, stable, num_things, scores.shape if slot_ids else None)
-    return ids[torch.stack(winners).long()], segments
+    return torch.stack([ids[winner.long()] for winner in winners]), segments
 
 
 def name_segments(rows: Tensor, top: Tensor, labels: Tensor, stable: Tensor, num_things: int,

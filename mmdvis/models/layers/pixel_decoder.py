@@ -66,7 +66,7 @@ class PixelDecoder(nn.Module):
             return self.decode([x.float() for x in features])
 
     def decode(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
-        """``forward`` in the precision of its input."""
+        """``forward`` without the guard of its precision."""
         fine, *coarse = features
         levels = [conv(x) for conv, x in zip(self.input_convs, reversed(coarse))]
         shapes = [tuple(x.shape[-2:]) for x in levels]

@@ -16,6 +16,7 @@ from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
 
 LOGGER = logging.getLogger('mmdvis')
+MAX_POINTS = 1 << 24  # candidate points that are looked at together
 Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
 
 
@@ -45,6 +46,8 @@ class QuerySetLoss(nn.Module):
         super().__init__()
         if matching not in ('frame', 'first_appearance', 'video'):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
+        if legacy_tall_video and matching != 'video':
+            raise ValueError(f"legacy_tall_video belongs to matching='video', got matching={matching!r}")
         self.num_classes, self.matching, self.guided = num_classes, matching, guided
         self.weights = (class_weight, mask_weight, dice_weight)
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
@@ -68,7 +71,7 @@ class QuerySetLoss(nn.Module):
         """
         with torch.autocast(predictions.mask_features.device.type, enabled=False):
             if self.matching == 'frame':
-                predictions = split_frames(predictions)
+                predictions, guide = split_frames(predictions), None if guide is None else split_frames(guide)
                 targets = [frame for clip in targets for frame in clip.frames()]
             is_guided = guide is not None and context.progress < self.guided
             pairs = self.match(guide if is_guided else predictions, targets, context)
@@ -143,16 +146,19 @@ class QuerySetLoss(nn.Module):
         layers, units = logits.shape[:2]  # (L, U, T', h, w)
         generator = context.generator('points', logits.device)
         points = self.num_points * (predictions.mask_embeds.shape[2] if self.legacy_tall_video else 1)
-        frames, coords = unsure_points(logits.flatten(0, 1), points, self.oversample, self.importance, generator)
-        values = sample_masks(logits.flatten(0, 1), frames, coords)
         picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
-        truth = sample_truth(torch.cat(picked), self.truth_rows(pairs, picked, targets, logits.device), frames, coords)
-        entropy = F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1)
-        dice = dice_loss(values.sigmoid(), truth)
+        rows, objects = self.truth_rows(pairs, picked, targets, logits.device), torch.cat(picked)
+        at_once = max(1, int(MAX_POINTS / (points * self.oversample * logits.shape[2])))  # masks whose points fit in memory
+        entropies, dices = [], []
+        for masks, row in zip(logits.flatten(0, 1).split(at_once), rows.split(at_once)):
+            frames, coords = unsure_points(masks, points, self.oversample, self.importance, generator)
+            values, truth = sample_masks(masks, frames, coords), sample_truth(objects, row, frames, coords)
+            entropies.append(F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1))
+            dices.append(dice_loss(values.sigmoid(), truth))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=logits.device)
         all_reduce(number, op='mean')
-        return tuple(x.view(layers, units).sum(1) / number.clamp(min=1) for x in (entropy, dice))
+        return tuple(torch.cat(x).view(layers, units).sum(1) / number.clamp(min=1) for x in (entropies, dices))
 
     def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Sequence[ClipTargets],
                    device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ class PanopticPostprocessor(nn.Module):
     Args:
         num_things: labels below it are things, the others stuff.
         score_thr: a row needs a class probability above it.
-        overlap_thr: a row must keep this share of its own mask.
+        overlap_thr: least ratio of the pixels a row wins to those in which its mask is at least 0.5.
     """
 
     def __init__(self, num_things: int, score_thr: float = 0.8, overlap_thr: float = 0.8) -> None:
@@ -27,10 +27,11 @@ class PanopticPostprocessor(nn.Module):
             id_map, segments = fuse_panoptic(
                 prediction.scores, prediction.probs_of, range(prediction.num_frames), **self.options)
             return VideoPanoptic(id_map.cpu(), tuple(segments)).pack(sample)
-        maps, found = [], {}
+        maps, by_frame = [], []
         for frame in range(prediction.num_frames):
             id_map, segments = fuse_panoptic(
                 prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
             maps.append(id_map.cpu())
-            found.update({segment.id: segment for segment in segments})  # a thing's class is that of its last frame
-        return VideoPanoptic(torch.cat(maps), tuple(found.values())).pack(sample)
+            by_frame.append(tuple(segments))
+        last = {segment.id: segment for segments in by_frame for segment in segments}
+        return VideoPanoptic(torch.cat(maps), tuple(last.values()), tuple(by_frame)).pack(sample)
