@@ -1,0 +1,63 @@
+"""What is written about the project agrees with what is there."""
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+PAGES = sorted([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'data' / 'README.md', ROOT / 'demo' / 'README.md',
+                *(ROOT / 'docs').rglob('*.md'), *(ROOT / 'configs').rglob('*.md')])
+METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
+        if '://' not in target:
+            assert (page.parent / target).exists(), f'{page}: {target}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_page_waits_to_be_filled_in(page):
+    assert '<!--' not in page.read_text() and 'TODO' not in page.read_text()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_that_pages_name_exist(page):
+    for name in re.findall(r'(?:tools|configs|demo|tests|docs)/[\w./-]+\.(?:py|sh|md|yml)', page.read_text()):
+        assert (ROOT / name).exists(), f'{page}: {name}'
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda p: p.parent.name)
+def test_metafiles_name_configs(path):
+    content = yaml.safe_load(path.read_text())
+    collections = {c['Name'] for c in content['Collections']}
+    for model in content['Models']:
+        config = ROOT / model['Config']
+        assert config.is_file() and config.stem == model['Name'] and model['In Collection'] in collections
+    named = {model['Config'] for model in content['Models']}
+    assert named == {str(p.relative_to(ROOT)) for p in path.parent.glob('*.py')}
+
+
+def test_the_index_names_every_metafile():
+    imported = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    assert sorted(imported) == sorted(str(p.relative_to(ROOT)) for p in METAFILES)
+
+
+def test_one_version():
+    from mmdvis import __version__
+    assert f'version: {__version__}' in (ROOT / 'CITATION.cff').read_text()
+
+
+def test_commands_of_the_readme_are_those_of_the_makefile():
+    targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.M))
+    for page in PAGES:
+        assert set(re.findall(r'make (demo|test-all|test|lint|toy-bench)\b', page.read_text())) <= targets
+
+
+def test_no_path_of_a_machine_is_in_the_tree():
+    import subprocess
+    pattern = r'(^|[^A-Za-z0-9_.])/(home|root|Users)/'
+    found = subprocess.run(['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'],
+                           cwd=ROOT, capture_output=True, text=True).stdout
+    assert not [line for line in found.splitlines() if 'test_docs.py' not in line]
