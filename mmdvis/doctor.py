@@ -28,16 +28,26 @@ def numbers(version: str) -> Tuple[int, ...]:
     return tuple(parts)
 
 
-def stack_problems(versions: Dict[str, Optional[str]]) -> List[Tuple[str, str]]:
+def place_of(name: str) -> Optional[str]:
+    """The folder a distribution is installed into, None where it is missing."""
+    try:
+        return str(metadata.distribution(name).locate_file(''))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def stack_problems(versions: Dict[str, Optional[str]], places: Optional[Dict[str, Optional[str]]] = None
+                   ) -> List[Tuple[str, str]]:
     """Problems of the OpenMMLab stack as (what is wrong, command that mends it).
 
     Args:
         versions: distribution name -> version or None, for the forks and their upstream names.
+        places: distribution name -> folder; a fork shadows an upstream package that lies in another one.
     """
-    found = []
+    found, places = [], places or {}
     for name, (upstream, lowest, above) in STACK.items():
         version = versions.get(name)
-        if version and versions.get(upstream):
+        if version and versions.get(upstream) and places.get(name) == places.get(upstream):
             found.append((f'{upstream} {versions[upstream]} and {name} {version} are both installed and write the same '
                           'folder', f'pip uninstall -y {upstream} {name} && pip install "{name}>={lowest},<{above}"'))
         elif not version and versions.get(upstream):
@@ -85,7 +95,7 @@ def main() -> int:
         print(f'{name:<20} {versions[name] or "missing"}')
     print(f'{"mmcv operators":<20} {ops_state()}')
     print(f'{"devices":<20} {devices()}')
-    problems = stack_problems(versions) + other_problems(versions)
+    problems = stack_problems(versions, {name: place_of(name) for name in names}) + other_problems(versions)
     for what, command in problems:
         print(f'\nPROBLEM: {what}\n  mend it with: {command}')
     print('\nno problem found' if not problems else f'\n{len(problems)} problem(s)')

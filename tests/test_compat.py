@@ -64,6 +64,12 @@ def test_doctor_names_each_problem_and_its_cure(change, what, command):
     assert what in problem and command in cure
 
 
+def test_an_upstream_package_of_an_outer_environment_is_no_problem():
+    both = {**GOOD, 'mmcv': '2.1.0'}
+    assert stack_problems(both, {'mmcv': '/outer', 'onedl-mmcv': '/inner'}) == []
+    assert len(stack_problems(both, {'mmcv': '/inner', 'onedl-mmcv': '/inner'})) == 1
+
+
 def test_doctor_counts_versions_by_numbers():
     assert numbers('2.13.0+cpu') == (2, 13, 0) and numbers('0.10.12rc1') == (0, 10)
     assert numbers('2.3.10') > numbers('2.3.6')

@@ -27,6 +27,8 @@ class VideoStream:
         A model with a refiner refines each call's frames together; without one the results do not depend on how the frames
         are cut into calls.
         """
+        if not len(frames):
+            raise ValueError('a push needs at least one frame, got none')
         source = ArrayFrames(frames)
         if self.short_edge is not None:
             source = ResizedFrames(source, self.short_edge, self.max_edge)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .axes import check_axes
+
 Size = Tuple[int, int]
 
 
@@ -60,6 +62,9 @@ class FactoredMasks:
     bias: Tensor
     features: Tensor
     size: FrameSize
+
+    def __post_init__(self) -> None:
+        check_axes(self, dict(embeds='TQM', bias='TQ', features='TMhw'))
 
     def small(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), h, w) at stride 4."""

@@ -4,6 +4,7 @@ from typing import Callable
 
 from torch import Tensor
 
+from .axes import check_axes
 from .masks import MaskSource
 
 
@@ -22,6 +23,9 @@ class VideoPrediction:
     scores: Tensor
     valid: Tensor
     masks: MaskSource
+
+    def __post_init__(self) -> None:
+        check_axes(self, dict(ids='Q', scores='TQK' if self.is_causal else 'QK', valid='TQ'))
 
     @property
     def num_frames(self) -> int:

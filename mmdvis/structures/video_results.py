@@ -59,12 +59,12 @@ class VideoInstances:
 
     Attributes:
         scores (N,), labels (N,), ids (N,): of each track.
-        masks: N lists of T COCO run-length masks (dict of size and counts).
+        masks: N lists of T COCO run-length masks (dict of size and counts), empty ones where a track is not.
     """
     scores: Tensor
     labels: Tensor
     ids: Tensor
-    masks: List[List[Optional[dict]]]
+    masks: List[List[dict]]
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_instances``."""

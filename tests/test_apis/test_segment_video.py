@@ -91,6 +91,11 @@ def test_results_come_at_the_size_of_the_frames():
     assert result.id_map.shape == (2, 60, 91)
 
 
+def test_a_push_without_frames_is_refused():
+    with pytest.raises(ValueError, match='at least one frame, got none'):
+        stream().push(source(2).frames[:0])
+
+
 def test_a_failure_leaves_nothing_half_written(tmp_path):
     folder = tmp_path / 'frames'
     folder.mkdir()

@@ -123,11 +123,9 @@ def plain_stq(video):
     return math.sqrt(sq * aq), aq, sq
 
 
-@pytest.mark.parametrize('seed', range(8))
+@pytest.mark.parametrize('seed', range(1, 9))
 def test_stq_equals_sets_of_pixels(seed):
     video = random_video(seed)
-    if not any(IS_THING[video[1][int(i)]] for i in np.unique(video[0]) if i):
-        pytest.skip('no thing was drawn')
     assert count_stq(tables_of(video), IS_THING, 'corrected').summarise() == pytest.approx(plain_stq(video))
 
 

@@ -109,6 +109,18 @@ def test_a_window_without_a_frame_is_refused():
         tiny.model(window=0)
 
 
+def test_videos_of_different_sizes_do_not_go_together():
+    with pytest.raises(ValueError, match=r'one padded size, got \[\(32, 64\), \(64, 96\)\]'):
+        next(tiny.model().propagate([source(2), source(2, (20, 40))]))
+
+
+def test_a_prediction_needs_a_postprocessor():
+    model = tiny.model().eval()
+    model.postprocessor = None
+    with pytest.raises(ValueError, match='needs a postprocessor to predict'):
+        model.predict([source(2)], [VideoDataSample()])
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'train'"):
         tiny.model()(None, mode='train')

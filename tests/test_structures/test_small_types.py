@@ -106,3 +106,15 @@ def test_a_causal_frame_says_what_was_known_then():
 def test_every_result_packs_itself(result, field):
     sample = result.pack(VideoDataSample(metainfo=dict(video_id='v')))
     assert getattr(sample, field) is result and sample.to_dict()['video_id'] == 'v'
+
+
+def test_masks_and_predictions_check_their_shapes():
+    size = FrameSize((4, 4), (4, 4), (4, 4))
+    with pytest.raises(ValueError, match='axis Q is 2 in embeds and 3 in bias'):
+        FactoredMasks(torch.ones(2, 2, 3), torch.zeros(2, 3), torch.ones(2, 3, 4, 4), size)
+    masks = FactoredMasks(torch.ones(2, 2, 3), torch.zeros(2, 2), torch.ones(2, 3, 4, 4), size)
+    valid = torch.ones(2, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match='axis Q is 2 in ids and 3 in scores'):
+        VideoPrediction(torch.arange(2), torch.rand(3, 4), valid, masks)
+    with pytest.raises(ValueError, match='axis T is 3 in scores and 2 in valid'):
+        VideoPrediction(torch.arange(2), torch.rand(3, 2, 4), valid, masks)

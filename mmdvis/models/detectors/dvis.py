@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmdvis.models.functional.class_scores import running_scores, video_scores
+from mmdvis.models.functional.class_scores import join_scores, running_scores, video_scores
 from mmdvis.registry import MODELS
 from mmdvis.structures import (FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries, VideoDataSample,
                                VideoPrediction, cat_time)
@@ -39,7 +39,7 @@ class DVIS(BaseModel):
     Args:
         segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
         data_preprocessor: config of the preprocessor.
-        learns: ``'last'``, or the names of the stages that learn.
+        learns: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
         window: frames that go through segmenter and tracker at once at test time; no result depends on it.
         init_cfg: as in mmengine.
     """
@@ -118,9 +118,14 @@ class DVIS(BaseModel):
 
         Yields:
             the tracks of a window, and the tracker's state after it.
+
+        Raises:
+            ValueError: the videos have different padded sizes.
         """
-        lengths = [len(source) for source in sources]
-        size, = {self.data_preprocessor.padded(source.size) for source in sources}
+        lengths, sizes = [len(source) for source in sources], {self.data_preprocessor.padded(s.size) for s in sources}
+        if len(sizes) != 1:
+            raise ValueError(f'videos that go through the model together must have one padded size, got {sorted(sizes)}')
+        size, = sizes
         for start in range(0, max(lengths), self.window):
             stop = min(start + self.window, max(lengths))
             device = self.data_preprocessor.mean.device
@@ -137,6 +142,8 @@ class DVIS(BaseModel):
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> List[VideoDataSample]:
         """Whole videos, as benchmarks score them; those of one padded size go through the model together."""
+        if self.postprocessor is None:
+            raise ValueError('a model needs a postprocessor to predict; name one in the config, as PanopticPostprocessor')
         groups: Dict[Tuple[int, int], List[int]] = {}
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
@@ -181,8 +188,7 @@ class DVIS(BaseModel):
             state = StreamState(None, torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
         scores = running_scores(logits, state.logit_sum, state.num_frames)
         if self.refiner is not None:
-            other = running_scores(tracked, state.tracked_sum, state.num_frames)
-            scores = torch.cat([torch.maximum(scores, other)[..., :-1], scores[..., -1:]], -1)
+            scores = join_scores(scores, running_scores(tracked, state.tracked_sum, state.num_frames))
         after = StreamState(before, state.logit_sum + logits.sum(0), state.tracked_sum + tracked.sum(0),
                             state.num_frames + len(logits))
         return self.video_prediction(tracks, refined, source, scores), after

@@ -25,8 +25,12 @@ def video_scores(logits: Tensor, valid: Tensor, tracked: Optional[Tensor] = None
     probs = mean_logits(logits, valid).softmax(-1)
     if tracked is None:
         return probs
-    other = mean_logits(tracked, valid).softmax(-1)
-    return torch.cat([torch.maximum(probs, other)[:, :-1], probs[:, -1:]], -1)
+    return join_scores(probs, mean_logits(tracked, valid).softmax(-1))
+
+
+def join_scores(refined: Tensor, tracked: Tensor) -> Tensor:
+    """The better of two class probabilities (..., K + 1); the last column, no object, is that of ``refined``."""
+    return torch.cat([torch.maximum(refined, tracked)[..., :-1], refined[..., -1:]], -1)
 
 
 def running_scores(logits: Tensor, total: Tensor, num_before: int) -> Tensor:

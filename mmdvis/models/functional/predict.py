@@ -1,8 +1,8 @@
-"""What every stage with heads does with its queries."""
+"""What every stage with heads says of its queries."""
 from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdvis.structures.axes import check_axes
 
@@ -26,17 +26,3 @@ class LayerPredictions:
 
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
-
-
-def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:
-    """Three linear layers with ReLU between, named 0, 2 and 4 as in mmdet's checkpoints."""
-    return nn.Sequential(
-        nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(),
-        nn.Linear(channels, out_channels))
-
-
-def xavier_matrices(module: nn.Module) -> None:
-    """Xavier-uniform initialisation of every parameter with more than one dimension."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)

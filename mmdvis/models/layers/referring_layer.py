@@ -1,9 +1,8 @@
 """One block of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
 from torch import Tensor, nn
 
-from mmdvis.models.functional.predict import xavier_matrices
-
 from .attention import Attention, feed_forward, norms
+from .heads import xavier_matrices
 
 
 class ReferringLayer(nn.Module):

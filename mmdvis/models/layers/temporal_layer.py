@@ -4,9 +4,8 @@ from typing import Tuple
 import torch
 from torch import Tensor, nn
 
-from mmdvis.models.functional.predict import xavier_matrices
-
 from .attention import Attention, feed_forward, norms
+from .heads import xavier_matrices
 
 
 class TemporalLayer(nn.Module):

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
-from mmdvis.models.functional.predict import xavier_matrices
 
 from .attention import Attention, feed_forward, norms
+from .heads import xavier_matrices
 
 
 class NamedAttention(nn.Module):

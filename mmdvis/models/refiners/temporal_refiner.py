@@ -6,7 +6,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import TemporalLayer, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries

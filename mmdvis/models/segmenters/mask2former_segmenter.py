@@ -5,7 +5,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS

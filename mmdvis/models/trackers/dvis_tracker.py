@@ -7,7 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.matching import last_present, track_orders
-from mmdvis.models.functional.predict import LayerPredictions, mask_mlp
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.referring_layer import ReferringLayer
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries

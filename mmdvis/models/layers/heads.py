@@ -1,0 +1,16 @@
+"""What stages with heads share: the mask MLP, and how new matrices start."""
+from torch import nn
+
+
+def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:
+    """Three linear layers with ReLU between, named 0, 2 and 4 as in mmdet's checkpoints."""
+    return nn.Sequential(
+        nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(),
+        nn.Linear(channels, out_channels))
+
+
+def xavier_matrices(module: nn.Module) -> None:
+    """Xavier-uniform initialisation of every parameter with more than one dimension."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
