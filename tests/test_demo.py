@@ -90,3 +90,31 @@ def test_every_recipe_has_its_configs(demo, recipe):
         config = Config.fromfile(ROOT / 'configs' / 'toy' / f"{stem}{demo.RECIPES[recipe]['suffix']}.py")
         assert config.train_cfg.max_iters > 0
         assert config.param_scheduler[-1].end == config.train_cfg.max_iters
+
+
+def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
+    """The bench recipe, whose iterations sort differently as text and as numbers."""
+    seen = []
+
+    def run(command, cwd, check=False):
+        seen.append([Path(word).name if '/' in word else word for word in command[1:]])
+        return SimpleNamespace(returncode=0)
+    monkeypatch.setattr(demo.subprocess, 'run', run)
+    monkeypatch.setattr(demo, 'summarise', lambda folder, names, seconds: dict(rows=names, seconds=seconds))
+    monkeypatch.setattr(demo, 'table', lambda summary: str(summary['rows']))
+    monkeypatch.setattr(demo, 'init_model', lambda *args: (None, None))
+    monkeypatch.setattr(demo, 'compare_video', lambda *args: 'video')
+    monkeypatch.setattr(demo.DATASETS, 'build', lambda config: None)
+    monkeypatch.setattr('sys.argv', ['toy_demo.py', '--work-dir', str(tmp_path / 'toy'), '--recipe', 'bench', '--seed', '2',
+                                     '--video', 'clip.mp4'])
+    monkeypatch.setenv('TOY_DATA', 'elsewhere')
+    demo.main()
+    words = [' '.join(command) for command in seen]
+    assert [command[0] for command in seen] == ['make_toy_videos.py', *['train.py', 'test.py'] * 3, 'association_ceiling.py',
+                                                'video_demo.py']
+    assert '--seed 2' in words[0] and all('randomness.seed=2' in words[k] for k in (1, 3, 5))
+    assert 'load_from' not in words[1]
+    assert words[2].split()[2] == 'iter_10000.pth' and words[3].endswith('iter_10000.pth')
+    assert words[5].endswith('iter_8000.pth') and words[6].split()[2] == 'iter_4000.pth'
+    assert words[7].split()[2] == 'iter_10000.pth'  # the ceiling is that of the first stage
+    assert words[8].split()[3] == 'iter_4000.pth'
