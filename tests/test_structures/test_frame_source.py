@@ -120,3 +120,27 @@ def test_a_source_may_be_sent_to_another_process():
     tensor = torch.from_numpy(frames(4)).permute(0, 3, 1, 2).contiguous()
     source = pickle.loads(pickle.dumps(PrefetchedFrames(ResizedFrames(ArrayFrames(tensor), 20))))
     assert torch.equal(source.read(1, 3), tensor[1:3])
+
+
+def trimmed(tmp_path, number=12, cut=4):
+    """A video whose edit list hides its first frames, as a cut without re-encoding leaves it."""
+    import av
+    with VideoWriter(tmp_path / 'full.mp4', 24) as writer:
+        for level in range(number):
+            writer.write(np.full((32, 48, 3), 20 * level, np.uint8))
+    with av.open(str(tmp_path / 'full.mp4')) as source, av.open(
+            str(tmp_path / 'cut.mp4'), 'w', options={'avoid_negative_ts': 'disabled', 'use_editlist': '1'}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                back = int(cut / 24 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - back, packet.dts - back, stream
+                target.mux(packet)
+    return tmp_path / 'cut.mp4'
+
+
+def test_a_trimmed_video_has_the_frames_that_are_shown(tmp_path):
+    source = VideoFileFrames(trimmed(tmp_path))
+    assert len(source) == 8
+    levels = [round(float(frame.float().mean()) / 20) for frame in source.read(0, 8)]
+    assert levels == list(range(4, 12))

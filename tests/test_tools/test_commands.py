@@ -1,0 +1,84 @@
+"""The command lines of the tools, without running them."""
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+TOOLS = sorted(p for folder in ('tools', 'demo') for p in (ROOT / folder).rglob('*.py'))
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize('path', TOOLS, ids=lambda p: p.stem)
+def test_every_tool_explains_itself(path, monkeypatch, capsys):
+    module = load(path.relative_to(ROOT))
+    monkeypatch.setattr('sys.argv', [path.name, '--help'])
+    with pytest.raises(SystemExit) as stop:
+        module.parse_args()
+    assert stop.value.code == 0
+    assert module.__doc__.split()[0] in capsys.readouterr().out
+
+
+def parse(path, monkeypatch, *words):
+    module = load(path)
+    monkeypatch.setattr('sys.argv', ['tool', *words])
+    return module.parse_args()
+
+
+def test_train_has_mmdets_flags(monkeypatch):
+    args = parse('tools/train.py', monkeypatch, 'c.py', '--work-dir', 'w', '--amp', '--auto-scale-lr', '--resume',
+                 '--cfg-options', 'a.b=3', 'c=x,y', '--launcher', 'pytorch', '--local-rank', '1')
+    assert (args.config, args.work_dir, args.amp, args.auto_scale_lr) == ('c.py', 'w', True, True)
+    assert args.resume == 'auto' and args.cfg_options == {'a.b': 3, 'c': ['x', 'y']} and args.local_rank == 1
+    assert parse('tools/train.py', monkeypatch, 'c.py', '--resume', 'x.pth').resume == 'x.pth'
+    assert parse('tools/train.py', monkeypatch, 'c.py').resume is None
+
+
+def test_test_has_mmdets_flags(monkeypatch):
+    args = parse('tools/test.py', monkeypatch, 'c.py', 'k.pth', '--work-dir', 'w', '--out', 'o.pkl', '--show-dir', 's',
+                 '--cfg-options', 'x=1', '--launcher', 'none', '--local_rank', '2')
+    assert (args.checkpoint, args.out, args.show_dir, args.local_rank) == ('k.pth', 'o.pkl', 's', 2)
+
+
+def stage_args(**options):
+    return SimpleNamespace(**{**dict(cfg_options=[], gpus=0, amp=False, resume=False), **options})
+
+
+def test_a_stage_gets_the_checkpoint_of_the_one_before():
+    command = load('tools/train_stages.py').command
+    first = command('a.py', Path('w/a'), None, stage_args())
+    assert first[1:] == [str(ROOT / 'tools' / 'train.py'), 'a.py', '--work-dir', str(Path('w/a'))]
+    second = command('b.py', Path('w/b'), 'w/a/iter_9.pth', stage_args(cfg_options=['x=1'], resume=True, amp=True))
+    assert second[-3:] == ['--cfg-options', 'x=1', 'load_from=w/a/iter_9.pth']
+    assert '--resume' in second and '--amp' in second
+
+
+def test_several_processes_go_through_the_launcher():
+    command = load('tools/train_stages.py').command('a.py', Path('w'), None, stage_args(gpus=4))
+    assert command[0] == 'bash' and command[1].endswith('dist_train.sh') and command[2:4] == ['a.py', '4']
+
+
+def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
+    module, seen = load('tools/train.py'), []
+    monkeypatch.setattr(module, 'train', lambda config: seen.append(config) or 'last.pth')
+    config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
+    monkeypatch.setattr('sys.argv', ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7'])
+    module.main()
+    assert seen[0].optim_wrapper.type == 'AmpOptimWrapper' and seen[0].optim_wrapper.loss_scale == 'dynamic'
+    assert seen[0].auto_scale_lr.enable and seen[0].train_cfg.max_iters == 7
+    assert seen[0].work_dir == 'work_dirs/minvis_r50_8xb1-t1-20k_vipseg-720p'
+
+
+def test_rate_scaling_needs_a_base(monkeypatch):
+    module = load('tools/train.py')
+    config = str(ROOT / 'configs' / 'toy' / 'minvis_r18_1xb8-t1_toy.py')
+    monkeypatch.setattr('sys.argv', ['train.py', config, '--auto-scale-lr'])
+    with pytest.raises(SystemExit, match='says no auto_scale_lr.base_batch_size'):
+        module.main()
