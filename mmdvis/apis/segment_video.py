@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdvis.structures import FrameSource, Segment
+from mmdvis.structures import FrameSource, Segment, id_to_rgb
 from mmdvis.visualization import VideoWriter, draw_panoptic
 
 from .video_stream import VideoStream
@@ -67,8 +67,7 @@ def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, 
             for index, (frame, id_map, segments) in enumerate(
                     tqdm(frames, total=len(source), unit='frame', disable=not progress)):
                 name = f'{index:08d}.png'
-                rgb = np.stack([id_map % 256, id_map // 256 % 256, id_map // 65536], -1).astype(np.uint8)
-                Image.fromarray(rgb).save(work / 'panoptic' / name)
+                Image.fromarray(id_to_rgb(id_map)).save(work / 'panoptic' / name)
                 writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
                 text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
             text.write('\n]}\n')

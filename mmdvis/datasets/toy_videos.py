@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mmdvis.structures import id_to_rgb
+
 from .toy_scene import SHAPES, STUFF, STUFF_ID, VOID, SceneOptions, draw_scene, render
 
 SPLITS = ('train', 'val')
@@ -39,11 +41,6 @@ def segments_of(ids: np.ndarray, shapes: List[int]) -> List[dict]:
         found.append(dict(id=int(segment_id), category_id=category_of(int(segment_id), shapes), area=int(area), iscrowd=0,
                           bbox=[int(x) for x in box]))
     return found
-
-
-def id_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """Ids (H, W) as the colours of a panoptic PNG: id = R + 256 G + 65536 B."""
-    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
 
 
 def write_video(name: str, root: Path, seed: Tuple[int, ...], options: SceneOptions) -> Tuple[dict, dict]:

@@ -7,11 +7,11 @@ from .masks import FactoredMasks, FrameSize, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
 from .step_context import StepContext
 from .video_prediction import VideoPrediction
-from .video_results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from .video_results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic, id_to_rgb
 
 __all__ = [
     'ArrayFrames', 'ClipTargets', 'FactoredMasks', 'FileFrames', 'FrameQueries', 'FrameSize', 'FrameSource',
     'MaskSource', 'PrefetchedFrames', 'ResizedFrames', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample',
     'VideoFileFrames', 'VideoInstances', 'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time',
-    'missing_weights', 'open_frames', 'read_checkpoint', 'read_image', 'short_edge_size', 'state_dict_of'
+    'id_to_rgb', 'missing_weights', 'open_frames', 'read_checkpoint', 'read_image', 'short_edge_size', 'state_dict_of'
 ]

@@ -81,6 +81,11 @@ class VideoSemantic:
         return packed(sample, 'pred_semantic', self)
 
 
+def id_to_rgb(ids: np.ndarray) -> np.ndarray:
+    """Ids (H, W) as the colours of a panoptic PNG: id = R + 256 G + 65536 B."""
+    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+
+
 def packed(sample: VideoDataSample, name: str, result: object) -> VideoDataSample:
     """A copy of ``sample`` with the data field ``name``."""
     copy = sample.new()
