@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdvis.models.functional.class_scores import mean_logits
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import TemporalLayer, time_masks
@@ -46,9 +47,8 @@ class TemporalRefiner(BaseModule):
         x = self.decoder_norm(torch.stack(self.decode(tracks)))
         logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
-        weight = tracks.valid[..., None].to(x.dtype)
-        mean = (tracks.class_logits * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-        guide = LayerPredictions(mean[None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
+        mean = torch.stack([mean_logits(*video) for video in zip(tracks.class_logits, tracks.valid)])  # (B, Q, K + 1)
+        guide = LayerPredictions(mean[None, :, None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
         return self.criterion(layers, targets, context, guide)
 
     def decode(self, tracks: TrackQueries) -> List[Tensor]:
