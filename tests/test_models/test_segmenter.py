@@ -8,6 +8,7 @@ from mmdvis.models.functional.deform_attn import gathered_attention
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.layers.attention import Attention
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
+from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
 from mmdvis.structures import StepContext
@@ -132,3 +133,18 @@ def test_losses_of_all_layers_reach_all_parameters():
         sum(losses.values()).backward()
         without = [name for name, p in segmenter.named_parameters() if p.grad is None]
         assert not without
+
+
+def test_pixel_decoder_starts_as_the_public_one():
+    """Uniform weights with the bounds of detectron2's Mask2Former; biases zero."""
+    torch.manual_seed(0)
+    decoder = PixelDecoder((8, 16, 32, 64), 64, 48, num_layers=1, num_heads=4, ffn_channels=96, norm_groups=4)
+    ffn = decoder.encoder.layers[0].ffn.layers
+    bounds = {  # Kaiming with a = 1: sqrt(3 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out))
+        decoder.mask_feature: 3 / 64, decoder.lateral_convs[0].conv: 3 / 8, decoder.output_convs[0].conv: 3 / (64 * 9),
+        decoder.input_convs[0].conv: 6 / (64 + 64), ffn[0][0]: 6 / (64 + 96), ffn[1]: 6 / (64 + 96)}
+    for layer, square in bounds.items():
+        largest = layer.weight.abs().max().item()
+        assert 0.97 * square**0.5 < largest <= square**0.5, layer
+    for layer in (decoder.mask_feature, decoder.input_convs[0].conv):
+        assert not layer.bias.any()

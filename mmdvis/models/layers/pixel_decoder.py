@@ -4,11 +4,13 @@ from typing import List, Sequence, Tuple
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
+from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
 
 from .attention import feed_forward, norms
+from .heads import xavier_matrices
 from .ms_deform_attn import MSDeformAttn
 
 
@@ -20,6 +22,7 @@ class EncoderLayer(nn.Module):
         self.self_attn = MSDeformAttn(channels, num_heads, 3, num_points)
         self.ffn = feed_forward(channels, ffn_channels)
         self.norms = norms(channels, 2)
+        xavier_matrices(self.ffn)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:
         """x (B, S, C), position (S, C), reference (S, 3, 2) -> (B, S, C)."""
@@ -53,8 +56,9 @@ class PixelDecoder(nn.Module):
             ConvModule(channels, channels, 3, padding=1, bias=False, **{**norm, 'act_cfg': dict(type='ReLU')})])
         self.mask_feature = nn.Conv2d(channels, mask_channels, 1)
         for conv in self.input_convs:
-            nn.init.xavier_uniform_(conv.conv.weight)
-            nn.init.zeros_(conv.conv.bias)
+            xavier_init(conv.conv, distribution='uniform')
+        for conv in (self.lateral_convs[0].conv, self.output_convs[0].conv, self.mask_feature):
+            caffe2_xavier_init(conv)
 
     def forward(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         """Features at strides 4, 8, 16, 32, each (N, c, h, w).
