@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--clip-len', type=int, default=10, help='frames of one step, which a refiner sees together')
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
     parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
+    parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     return parser.parse_args()
 
@@ -33,7 +34,7 @@ def main() -> int:
         options['model.postprocessor.score_thr'] = args.score_thr
     try:
         source = PrefetchedFrames(open_frames(args.input))
-        model, meta = init_model(args.config, args.checkpoint, args.device, options)
+        model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
         stream = VideoStream(model, args.short_edge, args.max_edge)
         written = segment_video(stream, source, args.out, meta, args.clip_len, args.fps)
     except (ValueError, OSError) as error:

@@ -6,7 +6,9 @@ from mmdvis.structures import ClipTargets, FrameQueries, TrackQueries
 
 CLASSES, QUERIES, WIDTH = 5, 7, 16
 LOSS = dict(type='QuerySetLoss', num_points=32)
-COMMON = dict(num_classes=CLASSES, channels=WIDTH, mask_channels=WIDTH, num_layers=2, num_heads=2, ffn_channels=24)
+COMMON = dict(num_classes=CLASSES, channels=WIDTH, mask_channels=WIDTH,
+              decoder=dict(num_layers=2, num_heads=2, ffn_channels=24))
+PLUS = dict(refer='mlp', project_features=True, normed_outputs=False)
 SEGMENTER = dict(
     type='Mask2FormerSegmenter', num_classes=CLASSES, num_queries=QUERIES, channels=WIDTH, mask_channels=WIDTH,
     backbone=dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN', requires_grad=True),
@@ -17,6 +19,9 @@ TRACKERS = dict(
     cosine=dict(type='CosineTracker'),
     dvis=dict(type='DVISTracker', loss=dict(LOSS, matching='first_appearance'), **COMMON),
     dvis_first_frame=dict(type='DVISTracker', context='first_frame', loss=dict(LOSS, matching='first_appearance'), **COMMON),
+    dvis_plus=dict(type='DVISTracker', loss=dict(LOSS, matching='first_appearance'), **PLUS, **COMMON),
+    dvis_from_output=dict(type='DVISTracker', start='output', loss=dict(LOSS, matching='first_appearance'), **COMMON),
+    dvis_unmatched=dict(type='DVISTracker', start='unmatched', loss=dict(LOSS, matching='first_appearance'), **COMMON),
     dvis_legacy=dict(type='DVISTracker', legacy_inverse_match=True, loss=dict(LOSS, matching='first_appearance'), **COMMON))
 REFINER = dict(type='TemporalRefiner', loss=dict(LOSS, matching='video'), **COMMON)
 PANOPTIC = dict(type='PanopticPostprocessor', num_things=3, score_thr=0.1, overlap_thr=0.1)

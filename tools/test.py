@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write a video with the results drawn in for each test video to this folder')
     parser.add_argument('--metrics', help='write the figures to this json file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
@@ -32,7 +33,7 @@ def main() -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise SystemExit(f'--out must be a .pkl file, got {args.out}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.trust)
     if args.out:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:

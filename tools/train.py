@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto',
                         help='checkpoint to resume from; without a name the latest of the work folder, if there is one')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
@@ -27,7 +28,7 @@ def main() -> None:
     """Trains, and prints the last checkpoint."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.trust)
     if args.amp:
         config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     if args.auto_scale_lr:

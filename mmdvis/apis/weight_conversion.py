@@ -1,107 +1,22 @@
-"""Names and layouts of detectron2's DVIS checkpoints -> ours: a table of renames, and two tensors that change."""
+"""Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
+import os
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Pattern, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
+import torch
 from torch import Tensor
 
-Rule = Tuple[str, str]
+from mmdvis.structures.handover import SWITCHES
 
-PIXEL = 'sem_seg_head.pixel_decoder.'
-PREDICTOR = 'sem_seg_head.predictor.'
+from .weight_names import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROPPED, Rule
 
-SEGMENTER: List[Rule] = [
-    (PIXEL + r'input_proj.(\d+).0.', r'segmenter.pixel_decoder.input_convs.\1.conv.'),
-    (PIXEL + r'input_proj.(\d+).1.', r'segmenter.pixel_decoder.input_convs.\1.gn.'),
-    (PIXEL + 'transformer.level_embed', 'segmenter.pixel_decoder.level_encoding.weight'),
-    (PIXEL + r'transformer.encoder.layers.(\d+).self_attn.', r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.'),
-    (PIXEL + r'transformer.encoder.layers.(\d+).norm1.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.0.'),
-    (PIXEL + r'transformer.encoder.layers.(\d+).norm2.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.1.'),
-    (PIXEL + r'transformer.encoder.layers.(\d+).linear1.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.0.0.'),
-    (PIXEL + r'transformer.encoder.layers.(\d+).linear2.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.1.'),
-    (PIXEL + 'adapter_1.norm.', 'segmenter.pixel_decoder.lateral_convs.0.gn.'),
-    (PIXEL + 'adapter_1.', 'segmenter.pixel_decoder.lateral_convs.0.conv.'),
-    (PIXEL + 'layer_1.norm.', 'segmenter.pixel_decoder.output_convs.0.gn.'),
-    (PIXEL + 'layer_1.', 'segmenter.pixel_decoder.output_convs.0.conv.'),
-    (PIXEL + 'mask_features.', 'segmenter.pixel_decoder.mask_feature.'),
-    (PREDICTOR + 'static_query.', 'segmenter.query_feat.'),  # the name in old zoo files
-    (PREDICTOR + '(query_feat|query_embed|level_embed).', r'segmenter.\1.'),
-    (PREDICTOR + r'transformer_cross_attention_layers.(\d+).multihead_attn.',
-     r'segmenter.transformer_decoder.layers.\1.cross_attn.attn.'),
-    (PREDICTOR + r'transformer_cross_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.0.'),
-    (PREDICTOR + r'transformer_self_attention_layers.(\d+).self_attn.',
-     r'segmenter.transformer_decoder.layers.\1.self_attn.attn.'),
-    (PREDICTOR + r'transformer_self_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.1.'),
-    (PREDICTOR + r'transformer_ffn_layers.(\d+).linear1.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.0.0.'),
-    (PREDICTOR + r'transformer_ffn_layers.(\d+).linear2.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.1.'),
-    (PREDICTOR + r'transformer_ffn_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.2.'),
-    (PREDICTOR + 'decoder_norm.', 'segmenter.transformer_decoder.post_norm.'),
-    (PREDICTOR + 'class_embed.', 'segmenter.cls_embed.'),
-    (PREDICTOR + 'mask_embed.layers.0.', 'segmenter.mask_embed.0.'),
-    (PREDICTOR + 'mask_embed.layers.1.', 'segmenter.mask_embed.2.'),
-    (PREDICTOR + 'mask_embed.layers.2.', 'segmenter.mask_embed.4.'),
-]
-RESNET: List[Rule] = [
-    ('backbone.stem.conv1.norm.', 'segmenter.backbone.bn1.'),
-    ('backbone.stem.conv1.', 'segmenter.backbone.conv1.'),
-    *[(rf'backbone.res{s + 1}.(\d+).conv(\d).norm.', rf'segmenter.backbone.layer{s}.\1.bn\2.') for s in range(1, 5)],
-    *[(rf'backbone.res{s + 1}.(\d+).conv(\d).', rf'segmenter.backbone.layer{s}.\1.conv\2.') for s in range(1, 5)],
-    *[(rf'backbone.res{s + 1}.(\d+).shortcut.norm.', rf'segmenter.backbone.layer{s}.\1.downsample.1.')
-      for s in range(1, 5)],
-    *[(rf'backbone.res{s + 1}.(\d+).shortcut.', rf'segmenter.backbone.layer{s}.\1.downsample.0.') for s in range(1, 5)],
-]
-SWIN: List[Rule] = [
-    ('backbone.patch_embed.proj.', 'segmenter.backbone.patch_embed.projection.'),
-    ('backbone.patch_embed.norm.', 'segmenter.backbone.patch_embed.norm.'),
-    (r'backbone.layers.(\d+).blocks.(\d+).attn.', r'segmenter.backbone.stages.\1.blocks.\2.attn.w_msa.'),
-    (r'backbone.layers.(\d+).blocks.(\d+).mlp.fc1.', r'segmenter.backbone.stages.\1.blocks.\2.ffn.layers.0.0.'),
-    (r'backbone.layers.(\d+).blocks.(\d+).mlp.fc2.', r'segmenter.backbone.stages.\1.blocks.\2.ffn.layers.1.'),
-    (r'backbone.layers.(\d+).blocks.(\d+).(norm\d).', r'segmenter.backbone.stages.\1.blocks.\2.\3.'),
-    (r'backbone.layers.(\d+).downsample.', r'segmenter.backbone.stages.\1.downsample.'),
-    (r'backbone.(norm\d).', r'segmenter.backbone.\1.'),
-]
-TRACKER: List[Rule] = [
-    (r'tracker.transformer_cross_attention_layers.(\d+).multihead_attn.', r'tracker.layers.\1.rca.'),
-    (r'tracker.transformer_cross_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.0.'),
-    (r'tracker.transformer_self_attention_layers.(\d+).self_attn.', r'tracker.layers.\1.self_attn.'),
-    (r'tracker.transformer_self_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.1.'),
-    (r'tracker.transformer_ffn_layers.(\d+).linear1.', r'tracker.layers.\1.ffn.layers.0.0.'),
-    (r'tracker.transformer_ffn_layers.(\d+).linear2.', r'tracker.layers.\1.ffn.layers.1.'),
-    (r'tracker.transformer_ffn_layers.(\d+).norm.', r'tracker.layers.\1.norms.2.'),
-]
-REFINER: List[Rule] = [
-    (r'refiner.transformer_time_self_attention_layers.(\d+).self_attn.', r'refiner.layers.\1.time_attn.'),
-    (r'refiner.transformer_time_self_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.0.'),
-    (r'refiner.conv_short_aggregate_layers.(\d+).', r'refiner.layers.\1.conv.'),
-    (r'refiner.conv_norms.(\d+).', r'refiner.layers.\1.norms.1.'),
-    (r'refiner.transformer_obj_self_attention_layers.(\d+).self_attn.', r'refiner.layers.\1.object_attn.'),
-    (r'refiner.transformer_obj_self_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.2.'),
-    (r'refiner.transformer_cross_attention_layers.(\d+).multihead_attn.', r'refiner.layers.\1.cross_attn.'),
-    (r'refiner.transformer_cross_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.3.'),
-    (r'refiner.transformer_ffn_layers.(\d+).linear1.', r'refiner.layers.\1.ffn.layers.0.0.'),
-    (r'refiner.transformer_ffn_layers.(\d+).linear2.', r'refiner.layers.\1.ffn.layers.1.'),
-    (r'refiner.transformer_ffn_layers.(\d+).norm.', r'refiner.layers.\1.norms.4.'),
-    ('refiner.activation_proj.', 'refiner.activation_proj.'),
-]
-HEADS: List[Rule] = [
-    ('(tracker|refiner).decoder_norm.', r'\1.decoder_norm.'),
-    ('(tracker|refiner).class_embed.', r'\1.cls_embed.'),
-    ('(tracker|refiner).mask_embed.layers.0.', r'\1.mask_embed.0.'),
-    ('(tracker|refiner).mask_embed.layers.1.', r'\1.mask_embed.2.'),
-    ('(tracker|refiner).mask_embed.layers.2.', r'\1.mask_embed.4.'),
-]
-DROPPED: Dict[str, str] = {  # pattern -> why the tensor is not needed
-    r'criterion\.empty_weight$': 'a constant of the loss',
-    r'backbone\.layers\.\d+\.blocks\.\d+\.attn\.relative_position_index$': 'a constant of the window size',
-}
-
-
-def compiled(rules: List[Rule]) -> List[Tuple[Pattern, str]]:
-    """The rules with their dots taken literally, each matching a prefix."""
-    return [(re.compile('^' + source.replace('.', r'\.')), target) for source, target in rules]
-
-
-RULES = compiled([*SEGMENTER, *RESNET, *SWIN, *TRACKER, *REFINER, *HEADS])
+RELEASED = dict(  # the options that released trackers and refiners were trained with
+    dvis={'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
+          'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
+    dvis_plus={'segmenter.normed_embeds': False, 'tracker.legacy_inverse_match': False, 'tracker.start': 'matched',
+               'tracker.context': 'embeds', 'tracker.normed_outputs': False})
 
 
 @dataclass(frozen=True)
@@ -110,31 +25,112 @@ class Conversion:
 
     Attributes:
         state_dict: our names.
-        renamed: official name -> our name.
-        dropped: official name -> why.
-        leftover: official names that no rule knows.
+        renamed: their name -> our name.
+        reasons: their name -> what is special about it, where something is.
+        dropped: their name -> why.
+        leftover: their names that no rule knows.
+        switches: options that the weights were trained with and no shape shows.
     """
     state_dict: Dict[str, Tensor]
     renamed: Dict[str, str]
+    reasons: Dict[str, str]
     dropped: Dict[str, str]
     leftover: Tuple[str, ...]
+    switches: Dict[str, Any]
+
+    def report(self) -> List[str]:
+        """A line for every tensor, and their numbers."""
+        why = {old: f' ({reason})' for old, reason in self.reasons.items()}
+        return [*(f"renamed  {old} -> {new}{why.get(old, '')}" for old, new in self.renamed.items()),
+                *(f'dropped  {old}: {reason}' for old, reason in self.dropped.items()),
+                *(f'left     {old}' for old in self.leftover),
+                *(f'needs    {name} = {value!r}' for name, value in self.switches.items()),
+                f'{len(self.renamed)} renamed, {len(self.dropped)} dropped, {len(self.leftover)} left over']
+
+    def save(self, path: Union[str, Path], source: str, allow_leftover: Sequence[str] = ()) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            path: where to.
+            source: where the weights come from, to be kept in it.
+            allow_leftover: beginnings of names that may be left over.
+
+        Raises:
+            ValueError: other names are left over, or there is no weight at all.
+        """
+        left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
+        if left:
+            raise ValueError(f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
+                             'written. Name their prefix in --allow-leftover to go on without them')
+        if not self.state_dict:
+            raise ValueError(f'{source} holds no weights that this converter knows; nothing was written')
+        temporary = Path(path).with_suffix('.tmp')
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        meta = dict(source=Path(source).name, switches=self.switches)
+        torch.save(dict(meta=meta, state_dict=self.state_dict), temporary)
+        os.replace(temporary, path)
+
+
+def first_match(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
+    """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none does."""
+    for rule in rules:
+        pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
+        if re.match(pattern, name):
+            return re.sub(pattern, rule.target, name, count=1), rule.why
+    return '', ''
+
+
+def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence[Rule], dropped: Dict[str, str],
+            change: Callable[[str, Tensor], Tensor]) -> Conversion:
+    """Renames weights.
+
+    Args:
+        weights: as the other project names them.
+        rules: tried in their order.
+        aliases: applied to a name before the rules.
+        dropped: pattern -> why such a tensor is not needed.
+        change: our name, tensor -> the tensor in our layout.
+
+    Raises:
+        ValueError: two tensors get one name.
+    """
+    state, renamed, reasons, gone, leftover = {}, {}, {}, {}, []
+    for name, tensor in weights.items():
+        alias, reason = first_match(name, aliases)
+        why = next((why for pattern, why in dropped.items() if re.match(pattern, alias or name)), None)
+        if why is not None:
+            gone[name] = why
+            continue
+        new, special = first_match(alias or name, rules)
+        if not new:
+            leftover.append(name)
+            continue
+        if new in state:
+            other = next(old for old, target in renamed.items() if target == new)
+            raise ValueError(f'{name} and {other} would both become {new}; the file holds the same weights twice')
+        renamed[name], state[new] = new, change(new, tensor)
+        if reason or special:
+            reasons[name] = reason or special
+    return Conversion(state, renamed, reasons, gone, tuple(leftover), released_switches(state))
 
 
 def convert_detectron2(official: Dict[str, Tensor]) -> Conversion:
-    """Converts a state dict of DVIS v1, MinVIS or Mask2Former as detectron2 names it."""
-    state, renamed, dropped, leftover = {}, {}, {}, []
-    for name, tensor in official.items():
-        why = next((why for pattern, why in DROPPED.items() if re.match(pattern, name)), None)
-        if why is not None:
-            dropped[name] = why
-            continue
-        new = next((pattern.sub(target, name) for pattern, target in RULES if pattern.match(name)), None)
-        if new is None:
-            leftover.append(name)
-            continue
-        renamed[name] = new
-        state[new] = reorder_merging(tensor) if '.backbone.stages.' in new and '.downsample.' in new else tensor
-    return Conversion(state, renamed, dropped, tuple(leftover))
+    """Converts a state dict of Mask2Former, MinVIS, DVIS or DVIS++ as detectron2 names it."""
+    def change(name: str, tensor: Tensor) -> Tensor:
+        return reorder_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+    return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, change)
+
+
+def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
+    """Converts a state dict of mmdet's Mask2Former, of its image or its video model."""
+    return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
+
+
+def released_switches(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """The options that released weights of these names were trained with, for the stages that are there."""
+    family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
+    stages = {name.split('.')[0] for name in state}
+    return {name: value for name, value in RELEASED[family].items() if SWITCHES[name] in stages}
 
 
 def reorder_merging(tensor: Tensor) -> Tensor:

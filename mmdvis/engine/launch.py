@@ -15,7 +15,7 @@ TRAINING_HOOKS = ('StageHandoverHook', 'ClassCountHook')
 
 
 def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
-                launcher: str = 'none') -> Config:
+                launcher: str = 'none', trust: bool = False) -> Config:
     """A config with what the command line overrides.
 
     Args:
@@ -23,10 +23,13 @@ def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dic
         work_dir: where logs and checkpoints go; None: the config's own, else ``work_dirs/<name of the config>``.
         options: ``--cfg-options``.
         launcher: none, pytorch, slurm or mpi.
+        trust: load checkpoints without guarding against code in them.
     """
     config = Config.fromfile(path)
     config.merge_from_dict(options or {})
     config.launcher = launcher
+    if trust:
+        config.trust_checkpoint = True
     config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     if launcher != 'none' and not torch.cuda.is_available():
         start_cpu_group(config)

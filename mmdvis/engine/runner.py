@@ -16,16 +16,17 @@ class VideoRunner(Runner):
 
     def load_checkpoint(self, filename: str, map_location: Union[str, Callable] = 'cpu', strict: bool = False,
                         revise_keys: List[tuple] = [(r'^module.', '')]) -> dict:
-        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers.
+        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers, unless the config says
+        ``trust_checkpoint=True`` (the tools' ``--trust``).
 
         Raises:
             ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
         """
         with get_local_path(filename) as path:
-            checkpoint = read_checkpoint(path, map_location)
+            checkpoint = read_checkpoint(path, map_location, trust=self.cfg.get('trust_checkpoint', False))
         # mmengine evaluates this text when it resumes, so it is as untrusted as a pickle
         checkpoint.get('meta', {}).pop('config', None)
-        checkpoint['state_dict'] = state_dict_of(checkpoint)
+        checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)

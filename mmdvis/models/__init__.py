@@ -1,5 +1,6 @@
 """Stages and the detectors that compose them."""
 from .detectors import DVIS, ClipPreprocessor
+from .functional.predict import LayerPredictions
 from .losses import QuerySetLoss
 from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from .refiners import TemporalRefiner
@@ -7,6 +8,6 @@ from .segmenters import Mask2FormerSegmenter
 from .trackers import CosineTracker, DVISTracker
 
 __all__ = [
-    'ClipPreprocessor', 'CosineTracker', 'DVIS', 'DVISTracker', 'InstancePostprocessor', 'Mask2FormerSegmenter',
-    'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor', 'TemporalRefiner'
+    'ClipPreprocessor', 'CosineTracker', 'DVIS', 'DVISTracker', 'InstancePostprocessor', 'LayerPredictions',
+    'Mask2FormerSegmenter', 'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor', 'TemporalRefiner'
 ]

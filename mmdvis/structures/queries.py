@@ -1,6 +1,6 @@
 """What flows between the stages: queries of single frames, and queries that are tracks."""
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Dict, Sequence
+from typing import ClassVar, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -73,6 +73,19 @@ class TrackQueries:
         """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
         names = [f.name for f in fields(self) if f.name != 'ids']
         return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in names})
+
+    def clips(self, length: Optional[int]) -> List['TrackQueries']:
+        """The same tracks cut in time after every ``length`` frames; None does not cut.
+
+        Raises:
+            ValueError: ``length`` is not positive.
+        """
+        if length is not None and length < 1:
+            raise ValueError(f'a clip must have at least one frame, got {length}; None means the whole video')
+        frames = self.valid.shape[1]
+        names = [f.name for f in fields(self) if f.name != 'ids']
+        return [replace(self, **{name: getattr(self, name)[:, start:start + (length or frames)] for name in names})
+                for start in range(0, frames, length or frames)]
 
     def rows_of(self, ids: Tensor) -> 'TrackQueries':
         """The same tracks with one row per id of ``ids`` (N,); unknown ids become invalid rows of zeros."""

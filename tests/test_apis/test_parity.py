@@ -1,6 +1,6 @@
 """Official weights in, official results out, on copies of the small fixtures."""
 import json
-import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,74 +8,104 @@ import pytest
 import torch
 from conftest import DATA
 
-from mmdvis.apis.parity import (Comparison, compare_results, compare_stages, deviation, load_official, model_config,
-                                report, source_of)
-from mmdvis.models import QuerySetLoss
-from mmdvis.models.functional.predict import LayerPredictions
-from mmdvis.structures import ClipTargets, StepContext, read_checkpoint
+from mmdvis.apis.parity import Comparison, agreement, deviation, equality, report
+from mmdvis.apis.parity_dvis import SYSTEMS, Fixture, compare_results, compare_stages, compare_windows, run_windows
+from mmdvis.apis.parity_fixtures import compare_fixtures
+from mmdvis.apis.parity_parts import compare_losses, mean_deviation
 
 SHARED = Path(__file__).parents[3] / 'shared' / 'fixtures' / 'parity'
 FOLDERS = [DATA / 'parity' / 'dvis_swin', *(folder for folder in [SHARED / 'dvis_r18'] if folder.is_dir())]
 
 
-def fixture(folder):
-    info = json.loads((folder / 'info.json').read_text())
-    return info, read_checkpoint(folder / 'official_state_dict.npz'), dict(np.load(folder / 'expected.npz'))
-
-
 @pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
 def test_every_stage_agrees(folder):
-    text, holds = report(compare_stages(*fixture(folder)))
+    found = compare_stages(Fixture.read(folder))
+    assert len(found) == 13
+    text, holds = report(found)
     assert holds, text
 
 
 @pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
 def test_every_result_agrees(folder):
-    found = compare_results(*fixture(folder))
-    assert len(found) == 15
+    found = compare_results(Fixture.read(folder))
+    assert len(found) == 17
     text, holds = report(found)
     assert holds, text
 
 
-def test_window_does_not_matter():
-    info, official, expected = fixture(FOLDERS[0])
-    logits = []
-    for window in (1, 4, 7):
-        model = load_official(dict(model_config(info, 'DVIS_online', 'vps'), window=window), official)
-        logits.append(torch.cat([clip.class_logits for clip, _ in model.propagate([source_of(info, expected)])], 1))
-    for other in logits[1:]:
-        torch.testing.assert_close(logits[0], other, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize('system', SYSTEMS[1:])
+def test_window_lengths_give_equal_maps(system):
+    fixture = Fixture.read(FOLDERS[0])
+    whole, *others = (run_windows(fixture.model(system, 'vps', window=window), fixture.source) for window in (7, 1, 2, 3))
+    assert [mask.shape[0] for mask in whole.attention] == [7] * 3 and any(mask.any() for mask in whole.attention)
+    for other in others:
+        assert np.array_equal(whole.id_map, other.id_map)
+        for name, value in whole.values.items():
+            torch.testing.assert_close(other.values[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_flipped_bits_are_counted():
+    found = [c for c in compare_windows(Fixture.read(FOLDERS[0]), windows=(3, )) if 'attention' in c.name]
+    assert [c.name for c in found] == [f'{system}.window 3.attention masks' for system in SYSTEMS[1:]]
+    assert all(c.found.endswith('bits flipped') and ' of 21168 ' in c.found for c in found)
+
+
+def test_parts_of_dvis_plus_agree_and_adapters_are_skipped(tmp_path):
+    shutil.copytree(DATA / 'parity' / 'dvis_plus', tmp_path / 'plus')
+    (tmp_path / 'plus' / 'adapter_mlp_state_dict.npz').write_bytes(b'')
+    found = compare_fixtures(tmp_path / 'plus')
+    text, holds = report(found)
+    assert holds and len(found) == 9, text
+    assert [c.name for c in found if c.verdict == 'skip'] == ['adapter_mlp']
+
+
+def test_a_changed_weight_is_found_out(tmp_path):
+    """The check would be worthless otherwise."""
+    folder = tmp_path / 'plus'
+    shutil.copytree(DATA / 'parity' / 'dvis_plus', folder)
+    with np.load(folder / 'dvis_plus_tracker_state_dict.npz') as arrays:
+        weights = dict(arrays)
+    weights['ref_proj.layers.1.bias'] = weights['ref_proj.layers.1.bias'] + np.float16(0.05)
+    np.savez(folder / 'dvis_plus_tracker_state_dict.npz', **weights)
+    found = {c.name: c.verdict for c in compare_fixtures(folder)}
+    assert found['tracker.pred_references'] == 'FAIL' and found['indices'] == 'ok' and found['refiner.pred_logits'] == 'ok'
+
+
+def test_losses_agree():
+    text, holds = report(compare_losses(DATA / 'parity' / 'losses', draws=60))
+    assert holds and text.count('matching') == 6 and text.count('standard errors') == 12, text
+
+
+def test_a_folder_says_of_which_kind_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match='there is no folder'):
+        compare_fixtures(tmp_path / 'none')
+    with pytest.raises(ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'):
+        compare_fixtures(tmp_path)
+    (tmp_path / 'adapter_x_state_dict.npz').write_bytes(b'')
+    (tmp_path / 'info.json').write_text('{}')
+    assert compare_fixtures(tmp_path) == [Comparison('adapter_x', 'skip', 'mmdvis has no ViT-Adapter yet')]
 
 
 def test_a_wrong_value_is_seen():
-    text, holds = report([deviation('x', torch.ones(2), np.array([1., 1.001])), Comparison('y', 0.0004, True)])
-    assert not holds and text.startswith('FAIL x') and 'ok   y' in text
-    assert not deviation('x', torch.ones(3), np.ones(2)).holds
-    assert not deviation('x', torch.tensor([float('nan')]), np.ones(1)).holds
+    found = [deviation('x', torch.ones(2), np.array([1., 1.001])), agreement('y', np.zeros(10000), np.arange(10000) == 3)]
+    text, holds = report(found)
+    assert not holds and text.startswith('FAIL x  largest error 1.00e-03 absolute') and 'ok   y  99.9900 %' in text
+    assert deviation('x', torch.ones(3), np.ones(2)).verdict == 'FAIL'
+    assert deviation('x', torch.tensor([float('nan')]), np.ones(1)).verdict == 'FAIL'
+    assert agreement('y', np.zeros(1000), np.arange(1000) == 3).verdict == 'FAIL'
+    assert agreement('y', np.zeros((2, 3)), np.zeros((3, 2))).verdict == 'FAIL'
+    assert equality('z', [1], [2]) == Comparison('z', 'FAIL', 'is [1], should be [2]')
 
 
-@pytest.mark.parametrize('stage, matching', [('tracker', 'first_appearance'), ('refiner', 'video')])
-def test_losses_agree(stage, matching):
-    """Means of 60 draws within four combined standard errors; class losses exact; the matching the same."""
-    folder, draws = DATA / 'parity' / 'losses', 60
-    arrays, expected = np.load(folder / 'inputs.npz'), json.loads((folder / 'expected.json').read_text())
-    logits, masks = (torch.from_numpy(arrays[name]).float() for name in ('pred_logits', 'pred_masks'))
-    layers, batch, slots, frames = masks.shape[:4]
-    visible = torch.from_numpy(arrays['gt_ids']) != -1
-    targets = [ClipTargets(torch.from_numpy(arrays['gt_labels']), torch.arange(1, len(visible) + 1),
-                           torch.from_numpy(arrays['gt_masks']), visible)]
-    criterion = QuerySetLoss(logits.shape[-1] - 1, matching, num_points=expected["num_points"],
-                             legacy_tall_video=stage == 'refiner')
-    identity = torch.eye(slots).expand(1, batch, frames, slots, slots)
-    for layer in range(layers):  # the features are the masks, which differ from layer to layer
-        classes = logits[layer:layer + 1] if stage == 'tracker' else logits[layer:layer + 1, :, :1]
-        predictions = LayerPredictions(classes, identity, masks[layer].transpose(1, 2))
-        pairs = criterion.match(predictions, targets, StepContext())
-        assert [[n, int(q)] for n, q in enumerate(pairs[0][0][0])] == expected[stage]['matching_gt_to_slot']
-        values = [criterion(predictions, targets, StepContext(iteration=i)) for i in range(draws)]
-        suffix = '' if layer == layers - 1 else f'_{layer}'
-        for name, weight, official in (('cls', 2, 'ce'), ('mask', 5, 'mask'), ('dice', 5, 'dice')):
-            drawn = np.array([float(v[f'loss_{name}']) for v in values]) / weight
-            wanted = expected[stage]['losses'][f'loss_{official}{suffix}']
-            tolerance = 1e-4 if name == 'cls' else 4 * math.hypot(drawn.std(ddof=1) / math.sqrt(draws), wanted['stderr'])
-            assert abs(drawn.mean() - wanted['mean']) <= tolerance, (stage, layer, name)
+def test_means_of_draws_are_judged_by_their_spread():
+    drawn = np.array([1., 1.2, 0.8, 1.])  # standard error 0.0816
+    assert mean_deviation('x', drawn, dict(mean=1.3, stderr=0.01)).verdict == 'ok'
+    assert mean_deviation('x', drawn, dict(mean=1.4, stderr=0.01)).verdict == 'FAIL'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.00005, stderr=0.)).verdict == 'ok'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.0002, stderr=0.)).verdict == 'FAIL'
+
+
+def test_the_legacy_switch_is_on_in_the_models_of_the_first_release():
+    info = json.loads((FOLDERS[0] / 'info.json').read_text())
+    assert info['model']['num_queries'] == 12
+    assert Fixture.read(FOLDERS[0]).model('DVIS_online', 'vps').tracker.legacy_inverse_match

@@ -135,8 +135,10 @@ def test_a_model_is_built_from_its_files(tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'), 'lacks 1 weights of .* the first is tracker.cls_embed.weight'),
-    (lambda c: c['state_dict'].update({'tracker.cls_embed.bias': torch.zeros(99)}), 'the first is tracker.cls_embed.bias')])
+    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'),
+     'weights.pth does not fit: 1 weights .* tracker.cls_embed.weight is missing'),
+    (lambda c: c['state_dict'].update({'tracker.cls_embed.bias': torch.zeros(99)}),
+     r'tracker.cls_embed.bias is \(99,\) and should be \(6,\)')])
 def test_checkpoints_that_do_not_do(tmp_path, change, message):
     content = write_model(tmp_path)
     change(content)
@@ -150,6 +152,6 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
     content.pop('meta')
     content['state_dict']['refiner.x'] = torch.zeros(1)
     torch.save(content, tmp_path / 'weights.pth')
-    with pytest.warns(UserWarning, match='has no place for the weights of refiner'):
+    with pytest.warns(UserWarning, match='weights.pth: the weights of the later stage refiner were dropped'):
         _, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
     assert meta['classes'] == tuple(f'class {k}' for k in range(5)) and meta['category_ids'] == (0, 1, 2, 3, 4)

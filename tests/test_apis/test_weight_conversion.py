@@ -1,9 +1,27 @@
 """Names and layouts of converted weights."""
+import math
+import pickle
 import re
+from pathlib import Path
+from unittest import mock
 
+import mmdet
+import numpy as np
+import official
+import pytest
 import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from tiny import PLUS
 
-from mmdvis.apis.weight_conversion import convert_detectron2, reorder_merging
+from mmdvis.apis.parity import dense_masks
+from mmdvis.apis.weight_conversion import convert_detectron2, convert_mmdet, reorder_merging
+from mmdvis.registry import MODELS
+from mmdvis.structures import hand_over, read_checkpoint, state_dict_of
+from mmdvis.structures.checkpoint import RECOMPUTED
+
+CONFIGS = ROOT / 'configs'
 
 
 def test_patch_merging_is_reordered():
@@ -49,7 +67,7 @@ def test_module_prefix_is_stripped():
 def test_converted_names_are_those_of_the_model():
     """A model's own names, turned into official ones and back, all arrive."""
     from mmdvis.models import DVISTracker
-    ours = {f'tracker.{name}': x for name, x in DVISTracker(25, num_layers=2).state_dict().items()}
+    ours = {f'tracker.{name}': x for name, x in DVISTracker(25, decoder=dict(num_layers=2)).state_dict().items()}
     back = [(r'layers\.(\d+)\.rca\.', r'transformer_cross_attention_layers.\1.multihead_attn.'),
             (r'layers\.(\d+)\.self_attn\.', r'transformer_self_attention_layers.\1.self_attn.'),
             (r'layers\.(\d+)\.norms\.0\.', r'transformer_cross_attention_layers.\1.norm.'),
@@ -67,3 +85,132 @@ def test_converted_names_are_those_of_the_model():
     result = convert_detectron2(official)
     assert not result.leftover and set(result.state_dict) == set(ours)
     assert all(torch.equal(result.state_dict[name], ours[name]) for name in ours)
+
+
+def shapes(config):
+    """Names and shapes of a model's weights; buffers that are recomputed are left out."""
+    with torch.device('meta'), mock.patch('torch.linspace', np.linspace):  # mmdet reads numbers out of a linspace
+        model = MODELS.build(config)
+    return {name: tuple(x.shape) for name, x in model.state_dict().items() if not name.endswith(RECOMPUTED)}
+
+
+def converted(official):
+    result = convert_detectron2({name: torch.empty(shape, device='meta') for name, shape in official.items()})
+    assert not result.leftover
+    return result
+
+
+SWINS = dict(t=(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), s=(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+             b=(128, (2, 2, 18, 2), (4, 8, 16, 32), 12), l=(192, (2, 2, 18, 2), (6, 12, 24, 48), 12))
+
+
+@pytest.mark.parametrize('size', SWINS)
+def test_a_swin_of_the_zoo_fits(size):
+    width, depths, heads, window = SWINS[size]
+    channels = [width * 2**k for k in range(4)]
+    result = converted({**official.swin(*SWINS[size]), **official.segmenter(channels, 133, 200)})
+    backbone = dict(type='mmdet.SwinTransformer', embed_dims=width, depths=depths, num_heads=heads, window_size=window)
+    wanted = shapes(dict(type='Mask2FormerSegmenter', backbone=backbone, in_channels=channels, num_classes=133, num_queries=200))
+    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {f'segmenter.{k}': v for k, v in wanted.items()}
+    assert len(result.dropped) == sum(depths) + 1
+
+
+@pytest.mark.parametrize('old', [False, True])
+def test_the_resnet_of_the_zoo_fits(old, tmp_path):
+    """As a pickle of arrays, the form it comes in, with the old and the new name of the learned queries."""
+    channels = (256, 512, 1024, 2048)
+    names = {**official.resnet50(), **official.segmenter(channels, 133, 100, old=old)}
+    arrays = {name: np.zeros(shape, np.int8) for name, shape in names.items()}
+    (tmp_path / 'zoo.pkl').write_bytes(pickle.dumps(dict(model=arrays, __author__='somebody')))
+    result = convert_detectron2(state_dict_of(read_checkpoint(tmp_path / 'zoo.pkl')))
+    wanted = shapes(Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis_r50.py').model.segmenter | dict(num_classes=133))
+    assert not result.leftover
+    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {f'segmenter.{k}': v for k, v in wanted.items()}
+    assert bool([line for line in result.report() if 'old zoo files' in line]) == old
+
+
+@pytest.mark.parametrize('plus, width, expected', [(False, 256, (9677082, 14411291)), (True, 512, (26863741, 44851582))])
+def test_trackers_and_refiners_fit(plus, width, expected):
+    classes = 124 if plus else 25
+    for part, names, number in (('tracker', official.tracker(classes, width, plus=plus), expected[0]),
+                                ('refiner', official.refiner(classes, width), expected[1])):
+        options = PLUS if plus and part == 'tracker' else {}
+        config = dict(type=dict(tracker='DVISTracker', refiner='TemporalRefiner')[part], num_classes=classes, channels=width)
+        wanted = shapes(dict(config, **options))
+        found = {name: tuple(x.shape) for name, x in converted(names).state_dict.items()}
+        assert found == {f'{part}.{k}': v for k, v in wanted.items()}
+        assert sum(math.prod(shape) for shape in wanted.values()) == number
+
+
+def test_the_refiners_first_name_is_known():
+    new, old = converted(official.refiner(25)), converted(official.refiner(25, prefix='offline_tracker'))
+    assert set(new.state_dict) == set(old.state_dict) and not new.reasons
+    assert set(old.reasons.values()) == {'the name of the refiner in the first releases of DVIS'}
+
+
+def test_switches_are_written_down(tmp_path):
+    """DVIS needs the inverse matching, DVIS++ does not, Mask2Former and MinVIS need nothing."""
+    v1 = converted({**official.tracker(5), **official.refiner(5)})
+    assert v1.switches['tracker.legacy_inverse_match'] is True and v1.switches['tracker.context'] == 'first_frame'
+    online = converted(official.tracker(5))
+    assert online.switches['tracker.legacy_inverse_match'] is True and 'tracker.context' not in online.switches
+    plus = converted(official.tracker(5, plus=True))
+    assert plus.switches['tracker.legacy_inverse_match'] is False and plus.switches['segmenter.normed_embeds'] is False
+    assert converted(official.segmenter((1, 2, 3, 4), 5, 6)).switches == {}
+    assert 'needs    tracker.legacy_inverse_match = True' in v1.report()
+    convert_detectron2({'tracker.decoder_norm.bias': torch.ones(2)}).save(tmp_path / 'a.pth', 'x/official.pth')
+    meta = read_checkpoint(tmp_path / 'a.pth')['meta']
+    assert meta['source'] == 'official.pth' and meta['switches']['tracker.legacy_inverse_match'] is True
+
+
+def test_nothing_is_written_of_nothing(tmp_path):
+    with pytest.raises(ValueError, match='x.pth holds no weights that this converter knows; nothing was written'):
+        convert_mmdet({}).save(tmp_path / 'a.pth', 'x.pth')
+    with pytest.raises(ValueError, match='1 tensors of x.pth have no place in mmdvis, the first is neck.x'):
+        convert_mmdet({'neck.x': torch.ones(1), 'backbone.x': torch.ones(1)}).save(tmp_path / 'a.pth', 'x.pth')
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_weight_twice_is_refused():
+    names = ['sem_seg_head.predictor.static_query.weight', 'sem_seg_head.predictor.query_feat.weight']
+    with pytest.raises(ValueError, match='query_feat.weight and .*static_query.weight would both become segmenter.query_feat'):
+        convert_detectron2({name: torch.ones(1) for name in names})
+
+
+def test_names_of_mmdet_2_are_known():
+    pairs = {'pixel_decoder.encoder.layers.0.attentions.0.sampling_offsets.weight':
+             'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight',
+             'pixel_decoder.encoder.layers.3.ffns.0.layers.0.0.bias': 'pixel_decoder.encoder.layers.3.ffn.layers.0.0.bias',
+             'transformer_decoder.layers.2.attentions.0.attn.in_proj_bias':
+             'transformer_decoder.layers.2.cross_attn.attn.in_proj_bias',
+             'transformer_decoder.layers.2.attentions.1.attn.in_proj_bias':
+             'transformer_decoder.layers.2.self_attn.attn.in_proj_bias',
+             'transformer_decoder.layers.2.ffns.0.layers.1.weight': 'transformer_decoder.layers.2.ffn.layers.1.weight',
+             'cls_embed.weight': 'cls_embed.weight', 'mask_embed.4.bias': 'mask_embed.4.bias'}
+    for head in ('panoptic_head', 'track_head'):
+        result = convert_mmdet({f'{head}.{name}': torch.ones(1) for name in pairs})
+        assert result.renamed == {f'{head}.{old}': f'segmenter.{new}' for old, new in pairs.items()} and not result.leftover
+
+
+@pytest.mark.parametrize('name', ['r50_8xb2-lsj-50e', 'swin-t-p4-w7-224_8xb2-lsj-50e'])
+@torch.no_grad()
+def test_mmdets_mask2former_and_ours_agree(name):
+    """The zoo's own config with random weights, on frames of 96 x 128: logits and masks to 1e-4."""
+    folder = Path(mmdet.__file__).parent / '.mim' / 'configs' / 'mask2former'
+    settings = Config.fromfile(folder / f'mask2former_{name}_coco-panoptic.py').model
+    settings.backbone.pop('init_cfg', None)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        theirs = MODELS.build(settings).eval()
+    result = convert_mmdet(theirs.state_dict())
+    assert not result.leftover
+    backbone = {k: v for k, v in settings.backbone.items() if k != 'type'}
+    ours = MODELS.build(dict(type='Mask2FormerSegmenter', backbone=dict(type=f'mmdet.{settings.backbone.type}', **backbone),
+                             in_channels=settings.panoptic_head.in_channels, num_classes=133)).eval()
+    wanted = {f'segmenter.{name}': x for name, x in ours.state_dict().items()}
+    loaded = hand_over(wanted, result.state_dict, ['segmenter']).weights
+    ours.load_state_dict({name[len('segmenter.'):]: x for name, x in loaded.items()}, strict=False)
+    frames = torch.randn(2, 3, 96, 128)
+    logits, masks = theirs.panoptic_head(theirs.extract_feat(frames), [])
+    queries = ours(frames[None])
+    torch.testing.assert_close(queries.class_logits[0], logits[-1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(dense_masks(queries)[0].transpose(0, 1), masks[-1], atol=1e-4, rtol=1e-4)

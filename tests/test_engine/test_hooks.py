@@ -4,11 +4,10 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmdvis.engine.hooks import ClassCountHook, StageHandoverHook
-from mmdvis.engine.hooks.stage_handover import uncovered
-from mmdvis.structures import missing_weights
 
 
 def runner(model, loaded=False, classes=('a', 'b', 'c', 'd', 'e')):
@@ -20,45 +19,69 @@ def state(model, *prefixes):
     return {k: v for k, v in model.state_dict().items() if k.startswith(prefixes)}
 
 
-def test_what_is_uncovered():
-    wanted = {'a.x': torch.zeros(2), 'a.y': torch.zeros(3), 'b.z': torch.zeros(1), 'a.bn.num_batches_tracked': torch.zeros(())}
-    found = {'a.x': torch.zeros(2), 'a.y': torch.zeros(4)}
-    assert missing_weights(wanted, found) == ['a.y', 'b.z']
-    assert uncovered(wanted, found, ['a'], []) == ['a.y']
-    assert uncovered(wanted, found, ['a', 'b'], ['a.y']) == ['b.z']
-    assert uncovered(wanted, found, [], []) == []
-
-
-def test_a_prefix_is_a_whole_name():
-    assert uncovered({'tracker2.x': torch.zeros(1)}, {}, ['tracker'], []) == []
-
-
 @pytest.mark.parametrize('tracker, refiner, needed', [
     ('cosine', False, []), ('dvis', False, ['segmenter']), ('dvis', True, ['segmenter', 'tracker'])])
 def test_frozen_stages_are_required(tracker, refiner, needed):
-    assert StageHandoverHook().prefixes(tiny.model(tracker, refiner)) == needed
+    model, hook = tiny.model(tracker, refiner), StageHandoverHook()
+    assert hook.stages(model) == needed
+    learner = ['refiner'] if refiner else ['segmenter'] if tracker == 'cosine' else ['tracker']
+    assert hook.stages(model, resume=True) == needed + learner
 
 
 def test_a_covered_stage_goes_on():
     model = tiny.model('dvis')
     hook = StageHandoverHook()
-    hook.after_load_checkpoint(runner(model), dict(state_dict=state(model, 'segmenter.')))
+    content = dict(state_dict=state(model, 'segmenter.'))
+    hook.after_load_checkpoint(runner(model), content)
+    assert set(content['state_dict']) == set(state(model, 'segmenter.'))
     hook.before_train(runner(model, loaded=True))
 
 
-def test_a_learning_stage_need_not_be_covered_unless_said():
+def test_a_learning_stage_is_there_as_a_whole_or_not_at_all():
     model = tiny.model('dvis')
-    content = dict(state_dict=state(model, 'segmenter.'))
-    with pytest.raises(ValueError, match='under tracker.cls_embed, tracker.decoder_norm'):
-        StageHandoverHook(required=('tracker', )).after_load_checkpoint(runner(model), content)
-    StageHandoverHook(required=('tracker', ), allow_mismatch=('tracker.', )).after_load_checkpoint(runner(model), content)
+    hook, part = StageHandoverHook(), state(model, 'segmenter.', 'tracker.layers.0.')
+    with pytest.raises(ValueError, match='tracker.decoder_norm.weight is missing'):
+        hook.after_load_checkpoint(runner(model), dict(state_dict=part))
+    StageHandoverHook(allow_mismatch=('tracker.', )).after_load_checkpoint(runner(model), dict(state_dict=part))
+    with pytest.raises(ValueError, match='tracker.layers.0.rca.in_proj_weight is missing'):
+        StageHandoverHook(required=('tracker', )).after_load_checkpoint(
+            runner(model), dict(state_dict=state(model, 'segmenter.')))
+
+
+def test_a_resumed_run_needs_all_and_allows_nothing():
+    model = tiny.model('dvis')
+    resumed = runner(model)
+    resumed._resume = True
+    with pytest.raises(ValueError, match='tracker.* is missing'):
+        StageHandoverHook(required=(), allow_mismatch=('tracker.', )).after_load_checkpoint(
+            resumed, dict(state_dict=state(model, 'segmenter.')))
 
 
 def test_weights_of_a_wrapped_model_are_looked_at():
     model = tiny.model('dvis')
     wrapped = nn.DataParallel(model)
-    with pytest.raises(ValueError, match='lacks .* tensors that this stage needs'):
-        StageHandoverHook().after_load_checkpoint(runner(wrapped), dict(state_dict=state(model, 'tracker.')))
+    with pytest.raises(ValueError, match='work/x.pth does not fit: .* segmenter.* is missing'):
+        StageHandoverHook().after_load_checkpoint(
+            runner(wrapped), dict(state_dict=state(model, 'tracker.'), filename='work/x.pth'))
+
+
+def test_notes_and_contradictions_are_logged(capfd):
+    MMLogger.get_instance('handover', logger_name='handover')
+    model = tiny.model('dvis')
+    content = dict(state_dict=tiny.model('dvis', True).state_dict(), filename='v1.pth',
+                   meta=dict(switches={'tracker.legacy_inverse_match': True}))
+    StageHandoverHook().after_load_checkpoint(runner(model), content)
+    text = ''.join(capfd.readouterr())
+    assert 'v1.pth: the weights of the later stage refiner were dropped' in text
+    assert 'WARNING' in text and 'set model.tracker.legacy_inverse_match=True' in text
+    assert not any(name.startswith('refiner') for name in content['state_dict'])
+
+
+def test_a_saved_checkpoint_keeps_the_switches():
+    content = dict(meta={})
+    StageHandoverHook().before_save_checkpoint(runner(tiny.model('dvis_legacy')), content)
+    assert content['meta']['switches'] == {
+        'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched'}
 
 
 def test_class_counts_are_compared():

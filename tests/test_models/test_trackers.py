@@ -98,7 +98,7 @@ def test_gradients_run_through_the_chain_of_frames():
 
 def test_gradients_of_the_tracker_agree_with_finite_differences():
     torch.manual_seed(0)
-    tracker = DVISTracker(**{**tiny.COMMON, 'num_layers': 1}).double()
+    tracker = DVISTracker(**{**tiny.COMMON, 'decoder': dict(tiny.COMMON['decoder'], num_layers=1)}).double()
     start, frame, last = (torch.randn(1, 3, tiny.WIDTH, dtype=torch.float64, requires_grad=True) for _ in range(3))
     assert torch.autograd.gradcheck(lambda *x: tracker.decode(*x)[-1], (start, frame, last), atol=1e-5)
 

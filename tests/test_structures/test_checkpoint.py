@@ -1,10 +1,14 @@
 """Checkpoints are untrusted."""
+import argparse
+import collections
 import os
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
 
 from mmdvis.structures import read_checkpoint, state_dict_of
 
@@ -56,14 +60,63 @@ def test_arrays_become_tensors(tmp_path):
     assert loaded['a'].dtype == torch.float32 and loaded['n'].tolist() == [0, 1, 2]
 
 
-def test_missing_and_damaged_files(tmp_path):
+def write(path, content):
+    """Arrays as a file of any of the formats."""
+    if path.suffix == '.pkl':
+        path.write_bytes(pickle.dumps(dict(model=content, __author__='somebody')))
+    elif path.suffix == '.npz':
+        np.savez(path, **content)
+    elif path.suffix == '.safetensors':
+        save_file({name: torch.from_numpy(value) for name, value in content.items()}, path)
+    else:
+        torch.save(dict(model={name: torch.from_numpy(value) for name, value in content.items()}), path)
+
+
+@pytest.mark.parametrize('suffix', ['.pkl', '.npz', '.safetensors', '.pth'])
+def test_every_format_is_read_and_a_cut_one_is_not(tmp_path, suffix):
+    content = dict(a=np.arange(600, dtype=np.float32), b=np.ones((2, 3), np.float32))
+    path = tmp_path / f'w{suffix}'
+    write(path, content)
+    weights = state_dict_of(read_checkpoint(path))
+    assert set(weights) == {'a', 'b'} and weights['b'].shape == (2, 3)
+    assert torch.equal(weights['a'], torch.arange(600.))
+    data = path.read_bytes()
+    for size in (len(data) // 2, len(data) - 3, 10, 0):
+        path.write_bytes(data[:size])
+        with pytest.raises(ValueError, match=rf'w{suffix} is not a readable checkpoint: .*; fetch it again$') as error:
+            read_checkpoint(path)
+        assert '\n' not in str(error.value)
+
+
+def test_a_missing_file_and_one_without_a_dict(tmp_path):
     with pytest.raises(FileNotFoundError, match='no checkpoint file .*none.pth'):
         read_checkpoint(tmp_path / 'none.pth')
-    torch.save(dict(x=torch.ones(1000)), tmp_path / 'cut.pth')
-    data = (tmp_path / 'cut.pth').read_bytes()
-    (tmp_path / 'cut.pth').write_bytes(data[:len(data) // 2])
-    with pytest.raises(ValueError, match='cut.pth'):
-        read_checkpoint(tmp_path / 'cut.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(ValueError, match='list.pth is not a checkpoint: it holds a list, a checkpoint is a dict'):
+        read_checkpoint(tmp_path / 'list.pth')
+
+
+@pytest.mark.parametrize('protocol', [0, 2, 4])
+def test_a_zoo_pickle_is_arrays_and_nothing_else(tmp_path, protocol):
+    mark, weights = tmp_path / 'mark', collections.OrderedDict(x=np.ones(3, np.float16), n=np.int64(3))
+    (tmp_path / 'good.pkl').write_bytes(pickle.dumps(dict(model=weights, matching_heuristics=True), protocol))
+    found = state_dict_of(read_checkpoint(tmp_path / 'good.pkl'))
+    assert list(found) == ['x'] and found['x'].dtype == torch.float32
+    for bad in (Payload(mark), np.array([Payload(mark)], object), print, os.system, torch.ones(1)):
+        (tmp_path / 'bad.pkl').write_bytes(pickle.dumps(dict(model=dict(weights, y=bad)), protocol))
+        with pytest.raises(ValueError, match='bad.pkl was not loaded: it holds objects other than .* GLOBAL|bad.pkl was not'):
+            read_checkpoint(tmp_path / 'bad.pkl')
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize('suffix', ['.pkl', '.pth'])
+def test_trust_is_the_one_way_out(tmp_path, suffix):
+    path = tmp_path / f'odd{suffix}'
+    content = dict(model=dict(x=np.ones(2, np.float32)), note=argparse.Namespace(a=1))
+    path.write_bytes(pickle.dumps(content)) if suffix == '.pkl' else torch.save(content, path)
+    with pytest.raises(ValueError, match='only if you trust its author, read it with --trust'):
+        read_checkpoint(path)
+    assert torch.equal(state_dict_of(read_checkpoint(path, trust=True))['x'], torch.ones(2))
 
 
 def test_weights_are_found_where_authors_put_them():

@@ -100,11 +100,12 @@ def test_leftovers_are_an_error_unless_named(tmp_path):
     assert '1 left over' in call(tool, tmp_path / 'a.pth', tmp_path / 'b.pth', '--allow-leftover', 'extra.')
 
 
-def test_parity_is_checked():
-    text = call('tools/analysis_tools/check_parity.py', DATA / 'parity' / 'dvis_swin')
-    assert text.count('ok   ') == 28 and 'FAIL' not in text
-    text = call('tools/analysis_tools/check_parity.py', DATA / 'parity' / 'losses', fails=True)
-    assert 'holds no official_state_dict.npz' in text
+def test_parity_is_checked(tmp_path):
+    folders = [DATA / 'parity' / name for name in ('dvis_plus', 'losses')]
+    text = call('tools/analysis_tools/check_parity.py', *folders)
+    assert text.count('ok   ') == 8 + 24 and 'FAIL' not in text and all(str(folder) in text for folder in folders)
+    text = call('tools/analysis_tools/check_parity.py', folders[0], tmp_path, fails=True)
+    assert text.count('ok   ') == 8 and f'FAIL {tmp_path} cannot be compared: {tmp_path} holds no fixtures' in text
 
 
 @pytest.mark.slow

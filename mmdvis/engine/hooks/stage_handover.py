@@ -1,34 +1,33 @@
 """Checks that a stage starts from the stage before it."""
+import logging
 from typing import List, Optional, Sequence
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from mmdvis.registry import HOOKS
-from mmdvis.structures import missing_weights, state_dict_of
+from mmdvis.structures import contradictions, hand_over, state_dict_of, switches_of
 
 
-def uncovered(wanted: dict, found: dict, prefixes: Sequence[str], allow_mismatch: Sequence[str]) -> List[str]:
-    """Names that begin with one of ``prefixes`` and are missing, or of another shape, in ``found``.
-
-    Args:
-        wanted, found: state dicts of the model and of the checkpoint.
-        prefixes: what must be covered.
-        allow_mismatch: beginnings of names that may differ.
-    """
-    names = [name for name in missing_weights(wanted, found) if name.startswith(tuple(f'{p}.' for p in prefixes))]
-    return [name for name in names if not name.startswith(tuple(allow_mismatch))]
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 @HOOKS.register_module()
 class StageHandoverHook(Hook):
-    """Stops the run where the weights of a frozen stage would be random.
+    """Stops the run where the weights of a frozen stage would be random, and keeps what no shape of a weight shows.
+
+    A checkpoint must have every stage in ``required``. What it has of a stage must be the whole stage, in the right shapes;
+    stages that the model does not have are dropped with a note. A checkpoint that says with which options its weights were
+    trained, and a config that contradicts it, give a warning.
 
     Args:
-        required: prefixes that the checkpoint must cover; None: the stages that do not learn.
-        allow_mismatch: beginnings of names that may be missing or of another shape.
+        required: stages that the checkpoint must have; None: those that do not learn, and all where a run is resumed.
+        allow_mismatch: beginnings of names that may be missing, unknown or of another shape.
     """
 
     priority = 'VERY_HIGH'
@@ -36,26 +35,33 @@ class StageHandoverHook(Hook):
     def __init__(self, required: Optional[Sequence[str]] = None, allow_mismatch: Sequence[str] = ()) -> None:
         self.required, self.allow_mismatch = required, tuple(allow_mismatch)
 
-    def prefixes(self, model: nn.Module) -> List[str]:
-        """The prefixes that must be covered for ``model``."""
-        if self.required is not None:
+    def stages(self, model: nn.Module, resume: bool = False) -> List[str]:
+        """The stages that must be there for ``model``."""
+        if self.required is not None and not resume:
             return list(self.required)
-        return [name for name, stage in model.frozen_stages() if any(True for _ in stage.parameters())]
+        names = [name for name, stage in model.named_children() if any(True for _ in stage.parameters())]
+        frozen = [name for name, _ in model.frozen_stages()]
+        return [name for name in names if resume or name in frozen]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raises ValueError if the checkpoint does not cover what it must."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        missing = uncovered(model.state_dict(), state_dict_of(checkpoint), self.prefixes(model), self.allow_mismatch)
-        if missing:
-            prefixes = sorted({'.'.join(name.split('.')[:2]) for name in missing})
-            raise ValueError(
-                f'the checkpoint lacks {len(missing)} tensors that this stage needs, or has them in another shape, under '
-                f'{", ".join(prefixes)}; load the checkpoint of the stage before, or name in allow_mismatch what may differ')
+        """Leaves in the checkpoint what the model loads; raises ValueError if that does not cover what it must."""
+        model, origin = unwrapped(runner.model), checkpoint.get('filename', 'the checkpoint')
+        resume = bool(getattr(runner, '_resume', False))
+        result = hand_over(model.state_dict(), state_dict_of(checkpoint), self.stages(model, resume),
+                           () if resume else self.allow_mismatch, origin)
+        for note in result.notes():
+            print_log(f'{origin}: {note}', 'current')
+        for warning in contradictions(model, checkpoint.get('meta', {}).get('switches', {}), origin):
+            print_log(warning, 'current', logging.WARNING)
+        checkpoint['state_dict'] = result.weights
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Writes down the options that the weights depend on."""
+        checkpoint['meta']['switches'] = switches_of(unwrapped(runner.model))
 
     def before_train(self, runner: Runner) -> None:
         """Raises ValueError if nothing was loaded although a stage is frozen."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        needed = self.prefixes(model)
+        needed = self.stages(unwrapped(runner.model))
         if needed and not runner._has_loaded:
             raise ValueError(f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
                              'set load_from to its checkpoint, as with --cfg-options load_from=FILE')

@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmdvis.models.functional.class_scores import join_scores, running_scores, video_scores
+from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.registry import MODELS
 from mmdvis.structures import (FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries, VideoDataSample,
                                VideoPrediction, cat_time)
@@ -41,19 +41,26 @@ class DVIS(BaseModel):
         data_preprocessor: config of the preprocessor.
         learns: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
         window: frames that go through segmenter and tracker at once at test time; no result depends on it.
+        clip_len: frames that the refiner sees together at test time (semi-online); identities go on from clip to clip. None:
+            the whole video (offline).
+        causal: score every frame by the mean class logits of the frames up to it. Without a refiner no result then depends
+            on a later frame, with one on none behind the frame's clip. The default, one mean for the whole video, is what
+            benchmarks report, also those that are called online.
         init_cfg: as in mmengine.
     """
 
     def __init__(self, segmenter: dict, tracker: dict, refiner: Optional[dict] = None, postprocessor: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last', window: int = 3,
+                 clip_len: Optional[int] = None, causal: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
-        if window < 1:
-            raise ValueError(f'window must be at least one frame, got {window}')
+        for name, length in (('window', window), ('clip_len', 1 if clip_len is None else clip_len)):
+            if length < 1:
+                raise ValueError(f'{name} must be at least one frame, got {length}')
         self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
-        self.window = window
+        self.window, self.clip_len, self.causal = window, clip_len, causal
         self.learns = learning_stages(self, learns)
         for name, stage in self.frozen_stages():
             stage.requires_grad_(False)
@@ -108,8 +115,8 @@ class DVIS(BaseModel):
         return self.tracker(self.segmenter(frames, present), state)
 
     def refine(self, tracks: TrackQueries) -> TrackQueries:
-        """The refined tracks; the same tracks where there is no refiner."""
-        return tracks if self.refiner is None else self.refiner(tracks)
+        """The tracks refined clip by clip; the same tracks where there is no refiner."""
+        return tracks if self.refiner is None else cat_time([self.refiner(clip) for clip in tracks.clips(self.clip_len)])
 
     @torch.no_grad()
     def propagate(self, sources: Sequence[FrameSource], state: Optional[object] = None
@@ -141,7 +148,7 @@ class DVIS(BaseModel):
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> List[VideoDataSample]:
-        """Whole videos, as benchmarks score them; those of one padded size go through the model together."""
+        """Whole videos; those of one padded size go through the model together."""
         if self.postprocessor is None:
             raise ValueError('a model needs a postprocessor to predict; name one in the config, as PanopticPostprocessor')
         groups: Dict[Tuple[int, int], List[int]] = {}
@@ -161,21 +168,22 @@ class DVIS(BaseModel):
                          scores: Optional[Tensor] = None) -> VideoPrediction:
         """The prediction of one video (B = 1) from its tracks before and after the refiner.
 
-        ``scores`` are those of the whole video unless given.
+        ``scores`` are made of the tracks unless given.
         """
         if scores is None:
             tracked = None if self.refiner is None else tracks.class_logits[0]
-            scores = video_scores(refined.class_logits[0], refined.valid[0], tracked)
+            scores = causal_scores(refined.class_logits[0], tracked) if self.causal else video_scores(
+                refined.class_logits[0], refined.valid[0], tracked)
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
         masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], refined.mask_features[0], size)
         return VideoPrediction(refined.ids, scores, refined.valid[0], masks)
 
     @torch.no_grad()
     def stream(self, source: FrameSource, state: Optional[StreamState] = None) -> Tuple[VideoPrediction, StreamState]:
-        """Causal prediction of the next clip: each frame's scores are those of the mean logits of all frames up to it.
+        """Causal prediction of the next clip, whatever ``causal`` says: no other is possible while a video goes on.
 
         Args:
-            source: the frames of the clip; a refiner sees them at once, the identities come from ``state``.
+            source: the frames of the clip; a refiner sees ``clip_len`` of them at once, the identities come from ``state``.
             state: what the clips before left; None begins a video.
         """
         clips, before = [], None if state is None else state.tracker
@@ -186,9 +194,8 @@ class DVIS(BaseModel):
         logits, tracked = refined.class_logits[0].float(), tracks.class_logits[0].float()
         if state is None:
             state = StreamState(None, torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
-        scores = running_scores(logits, state.logit_sum, state.num_frames)
-        if self.refiner is not None:
-            scores = join_scores(scores, running_scores(tracked, state.tracked_sum, state.num_frames))
+        scores = causal_scores(logits, None if self.refiner is None else tracked, (state.logit_sum, state.tracked_sum),
+                               state.num_frames)
         after = StreamState(before, state.logit_sum + logits.sum(0), state.tracked_sum + tracked.sum(0),
                             state.num_frames + len(logits))
         return self.video_prediction(tracks, refined, source, scores), after

@@ -1,5 +1,5 @@
 """From class logits of frames to class probabilities of a video."""
-from typing import Optional
+from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ def join_scores(refined: Tensor, tracked: Tensor) -> Tensor:
     return torch.cat([torch.maximum(refined, tracked)[..., :-1], refined[..., -1:]], -1)
 
 
-def running_scores(logits: Tensor, total: Tensor, num_before: int) -> Tensor:
+def running_scores(logits: Tensor, total: Union[Tensor, float] = 0., num_before: int = 0) -> Tensor:
     """Causal probabilities (T, Q, K + 1): row t is the softmax of the mean logits of all frames up to t.
 
     Args:
@@ -43,3 +43,14 @@ def running_scores(logits: Tensor, total: Tensor, num_before: int) -> Tensor:
     logits = logits.float()  # sums over a long video do not fit half precision
     count = torch.arange(1, len(logits) + 1, device=logits.device, dtype=logits.dtype) + num_before
     return ((total + logits.cumsum(0)) / count[:, None, None]).softmax(-1)
+
+
+def causal_scores(logits: Tensor, tracked: Optional[Tensor] = None, totals: Tuple = (0., 0.), num_before: int = 0) -> Tensor:
+    """What :func:`video_scores` is for a whole video, for every frame by the frames up to it: (T, Q, K + 1).
+
+    Args:
+        logits, tracked: as there.
+        totals: sums of both over the ``num_before`` frames before this clip.
+    """
+    scores = running_scores(logits, totals[0], num_before)
+    return scores if tracked is None else join_scores(scores, running_scores(tracked, totals[1], num_before))

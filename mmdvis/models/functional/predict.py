@@ -1,6 +1,6 @@
 """What every stage with heads says of its queries."""
 from dataclasses import dataclass
-from typing import ClassVar, Dict, Optional
+from typing import ClassVar, Dict, Optional, Tuple
 
 from torch import Tensor
 
@@ -26,3 +26,16 @@ class LayerPredictions:
 
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
+
+
+def fold_projection(embeds: Tensor, weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
+    """Moves a linear map of the mask features into the mask embeddings: m . (W f + b) = (W^T m) . f + m . b.
+
+    Args:
+        embeds (..., M): m.
+        weight (M, M), bias (M,): W and b.
+
+    Returns:
+        embeddings (..., M) and biases (...) for the features before the map.
+    """
+    return embeds @ weight, embeds @ bias

@@ -1,5 +1,14 @@
-"""What stages with heads share: the mask MLP, and how new matrices start."""
+"""What stages with heads share: small MLPs, and how new matrices start."""
+from mmengine.model import caffe2_xavier_init
 from torch import nn
+
+
+def projection_mlp(channels: int) -> nn.Sequential:
+    """C -> C as :func:`mask_mlp`, with the start of DVIS++'s projections: Kaiming-uniform matrices, no bias."""
+    mlp = mask_mlp(channels, channels)
+    for layer in mlp[::2]:
+        caffe2_xavier_init(layer)
+    return mlp
 
 
 def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""One block of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
+"""The blocks of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
 from torch import Tensor, nn
 
 from .attention import Attention, feed_forward, norms
@@ -10,10 +10,18 @@ class ReferringLayer(nn.Module):
 
     The residual of the cross-attention comes from ``identity`` and not from the query: what is passed on is the frame's
     own content, gathered for the object that ``reference`` asks for.
+
+    Args:
+        channels: width C, a multiple of ``num_heads``.
+        num_heads, ffn_channels: of the attentions and of the feed-forward block.
+        cross_attention: ``'referring'``, or ``'standard'``, where the residual comes from the query (table 7 of the paper).
     """
 
-    def __init__(self, channels: int, num_heads: int, ffn_channels: int) -> None:
+    def __init__(self, channels: int, num_heads: int, ffn_channels: int, cross_attention: str = 'referring') -> None:
         super().__init__()
+        if cross_attention not in ('referring', 'standard'):
+            raise ValueError(f"cross_attention must be 'referring' or 'standard', got {cross_attention!r}")
+        self.is_referring = cross_attention == 'referring'
         self.rca = Attention(channels, num_heads)
         self.self_attn = Attention(channels, num_heads)
         self.ffn = feed_forward(channels, ffn_channels)
@@ -22,6 +30,12 @@ class ReferringLayer(nn.Module):
 
     def forward(self, identity: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
         """identity, reference and frame (B, Q, C) -> (B, Q, C)."""
-        x = self.norms[0](identity + self.rca(reference, frame, frame))
+        x = self.norms[0]((identity if self.is_referring else reference) + self.rca(reference, frame, frame))
         x = self.norms[1](x + self.self_attn(x, x, x))
         return self.norms[2](self.ffn(x))
+
+
+def referring_layers(channels: int, num_layers: int = 6, num_heads: int = 8, ffn_channels: int = 2048,
+                     cross_attention: str = 'referring') -> nn.ModuleList:
+    """The decoder of a tracker; see :class:`ReferringLayer`."""
+    return nn.ModuleList(ReferringLayer(channels, num_heads, ffn_channels, cross_attention) for _ in range(num_layers))

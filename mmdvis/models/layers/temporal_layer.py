@@ -1,27 +1,34 @@
-"""One block of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
+"""The blocks of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
 from typing import Tuple
 
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, feed_forward, norms
+from .attention import Attention, feed_forward
 from .heads import xavier_matrices
 
 
 class TemporalLayer(nn.Module):
-    """Attention over time, convolution over time, attention over objects, attention to the frame, feed-forward."""
+    """Attention over time, convolution over time, attention over objects, attention to the frame, feed-forward.
 
-    def __init__(self, channels: int, num_heads: int, ffn_channels: int) -> None:
+    Args:
+        channels: width C, a multiple of ``num_heads``.
+        num_heads, ffn_channels: of the attentions and of the feed-forward block.
+        time_attention, convolution, cross_attention: whether the block has its long-term attention, its short-term
+            convolution and its attention to the frame (table 8 of the paper).
+    """
+
+    def __init__(self, channels: int, num_heads: int, ffn_channels: int, time_attention: bool = True,
+                 convolution: bool = True, cross_attention: bool = True) -> None:
         super().__init__()
-        self.time_attn = Attention(channels, num_heads)
+        self.time_attn = Attention(channels, num_heads) if time_attention else None
         self.object_attn = Attention(channels, num_heads)
-        self.cross_attn = Attention(channels, num_heads)
+        self.cross_attn = Attention(channels, num_heads) if cross_attention else None
         self.ffn = feed_forward(channels, ffn_channels)
-        self.norms = norms(channels, 5)
+        has_part = (time_attention, convolution, True, cross_attention, True)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) if has else nn.Identity() for has in has_part)
         xavier_matrices(self)
-        self.conv = nn.Sequential(
-            nn.Conv1d(channels, channels, 5, padding='same', padding_mode='replicate'), nn.ReLU(inplace=True),
-            nn.Conv1d(channels, channels, 3, padding='same', padding_mode='replicate'))
+        self.conv = short_convolution(channels) if convolution else None
 
     def forward(self, tracks: Tensor, context: Tensor, allowed: Tensor, hold: Tensor) -> Tensor:
         """Refines tracks.
@@ -38,11 +45,14 @@ class TemporalLayer(nn.Module):
         """
         batch, _, slots, _ = tracks.shape
         x = tracks.transpose(1, 2).flatten(0, 1)  # (B * Q, T, C)
-        x = self.norms[0](x + self.time_attn(x, x, x, allowed))
-        x = self.norms[1](x + self.convolve(x, hold.repeat_interleave(slots, 0)))
+        if self.time_attn is not None:
+            x = self.norms[0](x + self.time_attn(x, x, x, allowed))
+        if self.conv is not None:
+            x = self.norms[1](x + self.convolve(x, hold.repeat_interleave(slots, 0)))
         x, frames = to_frames(x, batch), context.flatten(0, 1)  # (B * T, Q, C)
         x = self.norms[2](x + self.object_attn(x, x, x))
-        x = self.norms[3](x + self.cross_attn(x, frames, frames))
+        if self.cross_attn is not None:
+            x = self.norms[3](x + self.cross_attn(x, frames, frames))
         return self.norms[4](self.ffn(x)).unflatten(0, (batch, -1))
 
     def convolve(self, x: Tensor, hold: Tensor) -> Tensor:
@@ -51,6 +61,20 @@ class TemporalLayer(nn.Module):
         index = hold[:, None]
         x = activate(first(x.transpose(1, 2).take_along_dim(index, 2)))  # (N, C, T)
         return second(x.take_along_dim(index, 2)).transpose(1, 2)
+
+
+def short_convolution(channels: int) -> nn.Sequential:
+    """Two convolutions over time with ReLU between; the border frames are repeated outwards."""
+    same = dict(padding='same', padding_mode='replicate')
+    first, second = (nn.Conv1d(channels, channels, kernel, **same) for kernel in (5, 3))
+    return nn.Sequential(first, nn.ReLU(inplace=True), second)
+
+
+def temporal_layers(channels: int, num_layers: int = 6, num_heads: int = 8, ffn_channels: int = 2048,
+                    time_attention: bool = True, convolution: bool = True, cross_attention: bool = True) -> nn.ModuleList:
+    """The decoder of a refiner; see :class:`TemporalLayer`."""
+    parts = (time_attention, convolution, cross_attention)
+    return nn.ModuleList(TemporalLayer(channels, num_heads, ffn_channels, *parts) for _ in range(num_layers))
 
 
 def to_frames(x: Tensor, batch: int) -> Tensor:

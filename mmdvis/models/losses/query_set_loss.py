@@ -31,27 +31,39 @@ class QuerySetLoss(nn.Module):
             frames of the clip (tracker; DVIS, equation 3). ``'video'``: whole tracks (refiner).
         guided: share of the run during which the matching is computed from the predictions of the stage before
             (``guide``) and used for every layer; 0 never.
-        class_weight, mask_weight, dice_weight: of the losses and of the matching costs.
+        weights: of class, mask and dice, in the losses and in the matching costs.
         no_object_weight: weight of the class no object in the cross-entropy.
         num_points: points a mask and frame.
         oversample, importance: candidates for one point, and share of points chosen where the mask is least sure.
         legacy_tall_video: sample the masks of a whole video as one tall image, so that samples at the joints mix two
-            frames, as the released code does (with ``matching='video'`` only); for parity checks.
+            frames (with ``matching='video'`` only). All released refiners were trained so.
+        legacy_frame1_match: match every object in the clip's first frame, even one that is not there yet (with
+            ``matching='first_appearance'`` only). The VPS and VSS trackers of DVIS and DVIS++ were trained so.
+        legacy_last_frame_labels: train an object that is not in the clip's last frame as no object, in all frames. The
+            VIS models of DVIS and MinVIS were trained so; DVIS++ was not.
+        legacy_shared_slots: let an object take a slot that an earlier one has; the later one's class then counts (with
+            ``matching='first_appearance'`` only). The trackers of DVIS were trained so; DVIS++ was not.
     """
 
-    def __init__(self, num_classes: int, matching: str = 'frame', guided: float = 0.5, class_weight: float = 2.,
-                 mask_weight: float = 5., dice_weight: float = 5., no_object_weight: float = 0.1,
-                 num_points: int = 12544, oversample: float = 3., importance: float = 0.75,
-                 legacy_tall_video: bool = False) -> None:
+    def __init__(self, num_classes: int, matching: str = 'frame', guided: float = 0.5,
+                 weights: Sequence[float] = (2., 5., 5.), no_object_weight: float = 0.1, num_points: int = 12544,
+                 oversample: float = 3., importance: float = 0.75, legacy_tall_video: bool = False,
+                 legacy_frame1_match: bool = False, legacy_last_frame_labels: bool = False,
+                 legacy_shared_slots: bool = False) -> None:
         super().__init__()
         if matching not in ('frame', 'first_appearance', 'video'):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
-        if legacy_tall_video and matching != 'video':
-            raise ValueError(f"legacy_tall_video belongs to matching='video', got matching={matching!r}")
+        belongs = dict(legacy_tall_video=(legacy_tall_video, 'video'),
+                       legacy_frame1_match=(legacy_frame1_match, 'first_appearance'),
+                       legacy_shared_slots=(legacy_shared_slots, 'first_appearance'))
+        for name, (is_on, needed) in belongs.items():
+            if is_on and matching != needed:
+                raise ValueError(f'{name} belongs to matching={needed!r}, got matching={matching!r}')
         self.num_classes, self.matching, self.guided = num_classes, matching, guided
-        self.weights = (class_weight, mask_weight, dice_weight)
+        self.weights = tuple(weights)
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
-        self.legacy_tall_video = legacy_tall_video
+        self.legacy_tall_video, self.legacy_frame1_match = legacy_tall_video, legacy_frame1_match
+        self.legacy_last_frame_labels, self.legacy_shared_slots = legacy_last_frame_labels, legacy_shared_slots
         weight = torch.ones(num_classes + 1)
         weight[-1] = no_object_weight
         self.register_buffer('empty_weight', weight, persistent=False)
@@ -93,19 +105,29 @@ class QuerySetLoss(nn.Module):
         costs = [self.costs(predictions, b, clip, generator) for b, clip in enumerate(targets)]
         host = torch.cat(costs, -1).cpu().numpy()  # one copy for the whole batch
         host = np.split(host, np.cumsum([cost.shape[-1] for cost in costs])[:-1], -1)
-        firsts = [clip.first_frame.cpu().numpy() for clip in targets]
-        return [assign(checked(cost, clip.name), first if self.matching == 'first_appearance' else 0 * first)
-                for cost, first, clip in zip(host, firsts, targets)]
+        return [assign(checked(cost, clip.name), self.first_frame(clip).cpu().numpy(), self.legacy_shared_slots)
+                for cost, clip in zip(host, targets)]
+
+    def first_frame(self, clip: ClipTargets) -> Tensor:
+        """(N,): the frame in which each object is matched."""
+        by_frame = self.matching == 'first_appearance' and not self.legacy_frame1_match
+        return clip.first_frame if by_frame else torch.zeros_like(clip.first_frame)
+
+    def labels(self, clip: ClipTargets) -> Tensor:
+        """(N,): the class each object is trained with."""
+        if not self.legacy_last_frame_labels:
+            return clip.labels
+        return torch.where(clip.visible[:, -1], clip.labels, self.num_classes)
 
     def costs(self, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator) -> Tensor:
         """Costs (L, Q, N) of clip ``b``; by first appearance, each object's from the frame in which it is first seen."""
         logits, embeds = predictions.class_logits[:, b].float(), predictions.mask_embeds[:, b].float()
         num_frames, slots = embeds.shape[1:3]
         total = embeds.new_zeros(len(embeds), slots, len(clip.labels))
-        whole = None
+        whole, labels, first = None, self.labels(clip), self.first_frame(clip)
         for t in range(num_frames):
             by_frame = self.matching == 'first_appearance'
-            objects = (clip.first_frame == t).nonzero()[:, 0] if by_frame else torch.arange(len(clip.labels))
+            objects = (first == t).nonzero()[:, 0] if by_frame else torch.arange(len(clip.labels))
             if by_frame and not len(objects):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
@@ -118,10 +140,10 @@ class QuerySetLoss(nn.Module):
             truth = sample_truth(clip.masks, objects, torch.full_like(objects[:, None], t), coords)
             overlap = PointOverlap.count(values, truth)
             if by_frame:
-                total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], clip.labels[objects], overlap)
+                total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
             else:
                 whole = overlap if whole is None else whole + overlap
-        return total if whole is None else self.weigh(logits.mean(1), clip.labels, whole)
+        return total if whole is None else self.weigh(logits.mean(1), labels, whole)
 
     def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
         """The weighted sum (L, Q, N) of class, mask and dice cost."""
@@ -133,8 +155,8 @@ class QuerySetLoss(nn.Module):
         truth = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
         layer = torch.arange(len(logits), device=logits.device)[:, None]
         for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
-            rows, objects = (to_index(x, logits.device) for x in (rows, objects))
-            truth[layer, b, :, rows] = clip.labels[objects][..., None]
+            rows, objects = (to_index(x, logits.device) for x in (rows, owners(rows, objects)))
+            truth[layer, b, :, rows] = self.labels(clip)[objects][..., None]
         values = F.cross_entropy(logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none')
         layers = len(logits)
         return values.view(layers, -1).sum(1) / self.empty_weight[truth].view(layers, -1).sum(1)
@@ -197,6 +219,13 @@ def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Te
     return masks
 
 
+def owners(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """The object (L, n) whose class the slot of each pair is trained with: the last of those that share it."""
+    same = rows[:, :, None] == rows[:, None, :]
+    last = np.where(same, np.arange(rows.shape[1]), 0).max(-1, initial=0)
+    return np.take_along_axis(objects, last, 1)
+
+
 def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:
     """A copy of the numbers as a tensor that indexes."""
     return torch.tensor(numbers, dtype=torch.long, device=device)
@@ -210,15 +239,17 @@ def checked(cost: np.ndarray, name: str) -> np.ndarray:
     return np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
 
 
-def assign(cost: np.ndarray, first: np.ndarray) -> Pairs:
+def assign(cost: np.ndarray, first: np.ndarray, shared: bool = False) -> Pairs:
     """Matches objects in the order of their first frames; a slot once taken is taken for all later frames.
 
     Args:
         cost (L, Q, N): of each layer.
         first (N,): first frame of each object.
+        shared: let later frames take the slots of earlier ones.
 
     Returns:
-        queries and objects, both (L, n) with n = min(Q, N).
+        queries and objects, both (L, n), in the order of the objects, or of their first frames where slots are shared;
+        n = min(Q, N) unless they are.
     """
     queries, objects = [], []
     for layer in cost:
@@ -228,8 +259,9 @@ def assign(cost: np.ndarray, first: np.ndarray) -> Pairs:
             row, column = linear_sum_assignment(layer[np.ix_(free, new)])
             rows.append(free[row])
             columns.append(new[column])
-            free = np.delete(free, row)
-        order = np.argsort(np.concatenate(columns)) if columns else np.zeros(0, int)
+            free = free if shared else np.delete(free, row)
+        found = np.concatenate(columns) if columns else np.zeros(0, int)
+        order = np.lexsort((found, first[found])) if shared else np.argsort(found)
         queries.append(np.concatenate(rows)[order] if columns else np.zeros(0, int))
         objects.append(np.concatenate(columns)[order] if columns else np.zeros(0, int))
     return np.stack(queries).astype(np.int64), np.stack(objects).astype(np.int64)

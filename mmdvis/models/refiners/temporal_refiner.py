@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmdvis.models.functional.class_scores import mean_logits
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
-from mmdvis.models.layers.temporal_layer import TemporalLayer, time_masks
+from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries
 
@@ -18,17 +18,20 @@ from mmdvis.structures import ClipTargets, StepContext, TrackQueries
 class TemporalRefiner(BaseModule):
     """Looks at all frames of a clip at once: better tracks, and one class for each.
 
+    What it gets is the tracker's choice: DVIS hands over normed outputs and its own view of each frame, DVIS++
+    (arXiv:2312.13305) outputs before the norm and the segmenter's queries (``DVISTracker``: ``normed_outputs``, ``context``).
+
     Args:
         num_classes: K, things first.
         channels: width C of the tracks; mask_channels: width M of the mask features.
-        num_layers, num_heads, ffn_channels: of the temporal layers.
+        decoder: arguments of :func:`temporal_layers`.
         loss: config of the set loss; None for inference only.
     """
 
-    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, num_layers: int = 6,
-                 num_heads: int = 8, ffn_channels: int = 2048, loss: Optional[dict] = None) -> None:
+    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256,
+                 decoder: Optional[dict] = None, loss: Optional[dict] = None) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TemporalLayer(channels, num_heads, ffn_channels) for _ in range(num_layers))
+        self.layers = temporal_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
         self.activation_proj = nn.Linear(channels, 1)
         self.cls_embed = nn.Linear(channels, num_classes + 1)

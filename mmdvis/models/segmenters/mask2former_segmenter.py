@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.predict import LayerPredictions
-from mmdvis.models.layers.heads import mask_mlp
+from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
@@ -25,13 +25,19 @@ class Mask2FormerSegmenter(BaseModule):
         channels: width C of queries and memories; mask_channels: width M.
         pixel_decoder: arguments of :class:`PixelDecoder`.
         decoder: arguments of :class:`MaskedDecoder`.
+        reid: put a re-identification embedding of width C beside the queries (DVIS++), so that trackers and refiners work
+            at 2 C. Its own loss (CTVIS) is not part of mmdvis: such a segmenter comes trained and cannot learn here.
+        normed_embeds: hand the queries on behind the decoder's norm (DVIS), or as they are (DVIS++); trackers match the
+            normed ones always.
         loss: config of the set loss; None for inference only.
     """
 
     def __init__(self, backbone: dict, in_channels: Sequence[int], num_classes: int, num_queries: int = 100,
                  channels: int = 256, mask_channels: int = 256, pixel_decoder: Optional[dict] = None,
-                 decoder: Optional[dict] = None, loss: Optional[dict] = None) -> None:
+                 decoder: Optional[dict] = None, reid: bool = False, normed_embeds: bool = True,
+                 loss: Optional[dict] = None) -> None:
         super().__init__()
+        self.normed_embeds = normed_embeds
         self.backbone = MODELS.build(backbone)
         self.pixel_decoder = PixelDecoder(in_channels, channels, mask_channels, **(pixel_decoder or {}))
         self.transformer_decoder = MaskedDecoder(channels, **(decoder or {}))
@@ -40,19 +46,36 @@ class Mask2FormerSegmenter(BaseModule):
         self.level_embed = nn.Embedding(3, channels)
         self.cls_embed = nn.Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
+        self.reid_embed = projection_mlp(channels) if reid else None
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
 
     def forward(self, frames: Tensor, present: Optional[Tensor] = None) -> FrameQueries:
         """Normalised frames (B, T, 3, H, W), H and W multiples of 32, and present (B, T) -> the frames' queries."""
         states, features = self.decode(frames)
         layer = self.predict(states[-1:], features)
-        embeds = self.transformer_decoder.post_norm(states[-1]).unflatten(0, frames.shape[:2])
+        normed = self.transformer_decoder.post_norm(states[-1])
+        match_embeds, embeds = (x.unflatten(0, frames.shape[:2]) for x in self.embeds(normed, states[-1]))
         if present is None:
             present = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-        return FrameQueries(embeds, embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
+        return FrameQueries(embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
+
+    def embeds(self, normed: Tensor, raw: Tensor) -> Tuple[Tensor, Tensor]:
+        """What trackers match and what later stages decode from, given the queries behind and before the norm."""
+        handed = normed if self.normed_embeds else raw
+        if self.reid_embed is None:
+            return normed, handed
+        reid = self.reid_embed(normed)
+        return torch.cat([normed, reid], -1), torch.cat([handed, reid], -1)
 
     def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
-        """Losses of all layers on frames (B, T, 3, H, W)."""
+        """Losses of all layers on frames (B, T, 3, H, W).
+
+        Raises:
+            ValueError: the segmenter has a re-identification embedding.
+        """
+        if self.reid_embed is not None:
+            raise ValueError('a segmenter with reid=True cannot learn here, for the loss of its re-identification embedding '
+                             "(CTVIS) is not part of mmdvis; load trained weights and let learns name 'tracker' or 'refiner'")
         return self.criterion(self.predict(*self.decode(frames)), targets, context)
 
     def decode(self, frames: Tensor) -> Tuple[List[Tensor], Tensor]:

@@ -18,15 +18,24 @@ class CosineState:
 
 @MODELS.register_module()
 class CosineTracker(nn.Module):
-    """Gathers every frame's queries so that row q continues row q of the frame before; has no weights."""
+    """Gathers every frame's queries so that row q continues row q of the frame before; has no weights.
+
+    Args:
+        last_channels: compare only the last so many channels of ``match_embeds``, as DVIS++ does with the
+            re-identification part; None compares all.
+    """
+
+    def __init__(self, last_channels: Optional[int] = None) -> None:
+        super().__init__()
+        self.first_channel = None if last_channels is None else -last_channels
 
     def forward(self, queries: FrameQueries, state: Optional[CosineState] = None) -> Tuple[TrackQueries, CosineState]:
         """Tracks a clip from where ``state`` left the videos; None begins them."""
         before = None if state is None else state.match_embeds
-        rows = queries.select_rows(track_orders(queries.match_embeds, before))
+        rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel:], before))
         valid = queries.present[..., None].expand(rows.embeds.shape[:3])
         tracks = TrackQueries(
             ids=torch.arange(rows.embeds.shape[2], device=rows.embeds.device), valid=valid, embeds=rows.embeds,
             class_logits=rows.class_logits, mask_embeds=rows.mask_embeds, mask_bias=torch.zeros_like(rows.embeds[..., 0]),
             mask_features=rows.mask_features, context=queries.embeds)
-        return tracks, CosineState(last_present(rows.match_embeds, queries.present, before))
+        return tracks, CosineState(last_present(rows.match_embeds[..., self.first_channel:], queries.present, before))

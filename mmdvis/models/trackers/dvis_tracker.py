@@ -1,4 +1,4 @@
-"""The referring tracker of DVIS (arXiv:2306.03413, section 3.3)."""
+"""The referring tracker of DVIS (arXiv:2306.03413, section 3.3) and of DVIS++ (arXiv:2312.13305)."""
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -7,11 +7,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.matching import last_present, track_orders
-from mmdvis.models.functional.predict import LayerPredictions
-from mmdvis.models.layers.heads import mask_mlp
-from mmdvis.models.layers.referring_layer import ReferringLayer
+from mmdvis.models.functional.predict import LayerPredictions, fold_projection
+from mmdvis.models.layers.heads import mask_mlp, projection_mlp
+from mmdvis.models.layers.referring_layer import referring_layers
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries
+
+ALLOWED = dict(start=('matched', 'unmatched', 'output', 'zero'), refer=('output', 'mlp'), context=('embeds', 'first_frame'))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,90 +28,139 @@ class ReferringState:
     outputs: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class DecodedClip:
+    """The decoder's word on a clip.
+
+    Attributes:
+        outputs (L, B, T, Q, C): of every layer, before the norm.
+        references (B, T, Q, C): what each frame's tracks referred to.
+    """
+    outputs: Tensor
+    references: Tensor
+
+
 @MODELS.register_module()
 class DVISTracker(BaseModule):
     """Each track refers to its own output in the frame before.
 
+    The defaults are DVIS. DVIS++ is ``refer='mlp'``, ``project_features=True`` and ``normed_outputs=False`` behind a
+    segmenter with ``normed_embeds=False``.
+
     Args:
         num_classes: K, things first.
         channels: width C of the queries; mask_channels: width M of the mask features.
-        num_layers, num_heads, ffn_channels: of the referring layers.
+        decoder: arguments of :func:`referring_layers`.
+        start: what a frame's decoding starts from: its queries ``'matched'`` to the tracks, its queries ``'unmatched'``, the
+            tracks' ``'output'`` for the frame before, or ``'zero'`` (table 6 of the paper). The first frame of a video
+            starts from its own queries always.
+        refer: what the layers refer to: the ``'output'`` for the frame before, or an ``'mlp'`` of it, which then helps to
+            tell the classes, too.
+        project_features: put the mask features through a linear map of the tracker's own. The map is folded into the mask
+            embeddings and ``mask_bias``, so later stages still get the segmenter's features.
+        normed_outputs: hand the outputs on behind the final norm (DVIS), or as they are (DVIS++).
         context: what the refiner gets to attend to: ``'embeds'``, the segmenter's queries as they are, or
-            ``'first_frame'``, every frame decoded as if a video began with it (DVIS v1; costs as much as tracking).
-        legacy_inverse_match: gather the matched queries with the inverse permutation, as the released code of DVIS v1
-            does; weights that were trained with that code need it.
+            ``'first_frame'``, every frame decoded as if a video began with it (DVIS; costs as much as tracking).
+        legacy_inverse_match: gather the matched queries with the inverse permutation, as the released code of DVIS does;
+            all released weights of DVIS (not of DVIS++, not of MinVIS) were trained with that code and need it.
         loss: config of the set loss; None for inference only.
     """
 
-    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, num_layers: int = 6,
-                 num_heads: int = 8, ffn_channels: int = 2048, context: str = 'embeds',
-                 legacy_inverse_match: bool = False, loss: Optional[dict] = None) -> None:
+    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, decoder: Optional[dict] = None,
+                 start: str = 'matched', refer: str = 'output', project_features: bool = False, normed_outputs: bool = True,
+                 context: str = 'embeds', legacy_inverse_match: bool = False, loss: Optional[dict] = None) -> None:
         super().__init__()
-        if context not in ('embeds', 'first_frame'):
-            raise ValueError(f"context must be 'embeds' or 'first_frame', got {context!r}")
-        self.context, self.legacy_inverse_match = context, legacy_inverse_match
-        self.layers = nn.ModuleList(ReferringLayer(channels, num_heads, ffn_channels) for _ in range(num_layers))
+        for name, value in dict(start=start, refer=refer, context=context).items():
+            if value not in ALLOWED[name]:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, ALLOWED[name]))}, got {value!r}")
+        self.start, self.context, self.normed_outputs = start, context, normed_outputs
+        self.legacy_inverse_match = legacy_inverse_match
+        self.layers = referring_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
-        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.cls_embed = nn.Linear(2 * channels if refer == 'mlp' else channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
+        self.ref_proj = projection_mlp(channels) if refer == 'mlp' else None
+        self.mask_feature_proj = nn.Conv2d(mask_channels, mask_channels, 1) if project_features else None
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
 
     def forward(self, queries: FrameQueries, state: Optional[ReferringState] = None
                 ) -> Tuple[TrackQueries, ReferringState]:
         """Tracks a clip from where ``state`` left the videos; None begins them."""
         orders = self.orders(queries, state)
-        outputs = torch.stack([layers[-1] for layers in self.decode_clip(queries, orders, state)], 1)  # (B, T, Q, C)
+        clip = self.decode_clip(queries, orders, state)
         matched = queries.match_embeds.take_along_dim(orders[..., None], 2)
         after = ReferringState(last_present(matched, queries.present, state and state.match_embeds),
-                               last_present(outputs, queries.present, state and state.outputs))
-        return self.predict(outputs, queries), after
+                               last_present(clip.outputs[-1], queries.present, state and state.outputs))
+        last = DecodedClip(clip.outputs[-1:], clip.references)
+        heads, outputs = self.predict(last, queries.mask_features), clip.outputs[-1]
+        valid = queries.present[..., None].expand(outputs.shape[:3])
+        bias = outputs.new_zeros(valid.shape) if heads.mask_bias is None else heads.mask_bias[0]
+        return TrackQueries(
+            ids=torch.arange(outputs.shape[2], device=outputs.device), valid=valid,
+            embeds=self.decoder_norm(outputs) if self.normed_outputs else outputs, class_logits=heads.class_logits[0],
+            mask_embeds=heads.mask_embeds[0], mask_bias=bias, mask_features=queries.mask_features,
+            context=self.context_of(queries)), after
 
     def loss(self, queries: FrameQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
         """Losses of all layers; the guide is the segmenter's own word, with its rows put into track order."""
         orders = self.orders(queries, None)
-        frames = self.decode_clip(queries, orders, None)
-        outputs = torch.stack([torch.stack(layers) for layers in frames], 2)  # (L, B, T, Q, C)
+        layers = self.predict(self.decode_clip(queries, orders, None), queries.mask_features)
         rows = queries.select_rows(orders)
         guide = LayerPredictions(rows.class_logits[None], rows.mask_embeds[None], rows.mask_features)
-        x = self.decoder_norm(outputs)
-        layers = LayerPredictions(self.cls_embed(x), self.mask_embed(x), queries.mask_features)
         return self.criterion(layers, targets, context, guide)
 
     def orders(self, queries: FrameQueries, state: Optional[ReferringState]) -> Tensor:
         """(B, T, Q): which query of each frame continues each track."""
+        if self.start == 'unmatched':
+            batch, frames, slots = queries.match_embeds.shape[:3]
+            return torch.arange(slots, device=queries.match_embeds.device).expand(batch, frames, -1)
         return track_orders(queries.match_embeds, state and state.match_embeds, self.legacy_inverse_match)
 
-    def decode_clip(self, queries: FrameQueries, orders: Tensor, state: Optional[ReferringState]) -> List[List[Tensor]]:
-        """The outputs (B, Q, C) of every layer in every frame: T lists of L."""
+    def decode_clip(self, queries: FrameQueries, orders: Tensor, state: Optional[ReferringState]) -> DecodedClip:
+        """All layers on all frames in turn, each frame referring to the one before it."""
         aligned = queries.embeds.take_along_dim(orders[..., None], 2)
-        last, frames = state and state.outputs, []
-        for start, frame, present in zip(aligned.unbind(1), queries.embeds.unbind(1), queries.present.unbind(1)):
-            frames.append(self.decode(start, frame, last))
+        last, outputs, references = state and state.outputs, [], []
+        for own, frame, present in zip(aligned.unbind(1), queries.embeds.unbind(1), queries.present.unbind(1)):
+            reference = None if last is None else self.refer_to(last)
+            references.append(self.refer_to(own) if reference is None else reference)
+            outputs.append(self.decode(self.start_of(own, last), frame, reference))
             is_here = present[:, None, None]
-            last = frames[-1][-1] if last is None else torch.where(is_here, frames[-1][-1], last)
-        return frames
+            last = outputs[-1][-1] if last is None else torch.where(is_here, outputs[-1][-1], last)
+        return DecodedClip(torch.stack([torch.stack(layers) for layers in outputs], 2), torch.stack(references, 1))
+
+    def start_of(self, own: Tensor, last: Optional[Tensor]) -> Tensor:
+        """What a frame's decoding starts from, given its queries and the outputs before it, both (B, Q, C)."""
+        if last is None or self.start in ('matched', 'unmatched'):
+            return own
+        return last if self.start == 'output' else torch.zeros_like(own)
+
+    def refer_to(self, x: Tensor) -> Tensor:
+        """The reference made of outputs (..., C)."""
+        return x if self.ref_proj is None else self.ref_proj(x)
 
     def decode(self, start: Tensor, frame: Tensor, reference: Optional[Tensor]) -> List[Tensor]:
         """The outputs of all layers for one frame, each (B, Q, C).
 
         Args:
-            start (B, Q, C): the frame's queries in track order.
+            start (B, Q, C): what the first layer starts from.
             frame (B, Q, C): the frame's queries as the segmenter gave them.
-            reference (B, Q, C): the outputs for the frame before; None: every layer refers to its own input.
+            reference (B, Q, C): what every layer refers to; None: its own input.
         """
         outputs = []
         for layer in self.layers:
-            start = layer(start, start if reference is None else reference, frame)
+            start = layer(start, self.refer_to(start) if reference is None else reference, frame)
             outputs.append(start)
         return outputs
 
-    def predict(self, outputs: Tensor, queries: FrameQueries) -> TrackQueries:
-        """The heads on the last layer's outputs (B, T, Q, C)."""
-        x = self.decoder_norm(outputs)
-        return TrackQueries(
-            ids=torch.arange(x.shape[2], device=x.device), valid=queries.present[..., None].expand(x.shape[:3]), embeds=x,
-            class_logits=self.cls_embed(x), mask_embeds=self.mask_embed(x), mask_bias=torch.zeros_like(x[..., 0]),
-            mask_features=queries.mask_features, context=self.context_of(queries))
+    def predict(self, clip: DecodedClip, mask_features: Tensor) -> LayerPredictions:
+        """The heads on the outputs of some layers."""
+        x = known = self.decoder_norm(clip.outputs)
+        if self.ref_proj is not None:
+            known = torch.cat([clip.references.expand_as(x), x], -1)
+        embeds, bias = self.mask_embed(x), None
+        if self.mask_feature_proj is not None:
+            embeds, bias = fold_projection(embeds, self.mask_feature_proj.weight[..., 0, 0], self.mask_feature_proj.bias)
+        return LayerPredictions(self.cls_embed(known), embeds, mask_features, bias)
 
     def context_of(self, queries: FrameQueries) -> Tensor:
         """(B, T, Q, C): what a refiner may attend to."""

@@ -1,0 +1,36 @@
+"""Which kinds of parity fixtures a folder holds, and what compares each."""
+from pathlib import Path
+from typing import List
+
+from .parity import Comparison
+from .parity_dvis import compare_folder
+from .parity_parts import compare_losses, compare_parts
+
+
+def skip_adapters(folder: Path) -> List[Comparison]:
+    """A line for every adapter, which mmdvis does not have yet."""
+    return [Comparison(path.name[:-len('_state_dict.npz')], 'skip', 'mmdvis has no ViT-Adapter yet')
+            for path in sorted(folder.glob('adapter_*_state_dict.npz'))]
+
+
+KINDS = (  # files that tell a kind, and what compares it
+    (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_folder),
+    (('*_tracker_state_dict.npz', '*_refiner_state_dict.npz', 'info.json'), compare_parts),
+    (('adapter_*_state_dict.npz', 'info.json'), skip_adapters),
+    (('inputs.npz', 'expected.json'), compare_losses))
+
+
+def compare_fixtures(folder: Path) -> List[Comparison]:
+    """All quantities of a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no fixtures.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'there is no folder {folder}')
+    kinds = [compare for files, compare in KINDS if all(any(folder.glob(name)) for name in files)]
+    if not kinds:
+        known = '; '.join(' + '.join(files) for files, _ in KINDS)
+        raise ValueError(f'{folder} holds no fixtures; a folder of fixtures has one of: {known}')
+    return [comparison for compare in kinds for comparison in compare(folder)]

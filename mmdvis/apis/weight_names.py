@@ -1,0 +1,128 @@
+"""How detectron2 and mmdet name the weights that are ours under other names: tables of renames, in order of precedence."""
+from typing import Dict, List, NamedTuple
+
+
+class Rule(NamedTuple):
+    """A prefix of a name (dots are taken literally, groups are kept) and what takes its place.
+
+    Attributes:
+        source, target: regular expressions, as ``re.sub`` takes them.
+        why: what is special about it, where something is.
+    """
+    source: str
+    target: str
+    why: str = ''
+
+
+PIXEL = 'sem_seg_head.pixel_decoder.'
+PREDICTOR = 'sem_seg_head.predictor.'
+
+SEGMENTER: List[Rule] = [
+    Rule(PIXEL + r'input_proj.(\d+).0.', r'segmenter.pixel_decoder.input_convs.\1.conv.'),
+    Rule(PIXEL + r'input_proj.(\d+).1.', r'segmenter.pixel_decoder.input_convs.\1.gn.'),
+    Rule(PIXEL + 'transformer.level_embed', 'segmenter.pixel_decoder.level_encoding.weight'),
+    Rule(PIXEL + r'transformer.encoder.layers.(\d+).self_attn.', r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.'),
+    Rule(PIXEL + r'transformer.encoder.layers.(\d+).norm1.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.0.'),
+    Rule(PIXEL + r'transformer.encoder.layers.(\d+).norm2.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.1.'),
+    Rule(PIXEL + r'transformer.encoder.layers.(\d+).linear1.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.0.0.'),
+    Rule(PIXEL + r'transformer.encoder.layers.(\d+).linear2.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.1.'),
+    Rule(PIXEL + 'adapter_1.norm.', 'segmenter.pixel_decoder.lateral_convs.0.gn.'),
+    Rule(PIXEL + 'adapter_1.', 'segmenter.pixel_decoder.lateral_convs.0.conv.'),
+    Rule(PIXEL + 'layer_1.norm.', 'segmenter.pixel_decoder.output_convs.0.gn.'),
+    Rule(PIXEL + 'layer_1.', 'segmenter.pixel_decoder.output_convs.0.conv.'),
+    Rule(PIXEL + 'mask_features.', 'segmenter.pixel_decoder.mask_feature.'),
+    Rule(PREDICTOR + 'static_query.', 'segmenter.query_feat.', 'the name of the learned queries in old zoo files'),
+    Rule(PREDICTOR + '(query_feat|query_embed|level_embed).', r'segmenter.\1.'),
+    Rule(PREDICTOR + r'transformer_cross_attention_layers.(\d+).multihead_attn.',
+         r'segmenter.transformer_decoder.layers.\1.cross_attn.attn.'),
+    Rule(PREDICTOR + r'transformer_cross_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.0.'),
+    Rule(PREDICTOR + r'transformer_self_attention_layers.(\d+).self_attn.',
+         r'segmenter.transformer_decoder.layers.\1.self_attn.attn.'),
+    Rule(PREDICTOR + r'transformer_self_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.1.'),
+    Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).linear1.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.0.0.'),
+    Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).linear2.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.1.'),
+    Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.2.'),
+    Rule(PREDICTOR + 'decoder_norm.', 'segmenter.transformer_decoder.post_norm.'),
+    Rule(PREDICTOR + 'class_embed.', 'segmenter.cls_embed.'),
+    Rule(PREDICTOR + 'mask_embed.layers.0.', 'segmenter.mask_embed.0.'),
+    Rule(PREDICTOR + 'mask_embed.layers.1.', 'segmenter.mask_embed.2.'),
+    Rule(PREDICTOR + 'mask_embed.layers.2.', 'segmenter.mask_embed.4.'),
+    *[Rule(PREDICTOR + f'reid_embed.layers.{k}.', f'segmenter.reid_embed.{2 * k}.', 'DVIS++ only') for k in range(3)],
+]
+RESNET: List[Rule] = [
+    Rule('backbone.stem.conv1.norm.', 'segmenter.backbone.bn1.'),
+    Rule('backbone.stem.conv1.', 'segmenter.backbone.conv1.'),
+    *[Rule(rf'backbone.res{s + 1}.(\d+).conv(\d).norm.', rf'segmenter.backbone.layer{s}.\1.bn\2.') for s in range(1, 5)],
+    *[Rule(rf'backbone.res{s + 1}.(\d+).conv(\d).', rf'segmenter.backbone.layer{s}.\1.conv\2.') for s in range(1, 5)],
+    *[Rule(rf'backbone.res{s + 1}.(\d+).shortcut.norm.', rf'segmenter.backbone.layer{s}.\1.downsample.1.')
+      for s in range(1, 5)],
+    *[Rule(rf'backbone.res{s + 1}.(\d+).shortcut.', rf'segmenter.backbone.layer{s}.\1.downsample.0.') for s in range(1, 5)],
+]
+SWIN: List[Rule] = [
+    Rule('backbone.patch_embed.proj.', 'segmenter.backbone.patch_embed.projection.'),
+    Rule('backbone.patch_embed.norm.', 'segmenter.backbone.patch_embed.norm.'),
+    Rule(r'backbone.layers.(\d+).blocks.(\d+).attn.', r'segmenter.backbone.stages.\1.blocks.\2.attn.w_msa.'),
+    Rule(r'backbone.layers.(\d+).blocks.(\d+).mlp.fc1.', r'segmenter.backbone.stages.\1.blocks.\2.ffn.layers.0.0.'),
+    Rule(r'backbone.layers.(\d+).blocks.(\d+).mlp.fc2.', r'segmenter.backbone.stages.\1.blocks.\2.ffn.layers.1.'),
+    Rule(r'backbone.layers.(\d+).blocks.(\d+).(norm\d).', r'segmenter.backbone.stages.\1.blocks.\2.\3.'),
+    Rule(r'backbone.layers.(\d+).downsample.', r'segmenter.backbone.stages.\1.downsample.'),
+    Rule(r'backbone.(norm\d).', r'segmenter.backbone.\1.'),
+]
+TRACKER: List[Rule] = [
+    Rule(r'tracker.transformer_cross_attention_layers.(\d+).multihead_attn.', r'tracker.layers.\1.rca.'),
+    Rule(r'tracker.transformer_cross_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.0.'),
+    Rule(r'tracker.transformer_self_attention_layers.(\d+).self_attn.', r'tracker.layers.\1.self_attn.'),
+    Rule(r'tracker.transformer_self_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.1.'),
+    Rule(r'tracker.transformer_ffn_layers.(\d+).linear1.', r'tracker.layers.\1.ffn.layers.0.0.'),
+    Rule(r'tracker.transformer_ffn_layers.(\d+).linear2.', r'tracker.layers.\1.ffn.layers.1.'),
+    Rule(r'tracker.transformer_ffn_layers.(\d+).norm.', r'tracker.layers.\1.norms.2.'),
+    *[Rule(f'tracker.ref_proj.layers.{k}.', f'tracker.ref_proj.{2 * k}.', 'DVIS++ only') for k in range(3)],
+    Rule('tracker.mask_feature_proj.', 'tracker.mask_feature_proj.', 'DVIS++ only'),
+]
+REFINER: List[Rule] = [
+    Rule(r'refiner.transformer_time_self_attention_layers.(\d+).self_attn.', r'refiner.layers.\1.time_attn.'),
+    Rule(r'refiner.transformer_time_self_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.0.'),
+    Rule(r'refiner.conv_short_aggregate_layers.(\d+).', r'refiner.layers.\1.conv.'),
+    Rule(r'refiner.conv_norms.(\d+).', r'refiner.layers.\1.norms.1.'),
+    Rule(r'refiner.transformer_obj_self_attention_layers.(\d+).self_attn.', r'refiner.layers.\1.object_attn.'),
+    Rule(r'refiner.transformer_obj_self_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.2.'),
+    Rule(r'refiner.transformer_cross_attention_layers.(\d+).multihead_attn.', r'refiner.layers.\1.cross_attn.'),
+    Rule(r'refiner.transformer_cross_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.3.'),
+    Rule(r'refiner.transformer_ffn_layers.(\d+).linear1.', r'refiner.layers.\1.ffn.layers.0.0.'),
+    Rule(r'refiner.transformer_ffn_layers.(\d+).linear2.', r'refiner.layers.\1.ffn.layers.1.'),
+    Rule(r'refiner.transformer_ffn_layers.(\d+).norm.', r'refiner.layers.\1.norms.4.'),
+    Rule('refiner.activation_proj.', 'refiner.activation_proj.'),
+]
+HEADS: List[Rule] = [
+    Rule('(tracker|refiner).decoder_norm.', r'\1.decoder_norm.'),
+    Rule('(tracker|refiner).class_embed.', r'\1.cls_embed.'),
+    Rule('(tracker|refiner).mask_embed.layers.0.', r'\1.mask_embed.0.'),
+    Rule('(tracker|refiner).mask_embed.layers.1.', r'\1.mask_embed.2.'),
+    Rule('(tracker|refiner).mask_embed.layers.2.', r'\1.mask_embed.4.'),
+]
+DETECTRON2 = [*SEGMENTER, *RESNET, *SWIN, *TRACKER, *REFINER, *HEADS]
+ALIASES = [Rule('offline_tracker.', 'refiner.', 'the name of the refiner in the first releases of DVIS')]
+DETECTRON2_DROPPED: Dict[str, str] = {  # pattern -> why the tensor is not needed
+    r'criterion\.empty_weight$': 'a constant of the loss',
+    r'backbone\.layers\.\d+\.blocks\.\d+\.attn\.relative_position_index$': 'a constant of the window size',
+}
+
+MMDET_HEAD = '(?:panoptic_head|track_head).'  # of the image model, of the video model
+MMDET2 = 'the name in mmdet 2'
+MMDET: List[Rule] = [
+    Rule('backbone.', 'segmenter.backbone.'),
+    Rule(MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).attentions.0.',
+         r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.', MMDET2),
+    Rule(MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).ffns.0.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.', MMDET2),
+    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.0.',
+         r'segmenter.transformer_decoder.layers.\1.cross_attn.', MMDET2),
+    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.1.',
+         r'segmenter.transformer_decoder.layers.\1.self_attn.', MMDET2),
+    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).ffns.0.', r'segmenter.transformer_decoder.layers.\1.ffn.', MMDET2),
+    Rule(MMDET_HEAD + '(pixel_decoder|transformer_decoder|query_feat|query_embed|level_embed|cls_embed|mask_embed).',
+         r'segmenter.\1.'),
+]
+MMDET_DROPPED: Dict[str, str] = {
+    r'(panoptic_head|track_head)\.loss_\w+\.': 'a constant of the loss',
+    r'data_preprocessor\.': 'a constant of the config',
+}

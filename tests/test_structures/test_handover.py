@@ -1,0 +1,70 @@
+"""What a model takes over from a checkpoint."""
+import pytest
+import tiny
+import torch
+
+from mmdvis.structures import contradictions, hand_over, missing_weights, switches_of
+
+WANTED = {'segmenter.x': torch.zeros(2), 'segmenter.bn.num_batches_tracked': torch.zeros(()), 'tracker.y': torch.zeros(3),
+          'tracker.z': torch.zeros(4)}
+
+
+def test_recomputed_buffers_do_not_count():
+    assert missing_weights(WANTED, {'segmenter.x': torch.zeros(2), 'tracker.y': torch.zeros(4)}) == ['tracker.y', 'tracker.z']
+
+
+def test_all_of_it_is_taken():
+    result = hand_over(WANTED, dict(WANTED), ['segmenter', 'tracker'])
+    assert set(result.weights) == set(WANTED) and not result.notes()
+
+
+def test_a_stage_that_is_not_required_may_be_absent():
+    result = hand_over(WANTED, {'segmenter.x': torch.ones(2)}, ['segmenter'])
+    assert result.fresh == ('tracker', ) and result.notes() == ['tracker is not in it and begins anew']
+    with pytest.raises(ValueError, match='the checkpoint does not fit: 2 weights are .* tracker.y is missing; tracker.z is m'):
+        hand_over(WANTED, {'segmenter.x': torch.ones(2)}, ['segmenter', 'tracker'])
+
+
+def test_half_a_stage_is_refused_even_where_it_is_not_required():
+    with pytest.raises(ValueError, match='a.pth does not fit: 1 weights .* tracker.z is missing'):
+        hand_over(WANTED, {'segmenter.x': torch.ones(2), 'tracker.y': torch.ones(3)}, ['segmenter'], origin='a.pth')
+
+
+def test_another_shape_and_an_unknown_name_are_refused_unless_allowed():
+    found = {**WANTED, 'tracker.y': torch.ones(5), 'tracker.new': torch.ones(1)}
+    with pytest.raises(ValueError, match=r'tracker.new is unknown; tracker.y is \(5,\) and should be \(3,\)\.'):
+        hand_over(WANTED, found, [])
+    result = hand_over(WANTED, found, [], ['tracker.y', 'tracker.n'])
+    assert set(result.weights) == {'segmenter.x', 'segmenter.bn.num_batches_tracked', 'tracker.z'}
+    assert result.notes() == ['tracker is not in it or has another shape, as is allowed, and begins anew']
+
+
+def test_allowed_names_are_beginnings_of_the_whole_name():
+    with pytest.raises(ValueError, match='tracker.y'):
+        hand_over(WANTED, {**WANTED, 'tracker.y': torch.ones(5)}, [], ['y', 'segmenter.'])
+
+
+def test_later_stages_are_dropped_and_strangers_are_not():
+    result = hand_over(WANTED, {**WANTED, 'refiner.a': torch.ones(1)}, ['segmenter'])
+    assert result.dropped == ('refiner', ) and 'refiner.a' not in result.weights
+    assert result.notes() == ['the weights of the later stage refiner were dropped']
+    with pytest.raises(ValueError, match='ema.a is unknown'):
+        hand_over(WANTED, {**WANTED, 'ema.a': torch.ones(1)}, [])
+
+
+def test_what_released_weights_need_is_compared():
+    needs = {'tracker.legacy_inverse_match': True, 'tracker.context': 'first_frame', 'segmenter.normed_embeds': True}
+    sentences = contradictions(tiny.model('dvis', True), needs, 'v1.pth')
+    assert len(sentences) == 2
+    assert sentences[0].startswith('v1.pth was trained with tracker.legacy_inverse_match=True and this config says False')
+    assert 'set model.tracker.context=\'first_frame\'' in sentences[1]
+
+
+def test_switches_of_absent_stages_do_not_matter():
+    """What a refiner reads is nobody's business without one, and MinVIS needs nothing."""
+    needs = {'tracker.legacy_inverse_match': True, 'tracker.context': 'first_frame'}
+    assert contradictions(tiny.model('cosine'), needs) == []
+    assert len(contradictions(tiny.model('dvis'), needs)) == 1
+    assert contradictions(tiny.model('dvis_legacy'), needs) == []
+    assert switches_of(tiny.model('cosine')) == {}
+    assert switches_of(tiny.model('dvis', True))['tracker.normed_outputs'] is True

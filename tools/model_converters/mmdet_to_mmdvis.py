@@ -1,0 +1,32 @@
+"""Converts a checkpoint of mmdet's Mask2Former to a segmenter of mmdvis."""
+import argparse
+
+from mmdvis.apis.weight_conversion import convert_mmdet
+from mmdvis.structures import read_checkpoint, state_dict_of
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', help='.pkl, .pth, .safetensors or .npz with the names of mmdet')
+    parser.add_argument('dst', help='.pth to write')
+    parser.add_argument('--allow-leftover', nargs='*', default=[], metavar='PREFIX',
+                        help='beginnings of names that may be left behind')
+    parser.add_argument('--trust', action='store_true', help='read the file without guarding against code in it')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Converts, prints what became of every tensor, and writes the result."""
+    args = parse_args()
+    try:
+        result = convert_mmdet(state_dict_of(read_checkpoint(args.src, trust=args.trust)))
+        print('\n'.join(result.report()))
+        result.save(args.dst, args.src, args.allow_leftover)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}')
+    print(f'wrote {args.dst}')
+
+
+if __name__ == '__main__':
+    main()
