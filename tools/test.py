@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
 from mmdvis.engine.launch import load_config, test
+from mmdvis.structures import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +39,10 @@ def main() -> None:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
-    metrics = test(config, args.checkpoint)
+    try:
+        metrics = test(config, args.checkpoint)
+    except CheckpointError as error:
+        raise SystemExit(f'error: {error}')
     if args.metrics and is_main_process():
         path = Path(args.metrics)
         path.parent.mkdir(parents=True, exist_ok=True)

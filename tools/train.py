@@ -6,6 +6,7 @@ from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
 from mmdvis.engine.launch import load_config, set_resume, train
+from mmdvis.structures import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,7 +37,10 @@ def main() -> None:
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
-    print(f'last checkpoint: {train(config)}')
+    try:
+        print(f'last checkpoint: {train(config)}')
+    except CheckpointError as error:
+        raise SystemExit(f'error: {error}')
 
 
 if __name__ == '__main__':

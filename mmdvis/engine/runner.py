@@ -1,13 +1,24 @@
 """The runner, with the one change that matters: checkpoints are untrusted."""
-from typing import Callable, List, Union
+import os
+from typing import Any, Callable, Dict, List, Union
 
 from mmengine.fileio import get_local_path
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
 from mmdvis.registry import RUNNERS
 from mmdvis.structures import read_checkpoint, state_dict_of
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_local(filename: str, map_location: Union[str, Callable] = 'cpu') -> Dict[str, Any]:
+    """Takes the place of mmengine's loader of local files, which ``init_cfg=dict(type='Pretrained', ...)`` uses.
+
+    Raises:
+        CheckpointError: see :func:`mmdvis.structures.read_checkpoint`.
+    """
+    return read_checkpoint(os.path.expanduser(filename), map_location)
 
 
 @RUNNERS.register_module()

@@ -1,5 +1,5 @@
 """The frozen types that flow between stages, and the readers of frames and checkpoints."""
-from .checkpoint import missing_weights, read_checkpoint, state_dict_of
+from .checkpoint import CheckpointError, missing_weights, read_checkpoint, state_dict_of
 from .clip_targets import ClipTargets
 from .frame_source import (ArrayFrames, FileFrames, FrameSource, PrefetchedFrames, ResizedFrames, VideoFileFrames,
                            open_frames, read_image, short_edge_size)
@@ -11,7 +11,8 @@ from .video_prediction import VideoPrediction
 from .video_results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic, id_to_rgb
 
 __all__ = [
-    'ArrayFrames', 'ClipTargets', 'FactoredMasks', 'FileFrames', 'FrameQueries', 'FrameSize', 'FrameSource', 'Handover',
+    'ArrayFrames', 'CheckpointError', 'ClipTargets', 'FactoredMasks', 'FileFrames', 'FrameQueries', 'FrameSize',
+    'FrameSource', 'Handover',
     'MaskSource', 'PrefetchedFrames', 'ResizedFrames', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample',
     'VideoFileFrames', 'VideoInstances', 'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time',
     'contradictions', 'hand_over', 'id_to_rgb', 'missing_weights', 'open_frames', 'read_checkpoint', 'read_image',

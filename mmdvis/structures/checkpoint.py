@@ -83,6 +83,10 @@ def read_torch(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
         return torch.load(path, map_location=map_location, weights_only=not trust)
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that is refused; its message is for people."""
+
+
 READERS = {'.npz': read_npz, '.safetensors': read_safetensors, '.pkl': read_pickle}  # torch's format under any other name
 
 
@@ -96,7 +100,7 @@ def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or holds anything but tensors, arrays, plain values and mmengine's log buffers.
+        CheckpointError: the file is damaged, or holds anything but tensors, arrays, plain values and mmengine's log buffers.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,13 +110,13 @@ def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust:
     except pickle.UnpicklingError as error:
         named = re.search(r'GLOBAL (\S+)|getattr\(.*', str(error))
         if named is None:
-            raise ValueError(f'{path} is not a readable checkpoint: its pickle is damaged; fetch it again') from None
-        raise ValueError(f'{path} was not loaded: {HOW_TO_TRUST} ({named.group(0)})') from None
+            raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged; fetch it again') from None
+        raise CheckpointError(f'{path} was not loaded: {HOW_TO_TRUST} ({named.group(0)})') from None
     except Exception as error:  # a damaged pickle may raise anything
         what = 'it is cut off or damaged' if isinstance(error, (EOFError, zipfile.BadZipFile)) else first_line(error)
-        raise ValueError(f'{path} is not a readable checkpoint: {what}; fetch it again') from None
+        raise CheckpointError(f'{path} is not a readable checkpoint: {what}; fetch it again') from None
     if not isinstance(content, dict):
-        raise ValueError(f'{path} is not a checkpoint: it holds a {type(content).__name__}, a checkpoint is a dict')
+        raise CheckpointError(f'{path} is not a checkpoint: it holds a {type(content).__name__}, a checkpoint is a dict')
     return content
 
 

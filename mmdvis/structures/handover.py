@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from .checkpoint import RECOMPUTED, missing_weights
+from .checkpoint import RECOMPUTED, CheckpointError, missing_weights
 
 STAGES = ('segmenter', 'tracker', 'refiner')
 SWITCHES = {  # option that no shape shows -> the stage whose weights depend on it
@@ -53,7 +53,7 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Seq
         origin: the checkpoint's name, for messages.
 
     Raises:
-        ValueError: a weight is missing, unknown or of another shape.
+        CheckpointError: a weight is missing, unknown or of another shape.
     """
     stages, given = sorted({stage_of(name) for name in wanted}), {stage_of(name) for name in found}
     fresh = tuple(stage for stage in stages if stage not in given and stage not in required)
@@ -64,10 +64,11 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Seq
     allowed = tuple(allow_mismatch)
     faults = [name for name in (*missing, *unknown) if not name.startswith(allowed)]
     if faults:
-        examples = {tuple(name.split('.')[:2]): fault_of(name, wanted, there) for name in reversed(faults)}  # one a module
-        raise ValueError(f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
-                         f"{'; '.join(sorted(examples.values())[:4])}. Load the checkpoint of the stage before, or the config "
-                         'that this one was trained with, or name in allow_mismatch what may differ')
+        one_a_module = {tuple(name.split('.')[:2]): name for name in reversed(faults)}
+        examples = sorted(fault_of(name, wanted, there) for name in one_a_module.values())
+        raise CheckpointError(f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
+                              f"{'; '.join(examples[:4])}. Load the checkpoint of the stage before, or the config "
+                              'that this one was trained with, or name in allow_mismatch what may differ')
     differing = tuple(sorted({name.rsplit('.', 1)[0] for name in (*missing, *unknown)}))
     fits = {name: tensor for name, tensor in there.items() if name in wanted and name not in missing}
     return Handover(fits, fresh, dropped, differing)

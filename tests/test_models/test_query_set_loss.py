@@ -10,7 +10,7 @@ from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.predict import LayerPredictions
-from mmdvis.models.losses.query_set_loss import assign, checked
+from mmdvis.models.losses.query_set_loss import assign, checked, owners
 from mmdvis.structures import ClipTargets, StepContext
 
 SIZE = (32, 48)
@@ -227,3 +227,64 @@ def test_the_tall_video_belongs_to_whole_videos():
 def test_unknown_matching_is_refused():
     with pytest.raises(ValueError, match="'frame', 'first_appearance' or 'video', got 'joint'"):
         QuerySetLoss(3, 'joint')
+
+
+def test_legacy_frame_1_matching_ignores_when_an_object_is_born():
+    """The third object is born in the last frame, where slot 6 shows it; before, slot 1 says its class and is empty."""
+    targets = tiny.targets(3, SIZE)
+    said = ideal(targets, [4, 0, 6])
+    classes = said.class_logits.clone()
+    classes[:, :, 0, 6], classes[:, :, 0, 1] = classes[:, :, 0, 1].clone(), classes[:, :, 0, 6].clone()
+    said.mask_embeds[:, :, 0, 1] = said.mask_embeds[:, :, 0, 6]
+    said = LayerPredictions(classes, said.mask_embeds, said.mask_features)
+    right = loss('first_appearance').match(said, [targets], StepContext())[0][0]
+    legacy = loss('first_appearance', legacy_frame1_match=True).match(said, [targets], StepContext())[0][0]
+    assert right.tolist() == [[4, 0, 6]] and legacy.tolist() == [[4, 0, 1]]
+
+
+def test_legacy_labels_are_those_of_the_last_frame():
+    """An object that leaves before the last frame is trained as no object in all frames."""
+    targets = tiny.targets(3, SIZE, objects=((2, 0), (4, 0)))
+    gone = targets.masks.clone()
+    gone[1, 2] = False
+    targets = ClipTargets(targets.labels, targets.ids, gone, gone.flatten(2).any(-1))
+    said, other = ideal(targets, [1, 3]), ideal(targets, [1, 3])
+    other.class_logits[:, :, :, 3] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+    for legacy, good, bad in ((False, said, other), (True, other, said)):
+        criterion = loss('first_appearance', legacy_last_frame_labels=legacy, no_object_weight=1.)
+        assert criterion.labels(targets).tolist() == [2, tiny.CLASSES if legacy else 4]
+        assert criterion(good, [targets], StepContext())['loss_cls'] < 1e-3
+        assert criterion(bad, [targets], StepContext())['loss_cls'] > 1
+
+
+def test_legacy_slots_may_be_shared_and_the_later_object_gives_the_class():
+    cost = np.array([[[0., 0., -9.], [5., 5., 0.], [5., 4., 5.]]])  # object 2 wants slot 0, which object 0 has
+    queries, objects = assign(cost, np.array([0, 0, 1]), shared=True)
+    assert objects.tolist() == [[0, 1, 2]] and queries.tolist() == [[0, 2, 0]]
+    queries, objects = assign(cost, np.array([1, 0, 0]), shared=True)
+    assert objects.tolist() == [[1, 2, 0]] and queries.tolist() == [[2, 0, 0]]  # in the order of their frames
+    assert owners(queries, objects).tolist() == [[1, 0, 0]]
+    assert owners(np.zeros((2, 0), int), np.zeros((2, 0), int)).shape == (2, 0)
+
+
+def test_legacy_shared_slots_change_the_class_loss():
+    targets = tiny.targets(2, SIZE, objects=((2, 0), (4, 1)))
+    said = ideal(targets, [3, 5])
+    said.class_logits[:, :, 1, 3] = said.class_logits[:, :, 1, 5]  # in its first frame slot 3 looks like object 1, too
+    said.mask_embeds[:, :, 1, 3] = said.mask_embeds[:, :, 1, 5]
+    said.class_logits[:, :, 1, 5] = said.class_logits[:, :, 0, 0]
+    said.mask_embeds[:, :, 1, 5] = -1.
+    right, legacy = (loss('first_appearance', legacy_shared_slots=shared) for shared in (False, True))
+    assert right.match(said, [targets], StepContext())[0][0].tolist()[0][0] == 3
+    assert right.match(said, [targets], StepContext())[0][0].tolist()[0][1] != 3
+    assert legacy.match(said, [targets], StepContext())[0][0].tolist() == [[3, 3]]
+    classes = [criterion(said, [targets], StepContext())['loss_cls'] for criterion in (right, legacy)]
+    assert classes[0] != classes[1] and all(x.isfinite() for x in classes)
+
+
+@pytest.mark.parametrize('name, needed', [('legacy_tall_video', 'video'), ('legacy_frame1_match', 'first_appearance'),
+                                          ('legacy_shared_slots', 'first_appearance')])
+def test_legacy_options_belong_to_a_matching(name, needed):
+    with pytest.raises(ValueError, match=f"{name} belongs to matching='{needed}', got matching='frame'"):
+        loss('frame', **{name: True})
+    loss(needed, **{name: True})

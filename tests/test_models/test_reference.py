@@ -42,8 +42,11 @@ def match(reference, current):
     return torch.as_tensor(linear_sum_assignment(cost.numpy())[1])
 
 
-def track(tracker, embeds, inverse=False):
-    """The outputs of the last block of every frame, for embeddings (T, Q, C)."""
+def track(tracker, embeds, inverse=False, start='matched', standard=False):
+    """The outputs of the last block of every frame, for embeddings (T, Q, C).
+
+    ``start``: table 6 of the paper. ``standard``: table 7, where the identity of equation 2 is the query.
+    """
     outputs, chain = [], None
     for frame in embeds:
         if chain is None:
@@ -53,9 +56,10 @@ def track(tracker, embeds, inverse=False):
         else:
             order = match(chain, frame)
             order = order.argsort() if inverse else order
-            chain, x = frame[order], frame[order]
+            chain = frame[order]
+            x = dict(matched=chain, unmatched=frame, output=outputs[-1], zero=torch.zeros_like(frame))[start]
             for layer in tracker.layers:
-                x = referring_block(layer, x, outputs[-1], frame)
+                x = referring_block(layer, outputs[-1] if standard else x, outputs[-1], frame)
         outputs.append(x)
     return torch.stack(outputs)
 
@@ -72,6 +76,23 @@ def test_the_tracker_equals_its_formulas(legacy):
     torch.testing.assert_close(tracks.class_logits[0], tracker.cls_embed(expected), atol=1e-9, rtol=1e-7)
     torch.testing.assert_close(tracks.mask_embeds[0], tracker.mask_embed(expected), atol=1e-9, rtol=1e-7)
     torch.testing.assert_close(tracker.decoder_norm(state.outputs[0]), expected[-1], atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize('start', ['matched', 'unmatched', 'output', 'zero'])
+@pytest.mark.parametrize('standard', [False, True])
+@torch.no_grad()
+def test_the_ablations_of_the_tracker_equal_their_formulas(start, standard):
+    torch.manual_seed(0)
+    kind = 'standard' if standard else 'referring'
+    options = dict(tiny.COMMON, decoder=dict(tiny.COMMON['decoder'], cross_attention=kind), start=start)
+    tracker, queries = DVISTracker(**options).double().eval(), double(tiny.frame_queries(5))
+    expected = tracker.decoder_norm(track(tracker, queries.embeds[0], start=start, standard=standard))
+    torch.testing.assert_close(tracker(queries)[0].embeds[0], expected, atol=1e-9, rtol=1e-7)
+
+
+def test_an_attention_that_there_is_not():
+    with pytest.raises(ValueError, match="cross_attention must be 'referring' or 'standard', got 'none'"):
+        DVISTracker(3, decoder=dict(cross_attention='none'))
 
 
 def test_both_directions_of_matching_differ_here():
@@ -102,26 +123,32 @@ def replicate_conv(conv, x):
                         for t in range(len(x))])
 
 
-def temporal_block(layer, x, context):
-    """x and context (T, Q, C): time, convolution, objects, frame, feed-forward."""
+def temporal_block(layer, x, context, without=()):
+    """x and context (T, Q, C): time, convolution, objects, frame, feed-forward; parts in ``without`` are left out."""
     frames, slots = x.shape[:2]
-    x = layer.norms[0](x + torch.stack([attend(layer.time_attn, x[:, q], x[:, q]) for q in range(slots)], 1))
-    short = torch.stack([
-        replicate_conv(layer.conv[2], F.relu(replicate_conv(layer.conv[0], x[:, q]))) for q in range(slots)], 1)
-    x = layer.norms[1](x + short)
+    if 'time_attention' not in without:
+        x = layer.norms[0](x + torch.stack([attend(layer.time_attn, x[:, q], x[:, q]) for q in range(slots)], 1))
+    if 'convolution' not in without:
+        short = torch.stack([
+            replicate_conv(layer.conv[2], F.relu(replicate_conv(layer.conv[0], x[:, q]))) for q in range(slots)], 1)
+        x = layer.norms[1](x + short)
     x = layer.norms[2](x + torch.stack([attend(layer.object_attn, x[t], x[t]) for t in range(frames)]))
-    x = layer.norms[3](x + torch.stack([attend(layer.cross_attn, x[t], context[t]) for t in range(frames)]))
+    if 'cross_attention' not in without:
+        x = layer.norms[3](x + torch.stack([attend(layer.cross_attn, x[t], context[t]) for t in range(frames)]))
     return layer.norms[4](feed(layer.ffn, x))
 
 
+@pytest.mark.parametrize('without', [(), ('time_attention', ), ('convolution', ), ('cross_attention', )], ids=str)
 @torch.no_grad()
-def test_the_refiner_equals_its_formulas():
+def test_the_refiner_equals_its_formulas(without):
+    """Whole, and without the parts that table 8 of the paper leaves out."""
     torch.manual_seed(0)
-    refiner = TemporalRefiner(**tiny.COMMON).double().eval()
+    decoder = dict(tiny.COMMON['decoder'], **{name: False for name in without})
+    refiner = TemporalRefiner(**dict(tiny.COMMON, decoder=decoder)).double().eval()
     tracks, _ = CosineTracker()(double(tiny.frame_queries(6)))
     x = tracks.embeds[0]
     for layer in refiner.layers:
-        x = temporal_block(layer, x, tracks.context[0])
+        x = temporal_block(layer, x, tracks.context[0], without)
     x = refiner.decoder_norm(x)
     weight = refiner.activation_proj(x).softmax(0)  # over time
     expected = refiner.cls_embed((weight * x).sum(0))

@@ -1,0 +1,111 @@
+"""Checkpoints are untrusted at every entry: what would run a command is refused with one sentence, and so is a torn file."""
+import os
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tiny_config
+import torch
+from PIL import Image
+from test_commands import load
+
+from mmdvis.apis import init_model
+from mmdvis.models import DVIS
+from mmdvis.registry import MODELS
+
+REFUSED = {'payload': 'was not loaded: it holds objects other than tensors, numbers and arrays; only if you trust its author',
+           'torn': 'is not a readable checkpoint'}
+
+
+class Payload:
+    """Makes a file when it is unpickled without care."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}', )
+
+
+@pytest.fixture
+def config(tmp_path, toy_root):
+    return tiny_config.write(tmp_path, 'minvis', toy_root)
+
+
+def bad_file(folder, kind, suffix, mark):
+    """A checkpoint with a command in it, or half of a good one."""
+    path = folder / f'bad{suffix}'
+    content = dict(state_dict=dict(x=np.ones(1000)), extra=Payload(mark)) if kind == 'payload' else dict(
+        state_dict={'x': np.ones(1000)} if suffix == '.pkl' else {'x': torch.ones(1000)})
+    path.write_bytes(pickle.dumps(content)) if suffix == '.pkl' else torch.save(content, path)
+    if kind == 'torn':
+        path.write_bytes(path.read_bytes()[:700])
+    return path
+
+
+def run(tool, monkeypatch, *words):
+    """The tool's own main; what it says when it stops."""
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        sys.exit(load(tool).main())
+    assert stop.value.code not in (0, None)
+    return str(stop.value.code)
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+@pytest.mark.parametrize('suffix', ['.pth', '.pkl'])
+@pytest.mark.parametrize('tool', ['detectron2_to_mmdvis', 'mmdet_to_mmdvis'])
+def test_converters(tmp_path, monkeypatch, kind, suffix, tool):
+    path = bad_file(tmp_path, kind, suffix, tmp_path / 'mark')
+    text = run(f'tools/model_converters/{tool}.py', monkeypatch, path, tmp_path / 'out.pth')
+    assert text.startswith(f'error: {path} {REFUSED[kind]}') and '\n' not in text
+    assert not (tmp_path / 'mark').exists() and not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+@pytest.mark.parametrize('suffix', ['.pth', '.pkl'])
+@pytest.mark.parametrize('entry', ['load_from', 'resume', 'test'])
+def test_runners(tmp_path, monkeypatch, config, kind, suffix, entry):
+    path = bad_file(tmp_path, kind, suffix, tmp_path / 'mark')
+    words = dict(load_from=[config, '--cfg-options', f'load_from={path}'], resume=[config, '--resume', path],
+                 test=[config, path])[entry]
+    text = run('tools/test.py' if entry == 'test' else 'tools/train.py', monkeypatch, *words, '--work-dir', tmp_path / 'work')
+    assert text.startswith(f'error: {path} {REFUSED[kind]}') and '\n' not in text
+    assert not (tmp_path / 'mark').exists()
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+def test_the_demo_and_the_model(tmp_path, monkeypatch, capsys, config, kind):
+    path = bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
+    (tmp_path / 'frames').mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / 'frames' / '0.png')
+    run('demo/video_demo.py', monkeypatch, tmp_path / 'frames', config, path, '--out', tmp_path / 'out')
+    assert capsys.readouterr().err.startswith(f'error: {path} {REFUSED[kind]}')
+    with pytest.raises(ValueError, match=REFUSED[kind]):
+        init_model(str(config), str(path))
+    assert not (tmp_path / 'mark').exists() and not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+def test_pretrained_parts_of_a_config(tmp_path, kind):
+    """mmengine's own loader of ``init_cfg`` would run the command."""
+    import mmdvis.engine  # noqa: F401  puts our loader in its place
+    path = bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
+    backbone = MODELS.build(dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=str(path))))
+    with pytest.raises(ValueError, match=REFUSED[kind]):
+        backbone.init_weights()
+    assert not (tmp_path / 'mark').exists()
+
+
+def test_trust_lets_a_file_do_what_it_likes(tmp_path, config):
+    """The one named way out; what the file does is then its author's business."""
+    settings = tiny_config.write(tmp_path, 'minvis', 'nowhere')
+    from mmengine.config import Config
+    model = MODELS.build(Config.fromfile(settings).model)
+    torch.save(dict(state_dict=model.state_dict(), extra=Payload(tmp_path / 'mark')), tmp_path / 'odd.pth')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert isinstance(init_model(str(config), str(tmp_path / 'odd.pth'), trust=True)[0], DVIS)
+    assert (tmp_path / 'mark').exists()
