@@ -18,7 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
-    parser.add_argument('--clip-len', type=int, default=10, help='frames of one step, which a refiner sees together')
+    parser.add_argument('--clip-len', type=int, default=10,
+                        help='frames of one step; a refiner sees them together, or model.clip_len of them')
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
     parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
     parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')

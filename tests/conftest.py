@@ -1,4 +1,5 @@
 """What all tests share: few threads, the scope of mmdvis, and a fresh message hub."""
+import importlib.util
 import os
 from pathlib import Path
 
@@ -7,6 +8,14 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / 'data'
+
+
+def load(path):
+    """A tool as a module."""
+    spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pytest_configure(config):

@@ -8,8 +8,7 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import load_config, test
-from mmdvis.structures import CheckpointError
+from mmdvis.engine.launch import load_config, one_sentence, test
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,15 +33,13 @@ def main() -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise SystemExit(f'--out must be a .pkl file, got {args.out}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.trust)
+    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.out:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
-    try:
-        metrics = test(config, args.checkpoint)
-    except CheckpointError as error:
-        raise SystemExit(f'error: {error}')
+    with one_sentence():
+        metrics = test(config, args.checkpoint, args.trust)
     if args.metrics and is_main_process():
         path = Path(args.metrics)
         path.parent.mkdir(parents=True, exist_ok=True)

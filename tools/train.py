@@ -5,8 +5,7 @@ import os
 from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import load_config, set_resume, train
-from mmdvis.structures import CheckpointError
+from mmdvis.engine.launch import load_config, one_sentence, set_resume, train
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +28,7 @@ def main() -> None:
     """Trains, and prints the last checkpoint."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.trust)
+    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.amp:
         config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     if args.auto_scale_lr:
@@ -37,10 +36,8 @@ def main() -> None:
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
-    try:
-        print(f'last checkpoint: {train(config)}')
-    except CheckpointError as error:
-        raise SystemExit(f'error: {error}')
+    with one_sentence():
+        print(f'last checkpoint: {train(config, args.trust)}')
 
 
 if __name__ == '__main__':

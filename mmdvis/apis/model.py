@@ -35,12 +35,12 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
     with DefaultScope.overwrite_default_scope(settings.get('default_scope', 'mmdvis')):
         model = MODELS.build(settings.model)
     content = read_checkpoint(checkpoint, trust=trust)
-    wanted = model.state_dict()
-    result = hand_over(wanted, state_dict_of(content), sorted({name.split('.')[0] for name in wanted}), origin=checkpoint)
+    result = hand_over(model.state_dict(), state_dict_of(content), origin=checkpoint)
     model.load_state_dict(result.weights, strict=False)
-    for sentence in (*result.notes(), *contradictions(model, content.get('meta', {}).get('switches', {}), checkpoint)):
+    origin = content.get('meta') or {}
+    for sentence in (*result.notes(), *contradictions(model, origin.get('switches', {}))):
         warnings.warn(f'{checkpoint}: {sentence}', stacklevel=2)
-    meta = dict(content.get('meta', {}).get('dataset_meta') or {})
+    meta = dict(origin.get('dataset_meta') or {})
     if 'classes' not in meta:  # converted weights do not say
         numbers = range(model.segmenter.cls_embed.out_features - 1)
         meta.update(classes=tuple(f'class {k}' for k in numbers), category_ids=tuple(numbers))

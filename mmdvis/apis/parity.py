@@ -27,7 +27,7 @@ class Comparison:
     found: str
 
 
-def verdict(holds: bool) -> str:
+def judged(holds: bool) -> str:
     """The word for it."""
     return 'ok' if holds else 'FAIL'
 
@@ -42,7 +42,7 @@ def deviation(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> 
     error = (value.float() - expected).abs()
     relative = float((error / expected.abs().clamp(min=1e-12)).max())
     share = float((error / (TOLERANCE + TOLERANCE * expected.abs())).max())
-    return Comparison(name, verdict(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
+    return Comparison(name, judged(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
                       f'{share:.3f} of the tolerance')
 
 
@@ -51,12 +51,12 @@ def agreement(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
     if value.shape != expected.shape:
         return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
     share = float((np.asarray(value) == np.asarray(expected)).mean()) if value.size else 1.
-    return Comparison(name, verdict(share >= MIN_SHARE), f'{100 * share:.4f} % of the pixels equal')
+    return Comparison(name, judged(share >= MIN_SHARE), f'{100 * share:.4f} % of the pixels equal')
 
 
 def equality(name: str, value: object, expected: object) -> Comparison:
     """Compares what must be the same."""
-    return Comparison(name, verdict(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
+    return Comparison(name, judged(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
 
 
 def compare_heads(prefix: str, queries: Union[FrameQueries, TrackQueries], expected: Arrays) -> List[Comparison]:
@@ -80,9 +80,7 @@ def load_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
     Raises:
         ValueError: weights are missing, unknown or of another shape.
     """
-    wanted = model.state_dict()
-    stages = sorted({name.split('.')[0] for name in wanted})
-    model.load_state_dict(hand_over(wanted, weights, stages, origin='the converted state dict').weights, strict=False)
+    model.load_state_dict(hand_over(model.state_dict(), weights, origin='the converted state dict').weights, strict=False)
 
 
 def report(found: Sequence[Comparison]) -> Tuple[str, bool]:

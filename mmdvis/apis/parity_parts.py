@@ -1,6 +1,7 @@
 """The parity fixtures of single parts: tracker and refiner of DVIS++, and the losses of DVIS."""
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from mmdvis.models import DVISTracker, LayerPredictions, QuerySetLoss, TemporalRefiner
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries, read_checkpoint
 
-from .parity import Arrays, Comparison, compare_heads, deviation, equality, load_weights, verdict
+from .parity import Arrays, Comparison, compare_heads, deviation, equality, judged, load_weights
 from .weight_conversion import convert_detectron2
 
 PARTS = ('tracker', 'refiner')
@@ -26,36 +27,28 @@ def compare_parts(folder: Path) -> List[Comparison]:
         name = path.name[:-len('_tracker_state_dict.npz')]
         with np.load(folder / f'{name}_expected.npz') as arrays:
             expected = dict(arrays)
-        found += compare_plus(info[name], {part: part_weights(folder, name, part) for part in PARTS}, expected)
+        official = {f'{part}.{key}': value for part in PARTS
+                    for key, value in read_checkpoint(folder / f'{name}_{part}_state_dict.npz').items()}
+        result = convert_detectron2(official)
+        lines = [equality('leftover names', list(result.leftover), []),
+                 *compare_plus(info[name], result.state_dict, expected)]
+        found += [replace(line, name=f'{name}.{line.name}') for line in lines]
     return found
 
 
-def part_weights(folder: Path, name: str, part: str) -> Dict[str, Tensor]:
-    """The official weights of one part, under the prefix that a whole checkpoint has.
-
-    Raises:
-        ValueError: a name has no place in mmdvis.
-    """
-    official = read_checkpoint(folder / f'{name}_{part}_state_dict.npz')
-    result = convert_detectron2({f'{part}.{key}': value for key, value in official.items()})
-    if result.leftover:
-        raise ValueError(f'{folder} {name} {part}: {result.leftover[0]} has no place in mmdvis')
-    return result.state_dict
-
-
-def plus_stages(sizes: Dict[str, Any], weights: Dict[str, Dict[str, Tensor]]) -> torch.nn.ModuleDict:
+def plus_stages(sizes: Dict[str, Any], weights: Dict[str, Tensor]) -> torch.nn.ModuleDict:
     """Tracker and refiner of DVIS++ with the given sizes and weights."""
     common = dict(num_classes=sizes['classes'], channels=sizes['C'], mask_channels=sizes['mask_dim'],
                   decoder=dict(num_layers=sizes['layers'], num_heads=sizes['heads'], ffn_channels=sizes['ffn']))
     stages = torch.nn.ModuleDict(dict(
         tracker=DVISTracker(refer='mlp', project_features=True, normed_outputs=False, **common),
         refiner=TemporalRefiner(**common))).eval()
-    load_weights(stages, {**weights['tracker'], **weights['refiner']})
+    load_weights(stages, weights)
     return stages
 
 
 @torch.no_grad()
-def compare_plus(sizes: Dict[str, Any], weights: Dict[str, Dict[str, Tensor]], expected: Arrays) -> List[Comparison]:
+def compare_plus(sizes: Dict[str, Any], weights: Dict[str, Tensor], expected: Arrays) -> List[Comparison]:
     """The tracker on the segmenter's embeddings, and the refiner on what the tracker should have given."""
     stages, queries = plus_stages(sizes, weights), plus_queries(expected, sizes['classes'])
     tracker, refiner = stages['tracker'], stages['refiner']
@@ -126,4 +119,4 @@ def mean_deviation(name: str, drawn: np.ndarray, wanted: Dict[str, float]) -> Co
     text = f"largest error {error:.2e} absolute, {error / max(abs(wanted['mean']), 1e-12):.2e} relative"
     if spread > 1e-9:
         text += f', {error / spread:.2f} standard errors'
-    return Comparison(name, verdict(error <= max(MAX_STANDARD_ERRORS * spread, 1e-4 if wanted['stderr'] == 0 else 0.)), text)
+    return Comparison(name, judged(error <= max(MAX_STANDARD_ERRORS * spread, 1e-4 if wanted['stderr'] == 0 else 0.)), text)

@@ -8,15 +8,16 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
-from mmdvis.structures.handover import SWITCHES
+from mmdvis.structures import read_checkpoint, state_dict_of
+from mmdvis.structures.handover import SWITCHES, stage_of
 
 from .weight_names import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROPPED, Rule
 
 RELEASED = dict(  # the options that released trackers and refiners were trained with
     dvis={'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
-          'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
+          'tracker.cross_attention': 'referring', 'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
     dvis_plus={'segmenter.normed_embeds': False, 'tracker.legacy_inverse_match': False, 'tracker.start': 'matched',
-               'tracker.context': 'embeds', 'tracker.normed_outputs': False})
+               'tracker.cross_attention': 'referring', 'tracker.context': 'embeds', 'tracker.normed_outputs': False})
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,14 @@ class Conversion:
         Raises:
             ValueError: other names are left over, or there is no weight at all.
         """
+        if not self.state_dict:
+            example = next(iter(self.leftover), 'no tensor at all')
+            raise ValueError(f'{source} holds nothing that this converter knows, but {example}; nothing was written. '
+                             'Take the converter of the project that the weights come from')
         left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
         if left:
             raise ValueError(f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
                              'written. Name their prefix in --allow-leftover to go on without them')
-        if not self.state_dict:
-            raise ValueError(f'{source} holds no weights that this converter knows; nothing was written')
         temporary = Path(path).with_suffix('.tmp')
         temporary.parent.mkdir(parents=True, exist_ok=True)
         meta = dict(source=Path(source).name, switches=self.switches)
@@ -126,10 +129,30 @@ def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
+def convert_file(converter: Callable[[Dict[str, Tensor]], Conversion], source: str, target: str,
+                 allow_leftover: Sequence[str] = (), trust: bool = False) -> None:
+    """Converts a file, and prints what became of every tensor.
+
+    Args:
+        converter: of this module.
+        source, target: files.
+        allow_leftover: beginnings of names that may be left over.
+        trust: read the source without guarding against code in it.
+
+    Raises:
+        FileNotFoundError, CheckpointError: the source is not there, damaged, or holds more than weights.
+        ValueError: names are left over, or nothing is known.
+    """
+    result = converter(state_dict_of(read_checkpoint(source, trust=trust)))
+    print('\n'.join(result.report()))
+    result.save(target, source, allow_leftover)
+    print(f'wrote {target}')
+
+
 def released_switches(state: Dict[str, Tensor]) -> Dict[str, Any]:
     """The options that released weights of these names were trained with, for the stages that are there."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
-    stages = {name.split('.')[0] for name in state}
+    stages = {stage_of(name) for name in state}
     return {name: value for name, value in RELEASED[family].items() if SWITCHES[name] in stages}
 
 

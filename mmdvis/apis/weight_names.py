@@ -3,10 +3,10 @@ from typing import Dict, List, NamedTuple
 
 
 class Rule(NamedTuple):
-    """A prefix of a name (dots are taken literally, groups are kept) and what takes its place.
+    """The beginning of a name and what takes its place.
 
     Attributes:
-        source, target: regular expressions, as ``re.sub`` takes them.
+        source: a regular expression in which a bare dot is literal; target: its groups are kept as in ``re.sub``.
         why: what is special about it, where something is.
     """
     source: str

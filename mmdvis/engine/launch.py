@@ -1,7 +1,8 @@
 """What the tools do between the command line and the runner."""
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 import torch
 import torch.distributed as dist
@@ -9,13 +10,15 @@ from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.runner import find_latest_checkpoint
 
+from mmdvis.structures import STAGES, CheckpointError
+
 from .runner import VideoRunner
 
 TRAINING_HOOKS = ('StageHandoverHook', 'ClassCountHook')
 
 
 def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
-                launcher: str = 'none', trust: bool = False) -> Config:
+                launcher: str = 'none') -> Config:
     """A config with what the command line overrides.
 
     Args:
@@ -23,13 +26,10 @@ def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dic
         work_dir: where logs and checkpoints go; None: the config's own, else ``work_dirs/<name of the config>``.
         options: ``--cfg-options``.
         launcher: none, pytorch, slurm or mpi.
-        trust: load checkpoints without guarding against code in them.
     """
     config = Config.fromfile(path)
     config.merge_from_dict(options or {})
     config.launcher = launcher
-    if trust:
-        config.trust_checkpoint = True
     config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     if launcher != 'none' and not torch.cuda.is_available():
         start_cpu_group(config)
@@ -63,20 +63,36 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
         config.resume, config.load_from = True, checkpoint
 
 
-def train(config: Config) -> Path:
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Ends the program with one sentence where a checkpoint is refused or not there."""
+    try:
+        yield
+    except (CheckpointError, FileNotFoundError) as error:
+        raise SystemExit(f'error: {error}')
+
+
+def make_runner(config: Config, trust: bool) -> VideoRunner:
+    """The runner of a config; see :attr:`VideoRunner.trust`."""
+    runner = VideoRunner.from_cfg(config)
+    runner.trust = trust
+    return runner
+
+
+def train(config: Config, trust: bool = False) -> Path:
     """Trains; returns the last checkpoint."""
-    VideoRunner.from_cfg(config).train()
+    make_runner(config, trust).train()
     barrier()  # the first process may still be writing it
     return Path(find_latest_checkpoint(config.work_dir))
 
 
-def test(config: Config, checkpoint: str) -> Dict[str, float]:
+def test(config: Config, checkpoint: str, trust: bool = False) -> Dict[str, float]:
     """Scores a checkpoint on the test set of the config."""
     config.load_from, config.resume = checkpoint, False
     for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
                  'val_evaluator'):
         config.pop(name, None)
-    stages = [name for name in ('segmenter', 'tracker', 'refiner') if config.model.get(name)]
+    stages = [name for name in STAGES if config.model.get(name)]
     others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
     config.custom_hooks = [*others, dict(type='StageHandoverHook', required=stages)]  # no stage is scored at random
-    return VideoRunner.from_cfg(config).test()
+    return make_runner(config, trust).test()

@@ -23,20 +23,26 @@ def load_local(filename: str, map_location: Union[str, Callable] = 'cpu') -> Dic
 
 @RUNNERS.register_module()
 class VideoRunner(Runner):
-    """mmengine's runner, whose own loader falls back to unsafe unpickling; this one never does."""
+    """mmengine's runner, whose own loader falls back to unsafe unpickling; this one never does.
+
+    Attributes:
+        trust: load checkpoints without guarding against code in them. Not an option of the config, which is written to the
+            work folder and would carry it on.
+    """
+
+    trust = False
 
     def load_checkpoint(self, filename: str, map_location: Union[str, Callable] = 'cpu', strict: bool = False,
                         revise_keys: List[tuple] = [(r'^module.', '')]) -> dict:
-        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers, unless the config says
-        ``trust_checkpoint=True`` (the tools' ``--trust``).
+        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers, unless ``trust`` is set.
 
         Raises:
             ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
         """
         with get_local_path(filename) as path:
-            checkpoint = read_checkpoint(path, map_location, trust=self.cfg.get('trust_checkpoint', False))
+            checkpoint = read_checkpoint(path, map_location, trust=self.trust)
         # mmengine evaluates this text when it resumes, so it is as untrusted as a pickle
-        checkpoint.get('meta', {}).pop('config', None)
+        checkpoint['meta'] = {k: v for k, v in (checkpoint.get('meta') or {}).items() if k != 'config'}
         checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model

@@ -4,13 +4,13 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Union
+from typing import Any, Callable, Dict, Union
 
 import numpy as np
 import torch
 
-RECOMPUTED = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-HOW_TO_TRUST = 'it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust'
+HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust '
+                '(trust=True in a program)')
 
 Device = Union[str, torch.device, Callable]
 
@@ -110,11 +110,15 @@ def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust:
     except pickle.UnpicklingError as error:
         named = re.search(r'GLOBAL (\S+)|getattr\(.*', str(error))
         if named is None:
-            raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged; fetch it again') from None
+            raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged') from None
         raise CheckpointError(f'{path} was not loaded: {HOW_TO_TRUST} ({named.group(0)})') from None
+    except ImportError as error:
+        raise CheckpointError(f'{path} was not loaded: it needs {error.name}, which is not installed') from None
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # a damaged pickle may raise anything
         what = 'it is cut off or damaged' if isinstance(error, (EOFError, zipfile.BadZipFile)) else first_line(error)
-        raise CheckpointError(f'{path} is not a readable checkpoint: {what}; fetch it again') from None
+        raise CheckpointError(f'{path} is not a readable checkpoint: {what}') from None
     if not isinstance(content, dict):
         raise CheckpointError(f'{path} is not a checkpoint: it holds a {type(content).__name__}, a checkpoint is a dict')
     return content
@@ -126,7 +130,7 @@ def first_line(error: Exception) -> str:
 
 
 def tensor_of(array: np.ndarray) -> torch.Tensor:
-    """The array as a tensor; half precision becomes float32, integers stay as they are."""
+    """The array as a tensor; any precision becomes float32, integers stay as they are."""
     tensor = torch.from_numpy(np.array(array))
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -139,9 +143,3 @@ def state_dict_of(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
     found = next((checkpoint[name] for name in ('state_dict', 'model') if isinstance(checkpoint.get(name), dict)), checkpoint)
     return {name[7:] if name.startswith('module.') else name: tensor_of(value) if isinstance(value, np.ndarray) else value
             for name, value in found.items() if isinstance(value, (torch.Tensor, np.ndarray))}
-
-
-def missing_weights(wanted: Dict[str, torch.Tensor], found: Dict[str, torch.Tensor]) -> List[str]:
-    """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
-    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED)
-            and (name not in found or found[name].shape != tensor.shape)]

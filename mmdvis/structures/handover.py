@@ -1,15 +1,16 @@
 """What a model takes over from a checkpoint, and which options its weights were trained with."""
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from .checkpoint import RECOMPUTED, CheckpointError, missing_weights
+from .checkpoint import CheckpointError
 
+RECOMPUTED = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
 STAGES = ('segmenter', 'tracker', 'refiner')
 SWITCHES = {  # option that no shape shows -> the stage whose weights depend on it
     'segmenter.normed_embeds': 'tracker', 'tracker.legacy_inverse_match': 'tracker', 'tracker.start': 'tracker',
-    'tracker.context': 'refiner', 'tracker.normed_outputs': 'refiner'}
+    'tracker.cross_attention': 'tracker', 'tracker.context': 'refiner', 'tracker.normed_outputs': 'refiner'}
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,28 @@ class Handover:
         weights: what is loaded.
         fresh: stages of the model that the checkpoint does not have, which begin anew.
         dropped: stages of the checkpoint that the model does not have.
-        differing: names that were allowed to differ and do.
+        renewed: weights of the model that begin anew, because they were allowed to be missing or of another shape.
+        ignored: unknown names of the checkpoint that were allowed.
     """
     weights: Dict[str, Tensor]
     fresh: Tuple[str, ...]
     dropped: Tuple[str, ...]
-    differing: Tuple[str, ...]
+    renewed: Tuple[str, ...]
+    ignored: Tuple[str, ...]
 
     def notes(self) -> List[str]:
         """A sentence for everything that was not simply loaded."""
         said = (('the weights of the later stage {} were dropped', self.dropped),
                 ('{} is not in it and begins anew', self.fresh),
-                ('{} is not in it or has another shape, as is allowed, and begins anew', self.differing))
+                ('{} begins anew, as allow_mismatch permits', self.renewed),
+                ('{} has no place in the model and was left out, as allow_mismatch permits', self.ignored))
         return [sentence.format(name) for sentence, names in said for name in names]
+
+
+def missing_weights(wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> List[str]:
+    """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
+    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED)
+            and (name not in found or found[name].shape != tensor.shape)]
 
 
 def stage_of(name: str) -> str:
@@ -40,7 +50,7 @@ def stage_of(name: str) -> str:
     return name.split('.')[0]
 
 
-def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Sequence[str],
+def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Optional[Sequence[str]] = None,
               allow_mismatch: Sequence[str] = (), origin: str = 'the checkpoint') -> Handover:
     """Picks what a model loads from a checkpoint.
 
@@ -48,7 +58,7 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Seq
 
     Args:
         wanted, found: state dicts of the model and of the checkpoint.
-        required: stages that must be there.
+        required: stages that must be there; None: all of the model.
         allow_mismatch: beginnings of names that may be missing, unknown or of another shape.
         origin: the checkpoint's name, for messages.
 
@@ -56,7 +66,8 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Seq
         CheckpointError: a weight is missing, unknown or of another shape.
     """
     stages, given = sorted({stage_of(name) for name in wanted}), {stage_of(name) for name in found}
-    fresh = tuple(stage for stage in stages if stage not in given and stage not in required)
+    needed = stages if required is None else required
+    fresh = tuple(stage for stage in stages if stage not in given and stage not in needed)
     dropped = tuple(stage for stage in STAGES if stage in given and stage not in stages)
     there = {name: tensor for name, tensor in found.items() if stage_of(name) not in dropped}
     missing = [name for name in missing_weights(wanted, there) if stage_of(name) not in fresh]
@@ -69,9 +80,8 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Seq
         raise CheckpointError(f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
                               f"{'; '.join(examples[:4])}. Load the checkpoint of the stage before, or the config "
                               'that this one was trained with, or name in allow_mismatch what may differ')
-    differing = tuple(sorted({name.rsplit('.', 1)[0] for name in (*missing, *unknown)}))
     fits = {name: tensor for name, tensor in there.items() if name in wanted and name not in missing}
-    return Handover(fits, fresh, dropped, differing)
+    return Handover(fits, fresh, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
 
 
 def fault_of(name: str, wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> str:
@@ -98,9 +108,8 @@ def switches_of(model: nn.Module) -> Dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def contradictions(model: nn.Module, needs: Dict[str, Any], origin: str = 'the checkpoint') -> List[str]:
+def contradictions(model: nn.Module, needs: Dict[str, Any]) -> List[str]:
     """A sentence for every option of ``needs`` that the model has with another value."""
     found = {name: option_of(model, name) for name in needs}
-    return [f'{origin} was trained with {name}={needs[name]!r} and this config says {value!r}; its results will be worse than '
-            f'those it was published with, set model.{name}={needs[name]!r}'
-            for name, value in found.items() if value is not None and value != needs[name]]
+    return [f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
+            f'set model.{name}={needs[name]!r}' for name, value in found.items() if value is not None and value != needs[name]]

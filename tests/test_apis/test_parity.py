@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DATA
+from conftest import DATA, load
 
 from mmdvis.apis.parity import Comparison, agreement, deviation, equality, report
-from mmdvis.apis.parity_dvis import SYSTEMS, Fixture, compare_results, compare_stages, compare_windows, run_windows
+from mmdvis.apis.parity_dvis import SYSTEMS, Fixture, compare_windows, run_windows
 from mmdvis.apis.parity_fixtures import compare_fixtures
 from mmdvis.apis.parity_parts import compare_losses, mean_deviation
 
@@ -18,22 +18,14 @@ FOLDERS = [DATA / 'parity' / 'dvis_swin', *(folder for folder in [SHARED / 'dvis
 
 
 @pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
-def test_every_stage_agrees(folder):
-    found = compare_stages(Fixture.read(folder))
-    assert len(found) == 13
+def test_a_complete_model_agrees(folder):
+    """Names, stages, results of every task, and windows of every length."""
+    found = compare_fixtures(folder)
     text, holds = report(found)
-    assert holds, text
+    assert holds and len(found) == 1 + 14 + 17 + 45, text
 
 
-@pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
-def test_every_result_agrees(folder):
-    found = compare_results(Fixture.read(folder))
-    assert len(found) == 17
-    text, holds = report(found)
-    assert holds, text
-
-
-@pytest.mark.parametrize('system', SYSTEMS[1:])
+@pytest.mark.parametrize('system', SYSTEMS)
 def test_window_lengths_give_equal_maps(system):
     fixture = Fixture.read(FOLDERS[0])
     whole, *others = (run_windows(fixture.model(system, 'vps', window=window), fixture.source) for window in (7, 1, 2, 3))
@@ -46,7 +38,7 @@ def test_window_lengths_give_equal_maps(system):
 
 def test_flipped_bits_are_counted():
     found = [c for c in compare_windows(Fixture.read(FOLDERS[0]), windows=(3, )) if 'attention' in c.name]
-    assert [c.name for c in found] == [f'{system}.window 3.attention masks' for system in SYSTEMS[1:]]
+    assert [c.name for c in found] == [f'{system}.window 3.attention masks' for system in SYSTEMS]
     assert all(c.found.endswith('bits flipped') and ' of 21168 ' in c.found for c in found)
 
 
@@ -55,7 +47,7 @@ def test_parts_of_dvis_plus_agree_and_adapters_are_skipped(tmp_path):
     (tmp_path / 'plus' / 'adapter_mlp_state_dict.npz').write_bytes(b'')
     found = compare_fixtures(tmp_path / 'plus')
     text, holds = report(found)
-    assert holds and len(found) == 9, text
+    assert holds and len(found) == 10, text
     assert [c.name for c in found if c.verdict == 'skip'] == ['adapter_mlp']
 
 
@@ -68,7 +60,20 @@ def test_a_changed_weight_is_found_out(tmp_path):
     weights['ref_proj.layers.1.bias'] = weights['ref_proj.layers.1.bias'] + np.float16(0.05)
     np.savez(folder / 'dvis_plus_tracker_state_dict.npz', **weights)
     found = {c.name: c.verdict for c in compare_fixtures(folder)}
-    assert found['tracker.pred_references'] == 'FAIL' and found['indices'] == 'ok' and found['refiner.pred_logits'] == 'ok'
+    assert found['dvis_plus.tracker.pred_references'] == 'FAIL' and found['dvis_plus.indices'] == 'ok'
+    assert found['dvis_plus.refiner.pred_logits'] == 'ok'
+
+
+def test_the_tool_fails_because_of_a_figure(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / 'losses'
+    shutil.copytree(DATA / 'parity' / 'losses', folder)
+    expected = json.loads((folder / 'expected.json').read_text())
+    expected['tracker']['losses']['loss_ce']['mean'] += 0.001
+    (folder / 'expected.json').write_text(json.dumps(expected))
+    monkeypatch.setattr('sys.argv', ['check_parity.py', str(folder)])
+    assert load('tools/analysis_tools/check_parity.py').main() == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith('FAIL')]
+    assert len(failed) == 1 and failed[0].split()[1] == 'tracker.loss_ce'
 
 
 def test_losses_agree():
@@ -103,9 +108,3 @@ def test_means_of_draws_are_judged_by_their_spread():
     assert mean_deviation('x', drawn, dict(mean=1.4, stderr=0.01)).verdict == 'FAIL'
     assert mean_deviation('x', np.ones(4), dict(mean=1.00005, stderr=0.)).verdict == 'ok'
     assert mean_deviation('x', np.ones(4), dict(mean=1.0002, stderr=0.)).verdict == 'FAIL'
-
-
-def test_the_legacy_switch_is_on_in_the_models_of_the_first_release():
-    info = json.loads((FOLDERS[0] / 'info.json').read_text())
-    assert info['model']['num_queries'] == 12
-    assert Fixture.read(FOLDERS[0]).model('DVIS_online', 'vps').tracker.legacy_inverse_match

@@ -73,7 +73,7 @@ def test_notes_and_contradictions_are_logged(capfd):
     StageHandoverHook().after_load_checkpoint(runner(model), content)
     text = ''.join(capfd.readouterr())
     assert 'v1.pth: the weights of the later stage refiner were dropped' in text
-    assert 'WARNING' in text and 'set model.tracker.legacy_inverse_match=True' in text
+    assert 'WARNING' in text and 'v1.pth: its weights were trained with tracker.legacy_inverse_match=True' in text
     assert not any(name.startswith('refiner') for name in content['state_dict'])
 
 
@@ -81,7 +81,8 @@ def test_a_saved_checkpoint_keeps_the_switches():
     content = dict(meta={})
     StageHandoverHook().before_save_checkpoint(runner(tiny.model('dvis_legacy')), content)
     assert content['meta']['switches'] == {
-        'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched'}
+        'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
+        'tracker.cross_attention': 'referring'}
 
 
 def test_class_counts_are_compared():

@@ -288,3 +288,8 @@ def test_legacy_options_belong_to_a_matching(name, needed):
     with pytest.raises(ValueError, match=f"{name} belongs to matching='{needed}', got matching='frame'"):
         loss('frame', **{name: True})
     loss(needed, **{name: True})
+
+
+def test_labels_of_the_last_frame_need_a_clip():
+    with pytest.raises(ValueError, match="legacy_last_frame_labels looks at the last frame of a clip, .* got 'frame'"):
+        loss('frame', legacy_last_frame_labels=True)

@@ -78,8 +78,10 @@ def test_the_tracker_equals_its_formulas(legacy):
     torch.testing.assert_close(tracker.decoder_norm(state.outputs[0]), expected[-1], atol=1e-9, rtol=1e-7)
 
 
-@pytest.mark.parametrize('start', ['matched', 'unmatched', 'output', 'zero'])
-@pytest.mark.parametrize('standard', [False, True])
+CASES = [('matched', False), ('unmatched', False), ('output', False), ('zero', False), ('matched', True)]
+
+
+@pytest.mark.parametrize('start, standard', CASES)
 @torch.no_grad()
 def test_the_ablations_of_the_tracker_equal_their_formulas(start, standard):
     torch.manual_seed(0)
@@ -88,6 +90,19 @@ def test_the_ablations_of_the_tracker_equal_their_formulas(start, standard):
     tracker, queries = DVISTracker(**options).double().eval(), double(tiny.frame_queries(5))
     expected = tracker.decoder_norm(track(tracker, queries.embeds[0], start=start, standard=standard))
     torch.testing.assert_close(tracker(queries)[0].embeds[0], expected, atol=1e-9, rtol=1e-7)
+
+
+@torch.no_grad()
+def test_standard_attention_cuts_the_chain_of_blocks():
+    """Table 7 of the paper, 2.9 AP: after the first frame, every block but the last is without effect."""
+    options = dict(tiny.COMMON, decoder=dict(tiny.COMMON['decoder'], cross_attention='standard'))
+    tracker, queries = DVISTracker(**options).eval(), tiny.frame_queries(4)
+    _, state = tracker(tiny.part(queries, 0, 1))
+    before = tracker(tiny.part(queries, 1, 2), state)[0].embeds
+    for parameter in tracker.layers[0].parameters():
+        nn.init.normal_(parameter)
+    assert torch.equal(tracker(tiny.part(queries, 1, 2), state)[0].embeds, before)
+    assert not torch.equal(tracker(tiny.part(queries, 0, 1))[0].embeds, tracker(tiny.part(queries, 2, 3))[0].embeds)
 
 
 def test_an_attention_that_there_is_not():

@@ -109,3 +109,8 @@ def test_loss_covers_every_layer():
     losses = tracker.loss(tiny.frame_queries(4), [tiny.targets(4, (32, 48))], StepContext())
     assert set(losses) == {f'{p}loss_{n}' for p in ('', 'd0.') for n in ('cls', 'mask', 'dice')}
     assert all(torch.isfinite(x) for x in losses.values())
+
+
+def test_a_part_of_no_channels_is_refused():
+    with pytest.raises(ValueError, match='last_channels must be positive, got 0; None compares all'):
+        CosineTracker(last_channels=0)

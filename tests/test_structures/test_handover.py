@@ -3,7 +3,9 @@ import pytest
 import tiny
 import torch
 
-from mmdvis.structures import contradictions, hand_over, missing_weights, switches_of
+from mmdvis.apis.weight_conversion import RELEASED
+from mmdvis.structures import contradictions, hand_over, switches_of
+from mmdvis.structures.handover import SWITCHES, missing_weights
 
 WANTED = {'segmenter.x': torch.zeros(2), 'segmenter.bn.num_batches_tracked': torch.zeros(()), 'tracker.y': torch.zeros(3),
           'tracker.z': torch.zeros(4)}
@@ -11,6 +13,15 @@ WANTED = {'segmenter.x': torch.zeros(2), 'segmenter.bn.num_batches_tracked': tor
 
 def test_recomputed_buffers_do_not_count():
     assert missing_weights(WANTED, {'segmenter.x': torch.zeros(2), 'tracker.y': torch.zeros(4)}) == ['tracker.y', 'tracker.z']
+
+
+def test_released_weights_name_every_switch():
+    assert all(set(switches) == set(SWITCHES) for switches in RELEASED.values())
+
+
+def test_without_a_word_every_stage_is_required():
+    with pytest.raises(ValueError, match='tracker.y is missing'):
+        hand_over(WANTED, {'segmenter.x': torch.ones(2)})
 
 
 def test_all_of_it_is_taken():
@@ -36,7 +47,8 @@ def test_another_shape_and_an_unknown_name_are_refused_unless_allowed():
         hand_over(WANTED, found, [])
     result = hand_over(WANTED, found, [], ['tracker.y', 'tracker.n'])
     assert set(result.weights) == {'segmenter.x', 'segmenter.bn.num_batches_tracked', 'tracker.z'}
-    assert result.notes() == ['tracker is not in it or has another shape, as is allowed, and begins anew']
+    assert result.notes() == ['tracker.y begins anew, as allow_mismatch permits',
+                              'tracker.new has no place in the model and was left out, as allow_mismatch permits']
 
 
 def test_allowed_names_are_beginnings_of_the_whole_name():
@@ -54,9 +66,10 @@ def test_later_stages_are_dropped_and_strangers_are_not():
 
 def test_what_released_weights_need_is_compared():
     needs = {'tracker.legacy_inverse_match': True, 'tracker.context': 'first_frame', 'segmenter.normed_embeds': True}
-    sentences = contradictions(tiny.model('dvis', True), needs, 'v1.pth')
+    sentences = contradictions(tiny.model('dvis', True), needs)
     assert len(sentences) == 2
-    assert sentences[0].startswith('v1.pth was trained with tracker.legacy_inverse_match=True and this config says False')
+    assert sentences[0].startswith(
+        'its weights were trained with tracker.legacy_inverse_match=True and this config says False')
     assert 'set model.tracker.context=\'first_frame\'' in sentences[1]
 
 

@@ -1,19 +1,13 @@
 """The command lines of the tools, without running them."""
-import importlib.util
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
+import tiny_config
+from conftest import ROOT, load
 
 TOOLS = sorted(p for folder in ('tools', 'demo') for p in (ROOT / folder).rglob('*.py'))
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda p: p.stem)
@@ -67,10 +61,12 @@ def test_several_processes_go_through_the_launcher():
 
 def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
     module, seen = load('tools/train.py'), []
-    monkeypatch.setattr(module, 'train', lambda config: seen.append(config) or 'last.pth')
+    monkeypatch.setattr(module, 'train', lambda config, trust: seen.extend((config, trust)) or 'last.pth')
     config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
-    monkeypatch.setattr('sys.argv', ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7'])
+    monkeypatch.setattr('sys.argv', ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7',
+                                     '--trust'])
     module.main()
+    assert seen[1] is True
     assert seen[0].optim_wrapper.type == 'AmpOptimWrapper' and seen[0].optim_wrapper.loss_scale == 'dynamic'
     assert seen[0].auto_scale_lr.enable and seen[0].train_cfg.max_iters == 7
     assert seen[0].work_dir == 'work_dirs/minvis_r50_8xb1-t1-20k_vipseg-720p'
@@ -82,3 +78,26 @@ def test_rate_scaling_needs_a_base(monkeypatch):
     monkeypatch.setattr('sys.argv', ['train.py', config, '--auto-scale-lr'])
     with pytest.raises(SystemExit, match='says no auto_scale_lr.base_batch_size'):
         module.main()
+
+
+def test_clip_lengths_are_scored_one_after_the_other(monkeypatch, capsys, tmp_path, toy_root):
+    tool, seen = load('tools/analysis_tools/clip_lengths.py'), []
+
+    def score(config, checkpoint, trust):
+        seen.append((config.model.clip_len, config.model.causal, checkpoint))
+        return {name: 0.1 * len(seen) for name in tool.COLUMNS}
+    monkeypatch.setattr(tool, 'test', score)
+    config = tiny_config.write(tmp_path, 'offline', toy_root)
+    monkeypatch.setattr('sys.argv', ['x', str(config), 'k.pth', '--lengths', '2', 'all', '--causal', '--json',
+                                     str(tmp_path / 'out.json')])
+    tool.main()
+    assert seen == [(2, True, 'k.pth'), (None, True, 'k.pth')]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
+    assert [row[1] for row in lines[1:]] == ['2', 'all'] and lines[2][3] == '20.0'
+    assert set(json.loads((tmp_path / 'out.json').read_text())) == {'2', 'all'}
+
+
+@pytest.mark.parametrize('word', ['0', '-1', 'half'])
+def test_lengths_that_there_are_not(word):
+    with pytest.raises(SystemExit, match=f"takes numbers of frames and 'all', got '{word}'"):
+        load('tools/analysis_tools/clip_lengths.py').lengths_of(['1', word])

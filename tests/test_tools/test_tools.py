@@ -100,12 +100,21 @@ def test_leftovers_are_an_error_unless_named(tmp_path):
     assert '1 left over' in call(tool, tmp_path / 'a.pth', tmp_path / 'b.pth', '--allow-leftover', 'extra.')
 
 
+def test_mmdets_weights_are_converted(tmp_path):
+    torch.save(dict(state_dict={'backbone.conv1.weight': torch.ones(2), 'panoptic_head.cls_embed.bias': torch.ones(3)}),
+               tmp_path / 'mmdet.pth')
+    text = call('tools/model_converters/mmdet_to_mmdvis.py', tmp_path / 'mmdet.pth', tmp_path / 'ours.pth')
+    assert '2 renamed, 0 dropped, 0 left over' in text and f"wrote {tmp_path / 'ours.pth'}" in text
+    assert set(read_checkpoint(tmp_path / 'ours.pth')['state_dict']) == {
+        'segmenter.backbone.conv1.weight', 'segmenter.cls_embed.bias'}
+
+
 def test_parity_is_checked(tmp_path):
     folders = [DATA / 'parity' / name for name in ('dvis_plus', 'losses')]
     text = call('tools/analysis_tools/check_parity.py', *folders)
-    assert text.count('ok   ') == 8 + 24 and 'FAIL' not in text and all(str(folder) in text for folder in folders)
+    assert text.count('ok   ') == 9 + 24 and 'FAIL' not in text and all(str(folder) in text for folder in folders)
     text = call('tools/analysis_tools/check_parity.py', folders[0], tmp_path, fails=True)
-    assert text.count('ok   ') == 8 and f'FAIL {tmp_path} cannot be compared: {tmp_path} holds no fixtures' in text
+    assert text.count('ok   ') == 9 and f'FAIL {tmp_path} cannot be compared: ValueError: {tmp_path} holds no fixtures' in text
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tiny_config
 import torch
+from conftest import load
+from mmengine.config import Config
 from PIL import Image
-from test_commands import load
 
 from mmdvis.apis import init_model
+from mmdvis.engine.launch import load_config, make_runner
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
 
@@ -99,13 +101,35 @@ def test_pretrained_parts_of_a_config(tmp_path, kind):
     assert not (tmp_path / 'mark').exists()
 
 
-def test_trust_lets_a_file_do_what_it_likes(tmp_path, config):
-    """The one named way out; what the file does is then its author's business."""
-    settings = tiny_config.write(tmp_path, 'minvis', 'nowhere')
-    from mmengine.config import Config
-    model = MODELS.build(Config.fromfile(settings).model)
+@pytest.fixture
+def odd_file(tmp_path, config):
+    """Good weights, and a command beside them."""
+    model = MODELS.build(Config.fromfile(config).model)
     torch.save(dict(state_dict=model.state_dict(), extra=Payload(tmp_path / 'mark')), tmp_path / 'odd.pth')
+    return tmp_path / 'odd.pth'
+
+
+def test_trust_lets_a_file_do_what_it_likes(tmp_path, config, odd_file):
+    """The one named way out; what the file does is then its author's business."""
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert isinstance(init_model(str(config), str(tmp_path / 'odd.pth'), trust=True)[0], DVIS)
+        assert isinstance(init_model(str(config), str(odd_file), trust=True)[0], DVIS)
     assert (tmp_path / 'mark').exists()
+
+
+def test_trust_of_a_run_is_not_written_down(tmp_path, config, odd_file):
+    """Else the next run with the config that is left in the work folder would trust, too."""
+    settings = load_config(str(config), str(tmp_path / 'work'))
+    make_runner(settings, trust=True).load_checkpoint(str(odd_file))
+    assert (tmp_path / 'mark').exists() and not [key for key in settings if 'trust' in key]
+    with pytest.raises(ValueError, match='odd.pth was not loaded'):
+        make_runner(load_config(str(config), str(tmp_path / 'work')), trust=False).load_checkpoint(str(odd_file))
+
+
+@pytest.mark.parametrize('tool', ['detectron2_to_mmdvis', 'mmdet_to_mmdvis'])
+def test_trust_of_a_converter(tmp_path, monkeypatch, tool):
+    path = tmp_path / 'odd.pkl'
+    path.write_bytes(pickle.dumps(dict(model={'backbone.norm1.weight': np.ones(2)}, extra=Payload(tmp_path / 'mark'))))
+    monkeypatch.setattr(sys, 'argv', [tool, str(path), str(tmp_path / 'out.pth'), '--trust'])
+    load(f'tools/model_converters/{tool}.py').main()
+    assert (tmp_path / 'mark').exists() and (tmp_path / 'out.pth').exists()

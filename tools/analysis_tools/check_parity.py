@@ -2,6 +2,7 @@
 import argparse
 import sys
 from pathlib import Path
+from zipfile import BadZipFile
 
 from mmengine.registry import init_default_scope
 
@@ -23,8 +24,8 @@ def main() -> int:
     for folder in map(Path, parse_args().folders):
         try:
             text, holds = report(compare_fixtures(folder))
-        except (ValueError, KeyError, OSError) as error:
-            text, holds = f'FAIL {folder} cannot be compared: {error}', False
+        except (ValueError, KeyError, OSError, BadZipFile) as error:
+            text, holds = f'FAIL {folder} cannot be compared: {type(error).__name__}: {error}', False
         print(f'{folder}\n{text}', flush=True)
         all_hold &= holds
     return 0 if all_hold else 1

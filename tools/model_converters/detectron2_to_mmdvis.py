@@ -1,8 +1,7 @@
 """Converts a detectron2 checkpoint of Mask2Former, MinVIS, DVIS or DVIS++ to mmdvis."""
 import argparse
 
-from mmdvis.apis.weight_conversion import convert_detectron2
-from mmdvis.structures import read_checkpoint, state_dict_of
+from mmdvis.apis.weight_conversion import convert_detectron2, convert_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,12 +19,9 @@ def main() -> None:
     """Converts, prints what became of every tensor, and writes the result."""
     args = parse_args()
     try:
-        result = convert_detectron2(state_dict_of(read_checkpoint(args.src, trust=args.trust)))
-        print('\n'.join(result.report()))
-        result.save(args.dst, args.src, args.allow_leftover)
+        convert_file(convert_detectron2, args.src, args.dst, args.allow_leftover, args.trust)
     except (ValueError, OSError) as error:
         raise SystemExit(f'error: {error}')
-    print(f'wrote {args.dst}')
 
 
 if __name__ == '__main__':

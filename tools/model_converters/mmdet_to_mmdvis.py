@@ -1,8 +1,7 @@
 """Converts a checkpoint of mmdet's Mask2Former to a segmenter of mmdvis."""
 import argparse
 
-from mmdvis.apis.weight_conversion import convert_mmdet
-from mmdvis.structures import read_checkpoint, state_dict_of
+from mmdvis.apis.weight_conversion import convert_file, convert_mmdet
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,12 +19,9 @@ def main() -> None:
     """Converts, prints what became of every tensor, and writes the result."""
     args = parse_args()
     try:
-        result = convert_mmdet(state_dict_of(read_checkpoint(args.src, trust=args.trust)))
-        print('\n'.join(result.report()))
-        result.save(args.dst, args.src, args.allow_leftover)
+        convert_file(convert_mmdet, args.src, args.dst, args.allow_leftover, args.trust)
     except (ValueError, OSError) as error:
         raise SystemExit(f'error: {error}')
-    print(f'wrote {args.dst}')
 
 
 if __name__ == '__main__':

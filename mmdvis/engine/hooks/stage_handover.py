@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdvis.registry import HOOKS
-from mmdvis.structures import contradictions, hand_over, state_dict_of, switches_of
+from mmdvis.structures import CheckpointError, contradictions, hand_over, state_dict_of, switches_of
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -44,15 +44,15 @@ class StageHandoverHook(Hook):
         return [name for name in names if resume or name in frozen]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Leaves in the checkpoint what the model loads; raises ValueError if that does not cover what it must."""
+        """Leaves in the checkpoint what the model loads; raises CheckpointError if that does not cover what it must."""
         model, origin = unwrapped(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
         result = hand_over(model.state_dict(), state_dict_of(checkpoint), self.stages(model, resume),
                            () if resume else self.allow_mismatch, origin)
         for note in result.notes():
             print_log(f'{origin}: {note}', 'current')
-        for warning in contradictions(model, checkpoint.get('meta', {}).get('switches', {}), origin):
-            print_log(warning, 'current', logging.WARNING)
+        for warning in contradictions(model, (checkpoint.get('meta') or {}).get('switches', {})):
+            print_log(f'{origin}: {warning}', 'current', logging.WARNING)
         checkpoint['state_dict'] = result.weights
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -60,8 +60,8 @@ class StageHandoverHook(Hook):
         checkpoint['meta']['switches'] = switches_of(unwrapped(runner.model))
 
     def before_train(self, runner: Runner) -> None:
-        """Raises ValueError if nothing was loaded although a stage is frozen."""
+        """Raises CheckpointError if nothing was loaded although a stage is frozen."""
         needed = self.stages(unwrapped(runner.model))
         if needed and not runner._has_loaded:
-            raise ValueError(f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
-                             'set load_from to its checkpoint, as with --cfg-options load_from=FILE')
+            raise CheckpointError(f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
+                                  'set load_from to its checkpoint, as with --cfg-options load_from=FILE')

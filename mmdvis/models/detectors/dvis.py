@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.registry import MODELS
-from mmdvis.structures import (FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries, VideoDataSample,
-                               VideoPrediction, cat_time)
-
-STAGES = ('segmenter', 'tracker', 'refiner')
+from mmdvis.structures import (STAGES, FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries,
+                               VideoDataSample, VideoPrediction, cat_time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +42,7 @@ class DVIS(BaseModel):
         clip_len: frames that the refiner sees together at test time (semi-online); identities go on from clip to clip. None:
             the whole video (offline).
         causal: score every frame by the mean class logits of the frames up to it. Without a refiner no result then depends
-            on a later frame, with one on none behind the frame's clip. The default, one mean for the whole video, is what
+            on a later frame, with one on no frame after its clip. The default, one mean for the whole video, is what
             benchmarks report, also those that are called online.
         init_cfg: as in mmengine.
     """
@@ -56,7 +54,7 @@ class DVIS(BaseModel):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         for name, length in (('window', window), ('clip_len', 1 if clip_len is None else clip_len)):
             if length < 1:
-                raise ValueError(f'{name} must be at least one frame, got {length}')
+                raise ValueError(f'{name} must be at least one frame, got {length}; clip_len=None means the whole video')
         self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None

@@ -45,7 +45,8 @@ def running_scores(logits: Tensor, total: Union[Tensor, float] = 0., num_before:
     return ((total + logits.cumsum(0)) / count[:, None, None]).softmax(-1)
 
 
-def causal_scores(logits: Tensor, tracked: Optional[Tensor] = None, totals: Tuple = (0., 0.), num_before: int = 0) -> Tensor:
+def causal_scores(logits: Tensor, tracked: Optional[Tensor] = None,
+                  totals: Tuple[Union[Tensor, float], Union[Tensor, float]] = (0., 0.), num_before: int = 0) -> Tensor:
     """What :func:`video_scores` is for a whole video, for every frame by the frames up to it: (T, Q, K + 1).
 
     Args:

@@ -4,7 +4,7 @@ from torch import nn
 
 
 def projection_mlp(channels: int) -> nn.Sequential:
-    """C -> C as :func:`mask_mlp`, with the start of DVIS++'s projections: Kaiming-uniform matrices, no bias."""
+    """C -> C as :func:`mask_mlp`, with the start of DVIS++'s projections: Kaiming-uniform matrices, zero biases."""
     mlp = mask_mlp(channels, channels)
     for layer in mlp[::2]:
         caffe2_xavier_init(layer)

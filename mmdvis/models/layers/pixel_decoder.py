@@ -15,7 +15,7 @@ from .ms_deform_attn import MSDeformAttn
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention and feed-forward, a norm behind each residual."""
+    """Deformable self-attention and feed-forward, a norm after each residual."""
 
     def __init__(self, channels: int, num_heads: int, ffn_channels: int, num_points: int) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
 """The blocks of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
+from typing import Any
+
 from torch import Tensor, nn
 
 from .attention import Attention, feed_forward, norms
@@ -6,7 +8,7 @@ from .heads import xavier_matrices
 
 
 class ReferringLayer(nn.Module):
-    """Referring cross-attention, self-attention over the slots, feed-forward; a norm behind each residual.
+    """Referring cross-attention, self-attention over the slots, feed-forward; a norm after each residual.
 
     The residual of the cross-attention comes from ``identity`` and not from the query: what is passed on is the frame's
     own content, gathered for the object that ``reference`` asks for.
@@ -15,9 +17,11 @@ class ReferringLayer(nn.Module):
         channels: width C, a multiple of ``num_heads``.
         num_heads, ffn_channels: of the attentions and of the feed-forward block.
         cross_attention: ``'referring'``, or ``'standard'``, where the residual comes from the query (table 7 of the paper).
+            In all frames but a video's first the query is the reference, so that a standard block does not see the block
+            before it: only the last one counts, and what the tracker starts from changes nothing.
     """
 
-    def __init__(self, channels: int, num_heads: int, ffn_channels: int, cross_attention: str = 'referring') -> None:
+    def __init__(self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, cross_attention: str = 'referring') -> None:
         super().__init__()
         if cross_attention not in ('referring', 'standard'):
             raise ValueError(f"cross_attention must be 'referring' or 'standard', got {cross_attention!r}")
@@ -35,7 +39,6 @@ class ReferringLayer(nn.Module):
         return self.norms[2](self.ffn(x))
 
 
-def referring_layers(channels: int, num_layers: int = 6, num_heads: int = 8, ffn_channels: int = 2048,
-                     cross_attention: str = 'referring') -> nn.ModuleList:
-    """The decoder of a tracker; see :class:`ReferringLayer`."""
-    return nn.ModuleList(ReferringLayer(channels, num_heads, ffn_channels, cross_attention) for _ in range(num_layers))
+def referring_layers(channels: int, num_layers: int = 6, **options: Any) -> nn.ModuleList:
+    """The decoder of a tracker of width C; options of :class:`ReferringLayer`."""
+    return nn.ModuleList(ReferringLayer(channels, **options) for _ in range(num_layers))

@@ -1,5 +1,5 @@
 """The blocks of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,14 @@ class TemporalLayer(nn.Module):
             convolution and its attention to the frame (table 8 of the paper).
     """
 
-    def __init__(self, channels: int, num_heads: int, ffn_channels: int, time_attention: bool = True,
+    def __init__(self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, time_attention: bool = True,
                  convolution: bool = True, cross_attention: bool = True) -> None:
         super().__init__()
         self.time_attn = Attention(channels, num_heads) if time_attention else None
         self.object_attn = Attention(channels, num_heads)
         self.cross_attn = Attention(channels, num_heads) if cross_attention else None
         self.ffn = feed_forward(channels, ffn_channels)
+        # placeholders keep the names of the other norms
         has_part = (time_attention, convolution, True, cross_attention, True)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) if has else nn.Identity() for has in has_part)
         xavier_matrices(self)
@@ -37,7 +38,7 @@ class TemporalLayer(nn.Module):
             tracks (B, T, Q, C): queries of every track in every frame.
             context (B, T, Q', C): what the frame itself offers.
             allowed (B * Q, 1, T): bool, the frames a track may attend to.
-            hold (B, T): int64, the frame that stands for each frame in the convolutions: itself, or behind the end of a
+            hold (B, T): int64, the frame that stands for each frame in the convolutions: itself, or after the end of a
                 video its last frame, so that padding looks like the replicated border.
 
         Returns:
@@ -70,11 +71,9 @@ def short_convolution(channels: int) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(inplace=True), second)
 
 
-def temporal_layers(channels: int, num_layers: int = 6, num_heads: int = 8, ffn_channels: int = 2048,
-                    time_attention: bool = True, convolution: bool = True, cross_attention: bool = True) -> nn.ModuleList:
-    """The decoder of a refiner; see :class:`TemporalLayer`."""
-    parts = (time_attention, convolution, cross_attention)
-    return nn.ModuleList(TemporalLayer(channels, num_heads, ffn_channels, *parts) for _ in range(num_layers))
+def temporal_layers(channels: int, num_layers: int = 6, **options: Any) -> nn.ModuleList:
+    """The decoder of a refiner of width C; options of :class:`TemporalLayer`."""
+    return nn.ModuleList(TemporalLayer(channels, **options) for _ in range(num_layers))
 
 
 def to_frames(x: Tensor, batch: int) -> Tensor:

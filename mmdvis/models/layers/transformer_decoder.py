@@ -24,7 +24,7 @@ class NamedAttention(nn.Module):
 
 
 class MaskedDecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; a norm behind each residual."""
+    """Masked cross-attention, self-attention, feed-forward; a norm after each residual."""
 
     def __init__(self, channels: int, num_heads: int, ffn_channels: int) -> None:
         super().__init__()

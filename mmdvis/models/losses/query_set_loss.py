@@ -39,8 +39,9 @@ class QuerySetLoss(nn.Module):
             frames (with ``matching='video'`` only). All released refiners were trained so.
         legacy_frame1_match: match every object in the clip's first frame, even one that is not there yet (with
             ``matching='first_appearance'`` only). The VPS and VSS trackers of DVIS and DVIS++ were trained so.
-        legacy_last_frame_labels: train an object that is not in the clip's last frame as no object, in all frames. The
-            VIS models of DVIS and MinVIS were trained so; DVIS++ was not.
+        legacy_last_frame_labels: train an object that is not in the clip's last frame as no object, in all frames (not
+            with ``matching='frame'``, which has no clips). The VIS trackers and refiners of DVIS were trained so; DVIS++
+            was not.
         legacy_shared_slots: let an object take a slot that an earlier one has; the later one's class then counts (with
             ``matching='first_appearance'`` only). The trackers of DVIS were trained so; DVIS++ was not.
     """
@@ -53,6 +54,9 @@ class QuerySetLoss(nn.Module):
         super().__init__()
         if matching not in ('frame', 'first_appearance', 'video'):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
+        if legacy_last_frame_labels and matching == 'frame':
+            raise ValueError("legacy_last_frame_labels looks at the last frame of a clip, so matching must be "
+                             "'first_appearance' or 'video', got 'frame'")
         belongs = dict(legacy_tall_video=(legacy_tall_video, 'video'),
                        legacy_frame1_match=(legacy_frame1_match, 'first_appearance'),
                        legacy_shared_slots=(legacy_shared_slots, 'first_appearance'))

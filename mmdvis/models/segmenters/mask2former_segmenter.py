@@ -27,7 +27,7 @@ class Mask2FormerSegmenter(BaseModule):
         decoder: arguments of :class:`MaskedDecoder`.
         reid: put a re-identification embedding of width C beside the queries (DVIS++), so that trackers and refiners work
             at 2 C. Its own loss (CTVIS) is not part of mmdvis: such a segmenter comes trained and cannot learn here.
-        normed_embeds: hand the queries on behind the decoder's norm (DVIS), or as they are (DVIS++); trackers match the
+        normed_embeds: hand the queries on after the decoder's norm (DVIS), or as they are (DVIS++); trackers match the
             normed ones always.
         loss: config of the set loss; None for inference only.
     """
@@ -60,7 +60,7 @@ class Mask2FormerSegmenter(BaseModule):
         return FrameQueries(embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
 
     def embeds(self, normed: Tensor, raw: Tensor) -> Tuple[Tensor, Tensor]:
-        """What trackers match and what later stages decode from, given the queries behind and before the norm."""
+        """What trackers match and what later stages decode from, given the queries after and before the norm."""
         handed = normed if self.normed_embeds else raw
         if self.reid_embed is None:
             return normed, handed

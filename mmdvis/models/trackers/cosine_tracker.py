@@ -27,6 +27,8 @@ class CosineTracker(nn.Module):
 
     def __init__(self, last_channels: Optional[int] = None) -> None:
         super().__init__()
+        if last_channels is not None and last_channels < 1:
+            raise ValueError(f'last_channels must be positive, got {last_channels}; None compares all')
         self.first_channel = None if last_channels is None else -last_channels
 
     def forward(self, queries: FrameQueries, state: Optional[CosineState] = None) -> Tuple[TrackQueries, CosineState]:

@@ -44,7 +44,7 @@ class DecodedClip:
 class DVISTracker(BaseModule):
     """Each track refers to its own output in the frame before.
 
-    The defaults are DVIS. DVIS++ is ``refer='mlp'``, ``project_features=True`` and ``normed_outputs=False`` behind a
+    The defaults are DVIS. DVIS++ is ``refer='mlp'``, ``project_features=True`` and ``normed_outputs=False`` after a
     segmenter with ``normed_embeds=False``.
 
     Args:
@@ -58,7 +58,7 @@ class DVISTracker(BaseModule):
             tell the classes, too.
         project_features: put the mask features through a linear map of the tracker's own. The map is folded into the mask
             embeddings and ``mask_bias``, so later stages still get the segmenter's features.
-        normed_outputs: hand the outputs on behind the final norm (DVIS), or as they are (DVIS++).
+        normed_outputs: hand the outputs on after the final norm (DVIS), or as they are (DVIS++).
         context: what the refiner gets to attend to: ``'embeds'``, the segmenter's queries as they are, or
             ``'first_frame'``, every frame decoded as if a video began with it (DVIS; costs as much as tracking).
         legacy_inverse_match: gather the matched queries with the inverse permutation, as the released code of DVIS does;
@@ -75,6 +75,7 @@ class DVISTracker(BaseModule):
                 raise ValueError(f"{name} must be {' or '.join(map(repr, ALLOWED[name]))}, got {value!r}")
         self.start, self.context, self.normed_outputs = start, context, normed_outputs
         self.legacy_inverse_match = legacy_inverse_match
+        self.cross_attention = (decoder or {}).get('cross_attention', 'referring')
         self.layers = referring_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
         self.cls_embed = nn.Linear(2 * channels if refer == 'mlp' else channels, num_classes + 1)
@@ -110,7 +111,7 @@ class DVISTracker(BaseModule):
         return self.criterion(layers, targets, context, guide)
 
     def orders(self, queries: FrameQueries, state: Optional[ReferringState]) -> Tensor:
-        """(B, T, Q): which query of each frame continues each track."""
+        """(B, T, Q): which query of each frame takes each track's place; if unmatched, that of its own number."""
         if self.start == 'unmatched':
             batch, frames, slots = queries.match_embeds.shape[:3]
             return torch.arange(slots, device=queries.match_embeds.device).expand(batch, frames, -1)

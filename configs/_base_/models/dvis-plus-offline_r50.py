@@ -1,0 +1,8 @@
+_base_ = './dvis-plus-online_r50.py'
+model = dict(
+    refiner=dict(
+        type='TemporalRefiner',
+        channels=512,
+        mask_channels=256,
+        decoder=dict(num_layers=6, num_heads=8, ffn_channels=2048),
+        loss=dict(type='QuerySetLoss', matching='video')))
