@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmdvis import datasets, models  # noqa: F401  registers what configs name
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
-from mmdvis.structures import contradictions, hand_over, read_checkpoint, state_dict_of
+from mmdvis.structures import contradictions, hand_over, meta_of, read_checkpoint, state_dict_of
 
 
 def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optional[Dict[str, Any]] = None,
@@ -37,7 +37,7 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
     content = read_checkpoint(checkpoint, trust=trust)
     result = hand_over(model.state_dict(), state_dict_of(content), origin=checkpoint)
     model.load_state_dict(result.weights, strict=False)
-    origin = content.get('meta') or {}
+    origin = meta_of(content)
     for sentence in (*result.notes(), *contradictions(model, origin.get('switches', {}))):
         warnings.warn(f'{checkpoint}: {sentence}', stacklevel=2)
     meta = dict(origin.get('dataset_meta') or {})

@@ -1,6 +1,7 @@
 """Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
@@ -67,11 +68,16 @@ class Conversion:
         if left:
             raise ValueError(f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
                              'written. Name their prefix in --allow-leftover to go on without them')
-        temporary = Path(path).with_suffix('.tmp')
-        temporary.parent.mkdir(parents=True, exist_ok=True)
+        if Path(path).resolve() == Path(source).resolve():
+            raise ValueError(f'{path} is the source itself; name another file to write')
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         meta = dict(source=Path(source).name, switches=self.switches)
-        torch.save(dict(meta=meta, state_dict=self.state_dict), temporary)
-        os.replace(temporary, path)
+        with tempfile.TemporaryDirectory(prefix='.part-', dir=Path(path).parent) as folder:
+            try:
+                torch.save(dict(meta=meta, state_dict=self.state_dict), Path(folder) / 'weights.pth')
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(f'{path} cannot be written: {str(error).splitlines()[0]}') from None
+            os.replace(Path(folder) / 'weights.pth', path)
 
 
 def first_match(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
@@ -162,5 +168,7 @@ def reorder_merging(tensor: Tensor) -> Tensor:
     Swin lays the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them channel
     by channel in the order (0, 0), (0, 1), (1, 0), (1, 1). Takes the weight (2c, 4c) or a vector of the norm (4c,).
     """
+    if tensor.shape[-1] % 4:
+        raise ValueError(f"a weight of Swin's patch merging has a width of four parts, got {tuple(tensor.shape)}")
     blocks = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return blocks.transpose(-1, -2).flatten(-2).contiguous()

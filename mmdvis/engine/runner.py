@@ -1,24 +1,18 @@
 """The runner, with the one change that matters: checkpoints are untrusted."""
-import os
-from typing import Any, Callable, Dict, List, Union
+from pathlib import Path
+from typing import Callable, List, Union
 
 from mmengine.fileio import get_local_path
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from mmdvis.registry import RUNNERS
-from mmdvis.structures import read_checkpoint, state_dict_of
+from mmdvis.structures import meta_of, read_checkpoint, state_dict_of
 
+from .safe_loading import guard_mmengine
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_local(filename: str, map_location: Union[str, Callable] = 'cpu') -> Dict[str, Any]:
-    """Takes the place of mmengine's loader of local files, which ``init_cfg=dict(type='Pretrained', ...)`` uses.
-
-    Raises:
-        CheckpointError: see :func:`mmdvis.structures.read_checkpoint`.
-    """
-    return read_checkpoint(os.path.expanduser(filename), map_location)
+guard_mmengine()
 
 
 @RUNNERS.register_module()
@@ -40,9 +34,9 @@ class VideoRunner(Runner):
             ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
         """
         with get_local_path(filename) as path:
-            checkpoint = read_checkpoint(path, map_location, trust=self.trust)
-        # mmengine evaluates this text when it resumes, so it is as untrusted as a pickle
-        checkpoint['meta'] = {k: v for k, v in (checkpoint.get('meta') or {}).items() if k != 'config'}
+            checkpoint = read_checkpoint(path, map_location, self.trust, Path(filename).suffix)
+        # mmengine evaluates the text of the config when it resumes, so it is as untrusted as a pickle
+        checkpoint['meta'] = {name: value for name, value in meta_of(checkpoint).items() if name != 'config'}
         checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model

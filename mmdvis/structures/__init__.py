@@ -1,5 +1,5 @@
 """The frozen types that flow between stages, and the readers of frames and checkpoints."""
-from .checkpoint import CheckpointError, read_checkpoint, state_dict_of
+from .checkpoint import CheckpointError, meta_of, read_checkpoint, state_dict_of
 from .clip_targets import ClipTargets
 from .frame_source import (ArrayFrames, FileFrames, FrameSource, PrefetchedFrames, ResizedFrames, VideoFileFrames,
                            open_frames, read_image, short_edge_size)
@@ -15,6 +15,6 @@ __all__ = [
     'FrameSource', 'Handover',
     'MaskSource', 'PrefetchedFrames', 'ResizedFrames', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample',
     'VideoFileFrames', 'VideoInstances', 'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time',
-    'contradictions', 'hand_over', 'id_to_rgb', 'open_frames', 'read_checkpoint', 'read_image',
+    'contradictions', 'hand_over', 'id_to_rgb', 'meta_of', 'open_frames', 'read_checkpoint', 'read_image',
     'short_edge_size', 'state_dict_of', 'switches_of'
 ]

@@ -1,5 +1,4 @@
 """Reads checkpoint files, which are untrusted, without running what may hide in them."""
-import collections
 import pickle
 import re
 import zipfile
@@ -9,54 +8,12 @@ from typing import Any, Callable, Dict, Union
 import numpy as np
 import torch
 
+from .safe_pickle import ArrayUnpickler, harmless_types
+
 HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust '
                 '(trust=True in a program)')
 
 Device = Union[str, torch.device, Callable]
-
-
-def log_statistic(owner: type, name: str) -> Any:
-    """What ``getattr`` is allowed to be in a checkpoint: mmengine's log buffers name their statistics through it."""
-    if getattr(owner, '__name__', '') != 'HistoryBuffer' or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')
-    return getattr(owner, name)
-
-
-def numpy_makers() -> list:
-    """The functions that a pickled array calls."""
-    core = getattr(np, '_core', None) or np.core
-    return [core.multiarray._reconstruct, core.multiarray.scalar]
-
-
-def harmless_types() -> list:
-    """What a checkpoint of mmengine holds besides tensors: its log buffers and the NumPy types in them."""
-    from mmengine.logging.history_buffer import HistoryBuffer
-    scalars = [np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_]
-    return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'),
-            np.ndarray, np.dtype, *numpy_makers(), *{type(np.dtype(scalar)) for scalar in scalars}]
-
-
-def encoded(text: str, encoding: str) -> bytes:
-    """How old pickles write bytes; raises UnpicklingError for anything but that."""
-    if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'GLOBAL _codecs.encode to {encoding!r}')
-    return text.encode(encoding)
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Admits plain containers and NumPy arrays, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The few names that arrays need; raises UnpicklingError for any other."""
-        makers = {maker.__name__: maker for maker in numpy_makers()}
-        if module in ('numpy.core.multiarray', 'numpy._core.multiarray') and name in makers:
-            return makers[name]
-        if module == 'numpy' and name in ('ndarray', 'dtype'):
-            return getattr(np, name)
-        harmless = {('collections', 'OrderedDict'): collections.OrderedDict, ('_codecs', 'encode'): encoded}
-        if (module, name) in harmless:
-            return harmless[module, name]
-        raise pickle.UnpicklingError(f'GLOBAL {module}.{name}')
 
 
 def read_npz(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
@@ -90,28 +47,31 @@ class CheckpointError(ValueError):
 READERS = {'.npz': read_npz, '.safetensors': read_safetensors, '.pkl': read_pickle}  # torch's format under any other name
 
 
-def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust: bool = False) -> Dict[str, Any]:
+def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust: bool = False, suffix: str = ''
+                    ) -> Dict[str, Any]:
     """The contents of a ``.pth`` file, a ``.pkl`` of arrays (detectron2's zoo), a ``.safetensors`` or an ``.npz`` file.
 
     Args:
         path: the file.
         map_location: as in ``torch.load``.
         trust: let the file run what it likes, as unpickling does; only for files whose author is trusted.
+        suffix: what tells the format, where the file's own name does not.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, or holds anything but tensors, arrays, plain values and mmengine's log buffers.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
     try:
-        content = READERS.get(path.suffix, read_torch)(path, map_location, trust)
+        content = READERS.get(suffix or path.suffix, read_torch)(path, map_location, trust)
     except pickle.UnpicklingError as error:
-        named = re.search(r'GLOBAL (\S+)|getattr\(.*', str(error))
-        if named is None:
+        if re.search(r'truncated|invalid load key|could not find MARK', str(error)):
             raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged') from None
-        raise CheckpointError(f'{path} was not loaded: {HOW_TO_TRUST} ({named.group(0)})') from None
+        named = re.search(r'GLOBAL [^\n]*?(?= was not|$)|getattr\([^\n]*', str(error))
+        what = f' ({named.group(0).strip()})' if named else ''
+        raise CheckpointError(f'{path} was not loaded: {HOW_TO_TRUST}{what}') from None
     except ImportError as error:
         raise CheckpointError(f'{path} was not loaded: it needs {error.name}, which is not installed') from None
     except (OSError, MemoryError):
@@ -131,7 +91,7 @@ def first_line(error: Exception) -> str:
 
 def tensor_of(array: np.ndarray) -> torch.Tensor:
     """The array as a tensor; any precision becomes float32, integers stay as they are."""
-    tensor = torch.from_numpy(np.array(array))
+    tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder('=')))
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
@@ -139,7 +99,23 @@ def state_dict_of(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
     """The weights inside a checkpoint, wherever its author put them (``state_dict``, ``model`` or the top level).
 
     The ``module.`` that a data-parallel wrapper leaves in the names is taken off.
+
+    Raises:
+        CheckpointError: a name is no text, or an array does not hold numbers.
     """
     found = next((checkpoint[name] for name in ('state_dict', 'model') if isinstance(checkpoint.get(name), dict)), checkpoint)
-    return {name[7:] if name.startswith('module.') else name: tensor_of(value) if isinstance(value, np.ndarray) else value
-            for name, value in found.items() if isinstance(value, (torch.Tensor, np.ndarray))}
+    weights = {}
+    for name, value in found.items():
+        if not isinstance(value, (torch.Tensor, np.ndarray)):
+            continue
+        if not isinstance(name, str) or isinstance(value, np.ndarray) and value.dtype.kind not in 'biuf':
+            kind = getattr(value, 'dtype', type(value))
+            raise CheckpointError(f'a weight must have a text for a name and numbers for values, got {name!r} of type {kind}')
+        weights[name[7:] if name.startswith('module.') else name] = tensor_of(value) if isinstance(value, np.ndarray) else value
+    return weights
+
+
+def meta_of(checkpoint: Dict[str, Any]) -> Dict[str, Any]:
+    """What a checkpoint says of itself; empty where it says nothing of use."""
+    meta = checkpoint.get('meta')
+    return dict(meta) if isinstance(meta, dict) else {}

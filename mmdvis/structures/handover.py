@@ -65,6 +65,9 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Opt
     Raises:
         CheckpointError: a weight is missing, unknown or of another shape.
     """
+    for option, names in (('required', required or ()), ('allow_mismatch', allow_mismatch)):
+        if isinstance(names, str) or not all(names):
+            raise ValueError(f'{option} must be a list of names, none of them empty, got {names!r}')
     stages, given = sorted({stage_of(name) for name in wanted}), {stage_of(name) for name in found}
     needed = stages if required is None else required
     fresh = tuple(stage for stage in stages if stage not in given and stage not in needed)
@@ -99,6 +102,8 @@ def option_of(model: nn.Module, name: str) -> Any:
     if dependent is None or not any(True for _ in dependent.parameters()):
         return None
     stage, option = name.split('.')
+    if option == 'legacy_inverse_match' and getattr(model.tracker, 'start', '') == 'unmatched':
+        return None
     return getattr(getattr(model, stage, None), option, None)
 
 
@@ -110,6 +115,7 @@ def switches_of(model: nn.Module) -> Dict[str, Any]:
 
 def contradictions(model: nn.Module, needs: Dict[str, Any]) -> List[str]:
     """A sentence for every option of ``needs`` that the model has with another value."""
+    needs = {name: value for name, value in needs.items() if name in SWITCHES} if isinstance(needs, dict) else {}
     found = {name: option_of(model, name) for name in needs}
     return [f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
             f'set model.{name}={needs[name]!r}' for name, value in found.items() if value is not None and value != needs[name]]

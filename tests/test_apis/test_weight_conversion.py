@@ -145,6 +145,29 @@ def test_nothing_is_written_of_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / 'a.tmp').write_text('mine')
+    result = convert_mmdet({'backbone.x': torch.ones(1)})
+
+    def full(content, path):
+        Path(path).write_text('half')
+        raise RuntimeError('[enforce fail at inline_container.cc] no space\nmore')
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, 'save', full)
+        with pytest.raises(OSError, match=r'a.pth cannot be written: \[enforce fail .*no space$'):
+            result.save(tmp_path / 'a.pth', 'x.pth')
+    assert [p.name for p in tmp_path.iterdir()] == ['a.tmp']
+    with pytest.raises(ValueError, match='x.pth is the source itself; name another file to write'):
+        result.save(tmp_path / 'x.pth', str(tmp_path / 'x.pth'))
+    result.save(tmp_path / 'a.pth', 'x.pth')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['a.pth', 'a.tmp']
+
+
+def test_a_torn_merging_weight_is_named():
+    with pytest.raises(ValueError, match=r'width of four parts, got \(2, 6\)'):
+        reorder_merging(torch.ones(2, 6))
+
+
 def test_the_same_weight_twice_is_refused():
     names = ['sem_seg_head.predictor.static_query.weight', 'sem_seg_head.predictor.query_feat.weight']
     with pytest.raises(ValueError, match='query_feat.weight and .*static_query.weight would both become segmenter.query_feat'):

@@ -48,6 +48,13 @@ def test_a_learning_stage_is_there_as_a_whole_or_not_at_all():
             runner(model), dict(state_dict=state(model, 'segmenter.')))
 
 
+def test_options_are_lists_of_names():
+    with pytest.raises(ValueError, match='are lists of names, got None and .segmenter.cls_embed.; put a single name in brackets'):
+        StageHandoverHook(allow_mismatch='segmenter.cls_embed')
+    with pytest.raises(ValueError, match=r"required names stages \(segmenter, tracker, refiner\), got 'head'"):
+        StageHandoverHook(required=['head'])
+
+
 def test_a_resumed_run_needs_all_and_allows_nothing():
     model = tiny.model('dvis')
     resumed = runner(model)

@@ -3,6 +3,7 @@ import argparse
 import collections
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
 from mmdvis.structures import read_checkpoint, state_dict_of
+from mmdvis.structures.checkpoint import tensor_of
 
 
 class Payload:
@@ -131,3 +133,68 @@ def test_an_absent_library_is_named(tmp_path):
         read_checkpoint(tmp_path / 'd2.pkl')
     with pytest.raises(ValueError, match='d2.pkl was not loaded: it needs detectron9, which is not installed'):
         read_checkpoint(tmp_path / 'd2.pkl', trust=True)
+
+
+def test_files_of_numpy_1_are_read(tmp_path):
+    """It wrote its functions under another module's name."""
+    torch.save(dict(state_dict=dict(x=torch.ones(2)), loss=np.float64(0.5), curve=np.arange(3.)), tmp_path / 'new.pth')
+    with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
+    found = read_checkpoint(tmp_path / 'old.pth')
+    assert found['loss'] == 0.5 and found['curve'].tolist() == [0., 1., 2.]
+
+
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_arrays_of_every_number_survive_a_pickle(tmp_path, protocol):
+    arrays = {code: np.arange(6).reshape(2, 3).astype(code) for code in ('?', 'b', 'B', '<i2', '>i4', 'i8', 'e', 'f', '>d')}
+    arrays.update(turned=np.arange(6.).reshape(2, 3).T, fortran=np.asfortranarray(np.arange(6.).reshape(2, 3)),
+                  empty=np.zeros((0, 3)), point=np.array(2.5), big=np.float16(1.5), small=np.uint8(200))
+    (tmp_path / 'all.pkl').write_bytes(pickle.dumps(arrays, protocol))
+    torch.save(arrays, tmp_path / 'all.pth')
+    for name in ('all.pkl', 'all.pth'):
+        found = read_checkpoint(tmp_path / name)
+        for key, value in arrays.items():
+            assert np.array_equal(found[key], value), key
+            assert found[key].dtype.newbyteorder('=') == value.dtype.newbyteorder('='), key
+    assert tensor_of(read_checkpoint(tmp_path / 'all.pkl')['>i4']).tolist() == [[0, 1, 2], [3, 4, 5]]
+    again = pickle.loads(pickle.dumps(read_checkpoint(tmp_path / 'all.pkl')['f']))
+    assert type(again) is np.ndarray  # what is read and saved again needs no name of ours
+
+
+class Crooked:
+    """Pickles as calls of NumPy's functions with arguments of any kind."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __reduce__(self):
+        return self.steps
+
+
+RECONSTRUCT = np.zeros(1).__reduce__()[0]
+OBJECTS = Crooked(np.dtype, ('O8', False, True), (3, '|', None, None, None, -1, -1, 0))
+DOUBLE = np.dtype('f8')
+
+
+@pytest.mark.parametrize('crooked', [
+    OBJECTS, Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1, ), OBJECTS, False, b'A' * 8)),
+    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1000, ), DOUBLE, False, b'A' * 8)),
+    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (-1, ), DOUBLE, False, b'A' * 8)),
+    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1, ), DOUBLE, False, [print])),
+    Crooked(np.dtype, ('f8', False, True), (3, '<', None, ('a', ), {'a': 1}, -1, -1, 0)),
+    Crooked(np.dtype, ('V8', False, True)), Crooked(np.float64(1).__reduce__()[0], (DOUBLE, b'AAA'))],
+    ids=['objects', 'array of objects', 'too short', 'negative', 'a list', 'fields', 'raw memory', 'scalar'])
+@pytest.mark.parametrize('suffix', ['.pkl', '.pth'])
+def test_arrays_cannot_reach_foreign_memory(tmp_path, crooked, suffix):
+    """NumPy itself takes some of these at their word, and the process dies."""
+    path = tmp_path / f'bad{suffix}'
+    path.write_bytes(pickle.dumps(dict(x=crooked))) if suffix == '.pkl' else torch.save(dict(x=crooked), path)
+    with pytest.raises(ValueError, match=f'bad{suffix} was not loaded: it holds objects other than'):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize('content', [{3: torch.ones(1)}, dict(x=np.array(['a', 'b']))])
+def test_weights_have_names_and_numbers(content):
+    with pytest.raises(ValueError, match='a weight must have a text for a name and numbers for values, got '):
+        state_dict_of(dict(model=content))

@@ -81,3 +81,19 @@ def test_switches_of_absent_stages_do_not_matter():
     assert contradictions(tiny.model('dvis_legacy'), needs) == []
     assert switches_of(tiny.model('cosine')) == {}
     assert switches_of(tiny.model('dvis', True))['tracker.normed_outputs'] is True
+
+
+@pytest.mark.parametrize('options', [dict(allow_mismatch='tracker.y'), dict(required='tracker'), dict(allow_mismatch=[''])])
+def test_one_text_is_no_list_of_names(options):
+    """Its letters would allow everything."""
+    with pytest.raises(ValueError, match='must be a list of names, none of them empty'):
+        hand_over(WANTED, {}, **options)
+
+
+def test_a_crooked_word_on_switches_is_ignored():
+    assert contradictions(tiny.model('dvis'), None) == []
+    assert contradictions(tiny.model('dvis'), {'tracker.nothing': 3, 'x': torch.ones(2)}) == []
+
+
+def test_the_direction_of_matching_is_nothing_without_matching():
+    assert contradictions(tiny.model('dvis_unmatched'), {'tracker.legacy_inverse_match': True}) == []

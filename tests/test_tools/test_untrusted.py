@@ -1,8 +1,12 @@
 """Checkpoints are untrusted at every entry: what would run a command is refused with one sentence, and so is a torn file."""
+import io
 import os
 import pickle
 import sys
+import threading
 import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from PIL import Image
 
 from mmdvis.apis import init_model
 from mmdvis.engine.launch import load_config, make_runner
+from mmdvis.engine.safe_loading import load_file
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
 
@@ -99,6 +104,32 @@ def test_pretrained_parts_of_a_config(tmp_path, kind):
     with pytest.raises(ValueError, match=REFUSED[kind]):
         backbone.init_weights()
     assert not (tmp_path / 'mark').exists()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+def test_pretrained_parts_from_an_address(tmp_path, monkeypatch, kind):
+    """mmengine would fetch the file and run the command."""
+    bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f'http://127.0.0.1:{server.server_address[1]}/bad.pth'
+    backbone = MODELS.build(dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=address)))
+    with pytest.raises(ValueError, match=REFUSED[kind]):
+        backbone.init_weights()
+    server.shutdown()
+    assert not (tmp_path / 'mark').exists()
+
+
+def test_a_good_buffer_is_read(tmp_path):
+    """What mmengine's other addresses hand over."""
+    torch.save(dict(x=torch.ones(2)), tmp_path / 'good.pth')
+    assert torch.equal(load_file(io.BytesIO((tmp_path / 'good.pth').read_bytes()))['x'], torch.ones(2))
 
 
 @pytest.fixture

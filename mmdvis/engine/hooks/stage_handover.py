@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdvis.registry import HOOKS
-from mmdvis.structures import CheckpointError, contradictions, hand_over, state_dict_of, switches_of
+from mmdvis.structures import STAGES, CheckpointError, contradictions, hand_over, meta_of, state_dict_of, switches_of
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -33,6 +33,12 @@ class StageHandoverHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, required: Optional[Sequence[str]] = None, allow_mismatch: Sequence[str] = ()) -> None:
+        if isinstance(required, str) or isinstance(allow_mismatch, str):
+            raise ValueError(f'required and allow_mismatch are lists of names, got {required!r} and {allow_mismatch!r}; '
+                             'put a single name in brackets')
+        unknown = [name for name in required or () if name not in STAGES]
+        if unknown:
+            raise ValueError(f"required names stages ({', '.join(STAGES)}), got {unknown[0]!r}")
         self.required, self.allow_mismatch = required, tuple(allow_mismatch)
 
     def stages(self, model: nn.Module, resume: bool = False) -> List[str]:
@@ -51,7 +57,7 @@ class StageHandoverHook(Hook):
                            () if resume else self.allow_mismatch, origin)
         for note in result.notes():
             print_log(f'{origin}: {note}', 'current')
-        for warning in contradictions(model, (checkpoint.get('meta') or {}).get('switches', {})):
+        for warning in contradictions(model, meta_of(checkpoint).get('switches', {})):
             print_log(f'{origin}: {warning}', 'current', logging.WARNING)
         checkpoint['state_dict'] = result.weights
 
