@@ -155,7 +155,8 @@ def test_void_predicted_on_valid_truth_is_a_class_of_its_own():
 
 
 @pytest.mark.parametrize('predicted, segments, message', [
-    ([7] * 6 + [3] * 4, [dict(id=7, category_id=0)], '4 predicted pixels have an id that segments_info does not list'),
+    ([7] * 6 + [3] * 4, [dict(id=7, category_id=0)],
+     '4 predicted pixels have an id, such as 3, that segments_info does not list'),
     ([7] * 10, [dict(id=7, category_id=0), dict(id=8, category_id=5)], 'lists id 8, no predicted pixel has it'),
     ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not among the classes')])
 def test_predictions_that_disagree_with_themselves(predicted, segments, message):

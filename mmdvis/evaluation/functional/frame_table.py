@@ -1,9 +1,11 @@
 """What one frame contributes to any panoptic measure: who is listed, and how many pixels each pair shares."""
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from functools import lru_cache
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+MAX_COLOUR = 1 << 24  # ids that a PNG can hold are below it
 VOID = 0
 UNLISTED = -1
 
@@ -30,25 +32,39 @@ class FrameTable:
     Attributes:
         truth, predicted: id -> how it is listed, in the order of the json.
         joint: (true id, predicted id) -> pixels; id 0 is void, -1 stands for all ids that the json does not list.
+        stray: a predicted id that the json does not list, if there is one.
     """
     truth: Dict[int, Listed]
     predicted: Dict[int, Listed]
     joint: Dict[Tuple[int, int], int]
+    stray: Optional[int] = None
 
 
-def listed(segments: Sequence[dict]) -> Dict[int, Listed]:
-    """``segments_info`` of a frame by id, repeated ids merged."""
+def listed(segments: Sequence[dict], merge: bool = True) -> Dict[int, Listed]:
+    """``segments_info`` of a frame by id; entries with one id are merged, or else the last counts."""
     found: Dict[int, Listed] = {}
     for s in segments:
         area, crowd = int(s.get('area', 0)), bool(s.get('iscrowd', 0))
-        first = found.get(s['id'])
+        first = found.get(s['id']) if merge else None
         found[s['id']] = (Listed(s['category_id'], s['category_id'], area, crowd) if first is None else
                           Listed(first.category, s['category_id'], first.area + area, first.is_crowd))
     return found
 
 
+@lru_cache(maxsize=1)
+def blank_table() -> np.ndarray:
+    """Scratch memory of :func:`places`, a number for each colour; all zero between calls."""
+    return np.zeros(MAX_COLOUR, np.uint16)
+
+
 def places(id_map: np.ndarray, ids: List[int]) -> np.ndarray:
     """For every pixel the place of its id in ``ids``; ids that are not in it get len(ids)."""
+    if len(ids) < 65535 and max(ids) < MAX_COLOUR and id_map.size and 0 <= id_map.min() and id_map.max() < MAX_COLOUR:
+        table = blank_table()
+        table[ids] = np.arange(1, len(ids) + 1)
+        found = table[id_map.ravel()] - np.uint16(1)  # what is not listed wraps to the largest number
+        table[ids] = 0
+        return np.minimum(found, np.uint16(len(ids)))
     order = np.argsort(ids)
     known = np.asarray(ids)[order]
     found = np.searchsorted(known, id_map.ravel()).clip(max=len(known) - 1)
@@ -56,12 +72,13 @@ def places(id_map: np.ndarray, ids: List[int]) -> np.ndarray:
 
 
 def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_map: np.ndarray,
-                predicted_segments: Sequence[dict]) -> FrameTable:
+                predicted_segments: Sequence[dict], merge: bool = True) -> FrameTable:
     """The table of one frame.
 
     Args:
         true_map, predicted_map (H, W): ids, 0 is void.
         true_segments, predicted_segments: ``segments_info`` of the json.
+        merge: whether entries with one id are one segment; else the last of them counts.
 
     Raises:
         ValueError: the maps have different sizes.
@@ -69,14 +86,17 @@ def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_m
     if true_map.shape != predicted_map.shape:
         raise ValueError(f'the prediction is {predicted_map.shape} (height, width), the ground truth {true_map.shape}; '
                          'write predictions at the size of the ground truth')
-    truth, predicted = listed(true_segments), listed(predicted_segments)
+    truth, predicted = listed(true_segments, merge), listed(predicted_segments, merge)
     rows, columns = [VOID, *truth], [VOID, *predicted]
     width = len(columns) + 1
-    pair = places(true_map, rows) * width + places(predicted_map, columns)
+    guess = places(predicted_map, columns)
+    pair = places(true_map, rows).astype(np.int32) * width + guess
     counts = np.bincount(pair, minlength=(len(rows) + 1) * width)
     names = [*rows, UNLISTED], [*columns, UNLISTED]
     joint = {(names[0][k // width], names[1][k % width]): int(counts[k]) for k in np.flatnonzero(counts)}
-    return FrameTable(truth, predicted, joint)
+    has_stray = any(p == UNLISTED for _, p in joint)
+    stray = int(predicted_map.ravel()[int(np.argmax(guess == len(columns)))]) if has_stray else None
+    return FrameTable(truth, predicted, joint, stray)
 
 
 def pixel_counts(joint: Dict[Tuple[int, int], int], side: int) -> Dict[int, int]:

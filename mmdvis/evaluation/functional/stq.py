@@ -7,6 +7,7 @@ import numpy as np
 from .frame_table import FrameTable, Listed
 
 NUMBERINGS = ('official', 'from_one', 'corrected')
+SUFFIXES = dict(official='', corrected='_corrected')  # of the figures that are reported
 Tube = Tuple[int, int]  # class, instance
 
 
@@ -98,3 +99,12 @@ def sum_videos(counts: List[STQCounts]) -> STQCounts:
     for video in counts[1:]:
         total = total + video
     return total
+
+
+def figures(videos: List[Dict[str, STQCounts]]) -> Dict[str, float]:
+    """``STQ``, ``AQ``, ``SQ`` in [0, 1] for every suffix of ``SUFFIXES``, from the counts of each video by suffix."""
+    found = {}
+    for suffix in SUFFIXES.values():
+        values = sum_videos([video[suffix] for video in videos]).summarise()
+        found.update({f'{name}{suffix}': value for name, value in zip(('STQ', 'AQ', 'SQ'), values)})
+    return found

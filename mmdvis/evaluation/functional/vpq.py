@@ -48,7 +48,8 @@ def check_prediction(table: FrameTable, categories: Iterable[int], where: str) -
     """Raises ValueError if the prediction's map and list disagree; ``where`` names the video and the frame."""
     pixels = pixel_counts(table.joint, 1)
     if UNLISTED in pixels:
-        raise ValueError(f'{where}: {pixels[UNLISTED]} predicted pixels have an id that segments_info does not list')
+        raise ValueError(f'{where}: {pixels[UNLISTED]} predicted pixels have an id, such as {table.stray}, that segments_info '
+                         'does not list')
     for segment_id, entry in table.predicted.items():
         if segment_id not in pixels:
             raise ValueError(f'{where}: segments_info lists id {segment_id}, no predicted pixel has it')
@@ -56,13 +57,32 @@ def check_prediction(table: FrameTable, categories: Iterable[int], where: str) -
             raise ValueError(f'{where}: predicted category {entry.category} of id {segment_id} is not among the classes')
 
 
-def count_video(tables: Sequence[FrameTable], windows: Sequence[int]) -> Dict[int, WindowCounts]:
+@dataclass(frozen=True)
+class Rules:
+    """In what the public scripts differ.
+
+    Attributes:
+        json_areas: areas of true tubes are those that the json states, not pixels.
+        merge_repeated: entries of a frame with one id are one segment; else the last of them counts.
+        min_truth_area: true tubes with fewer pixels in the window are neither found nor missed.
+    """
+    json_areas: bool = True
+    merge_repeated: bool = True
+    min_truth_area: int = 0
+
+
+VIPSEG = Rules()
+VIPER = Rules(json_areas=False, merge_repeated=False, min_truth_area=32 * 32)  # ``tools/dataset/viper.py``
+IMAGES = Rules(merge_repeated=False)  # panopticapi
+
+
+def count_video(tables: Sequence[FrameTable], windows: Sequence[int], rules: Rules = VIPSEG) -> Dict[int, WindowCounts]:
     """Counts of one video: window length in frames -> counts; a video that is shorter than a window adds nothing to it."""
     result = {}
     for length in windows:
         total = WindowCounts()
         for start in range(len(tables) - length + 1):
-            total += count_window(tables[start:start + length])
+            total += count_window(tables[start:start + length], rules)
         result[length] = total
     return result
 
@@ -78,27 +98,29 @@ def merge(entries: Iterable[Dict[int, Listed]]) -> Dict[int, Listed]:
     return merged
 
 
-def count_window(tables: Sequence[FrameTable]) -> WindowCounts:
+def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowCounts:
     """Matches the tubes of one window (``spec`` of the public script: classes of the first frame, void forgiven)."""
     truth, predicted = merge(t.truth for t in tables), merge(t.predicted for t in tables)
     joint: Dict[Tuple[int, int], int] = {}
     for table in tables:
         for pair, count in table.joint.items():
             joint[pair] = joint.get(pair, 0) + count
-    area = pixel_counts(joint, 1)
+    pixels, area = pixel_counts(joint, 0), pixel_counts(joint, 1)
+    small = {g for g in truth if pixels.get(g, 0) < rules.min_truth_area}
     found: List[Tuple[int, ClassCounts]] = []
     matched_truth, matched = set(), set()
     for (g, p), count in joint.items():
-        if g not in truth or p not in predicted or truth[g].is_crowd or truth[g].category != predicted[p].category:
+        if g not in truth or p not in predicted or g in small or truth[g].is_crowd or truth[g].category != predicted[p].category:
             continue
-        iou = count / (truth[g].area + area[p] - count - joint.get((VOID, p), 0))
+        true_area = truth[g].area if rules.json_areas else pixels[g]
+        iou = count / (true_area + area[p] - count - joint.get((VOID, p), 0))
         if iou > 0.5:
             found.append((truth[g].category, ClassCounts(iou=iou, tp=1)))
             matched_truth.add(g)
             matched.add(p)
     crowds = {entry.category: g for g, entry in truth.items() if entry.is_crowd}  # the last of each class counts
     found += [(entry.category, ClassCounts(fn=1)) for g, entry in truth.items()
-              if g not in matched_truth and not entry.is_crowd]
+              if g not in matched_truth and g not in small and not entry.is_crowd]
     for p, entry in predicted.items():
         forgiven = joint.get((VOID, p), 0) + joint.get((crowds.get(entry.category), p), 0)
         if p not in matched and not forgiven / area[p] > 0.5:

@@ -1,0 +1,268 @@
+"""Scores results on disk, whoever wrote them: reads official files, counts video by video, sums up."""
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+from . import stq, vis_ap, vpq, vss
+from .frame_table import FrameTable, frame_table
+from .panoptic_files import (BadInputError, FrameFiles, PanopticFiles, entry_of, read_cityscapes, read_ids, read_images,
+                             read_json, read_vipseg)
+
+Figures = Dict[str, float]
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """How a benchmark computes VPQ.
+
+    Attributes:
+        read: (gt_json, gt_dir, pred) -> files.
+        windows: name of each window in the results -> its length in annotated frames.
+        averaged: names of the windows that enter VPQ.
+        rules: of counting.
+    """
+    read: Callable[[Path, Path, Path], PanopticFiles]
+    windows: Dict[str, int]
+    averaged: Tuple[str, ...]
+    rules: vpq.Rules = vpq.VIPSEG
+
+
+FLAVOURS = dict(
+    vipseg=Flavour(read_vipseg, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
+    cityscapes=Flavour(read_cityscapes, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
+                       ('VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15')),
+    viper=Flavour(read_vipseg, {f'VPQ@{k}': k for k in (1, 5, 10, 15)}, ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What scoring gives.
+
+    Attributes:
+        figures: flat, fractions in [0, 1]; NaN where a group is empty.
+        per_class: name of the class -> its figures.
+        per_video: video -> its figures.
+        notes: sentences on groups that are empty.
+    """
+    figures: Figures
+    per_class: Dict[str, Figures] = field(default_factory=dict)
+    per_video: Dict[str, Figures] = field(default_factory=dict)
+    notes: Tuple[str, ...] = ()
+
+
+def in_order(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, watch: Callable[[Iterable], Iterable] = iter
+             ) -> Iterator[Any]:
+    """Results of ``function`` in the order of ``jobs``, from ``workers`` processes; ``watch`` may show progress."""
+    if workers <= 1:
+        yield from watch(map(function, jobs))
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
+        yield from watch(pool.map(function, jobs))
+
+
+def tables_of(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> List[FrameTable]:
+    """The tables of a video, one frame's pixels in memory at a time; raises BadInputError where files disagree."""
+    tables = []
+    for frame in frames:
+        maps = read_ids(frame.truth), read_ids(frame.predicted)
+        try:
+            table = frame_table(maps[0], frame.truth_segments, maps[1], frame.predicted_segments, merge)
+            vpq.check_prediction(table, categories, frame.name)
+        except ValueError as error:
+            place = '' if str(error).startswith(frame.name) else f'{frame.name}: '
+            raise BadInputError(f'{place}{error} ({frame.predicted})') from None
+        tables.append(table)
+    return tables
+
+
+def count_vpq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
+              ) -> Dict[int, vpq.WindowCounts]:
+    """Counts of one video for VPQ."""
+    return vpq.count_video(tables_of(frames, is_thing, rules.merge_repeated), lengths, rules)
+
+
+def count_stq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[str, stq.STQCounts]:
+    """Counts of one video for STQ, by the official numbering and the corrected one."""
+    tables = tables_of(frames, is_thing, merge=True)
+    return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
+
+
+def empty_groups(is_thing: Dict[int, bool], figures: Figures) -> Tuple[str, ...]:
+    """A sentence for every figure that is not a number."""
+    return tuple(f'{name} is NaN: no class of its group occurs, or every video is shorter than the window'
+                 for name, value in figures.items() if np.isnan(value))
+
+
+def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclude: Sequence[int] = (), workers: int = 1,
+              watch: Callable = iter) -> Scores:
+    """Video panoptic quality.
+
+    Args:
+        flavour: of ``FLAVOURS``.
+        gt_json, gt_dir, predicted: see the reader of the flavour.
+        exclude: category ids that no mean takes in (VIPER's public code leaves out 11).
+        workers: processes; watch: shows progress.
+    """
+    kind = FLAVOURS[flavour]
+    files = kind.read(gt_json, gt_dir, predicted)
+    count = partial(count_vpq, is_thing=files.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
+    counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
+    total = {k: sum((video[k] for video in counts.values()), vpq.WindowCounts()) for k in kind.windows.values()}
+    kept = {c: thing for c, thing in files.is_thing.items() if c not in exclude}
+    figures = vpq_figures(total, kept, kind)
+    per_class = {files.names[c]: {name: total[k].classes[c].quality[0] for name, k in kind.windows.items()
+                                  if c in total[k].classes} for c in kept}
+    per_video = {name: vpq_figures(video, kept, kind) for name, video in counts.items()}
+    return Scores(figures, {name: found for name, found in per_class.items() if found}, per_video,
+                  empty_groups(kept, figures))
+
+
+def vpq_figures(total: Dict[int, vpq.WindowCounts], is_thing: Dict[int, bool], kind: Flavour) -> Figures:
+    """The figures of a set from its counts."""
+    figures = {}
+    for suffix, wanted in dict(VPQ=(True, False), VPQ_Th=(True, ), VPQ_St=(False, )).items():
+        members = [c for c, thing in is_thing.items() if thing in wanted]
+        values = {name: total[k].mean(members)[0] for name, k in kind.windows.items()}
+        figures[suffix] = float(np.mean([values[name] for name in kind.averaged]))
+        if suffix == 'VPQ':
+            windows = {name: values[name] for name in kind.averaged}
+            if len(values) > len(windows):
+                windows['VPQ_12468'] = float(np.mean(list(values.values())))
+    return {**figures, **windows}
+
+
+def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
+    """Segmentation and tracking quality; arguments as of :func:`score_vpq`."""
+    files = FLAVOURS[flavour].read(gt_json, gt_dir, predicted)
+    counts = dict(zip(files.videos, in_order(partial(count_stq, is_thing=files.is_thing), list(files.videos.values()), workers,
+                                             watch)))
+    per_video = {name: stq.figures([video]) for name, video in counts.items()}
+    return Scores(stq.figures(list(counts.values())), {}, per_video)
+
+
+def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter) -> Scores:
+    """Image panoptic quality in COCO's layout."""
+    files = read_images(gt_json, gt_dir, pred_json, pred_dir)
+    count = partial(count_vpq, is_thing=files.is_thing, lengths=[1], rules=vpq.IMAGES)
+    total = sum((video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts())
+    figures: Figures = dict(zip(('PQ', 'SQ', 'RQ'), total.mean(files.is_thing)))
+    for name, wanted in (('PQ_Th', True), ('PQ_St', False)):
+        figures[name] = total.mean([c for c, thing in files.is_thing.items() if thing == wanted])[0]
+    per_class = {files.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()}
+    return Scores(figures, per_class, {}, empty_groups(files.is_thing, figures))
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """A grey PNG of labels (H, W) uint8.
+
+    Raises:
+        BadInputError: the file is absent, damaged, or not a grey one.
+    """
+    if not path.is_file():
+        raise BadInputError(f'there is no PNG {path}')
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ('L', 'P'):
+                raise BadInputError(f'{path} is a PNG of mode {image.mode}; a map of classes is grey (8 bits)')
+            return np.asarray(image)
+    except OSError as error:
+        raise BadInputError(f'{path} is no readable PNG: {error}') from None
+
+
+def vss_frames(pairs: Sequence[Tuple[Path, Path]]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Truth and prediction of every frame; raises BadInputError where their sizes differ."""
+    for truth, predicted in pairs:
+        maps = read_labels(truth), read_labels(predicted)
+        if maps[0].shape != maps[1].shape:
+            raise BadInputError(f'{predicted} is {maps[1].shape} (height, width), the truth {truth} is {maps[0].shape}')
+        yield maps
+
+
+def count_vss(pairs: Sequence[Tuple[Path, Path]]) -> vss.VSSCounts:
+    """Counts of one video."""
+    return vss.count_video(vss_frames(pairs))
+
+
+def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
+    """Video semantic segmentation in VSPW's layout.
+
+    Args:
+        root: holds ``data/<video>/mask/<frame>.png``.
+        names: a video a line.
+        predicted: ``<video>/<frame>.png``, classes from 0.
+        workers: processes; watch: shows progress.
+    """
+    if not names.is_file():
+        raise BadInputError(f'there is no list of videos {names}')
+    videos = {}
+    for name in names.read_text().split():
+        masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
+        if not masks:
+            raise BadInputError(f'{root / "data" / name / "mask"} holds no masks, but {names} names the video {name}')
+        videos[name] = [(mask, predicted / name / mask.name) for mask in masks]
+    if not videos:
+        raise BadInputError(f'{names} names no video')
+    counts = dict(zip(videos, in_order(count_vss, list(videos.values()), workers, watch)))
+    first, *rest = counts.values()
+    total = sum(rest, first)
+    figures = vss.summarise(total)
+    per_class = {str(c): found for c, found in vss.class_table(total).items()}
+    return Scores(figures, per_class, {name: vss.summarise(video) for name, video in counts.items()},
+                  empty_groups({}, figures))
+
+
+def read_tracks(gt_json: Path, pred_json: Path) -> Tuple[Dict[int, str], List[Tuple]]:
+    """The categories of YouTube-VIS' json, and what :func:`count_vis` takes for each video in the order of their ids.
+
+    Raises:
+        BadInputError: a file is absent or damaged, a result has an unknown video or a wrong length.
+    """
+    truth, results = read_json(gt_json), read_json(pred_json)
+    if not isinstance(results, list):
+        raise BadInputError(f'{pred_json} holds a {type(results).__name__}; YouTube-VIS results are a list')
+    videos = {video['id']: video for video in entry_of(truth, 'videos', gt_json)}
+    if not truth.get('annotations'):
+        raise BadInputError(f'{gt_json} holds no annotations, so there is nothing to score')
+    sides: Dict[str, Dict[int, List[dict]]] = dict(truth={v: [] for v in videos}, found={v: [] for v in videos})
+    for side, path, tracks in (('truth', gt_json, truth['annotations']), ('found', pred_json, results)):
+        for k, track in enumerate(tracks):
+            if track['video_id'] not in videos:
+                raise BadInputError(f"{path}: track {k} is of video {track['video_id']}, which {gt_json} does not have")
+            length = len(track['segmentations'])
+            if length != videos[track['video_id']]['length']:
+                raise BadInputError(f"{path}: track {k} of video {track['video_id']} has {length} masks, the video has "
+                                    f"{videos[track['video_id']]['length']} frames")
+            sides[side][track['video_id']].append(track)
+    names = {c['id']: str(c.get('name', c['id'])) for c in sorted(truth['categories'], key=lambda c: c['id'])}
+    return names, [((videos[v]['height'], videos[v]['width']), list(names), sides['truth'][v], sides['found'][v])
+                   for v in sorted(videos)]
+
+
+def count_vis(job: Tuple) -> Dict[int, vis_ap.Pair]:
+    """The pairs of one video: category -> pair."""
+    size, categories, truths, detections = job
+    return {c: vis_ap.make_pair(size, [t for t in truths if t['category_id'] == c],
+                                [d for d in detections if d['category_id'] == c]) for c in categories}
+
+
+def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, workers: int = 1, watch: Callable = iter) -> Scores:
+    """Average precision of tracks, YouTube-VIS and OVIS."""
+    names, jobs = read_tracks(gt_json, pred_json)
+    if ovis and not all('occlusion' in track for job in jobs for track in job[2]):
+        raise BadInputError(f'{gt_json} has tracks without occlusion, so it is not of OVIS')
+    videos = list(in_order(count_vis, jobs, workers, watch))
+    pairs = {c: [video[c] for video in videos] for c in names}
+    figures = vis_ap.summarise(pairs, ovis)
+    notes = tuple(f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1)
+    return Scores(figures, {names[c]: dict(AP=value) for c, value in vis_ap.class_table(pairs).items()}, {}, notes)
+
+
+def default_workers() -> int:
+    """Processes that this machine has cores for."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)

@@ -1,0 +1,154 @@
+"""Every figure of the public scripts, through the command line."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import DATA, load
+from PIL import Image
+
+SET = DATA / 'metrics'
+EXPECTED = json.loads((SET / 'expected.json').read_text())
+VIPSEG = ['--gt-json', SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json', '--gt-dir', SET / 'vipseg' / 'panomasksRGB', '--pred',
+          SET / 'vipseg' / 'submission']
+CITY = ['--flavour', 'cityscapes', '--gt-json', SET / 'cityscapes_vps' / 'panoptic_gt_val_city_vps.json', '--gt-dir',
+        SET / 'cityscapes_vps' / 'panoptic_video', '--pred']
+VIPER = ['--flavour', 'viper', '--gt-json', SET / 'viper' / 'panoptic_gt_viper.json', '--gt-dir', SET / 'viper' / 'panomasksRGB',
+         '--pred', SET / 'viper' / 'submission']
+VSS = ['--gt', SET / 'vspw', '--list', SET / 'vspw' / 'val.txt', '--pred', SET / 'vspw' / 'pred']
+IMAGES = ['--gt-json', SET / 'image_pq' / 'panoptic_gt.json', '--gt-dir', SET / 'image_pq' / 'panoptic_gt', '--pred-json',
+          SET / 'image_pq' / 'panoptic_pred.json', '--pred-dir', SET / 'image_pq' / 'panoptic_pred']
+TRACKS = ['--gt', SET / 'ytvis' / 'gt.json', '--pred', SET / 'ytvis' / 'results.json']
+
+
+@pytest.fixture
+def score(tmp_path, monkeypatch):
+    """Runs tools/score.py; returns its exit code and what it wrote."""
+    tool = load('tools/score.py')
+
+    def run(task, *words):
+        out = tmp_path / 'out' / 'scores.json'
+        monkeypatch.setattr('sys.argv', ['score.py', task, *map(str, words), '--json', str(out), *(
+            [] if '--workers' in words else ['--workers', '1'])])
+        code = tool.main()
+        return code, json.loads(out.read_text()) if out.exists() else None
+    return run
+
+
+def close(found, wanted, tolerance=1e-9):
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx(value, abs=tolerance), name
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_vipseg(score, workers):
+    code, found = score('vpq', *VIPSEG, '--workers', workers)
+    wanted = EXPECTED['vpq_vipseg']
+    assert code == 0 and set(found) == {'VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_12468'}
+    close(found, {f'VPQ{k}': wanted['per_window'][str(k)]['All']['pq'] for k in (1, 2, 4, 6)})
+    close(found, {name: wanted['VPQ_1246'][group] / 100
+                  for name, group in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff'))})
+    assert round(100 * found['VPQ_12468'], 2) == pytest.approx(wanted['script_as_is_final_12468']['vpq_all'], abs=0.01)
+
+
+def test_stq(score):
+    code, found = score('stq', *VIPSEG)
+    wanted = EXPECTED['stq_vipseg']
+    assert code == 0 and set(found) == {f'{n}{s}' for n in ('STQ', 'AQ', 'SQ') for s in ('', '_corrected')}
+    close(found, {name: wanted['official_script'][name] for name in ('STQ', 'AQ', 'SQ')})
+    close(found, {f'{name}_corrected': wanted['instance_numbers_from_1_crowd_is_0'][name] for name in ('STQ', 'AQ', 'SQ')})
+
+
+@pytest.mark.parametrize('folder', ['submission', 'pred_dense'])
+def test_cityscapes(score, folder):
+    """All 30 frames of a video are sub-sampled to the annotated ones."""
+    code, found = score('vpq', *CITY, SET / 'cityscapes_vps' / folder)
+    wanted = EXPECTED['vpq_cityscapes_vps']['per_window']
+    assert code == 0 and set(found) == {'VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15'}
+    close(found, {f'VPQ@{k}': wanted[str(k)]['All']['pq'] for k in (0, 5, 10, 15)})
+    for name, group in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
+        assert found[name] == pytest.approx(np.mean([wanted[str(k)][group]['pq'] for k in (0, 5, 10, 15)]), abs=1e-9)
+
+
+def test_a_dense_prediction_without_names_is_cut_by_position(score, tmp_path):
+    folder = tmp_path / 'dense'
+    shutil.copytree(SET / 'cityscapes_vps' / 'pred_dense', folder)
+    content = json.loads((folder / 'pred.json').read_text())
+    for frame in content['annotations']:
+        frame.pop('image_id')
+    (folder / 'pred.json').write_text(json.dumps(content))
+    close(score('vpq', *CITY, folder)[1], {'VPQ@0': EXPECTED['vpq_cityscapes_vps']['per_window']['0']['All']['pq']})
+
+
+def test_viper(score):
+    code, found = score('vpq', *VIPER)
+    wanted = EXPECTED['vpq_viper']['per_window_frames']
+    assert code == 0 and set(found) == {'VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'}
+    close(found, {f'VPQ@{k}': wanted[str(k)]['All']['pq'] for k in (1, 5, 10, 15)})
+    left_out = score('vpq', *VIPER, '--exclude-classes', '0', '2')[1]
+    classes = {c: v['pq'] for c, v in wanted['1']['per_class'].items() if c not in ('0', '2')}
+    assert left_out['VPQ@1'] == pytest.approx(np.mean(list(classes.values())), abs=1e-9)
+
+
+def test_vspw(score):
+    code, found = score('vss', *VSS)
+    wanted = EXPECTED['vss_vspw']
+    close(found, {name: wanted[name] for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16')})
+    assert code == 0 and found['VC16_with_VC8'] == pytest.approx(wanted['dvis_plus_script_as_printed']['VC16'], abs=1e-9)
+
+
+def test_image_pq(score):
+    code, found = score('pq', *IMAGES)
+    wanted = EXPECTED['image_pq']
+    close(found, dict(PQ=wanted['All']['pq'], SQ=wanted['All']['sq'], RQ=wanted['All']['rq'], PQ_Th=wanted['Things']['pq'],
+                      PQ_St=wanted['Stuff']['pq']))
+    assert code == 0 and set(found) == {'PQ', 'SQ', 'RQ', 'PQ_Th', 'PQ_St'}
+
+
+@pytest.mark.parametrize('ovis', [False, True])
+def test_tracks(score, ovis):
+    code, found = score('vis', *TRACKS, *(['--ovis'] if ovis else []))
+    names = {name: name.replace('occ_medium', 'moderate').replace('occ_', '') for name in EXPECTED['ovis_ap']}
+    wanted = {names[name]: value for name, value in EXPECTED['ovis_ap' if ovis else 'ytvis_ap'].items()}
+    assert code == 0 and set(found) == set(wanted)
+    close(found, wanted, 1e-8)
+
+
+def test_classes_and_videos_are_shown(score, capsys):
+    score('vpq', *VIPSEG, '--per-class', '--per-video')
+    text = capsys.readouterr().out
+    assert '| 743_class_flip ' in text and '| 1900_exact ' in text and text.count('| VPQ1') + text.count(' VPQ1 ') >= 3
+    score('vis', *TRACKS, '--per-class')
+    assert '| obj1 ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('case', json.loads((SET / 'deeplab2' / 'expected.json').read_text())['pq_mean_over_classes'],
+                         ids=lambda c: '+'.join(c['images']))
+def test_image_pq_of_deeplab2(case, tmp_path):
+    """Its test images: a segment is a pair of class and instance, class 0 is void."""
+    from mmdvis.evaluation.functional.frame_table import frame_table
+    from mmdvis.evaluation.functional.vpq import WindowCounts, count_video
+    folder, total = SET / 'deeplab2', WindowCounts()
+    expected = json.loads((folder / 'expected.json').read_text())
+    palette = {(0, 0, 0): 0, (0, 0, 255): 1, (255, 0, 0): 2, (0, 255, 0): 3, (255, 0, 255): 4, (0, 255, 255): 5, (255, 255, 0): 6}
+
+    def grey(name):
+        return np.asarray(Image.open(folder / name).convert('L')).astype(int)
+
+    def classes(name):
+        rgb = np.asarray(Image.open(folder / name).convert('RGB')).astype(int)
+        return np.array([palette[tuple(p)] for p in rgb.reshape(-1, 3)]).reshape(rgb.shape[:2])
+
+    def listed(ids):
+        return [dict(id=int(i), category_id=int(i) // 1000, area=int((ids == i).sum())) for i in np.unique(ids) if i]
+    for name in case['images']:
+        true_name = f'{name}_gt_instance.png' if name == 'team' else f'{name}_gt.png'
+        instance = grey(true_name)
+        lookup = {int(k): v for k, v in expected['encoding']['gt_grey_value_to_class'][true_name].items()}
+        truth = np.vectorize(lambda i: 0 if lookup[i] == 0 else lookup[i] * 1000 + i)(instance)
+        guess = classes(f'{name}_pred_class.png')
+        predicted = np.where(guess == 0, 0, guess * 1000 + grey(f'{name}_pred_instance.png'))
+        total += count_video([frame_table(truth, listed(truth), predicted, listed(predicted))], [1])[1]
+    found = total.mean(range(1, case['num_classes']))
+    for value, name in zip(found, ('pq', 'sq', 'rq')):
+        assert value == pytest.approx(case['expected'][name], abs=10**-case['places'])

@@ -1,0 +1,95 @@
+"""Scores results on disk in the official layouts, whoever wrote them; needs no model."""
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Dict, List
+
+from prettytable import PrettyTable
+from tqdm import tqdm
+
+from mmdvis.evaluation.functional.panoptic_files import BadInputError
+from mmdvis.evaluation.functional.scoring import (FLAVOURS, Scores, default_workers, score_pq, score_stq, score_vis,
+                                                  score_vpq, score_vss)
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--json', type=Path, help='write the figures, as fractions, to this file')
+    common.add_argument('--per-class', action='store_true', help='also a table of classes')
+    common.add_argument('--per-video', action='store_true', help='also a table of videos')
+    common.add_argument('--workers', type=int, default=default_workers(), help='processes')
+    tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
+    for name, text in (('vpq', 'video panoptic quality'), ('stq', 'segmentation and tracking quality')):
+        task = tasks.add_parser(name, parents=[common], help=text)
+        task.add_argument('--flavour', choices=FLAVOURS, default='vipseg')
+        task.add_argument('--gt-json', type=Path, required=True)
+        task.add_argument('--gt-dir', type=Path, required=True)
+        task.add_argument('--pred', type=Path, required=True, help='folder with pred.json and pan_pred/')
+        if name == 'vpq':
+            task.add_argument('--exclude-classes', type=int, nargs='*', default=[], metavar='ID',
+                              help="category ids to leave out of the means (VIPER's public code leaves out 11)")
+    task = tasks.add_parser('vss', parents=[common], help='video semantic segmentation (VSPW)')
+    task.add_argument('--gt', type=Path, required=True, help='folder with data/<video>/mask/')
+    task.add_argument('--list', type=Path, required=True, help='file with a video a line')
+    task.add_argument('--pred', type=Path, required=True, help='folder with <video>/<frame>.png')
+    task = tasks.add_parser('pq', parents=[common], help='image panoptic quality (COCO)')
+    for name in ('gt-json', 'gt-dir', 'pred-json', 'pred-dir'):
+        task.add_argument(f'--{name}', type=Path, required=True)
+    task = tasks.add_parser('vis', parents=[common], help='average precision of tracks (YouTube-VIS, OVIS)')
+    task.add_argument('--gt', type=Path, required=True, help='json of the truth')
+    task.add_argument('--pred', type=Path, required=True, help='results.json')
+    task.add_argument('--ovis', action='store_true', help='also by occlusion')
+    return parser.parse_args()
+
+
+def score(args: argparse.Namespace) -> Scores:
+    """What the command line asks for."""
+    options = dict(workers=args.workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
+    if args.task == 'vpq':
+        return score_vpq(args.flavour, args.gt_json, args.gt_dir, args.pred, args.exclude_classes, **options)
+    if args.task == 'stq':
+        return score_stq(args.flavour, args.gt_json, args.gt_dir, args.pred, **options)
+    if args.task == 'vss':
+        return score_vss(args.gt, args.list, args.pred, **options)
+    if args.task == 'pq':
+        return score_pq(args.gt_json, args.gt_dir, args.pred_json, args.pred_dir, **options)
+    return score_vis(args.gt, args.pred, args.ovis, **options)
+
+
+def table(title: str, rows: Dict[str, Dict[str, float]]) -> str:
+    """Rows of figures in percent."""
+    columns: List[str] = list(dict.fromkeys(name for row in rows.values() for name in row))
+    text = PrettyTable([title, *columns])
+    text.align, text.align[title] = 'r', 'l'
+    for name, row in rows.items():
+        text.add_row([name, *('' if column not in row else f'{100 * row[column]:.2f}' for column in columns)])
+    return str(text)
+
+
+def main() -> int:
+    """Prints tables; the exit code is 2 where files cannot be scored."""
+    args = parse_args()
+    try:
+        scores = score(args)
+    except BadInputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if args.per_class and scores.per_class:
+        print(table('class', scores.per_class))
+    if args.per_video and scores.per_video:
+        print(table('video', scores.per_video))
+    print(table(args.task, {'all': scores.figures}))
+    for note in scores.notes:
+        print(note)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(scores.figures, indent=1))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
