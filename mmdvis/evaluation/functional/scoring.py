@@ -232,6 +232,8 @@ def read_tracks(gt_json: Path, pred_json: Path) -> Tuple[Dict[int, str], List[Tu
     sides: Dict[str, Dict[int, List[dict]]] = dict(truth={v: [] for v in videos}, found={v: [] for v in videos})
     for side, path, tracks in (('truth', gt_json, truth['annotations']), ('found', pred_json, results)):
         for k, track in enumerate(tracks):
+            if not isinstance(track, dict) or not {'video_id', 'category_id', 'segmentations'} <= set(track):
+                raise BadInputError(f'{path}: entry {k} is no track: {str(track)[:80]}')
             if track['video_id'] not in videos:
                 raise BadInputError(f"{path}: track {k} is of video {track['video_id']}, which {gt_json} does not have")
             length = len(track['segmentations'])
