@@ -12,6 +12,11 @@ IS_THING = {3: True, 8: True, 11: False, 20: False}
 CATEGORIES = list(IS_THING)
 
 
+def named(windows):
+    """The windows by name, and all of them to be averaged."""
+    return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]
+
+
 def random_video(seed, frames=6, size=(9, 11)):
     """Maps and lists of a true and a predicted video; ids keep their classes, frames lack some of them."""
     rng = np.random.default_rng(seed)
@@ -84,7 +89,7 @@ def test_vpq_equals_sets_of_pixels(seed):
 
 def test_the_summary_is_the_mean_of_its_windows():
     counts = count_video(tables_of(random_video(1)), (1, 2, 4))
-    summary = summarise(counts, IS_THING, (1, 2, 4))
+    summary = summarise(counts, IS_THING, *named((1, 2, 4)))
     for suffix, group in (('', CATEGORIES), ('_Th', [3, 8]), ('_St', [11, 20])):
         values = []
         for length in (1, 2, 4):
@@ -141,12 +146,12 @@ def test_videos_add_up_in_any_order(order):
 def test_a_perfect_prediction_is_perfect():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, truth, classes))
-    assert summarise(count_video(tables, (1, 4)), IS_THING, (1, 4))['VPQ'] == 1.
+    assert summarise(count_video(tables, (1, 4)), IS_THING, *named((1, 4)))['VPQ'] == 1.
     assert count_stq(tables, IS_THING, 'corrected').summarise() == pytest.approx((1., 1., 1.))
 
 
 def test_an_empty_prediction_scores_nothing():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, np.zeros_like(truth), {}))
-    summary = summarise(count_video(tables, (1, 2)), IS_THING, (1, 2))
+    summary = summarise(count_video(tables, (1, 2)), IS_THING, *named((1, 2)))
     assert summary['VPQ'] == 0. and count_stq(tables, IS_THING, 'corrected').summarise() == (0., 0., 0.)

@@ -1,13 +1,14 @@
 """The metrics in mmengine's loops, against the counting functions."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from mmdvis.evaluation.functional.panoptic_files import read_ids, vipseg_truth
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
-from mmdvis.evaluation.metrics.panoptic_video import OfficialTruth, rgb_to_id
-from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, read_image
+from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic
 
 
 def paths(root):
@@ -21,12 +22,12 @@ def sample(video_id, maps, segments):
 
 def perfect(root):
     """The ground truth as a prediction."""
-    truth = OfficialTruth(**paths(root))
+    truth = vipseg_truth(*(Path(path) for path in paths(root).values()))
     samples = []
     for name, frames in truth.videos.items():
-        maps = [rgb_to_id(read_image(root / 'panomasksRGB' / name / f['file_name'])) for f in frames]
-        labels = {s['id']: s['category_id'] for f in frames for s in f['segments_info']}
-        samples.append(sample(name, maps, [Segment(i, 0, c, truth.is_thing[c], 1.) for i, c in labels.items()]))
+        labels = {s['id']: s['category_id'] for f in frames for s in f.segments}
+        samples.append(sample(name, [read_ids(f.path) for f in frames],
+                              [Segment(i, 0, c, truth.is_thing[c], 1.) for i, c in labels.items()]))
     return samples
 
 

@@ -14,6 +14,11 @@ WINDOWS = (1, 2, 4, 6, 8)
 SET = DATA / 'metrics'
 
 
+def named(windows):
+    """The windows by name, and all of them to be averaged."""
+    return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]
+
+
 def read(path):
     rgb = np.asarray(Image.open(path)).astype(np.int64)
     return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
@@ -54,12 +59,12 @@ def test_vpq_equals_the_script(official):
         for name, categories in groups.items():
             wanted = expected['vpq_vipseg']['per_window'][str(k)][name]
             assert total[k].mean(categories) == pytest.approx([wanted[x] for x in ('pq', 'sq', 'rq')], abs=1e-9)
-    summary = summarise(total, is_thing, (1, 2, 4, 6))
+    summary = summarise(total, is_thing, *named((1, 2, 4, 6)))
     wanted = expected['vpq_vipseg']['VPQ_1246']
     for key, name in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
         assert summary[key] == pytest.approx(wanted[name] / 100, abs=1e-9)
     script = expected['vpq_vipseg']['script_as_is_final_12468']['vpq_all'] / 100
-    assert summarise(total, is_thing, WINDOWS)['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
+    assert summarise(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
 
 
 def test_vpq_of_every_video_equals_the_script(official):

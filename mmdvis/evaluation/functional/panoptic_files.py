@@ -16,17 +16,42 @@ class BadInputError(ValueError):
 
 
 @dataclass(frozen=True)
-class FrameFiles:
-    """One frame.
+class TruthFrame:
+    """The truth of one frame.
 
     Attributes:
         name: for messages.
-        truth, predicted: RGB PNGs, id = R + 256 G + 65536 B.
-        truth_segments, predicted_segments: ``segments_info`` of each.
+        path: RGB PNG, id = R + 256 G + 65536 B.
+        segments: its ``segments_info``.
     """
     name: str
-    truth: Path
-    truth_segments: Sequence[dict]
+    path: Path
+    segments: Sequence[dict]
+
+
+@dataclass(frozen=True)
+class PanopticTruth:
+    """The truth of a set, as the official files say it.
+
+    Attributes:
+        is_thing: category id -> whether it is a thing, in the order of the json.
+        names: category id -> name.
+        videos: video id -> its frames in the order of time.
+    """
+    is_thing: Dict[int, bool]
+    names: Dict[int, str]
+    videos: Dict[str, Tuple[TruthFrame, ...]]
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """One frame and its prediction.
+
+    Attributes:
+        truth: the frame.
+        predicted: RGB PNG; predicted_segments: its ``segments_info``.
+    """
+    truth: TruthFrame
     predicted: Path
     predicted_segments: Sequence[dict]
 
@@ -36,12 +61,10 @@ class PanopticFiles:
     """Truth and predictions of a set.
 
     Attributes:
-        is_thing: category id -> whether it is a thing, in the order of the json.
-        names: category id -> name.
+        truth: the set.
         videos: video id -> its frames in the order of time.
     """
-    is_thing: Dict[int, bool]
-    names: Dict[int, str]
+    truth: PanopticTruth
     videos: Dict[str, Tuple[FrameFiles, ...]]
 
 
@@ -85,83 +108,105 @@ def read_ids(path: Path) -> np.ndarray:
         raise BadInputError(f'{path} is no readable PNG: {error}') from None
 
 
-def categories_of(content: Any, path: Path) -> Tuple[Dict[int, bool], Dict[int, str]]:
-    """Category id -> whether it is a thing, and -> its name."""
+def truth_of(content: dict, path: Path, videos: Dict[str, Tuple[TruthFrame, ...]]) -> PanopticTruth:
+    """The truth with the categories of a json; raises BadInputError where there is no video."""
     categories = entry_of(content, 'categories', path)
-    return ({c['id']: c.get('isthing') == 1 for c in categories}, {c['id']: str(c.get('name', c['id'])) for c in categories})
+    if not videos:
+        raise BadInputError(f'{path} holds no annotations, so there is nothing to score against; '
+                            'predictions of this split can only be written for submission')
+    return PanopticTruth({c['id']: c.get('isthing') == 1 for c in categories},
+                         {c['id']: str(c.get('name', c['id'])) for c in categories}, videos)
 
 
-def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
+def vipseg_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
     """VIPSeg's layout, which VIPER has here, too.
 
     Args:
         gt_json: ``categories`` and, by video, ``annotations``.
         gt_dir: ``<video>/<frame>.png``.
+
+    Raises:
+        BadInputError: the json is absent or damaged, or names no video.
+    """
+    content = read_json(gt_json)
+    videos = {video['video_id']: tuple(
+        TruthFrame(f"video {video['video_id']}, frame {frame['file_name']}", gt_dir / video['video_id'] / frame['file_name'],
+                   frame['segments_info']) for frame in video['annotations']) for video in content.get('annotations', ())}
+    return truth_of(content, gt_json, videos)
+
+
+def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
+    """VIPSeg's layout with predictions.
+
+    Args:
+        gt_json, gt_dir: see :func:`vipseg_truth`.
         predicted: folder with ``pred.json`` and ``pan_pred/<video>/<frame>.png``; frames in the order of ``gt_json``, PNGs
             named as there, videos in any order.
 
     Raises:
-        BadInputError: a file is absent or damaged, there is no video, or a video lacks frames.
+        BadInputError: a json is absent or damaged, there is no video, or a video lacks frames.
     """
-    content, found_json = read_json(gt_json), predicted / 'pred.json'
+    truth, found_json = vipseg_truth(gt_json, gt_dir), predicted / 'pred.json'
     found = {v['video_id']: v['annotations'] for v in entry_of(read_json(found_json), 'annotations', found_json)}
-    is_thing, names = categories_of(content, gt_json)
     videos = {}
-    for video in entry_of(content, 'annotations', gt_json):
-        name, frames = video['video_id'], video['annotations']
+    for name, frames in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{found_json} lacks the video {name}, which {gt_json} has')
         if len(found[name]) != len(frames):
             raise BadInputError(f'video {name} has {len(frames)} frames in {gt_json}, the prediction in {found_json} '
                                 f'{len(found[name])}')
-        videos[name] = tuple(
-            FrameFiles(f"video {name}, frame {frame['file_name']}", gt_dir / name / frame['file_name'], frame['segments_info'],
-                       predicted / 'pan_pred' / name / frame['file_name'], other['segments_info'])
-            for frame, other in zip(frames, found[name]))
-    return checked(PanopticFiles(is_thing, names, videos), gt_json)
+        videos[name] = tuple(FrameFiles(frame, predicted / 'pan_pred' / name / frame.path.name, other['segments_info'])
+                             for frame, other in zip(frames, found[name]))
+    return PanopticFiles(truth, videos)
 
 
-def checked(files: PanopticFiles, gt_json: Path) -> PanopticFiles:
-    """The same files; raises BadInputError where there is no video."""
-    if not files.videos:
-        raise BadInputError(f'{gt_json} holds no annotations, so there is nothing to score')
-    return files
-
-
-def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
-    """The layout of Cityscapes-VPS: flat lists, six annotated frames a video.
+def cityscapes_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
+    """The layout of Cityscapes-VPS: flat lists, six annotated frames a video, whose names are 0, 1, ...
 
     Args:
         gt_json: flat ``images`` and ``annotations``.
         gt_dir: masks with the names of the annotations.
+
+    Raises:
+        BadInputError: the json is absent or damaged, or its frames are no whole videos.
+    """
+    content = read_json(gt_json)
+    frames = [TruthFrame(frame['image_id'], mask_path(gt_dir, frame['file_name']), frame['segments_info'])
+              for frame in sorted(content.get('annotations', ()), key=lambda frame: frame['image_id'])]
+    if len(frames) % CITYSCAPES_FRAMES:
+        raise BadInputError(f'{gt_json} has {len(frames)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} a video')
+    return truth_of(content, gt_json, {str(k // CITYSCAPES_FRAMES): tuple(frames[k:k + CITYSCAPES_FRAMES])
+                                       for k in range(0, len(frames), CITYSCAPES_FRAMES)})
+
+
+def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
+    """The layout of Cityscapes-VPS with predictions.
+
+    Args:
+        gt_json, gt_dir: see :func:`cityscapes_truth`.
         predicted: folder with ``pred.json`` and ``pan_pred/<image id>.png``. A prediction of all 30 frames of the videos is
             sub-sampled to the annotated ones: by its image ids, or every fifth from the fifth on.
 
     Raises:
-        BadInputError: a file is absent or damaged, or the numbers of frames do not fit.
+        BadInputError: a json is absent or damaged, or the numbers of frames do not fit.
     """
-    content, found_json = read_json(gt_json), predicted / 'pred.json'
-    truth = sorted(entry_of(content, 'annotations', gt_json), key=lambda frame: frame['image_id'])
-    found = annotated_only(entry_of(read_json(found_json), 'annotations', found_json), truth, found_json)
-    if len(truth) % CITYSCAPES_FRAMES:
-        raise BadInputError(f'{gt_json} has {len(truth)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} a video')
-    frames = [FrameFiles(f"frame {frame['image_id']}", mask_path(gt_dir, frame['file_name']), frame['segments_info'],
-                         predicted / 'pan_pred' / f"{frame['image_id']}.png", other['segments_info'])
-              for frame, other in zip(truth, found)]
-    videos = {str(k // CITYSCAPES_FRAMES): tuple(frames[k:k + CITYSCAPES_FRAMES])
-              for k in range(0, len(frames), CITYSCAPES_FRAMES)}
-    return checked(PanopticFiles(*categories_of(content, gt_json), videos), gt_json)
+    truth, found_json = cityscapes_truth(gt_json, gt_dir), predicted / 'pred.json'
+    names = [frame.name for frames in truth.videos.values() for frame in frames]
+    found = iter(annotated_only(entry_of(read_json(found_json), 'annotations', found_json), names, found_json))
+    return PanopticFiles(truth, {
+        video: tuple(FrameFiles(frame, predicted / 'pan_pred' / f'{frame.name}.png', next(found)['segments_info'])
+                     for frame in frames) for video, frames in truth.videos.items()})
 
 
-def annotated_only(found: List[dict], truth: List[dict], path: Path) -> List[dict]:
-    """The predictions of the annotated frames, in the order of ``truth`` (sorted by image id)."""
+def annotated_only(found: List[dict], names: List[str], path: Path) -> List[dict]:
+    """The predictions of the annotated frames, in the order of their ``names`` (image ids, sorted)."""
     by_id = {frame['image_id']: frame for frame in found if 'image_id' in frame}
-    if all(frame['image_id'] in by_id for frame in truth):
-        return [by_id[frame['image_id']] for frame in truth]
-    if len(found) == len(truth) * CITYSCAPES_STEP:
+    if all(name in by_id for name in names):
+        return [by_id[name] for name in names]
+    if len(found) == len(names) * CITYSCAPES_STEP:
         return found[CITYSCAPES_STEP - 1::CITYSCAPES_STEP]
-    if len(found) != len(truth):
-        raise BadInputError(f'{path} has {len(found)} frames; the truth has {len(truth)}, or {len(truth) * CITYSCAPES_STEP} '
+    if len(found) != len(names):
+        raise BadInputError(f'{path} has {len(found)} frames; the truth has {len(names)}, or {len(names) * CITYSCAPES_STEP} '
                             'with the frames that are not annotated')
     return found
 
@@ -172,19 +217,28 @@ def mask_path(folder: Path, name: str) -> Path:
     return next((folder / (stem + end) for end in MASK_ENDINGS if (folder / (stem + end)).is_file()), folder / name)
 
 
-def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
-    """COCO's panoptic layout; every image is a video of one frame, paired by ``image_id``.
+def image_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
+    """COCO's panoptic layout; every image is a video of one frame, named by its id.
 
     Raises:
-        BadInputError: a file is absent or damaged, or an image has no prediction.
+        BadInputError: the json is absent or damaged, or names no image.
     """
     content = read_json(gt_json)
-    found = {frame['image_id']: frame for frame in entry_of(read_json(pred_json), 'annotations', pred_json)}
-    videos = {}
-    for frame in entry_of(content, 'annotations', gt_json):
-        name = frame['image_id']
+    return truth_of(content, gt_json, {
+        str(frame['image_id']): (TruthFrame(f"image {frame['image_id']}", gt_dir / frame['file_name'], frame['segments_info']), )
+        for frame in content.get('annotations', ())})
+
+
+def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
+    """COCO's panoptic layout with predictions, paired by ``image_id``.
+
+    Raises:
+        BadInputError: a json is absent or damaged, or an image has no prediction.
+    """
+    truth, videos = image_truth(gt_json, gt_dir), {}
+    found = {str(frame['image_id']): frame for frame in entry_of(read_json(pred_json), 'annotations', pred_json)}
+    for name, (frame, ) in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{pred_json} lacks image {name}, which {gt_json} has')
-        videos[str(name)] = (FrameFiles(f'image {name}', gt_dir / frame['file_name'], frame['segments_info'],
-                                        pred_dir / found[name]['file_name'], found[name]['segments_info']), )
-    return checked(PanopticFiles(*categories_of(content, gt_json), videos), gt_json)
+        videos[name] = (FrameFiles(frame, pred_dir / found[name]['file_name'], found[name]['segments_info']), )
+    return PanopticFiles(truth, videos)

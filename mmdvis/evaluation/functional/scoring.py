@@ -11,8 +11,8 @@ from PIL import Image
 
 from . import stq, vis_ap, vpq, vss
 from .frame_table import FrameTable, frame_table
-from .panoptic_files import (BadInputError, FrameFiles, PanopticFiles, entry_of, read_cityscapes, read_ids, read_images,
-                             read_json, read_vipseg)
+from .panoptic_files import (BadInputError, FrameFiles, PanopticFiles, PanopticTruth, TruthFrame, cityscapes_truth,
+                             entry_of, read_cityscapes, read_ids, read_images, read_json, read_vipseg, vipseg_truth)
 
 Figures = Dict[str, float]
 
@@ -22,22 +22,24 @@ class Flavour:
     """How a benchmark computes VPQ.
 
     Attributes:
-        read: (gt_json, gt_dir, pred) -> files.
+        read: (gt_json, gt_dir, pred) -> files; truth: (gt_json, gt_dir) -> truth.
         windows: name of each window in the results -> its length in annotated frames.
         averaged: names of the windows that enter VPQ.
         rules: of counting.
     """
     read: Callable[[Path, Path, Path], PanopticFiles]
+    truth: Callable[[Path, Path], PanopticTruth]
     windows: Dict[str, int]
     averaged: Tuple[str, ...]
     rules: vpq.Rules = vpq.VIPSEG
 
 
 FLAVOURS = dict(
-    vipseg=Flavour(read_vipseg, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
-    cityscapes=Flavour(read_cityscapes, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
+    vipseg=Flavour(read_vipseg, vipseg_truth, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
+    cityscapes=Flavour(read_cityscapes, cityscapes_truth, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
                        ('VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15')),
-    viper=Flavour(read_vipseg, {f'VPQ@{k}': k for k in (1, 5, 10, 15)}, ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER))
+    viper=Flavour(read_vipseg, vipseg_truth, {f'VPQ@{k}': k for k in (1, 5, 10, 15)},
+                  ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER))
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,32 @@ def in_order(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, 
 
 def tables_of(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> List[FrameTable]:
     """The tables of a video, one frame's pixels in memory at a time; raises BadInputError where files disagree."""
-    tables = []
-    for frame in frames:
-        maps = read_ids(frame.truth), read_ids(frame.predicted)
-        try:
-            table = frame_table(maps[0], frame.truth_segments, maps[1], frame.predicted_segments, merge)
-            vpq.check_prediction(table, categories, frame.name)
-        except ValueError as error:
-            place = '' if str(error).startswith(frame.name) else f'{frame.name}: '
-            raise BadInputError(f'{place}{error} ({frame.predicted})') from None
-        tables.append(table)
-    return tables
+    return [table_of(frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge,
+                     f' ({frame.predicted})') for frame in frames]
+
+
+def table_of(truth: TruthFrame, predicted: np.ndarray, segments: Sequence[dict], categories: Iterable[int], merge: bool = True,
+             where: str = '') -> FrameTable:
+    """The table of one frame.
+
+    Args:
+        truth: its truth.
+        predicted (H, W): predicted ids; segments: their ``segments_info``.
+        categories: ids that a prediction may have.
+        merge: see :func:`frame_table`.
+        where: what to add to a message.
+
+    Raises:
+        BadInputError: map, list and truth disagree.
+    """
+    true_map = read_ids(truth.path)
+    try:
+        table = frame_table(true_map, truth.segments, predicted, segments, merge)
+        vpq.check_prediction(table, categories, truth.name)
+    except ValueError as error:
+        place = '' if str(error).startswith(truth.name) else f'{truth.name}: '
+        raise BadInputError(f'{place}{error}{where}') from None
+    return table
 
 
 def count_vpq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
@@ -93,7 +110,7 @@ def count_stq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[s
     return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
 
 
-def empty_groups(is_thing: Dict[int, bool], figures: Figures) -> Tuple[str, ...]:
+def empty_groups(figures: Figures) -> Tuple[str, ...]:
     """A sentence for every figure that is not a number."""
     return tuple(f'{name} is NaN: no class of its group occurs, or every video is shorter than the window'
                  for name, value in figures.items() if np.isnan(value))
@@ -111,37 +128,32 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
     """
     kind = FLAVOURS[flavour]
     files = kind.read(gt_json, gt_dir, predicted)
-    count = partial(count_vpq, is_thing=files.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
+    count = partial(count_vpq, is_thing=files.truth.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     total = {k: sum((video[k] for video in counts.values()), vpq.WindowCounts()) for k in kind.windows.values()}
-    kept = {c: thing for c, thing in files.is_thing.items() if c not in exclude}
+    kept = {c: thing for c, thing in files.truth.is_thing.items() if c not in exclude}
     figures = vpq_figures(total, kept, kind)
-    per_class = {files.names[c]: {name: total[k].classes[c].quality[0] for name, k in kind.windows.items()
-                                  if c in total[k].classes} for c in kept}
+    per_class = {files.truth.names[c]: {
+        name: total[k].classes[c].quality[0] for name, k in kind.windows.items() if c in total[k].classes} for c in kept}
     per_video = {name: vpq_figures(video, kept, kind) for name, video in counts.items()}
     return Scores(figures, {name: found for name, found in per_class.items() if found}, per_video,
-                  empty_groups(kept, figures))
+                  empty_groups(figures))
 
 
 def vpq_figures(total: Dict[int, vpq.WindowCounts], is_thing: Dict[int, bool], kind: Flavour) -> Figures:
-    """The figures of a set from its counts."""
-    figures = {}
-    for suffix, wanted in dict(VPQ=(True, False), VPQ_Th=(True, ), VPQ_St=(False, )).items():
-        members = [c for c, thing in is_thing.items() if thing in wanted]
-        values = {name: total[k].mean(members)[0] for name, k in kind.windows.items()}
-        figures[suffix] = float(np.mean([values[name] for name in kind.averaged]))
-        if suffix == 'VPQ':
-            windows = {name: values[name] for name in kind.averaged}
-            if len(values) > len(windows):
-                windows['VPQ_12468'] = float(np.mean(list(values.values())))
-    return {**figures, **windows}
+    """The figures of a set from its counts: VPQ by kind of class, its windows, and the mean that VIPSeg's script prints."""
+    found = vpq.summarise(total, is_thing, kind.windows, kind.averaged)
+    figures = {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged)}
+    if len(kind.windows) > len(kind.averaged):
+        figures['VPQ_12468'] = float(np.mean([found[name] for name in kind.windows]))
+    return figures
 
 
 def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
     """Segmentation and tracking quality; arguments as of :func:`score_vpq`."""
     files = FLAVOURS[flavour].read(gt_json, gt_dir, predicted)
-    counts = dict(zip(files.videos, in_order(partial(count_stq, is_thing=files.is_thing), list(files.videos.values()), workers,
-                                             watch)))
+    count = partial(count_stq, is_thing=files.truth.is_thing)
+    counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     per_video = {name: stq.figures([video]) for name, video in counts.items()}
     return Scores(stq.figures(list(counts.values())), {}, per_video)
 
@@ -149,13 +161,19 @@ def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, worker
 def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter) -> Scores:
     """Image panoptic quality in COCO's layout."""
     files = read_images(gt_json, gt_dir, pred_json, pred_dir)
-    count = partial(count_vpq, is_thing=files.is_thing, lengths=[1], rules=vpq.IMAGES)
+    count = partial(count_vpq, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGES)
     total = sum((video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts())
-    figures: Figures = dict(zip(('PQ', 'SQ', 'RQ'), total.mean(files.is_thing)))
+    figures = pq_figures(total, files.truth.is_thing)
+    per_class = {files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()}
+    return Scores(figures, per_class, {}, empty_groups(figures))
+
+
+def pq_figures(total: vpq.WindowCounts, is_thing: Dict[int, bool]) -> Figures:
+    """``PQ``, ``SQ``, ``RQ``, ``PQ_Th``, ``PQ_St`` of images from their counts."""
+    figures: Figures = dict(zip(('PQ', 'SQ', 'RQ'), total.mean(is_thing)))
     for name, wanted in (('PQ_Th', True), ('PQ_St', False)):
-        figures[name] = total.mean([c for c, thing in files.is_thing.items() if thing == wanted])[0]
-    per_class = {files.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()}
-    return Scores(figures, per_class, {}, empty_groups(files.is_thing, figures))
+        figures[name] = total.mean([c for c, thing in is_thing.items() if thing == wanted])[0]
+    return figures
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -214,7 +232,7 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
     figures = vss.summarise(total)
     per_class = {str(c): found for c, found in vss.class_table(total).items()}
     return Scores(figures, per_class, {name: vss.summarise(video) for name, video in counts.items()},
-                  empty_groups({}, figures))
+                  empty_groups(figures))
 
 
 def read_tracks(gt_json: Path, pred_json: Path) -> Tuple[Dict[int, str], List[Tuple]]:

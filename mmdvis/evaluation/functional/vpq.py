@@ -136,19 +136,21 @@ def sum_counts(found: Iterable[Tuple[int, ClassCounts]]) -> WindowCounts:
     return WindowCounts(total)
 
 
-def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], windows: Sequence[int]) -> Dict[str, float]:
-    """``VPQ``, ``VPQ_Th``, ``VPQ_St`` averaged over ``windows``, and ``VPQ{k}``, ``VPQ{k}_Th``, ``VPQ{k}_St`` of each.
+def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], windows: Dict[str, int],
+              averaged: Sequence[str]) -> Dict[str, float]:
+    """``VPQ``, ``VPQ_Th``, ``VPQ_St``, and every window under its own name, and with ``_Th`` and ``_St``.
 
     Args:
         counts: window length -> counts of the whole set.
         is_thing: category id -> whether it is a thing.
-        windows: lengths that enter the average.
+        windows: name -> length.
+        averaged: names of the windows that enter VPQ.
     """
     groups = dict(zip(('', '_Th', '_St'), (list(is_thing), [c for c in is_thing if is_thing[c]],
                                            [c for c in is_thing if not is_thing[c]])))
     result = {}
     for suffix, categories in groups.items():
-        values = [counts[k].mean(categories)[0] for k in windows]
-        result[f'VPQ{suffix}'] = float(np.mean(values))
-        result.update({f'VPQ{k}{suffix}': value for k, value in zip(windows, values)})
+        values = {name: counts[k].mean(categories)[0] for name, k in windows.items()}
+        result[f'VPQ{suffix}'] = float(np.mean([values[name] for name in averaged]))
+        result.update({f'{name}{suffix}': value for name, value in values.items()})
     return result

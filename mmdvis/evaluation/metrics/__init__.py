@@ -1,5 +1,7 @@
 """Thin mmengine metrics above the counting functions."""
 from .stq_metric import STQMetric
-from .vpq_metric import VPQMetric
+from .vis_metric import InstanceAPMetric, VISMetric
+from .vpq_metric import PanopticQualityMetric, VPQMetric
+from .vss_metric import VSSMetric
 
-__all__ = ['STQMetric', 'VPQMetric']
+__all__ = ['InstanceAPMetric', 'PanopticQualityMetric', 'STQMetric', 'VISMetric', 'VPQMetric', 'VSSMetric']

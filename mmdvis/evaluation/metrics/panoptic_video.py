@@ -1,64 +1,14 @@
 """What the panoptic video metrics share: the official ground truth, and tables of a predicted video against it."""
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmdvis.evaluation.functional.frame_table import FrameTable, frame_table
-from mmdvis.evaluation.functional.vpq import check_prediction
-from mmdvis.structures import VideoPanoptic, read_image
-
-
-def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
-    """Colours of a panoptic PNG (H, W, 3) -> ids (H, W) int32."""
-    rgb = rgb.astype(np.int32)
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
-
-
-class OfficialTruth:
-    """The ground truth as the official files say it, read by itself and not through a dataset.
-
-    Args:
-        gt_json: VIPSeg's json of the split.
-        gt_dir: folder of ``<video>/<frame>.png``.
-
-    Attributes:
-        is_thing: category id -> whether it is a thing.
-        videos: video id -> its annotations, in the order of the json.
-    """
-
-    def __init__(self, gt_json: str, gt_dir: str) -> None:
-        self.gt_dir = Path(gt_dir)
-        content = json.loads(Path(gt_json).read_text())
-        self.is_thing: Dict[int, bool] = {c['id']: c['isthing'] == 1 for c in content['categories']}
-        self.videos: Dict[str, List[dict]] = {v['video_id']: v['annotations'] for v in content.get('annotations', [])}
-        if not self.videos:
-            raise ValueError(f'{gt_json} holds no annotations, so there is nothing to score against; '
-                             'predictions of this split can only be written for submission')
-
-    def tables(self, video_id: str, maps: Sequence[np.ndarray], segments: Sequence[Sequence[dict]]) -> List[FrameTable]:
-        """The tables of a predicted video.
-
-        Args:
-            video_id: which.
-            maps: ids (H, W) of each frame; segments: ``segments_info`` of each.
-
-        Raises:
-            ValueError: the video is unknown, the number of frames differs, or map and list of a frame disagree.
-        """
-        if video_id not in self.videos:
-            raise ValueError(f'the ground truth has no video {video_id}')
-        truth = self.videos[video_id]
-        if len(truth) != len(maps):
-            raise ValueError(f'video {video_id} has {len(truth)} frames, the prediction has {len(maps)}')
-        tables = []
-        for frame, id_map, found in zip(truth, maps, segments):
-            true_map = rgb_to_id(read_image(self.gt_dir / video_id / frame['file_name']))
-            tables.append(frame_table(true_map, frame['segments_info'], id_map, found))
-            check_prediction(tables[-1], self.is_thing, f"video {video_id}, frame {frame['file_name']}")
-        return tables
+from mmdvis.evaluation.functional.frame_table import FrameTable
+from mmdvis.evaluation.functional.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticTruth
+from mmdvis.evaluation.functional.scoring import FLAVOURS, table_of
+from mmdvis.structures import VideoPanoptic
 
 
 def frame_segments(result: VideoPanoptic, category_ids: Sequence[int]) -> List[List[dict]]:
@@ -68,25 +18,58 @@ def frame_segments(result: VideoPanoptic, category_ids: Sequence[int]) -> List[L
             for frame in result.id_map.numpy()]
 
 
+def tables_of(truth: PanopticTruth, video_id: str, maps: Sequence[np.ndarray], segments: Sequence[Sequence[dict]],
+              merge: bool = True) -> List[FrameTable]:
+    """The tables of a predicted video.
+
+    Args:
+        truth: of the set.
+        video_id: which.
+        maps: ids (H, W) of each frame; segments: ``segments_info`` of each. Where the truth has six annotated frames of
+            thirty (Cityscapes-VPS), all thirty may come.
+        merge: see :func:`frame_table`.
+
+    Raises:
+        BadInputError: map and list of a frame disagree.
+        ValueError: the video is unknown, or the number of frames differs.
+    """
+    if video_id not in truth.videos:
+        raise ValueError(f'the ground truth has no video {video_id}')
+    frames = truth.videos[video_id]
+    if len(frames) == CITYSCAPES_FRAMES and len(maps) == CITYSCAPES_FRAMES * CITYSCAPES_STEP:
+        maps, segments = maps[CITYSCAPES_STEP - 1::CITYSCAPES_STEP], segments[CITYSCAPES_STEP - 1::CITYSCAPES_STEP]
+    if len(frames) != len(maps):
+        raise ValueError(f'video {video_id} has {len(frames)} frames, the prediction has {len(maps)}')
+    return [table_of(frame, id_map, found, truth.is_thing, merge) for frame, id_map, found in zip(frames, maps, segments)]
+
+
 class PanopticVideoMetric(BaseMetric):
     """Base of VPQ and STQ: turns each sample into tables; a subclass counts and sums.
 
+    The ground truth is read from the official files and not through a dataset, so that a fault of one shows in the other.
+
     Args:
         gt_json, gt_dir: the official ground truth.
+        flavour: its layout and rules: ``'vipseg'``, ``'cityscapes'`` or ``'viper'``.
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(self, gt_json: str, gt_dir: str, flavour: str = 'vipseg', collect_device: str = 'cpu',
+                 prefix: Optional[str] = None) -> None:
         super().__init__(collect_device, prefix)
-        self.truth = OfficialTruth(gt_json, gt_dir)
+        if flavour not in FLAVOURS:
+            raise ValueError(f"flavour must be {' or '.join(map(repr, FLAVOURS))}, got {flavour!r}")
+        self.flavour = FLAVOURS[flavour]
+        self.truth = self.flavour.truth(Path(gt_json), Path(gt_dir))
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Counts each video at once; nothing but counts is kept."""
         for sample in data_samples:
             result = sample['pred_panoptic']
             segments = frame_segments(result, self.dataset_meta['category_ids'])
-            tables = self.truth.tables(sample['video_id'], list(result.id_map.numpy()), segments)
-            self.results.append(self.count(tables))
+            maps = list(result.id_map.numpy())
+            self.results.append(self.count(tables_of(self.truth, str(sample['video_id']), maps, segments,
+                                                     self.flavour.rules.merge_repeated)))
 
     def count(self, tables: List[FrameTable]) -> Any:
         """What one video contributes."""

@@ -2,12 +2,10 @@
 from typing import Dict, List
 
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.evaluation.functional.stq import STQCounts, count_stq, sum_videos
+from mmdvis.evaluation.functional.stq import SUFFIXES, STQCounts, count_stq, figures
 from mmdvis.registry import METRICS
 
 from .panoptic_video import PanopticVideoMetric
-
-SUFFIXES = dict(official='', corrected='_corrected')
 
 
 @METRICS.register_module()
@@ -24,8 +22,4 @@ class STQMetric(PanopticVideoMetric):
 
     def compute_metrics(self, results: List[Dict[str, STQCounts]]) -> Dict[str, float]:
         """Fractions."""
-        metrics = {}
-        for suffix in SUFFIXES.values():
-            values = sum_videos([video[suffix] for video in results]).summarise()
-            metrics.update({f'{name}{suffix}': value for name, value in zip(('STQ', 'AQ', 'SQ'), values)})
-        return metrics
+        return figures(results)

@@ -1,13 +1,17 @@
-"""Video panoptic quality in mmengine's loops."""
-from typing import Dict, List, Sequence
+"""Video panoptic quality in mmengine's loops, and image panoptic quality, which is that of videos of one frame."""
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
 
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.evaluation.functional.vpq import WindowCounts, count_video, summarise
+from mmdvis.evaluation.functional.panoptic_files import image_truth
+from mmdvis.evaluation.functional.scoring import pq_figures
+from mmdvis.evaluation.functional.vpq import IMAGES, WindowCounts, count_video, summarise
 from mmdvis.registry import METRICS
 
-from .panoptic_video import PanopticVideoMetric
-
-SCRIPT_WINDOWS = (1, 2, 4, 6, 8)  # what the published script averages
+from .panoptic_video import PanopticVideoMetric, frame_segments, tables_of
 
 
 @METRICS.register_module()
@@ -15,23 +19,54 @@ class VPQMetric(PanopticVideoMetric):
     """VPQ of each window length, and their mean.
 
     Args:
-        windows: lengths in frames that enter ``VPQ``; the challenge tables use 1, 2, 4, 6. The mean over 1, 2, 4, 6, 8,
-            which the published script prints, is reported as ``VPQ_12468``.
+        windows: lengths in frames that enter ``VPQ``; None: those of the flavour (VIPSeg: 1, 2, 4, 6). The mean over
+            1, 2, 4, 6, 8, which VIPSeg's published script prints, is reported as ``VPQ_12468``.
+        exclude_classes: category ids that no mean takes in (VIPER's public code leaves out 11).
         **kwargs: of :class:`PanopticVideoMetric`.
     """
 
-    def __init__(self, windows: Sequence[int] = (1, 2, 4, 6), **kwargs: object) -> None:
+    def __init__(self, windows: Optional[Sequence[int]] = None, exclude_classes: Sequence[int] = (), **kwargs: object) -> None:
         super().__init__(**kwargs)
-        if not windows or min(windows) < 1:
+        if windows is not None and (not windows or min(windows) < 1):
             raise ValueError(f'windows must be lengths of at least one frame, got {tuple(windows)}')
-        self.windows = tuple(windows)
+        self.windows = self.flavour.windows if windows is None else {f'VPQ{k}': k for k in windows}
+        self.averaged = self.flavour.averaged if windows is None else tuple(self.windows)
+        self.is_thing = {c: thing for c, thing in self.truth.is_thing.items() if c not in exclude_classes}
 
     def count(self, tables: List[FrameTable]) -> Dict[int, WindowCounts]:
         """Counts of every window length."""
-        return count_video(tables, sorted({*self.windows, *SCRIPT_WINDOWS}))
+        return count_video(tables, list(self.windows.values()), self.flavour.rules)
 
     def compute_metrics(self, results: List[Dict[int, WindowCounts]]) -> Dict[str, float]:
-        """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and ``VPQ_12468``."""
+        """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and for VIPSeg ``VPQ_12468``."""
         total = {k: sum((video[k] for video in results), WindowCounts()) for k in results[0]}
-        script = summarise(total, self.truth.is_thing, SCRIPT_WINDOWS)
-        return dict(summarise(total, self.truth.is_thing, self.windows), VPQ_12468=script['VPQ'])
+        found = summarise(total, self.is_thing, self.windows, self.averaged)
+        if len(self.windows) > len(self.averaged):
+            found['VPQ_12468'] = float(np.mean([found[name] for name in self.windows]))
+        return found
+
+
+@METRICS.register_module()
+class PanopticQualityMetric(BaseMetric):
+    """PQ, SQ and RQ of images, as panopticapi computes them.
+
+    Args:
+        gt_json, gt_dir: the official ground truth in COCO's panoptic layout.
+        collect_device, prefix: as in mmengine.
+    """
+
+    def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.truth = image_truth(Path(gt_json), Path(gt_dir))
+
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+        """Counts each image (a video of one frame, named by its image id)."""
+        for sample in data_samples:
+            result = sample['pred_panoptic']
+            tables = tables_of(self.truth, str(sample['video_id']), list(result.id_map.numpy()),
+                               frame_segments(result, self.dataset_meta['category_ids']), merge=False)
+            self.results.append(count_video(tables, (1, ), IMAGES)[1])
+
+    def compute_metrics(self, results: List[WindowCounts]) -> Dict[str, float]:
+        """Fractions."""
+        return pq_figures(sum(results, WindowCounts()), self.truth.is_thing)

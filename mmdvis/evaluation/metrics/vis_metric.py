@@ -1,0 +1,118 @@
+"""Average precision of tracks and of instances in mmengine's loops."""
+import contextlib
+import io
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mmdvis.evaluation.functional import vis_ap
+from mmdvis.evaluation.functional.panoptic_files import entry_of, read_json
+from mmdvis.evaluation.functional.scoring import count_vis
+from mmdvis.registry import METRICS
+from mmdvis.structures import VideoInstances
+
+COCO_NAMES = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
+
+
+def tracks_of(result: VideoInstances, category_ids: Sequence[int]) -> List[dict]:
+    """A result as YouTube-VIS lists it: class, score, and a run-length mask or None for each frame."""
+    def mask(code: dict) -> Optional[dict]:
+        return code if vis_ap.coco_mask.area(vis_ap.run_length(code, (0, 0))) else None
+    return [dict(category_id=category_ids[label], score=score, segmentations=[mask(code) for code in track])
+            for label, score, track in zip(result.labels.tolist(), result.scores.tolist(), result.masks)]
+
+
+@METRICS.register_module()
+class VISMetric(BaseMetric):
+    """AP, AP50, AP75, AR1, AR10, AP by size; for OVIS by occlusion; for YouTube-VIS 2022 of short and long videos.
+
+    Args:
+        gt_json: the official ground truth.
+        ovis: also AP of lightly, moderately and heavily occluded tracks.
+        long_videos: ids of the long videos of YouTube-VIS 2022; or long_min_frames: videos of so many frames are long. Either
+            adds ``AP_S``, ``AP_L`` and their mean ``AP_SL``.
+        collect_device, prefix: as in mmengine.
+    """
+
+    def __init__(self, gt_json: str, ovis: bool = False, long_videos: Optional[Sequence[int]] = None,
+                 long_min_frames: Optional[int] = None, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        content = read_json(Path(gt_json))
+        if not content.get('annotations'):
+            raise ValueError(f'{gt_json} holds no annotations, so there is nothing to score against; '
+                             'predictions of this split can only be written for submission')
+        self.ovis, self.categories = ovis, sorted(c['id'] for c in content['categories'])
+        self.videos = {str(v['id']): v for v in entry_of(content, 'videos', Path(gt_json))}
+        self.truths: Dict[str, List[dict]] = {v: [] for v in self.videos}
+        for track in content['annotations']:
+            self.truths[str(track['video_id'])].append(track)
+        self.long = None if long_videos is None and long_min_frames is None else {
+            v for v, video in self.videos.items()
+            if v in set(map(str, long_videos or ())) or video['length'] >= (long_min_frames or np.inf)}
+
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+        """Compares each video at once; nothing but overlaps is kept."""
+        for sample in data_samples:
+            name, result = str(sample['video_id']), sample['pred_instances']
+            if name not in self.videos:
+                raise ValueError(f'the ground truth has no video {name}')
+            video, tracks = self.videos[name], tracks_of(result, self.dataset_meta['category_ids'])
+            wrong = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != video['length']]
+            if wrong:
+                raise ValueError(f"video {name} has {video['length']} frames, the prediction has {wrong[0]}")
+            pairs = count_vis(((video['height'], video['width']), self.categories, self.truths[name], tracks))
+            self.results.append((video['id'], pairs))
+
+    def compute_metrics(self, results: List[Tuple[int, Dict[int, vis_ap.Pair]]]) -> Dict[str, float]:
+        """Fractions; -1 where the truth has nothing to find."""
+        results = sorted(results, key=lambda result: result[0])
+        found = self.summarise([pairs for _, pairs in results], self.ovis)
+        if self.long is not None:
+            parts = [[pairs for name, pairs in results if (str(name) in self.long) == is_long] for is_long in (False, True)]
+            found['AP_S'], found['AP_L'] = (self.summarise(part)['AP'] for part in parts)
+            found['AP_SL'] = (found['AP_S'] + found['AP_L']) / 2
+        return found
+
+    def summarise(self, videos: List[Dict[int, vis_ap.Pair]], ovis: bool = False) -> Dict[str, float]:
+        """The figures of some videos."""
+        return vis_ap.summarise({c: [pairs[c] for pairs in videos] for c in self.categories}, ovis)
+
+
+@METRICS.register_module()
+class InstanceAPMetric(BaseMetric):
+    """Mask AP of images by pycocotools, for the pre-training of segmenters.
+
+    Args:
+        gt_json: COCO's instance annotations.
+        collect_device, prefix: as in mmengine.
+    """
+
+    def __init__(self, gt_json: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.truth = COCO(gt_json)
+
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+        """Keeps the masks of each image (a video of one frame, named by its image id)."""
+        for sample in data_samples:
+            tracks = tracks_of(sample['pred_instances'], self.dataset_meta['category_ids'])
+            found = [dict(image_id=int(sample['video_id']), category_id=t['category_id'], score=t['score'],
+                          segmentation=t['segmentations'][0]) for t in tracks if t['segmentations'][0] is not None]
+            self.results.append((int(sample['video_id']), found))
+
+    def compute_metrics(self, results: List[Tuple[int, List[dict]]]) -> Dict[str, float]:
+        """Fractions; -1 where the truth has nothing to find, 0 where nothing was found."""
+        detections = [detection for _, found in results for detection in found]
+        if not detections:
+            return {name: 0. for name in COCO_NAMES}
+        with contextlib.redirect_stdout(io.StringIO()):
+            scored = COCOeval(self.truth, self.truth.loadRes(detections), 'segm')
+            scored.params.imgIds = sorted(image for image, _ in results)
+            scored.evaluate()
+            scored.accumulate()
+            scored.summarize()
+        return dict(zip(COCO_NAMES, scored.stats[:6].tolist()))

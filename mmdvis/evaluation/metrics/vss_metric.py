@@ -1,0 +1,42 @@
+"""Video semantic segmentation in mmengine's loops."""
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from mmdvis.evaluation.functional import vss
+from mmdvis.evaluation.functional.scoring import read_labels
+from mmdvis.registry import METRICS
+
+
+@METRICS.register_module()
+class VSSMetric(BaseMetric):
+    """mIoU, weighted IoU, accuracies and consistency in time; see :func:`mmdvis.evaluation.functional.vss.summarise`.
+
+    Args:
+        gt_root: VSPW's folder with ``data/<video>/mask/<frame>.png``.
+        num_classes: K.
+        collect_device, prefix: as in mmengine.
+    """
+
+    def __init__(self, gt_root: str, num_classes: int = vss.NUM_CLASSES, collect_device: str = 'cpu',
+                 prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.gt_root, self.num_classes = Path(gt_root), num_classes
+
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+        """Counts each video at once; nothing but counts is kept."""
+        categories = np.asarray(self.dataset_meta['category_ids'])
+        for sample in data_samples:
+            name, maps = sample['video_id'], categories[sample['pred_semantic'].label_map]
+            masks = sorted((self.gt_root / 'data' / name / 'mask').glob('*.png'))
+            if len(masks) != len(maps):
+                raise ValueError(f'video {name} has {len(masks)} masks in {self.gt_root}, the prediction has {len(maps)} frames')
+            truth = (read_labels(path) for path in masks)
+            self.results.append(vss.count_video(zip(truth, maps), num_classes=self.num_classes))
+
+    def compute_metrics(self, results: List[vss.VSSCounts]) -> Dict[str, float]:
+        """Fractions."""
+        first, *rest = results
+        return vss.summarise(sum(rest, first))
