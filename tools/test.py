@@ -19,6 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs')
     parser.add_argument('--out', help='write the results of all videos to this .pkl file')
     parser.add_argument('--show-dir', help='write a video with the results drawn in for each test video to this folder')
+    parser.add_argument('--format-only', metavar='DIR',
+                        help='score nothing, but write and zip the results as the challenge servers take them')
     parser.add_argument('--metrics', help='write the figures to this json file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
@@ -34,6 +36,8 @@ def main() -> None:
         raise SystemExit(f'--out must be a .pkl file, got {args.out}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    if args.format_only:
+        config.test_evaluator = [dict(type='SubmissionWriter', out_dir=args.format_only)]
     if args.out:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import av
 import numpy as np
@@ -152,3 +153,25 @@ def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
     moments = read_checkpoint(tmp_path / 'online' / 'iter_2.pth')['optimizer']['state']
     assert {name.split('.')[0] for name in set(after) - set(before)} == {'tracker'}
     assert moments and all(state['exp_avg'].abs().sum() > 0 for state in moments.values())
+
+
+def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
+    """What is written for the servers gives the figures that the run itself gives."""
+    folder, config, checkpoint = trained
+    text = call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--format-only', tmp_path / 'out',
+                '--cfg-options', 'model.postprocessor.score_thr=0.05', 'model.postprocessor.overlap_thr=0.1')
+    call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--metrics', tmp_path / 'm.json',
+         '--cfg-options', 'model.postprocessor.score_thr=0.05', 'model.postprocessor.overlap_thr=0.1')
+    assert 'videos: 3' in text and not (tmp_path / 'out.part').exists()
+    with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
+        assert len(archive.namelist()) == 1 + 3 * 7 and 'pred.json' in archive.namelist()
+    for task in ('vpq', 'stq'):
+        call('tools/score.py', task, '--gt-json', toy_root / 'panoptic_gt_VIPSeg_val.json', '--gt-dir',
+             toy_root / 'panomasksRGB', '--pred', tmp_path / 'out', '--json', tmp_path / f'{task}.json')
+    during, after = json.loads((tmp_path / 'm.json').read_text()), {}
+    for task in ('vpq', 'stq'):
+        after.update(json.loads((tmp_path / f'{task}.json').read_text()))
+    for name, value in after.items():
+        np.testing.assert_allclose(value, during[name], atol=1e-12, err_msg=name)
+    assert 'is there and not empty' in call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--format-only',
+                                            tmp_path / 'out', fails=True)

@@ -1,0 +1,117 @@
+"""Writes results as the challenge servers take them."""
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from PIL import Image
+
+from mmdvis.registry import METRICS
+from mmdvis.structures import id_to_rgb
+
+from .panoptic_video import frame_segments
+from .vis_metric import tracks_of
+
+
+@METRICS.register_module()
+class SubmissionWriter(BaseMetric):
+    """Packs the results of a test run; what they are decides the layout.
+
+    * panoptic (PVUW): ``pred.json`` and ``pan_pred/<video>/<frame>.png``, RGB, id = R + 256 G + 65536 B;
+    * semantic (VSPW): ``<video>/<frame>.png``, grey, category ids;
+    * instances (YouTube-VIS, OVIS): ``results.json``.
+
+    Everything goes to ``<out_dir>.part`` first and takes its place when all videos are there and checked: every frame of
+    every video, one size a video, category ids that the dataset knows. ``submission.zip`` lies in ``out_dir``, too.
+
+    Args:
+        out_dir: folder to make; it must not hold anything.
+        collect_device, prefix: as in mmengine.
+    """
+
+    def __init__(self, out_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.out_dir, self.part = Path(out_dir), Path(f'{out_dir}.part')
+        if self.out_dir.exists() and (not self.out_dir.is_dir() or any(self.out_dir.iterdir())):
+            raise ValueError(f'{out_dir} is there and not empty; name a new folder for the submission')
+        self.part.mkdir(parents=True, exist_ok=True)
+
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+        """Writes the frames of each video at once; keeps what goes into the json."""
+        categories = list(self.dataset_meta['category_ids'])
+        for sample in data_samples:
+            name, frames = sample['video_id'], [Path(frame).stem for frame in sample['frame_names']]
+            if 'pred_semantic' in sample:
+                entry = self.write_semantic(str(name), frames, sample['pred_semantic'].label_map, categories)
+            elif 'pred_panoptic' in sample:
+                entry = self.write_panoptic(str(name), frames, sample, categories)
+            else:
+                entry = [dict(track, video_id=name) for track in tracks_of(sample['pred_instances'], categories)]
+                check_lengths(str(name), frames, [len(track['segmentations']) for track in entry])
+            self.results.append((str(name), entry))
+
+    def write_panoptic(self, name: str, frames: List[str], sample: Dict[str, Any], categories: List[int]) -> Dict[str, Any]:
+        """The PNGs of a video; returns its entry of ``pred.json``."""
+        result = sample['pred_panoptic']
+        maps = result.id_map.numpy()
+        check_lengths(name, frames, [len(maps)])
+        save_frames(self.part / 'pan_pred' / name, frames, [id_to_rgb(ids) for ids in maps])
+        return dict(video_id=name, annotations=[
+            dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments])
+            for frame, ids, segments in zip(frames, maps, frame_segments(result, categories))])
+
+    def write_semantic(self, name: str, frames: List[str], labels: np.ndarray, categories: List[int]) -> None:
+        """The PNGs of a video."""
+        check_lengths(name, frames, [len(labels)])
+        if labels.max(initial=0) >= len(categories) or max(categories) > 255:
+            raise ValueError(f'video {name} has label {labels.max(initial=0)}; the dataset knows {len(categories)} categories, '
+                             'and a grey PNG holds ids up to 255')
+        save_frames(self.part / name, frames, list(np.asarray(categories, np.uint8)[labels]))
+
+    def compute_metrics(self, results: List[Any]) -> Dict[str, float]:
+        """Writes the json and the archive, and puts the folder in its place; returns the number of videos."""
+        names = [name for name, _ in results]
+        if len(set(names)) != len(names):
+            raise ValueError(f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once')
+        entries = [entry for _, entry in results]
+        if entries and isinstance(entries[0], dict):
+            (self.part / 'pred.json').write_text(json.dumps(dict(annotations=entries)))
+        elif entries and isinstance(entries[0], list):
+            (self.part / 'results.json').write_text(json.dumps([track for tracks in entries for track in tracks]))
+        files = sorted(path for path in self.part.rglob('*') if path.is_file())
+        with zipfile.ZipFile(self.part / 'submission.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+            for path in files:
+                archive.write(path, path.relative_to(self.part))
+        if self.out_dir.exists():
+            shutil.rmtree(self.out_dir)
+        os.replace(self.part, self.out_dir)
+        return dict(videos=len(names))
+
+
+def check_lengths(name: str, frames: Sequence[str], lengths: Sequence[int]) -> None:
+    """Raises ValueError where a result has another number of frames than the video."""
+    wrong = [length for length in lengths if length != len(frames)]
+    if wrong or len(set(frames)) != len(frames):
+        raise ValueError(f'video {name} has {len(frames)} frames with {len(set(frames))} names, its result has '
+                         f'{wrong[0] if wrong else len(frames)}; a submission needs every frame once')
+
+
+def save_frames(folder: Path, frames: Sequence[str], images: Sequence[np.ndarray]) -> None:
+    """``<folder>/<frame>.png`` of every frame, read back to see that it is what was meant."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, image in zip(frames, images):
+        path = folder / f'{frame}.png'
+        Image.fromarray(image).save(path)
+        with Image.open(path) as written:
+            if not np.array_equal(np.asarray(written), image):
+                raise OSError(f'{path} was not written as it should be; is the disk full?')
+
+
+def box_of(mask: np.ndarray) -> List[int]:
+    """[left, top, width, height] of a bool mask (H, W) with at least one pixel."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
