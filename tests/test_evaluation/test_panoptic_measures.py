@@ -180,4 +180,5 @@ def test_repeated_entries_are_one_segment():
 
 
 def test_places_of_unlisted_ids():
-    assert places(np.array([[5, 0], [9, 7]]), [0, 9, 5]).tolist() == [2, 0, 1, 3]
+    for wide in (0, 1 << 24):  # by a table of colours, and by searching
+        assert places(np.array([[5, 0], [9, 7 + wide]]), [0, 9, 5]).tolist() == [3, 1, 2, 0]

@@ -7,7 +7,7 @@ import pytest
 import tiny_config
 from conftest import ROOT, load
 
-TOOLS = sorted(p for folder in ('tools', 'demo') for p in (ROOT / folder).rglob('*.py'))
+TOOLS = sorted(p for folder in ('tools', 'demo', 'benchmarks') for p in (ROOT / folder).rglob('*.py'))
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda p: p.stem)

@@ -58,17 +58,18 @@ def blank_table() -> np.ndarray:
 
 
 def places(id_map: np.ndarray, ids: List[int]) -> np.ndarray:
-    """For every pixel the place of its id in ``ids``; ids that are not in it get len(ids)."""
-    if len(ids) < 65535 and max(ids) < MAX_COLOUR and id_map.size and 0 <= id_map.min() and id_map.max() < MAX_COLOUR:
+    """For every pixel the place of its id in ``ids``, counted from 1; 0 where it is not in it. (H * W,)"""
+    flat = id_map.ravel()
+    if len(ids) < 65535 and max(ids) < MAX_COLOUR and flat.size and 0 <= flat.min() and flat.max() < MAX_COLOUR:
         table = blank_table()
         table[ids] = np.arange(1, len(ids) + 1)
-        found = table[id_map.ravel()] - np.uint16(1)  # what is not listed wraps to the largest number
+        found = table.take(flat, mode='clip')
         table[ids] = 0
-        return np.minimum(found, np.uint16(len(ids)))
+        return found
     order = np.argsort(ids)
     known = np.asarray(ids)[order]
-    found = np.searchsorted(known, id_map.ravel()).clip(max=len(known) - 1)
-    return np.where(known[found] == id_map.ravel(), order[found], len(known))
+    found = np.searchsorted(known, flat).clip(max=len(known) - 1)
+    return np.where(known[found] == flat, order[found] + 1, 0)
 
 
 def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_map: np.ndarray,
@@ -90,12 +91,11 @@ def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_m
     rows, columns = [VOID, *truth], [VOID, *predicted]
     width = len(columns) + 1
     guess = places(predicted_map, columns)
-    pair = places(true_map, rows).astype(np.int32) * width + guess
-    counts = np.bincount(pair, minlength=(len(rows) + 1) * width)
-    names = [*rows, UNLISTED], [*columns, UNLISTED]
+    counts = np.bincount(places(true_map, rows).astype(np.intp) * width + guess, minlength=(len(rows) + 1) * width)
+    names = [UNLISTED, *rows], [UNLISTED, *columns]
     joint = {(names[0][k // width], names[1][k % width]): int(counts[k]) for k in np.flatnonzero(counts)}
     has_stray = any(p == UNLISTED for _, p in joint)
-    stray = int(predicted_map.ravel()[int(np.argmax(guess == len(columns)))]) if has_stray else None
+    stray = int(predicted_map.ravel()[int(np.argmax(guess == 0))]) if has_stray else None
     return FrameTable(truth, predicted, joint, stray)
 
 
