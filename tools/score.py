@@ -9,7 +9,7 @@ from typing import Dict, List
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmdvis.evaluation.functional.panoptic_files import BadInputError
+from mmdvis.evaluation.functional.official_json import BadInputError
 from mmdvis.evaluation.functional.scoring import (FLAVOURS, Scores, default_workers, score_pq, score_stq, score_vis,
                                                   score_vpq, score_vss)
 
@@ -43,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     task.add_argument('--gt', type=Path, required=True, help='json of the truth')
     task.add_argument('--pred', type=Path, required=True, help='results.json')
     task.add_argument('--ovis', action='store_true', help='also by occlusion')
+    task.add_argument('--long-min-frames', type=int, metavar='N',
+                      help='also of short and of long videos, those of N frames or more (YouTube-VIS 2022)')
     return parser.parse_args()
 
 
@@ -57,7 +59,7 @@ def score(args: argparse.Namespace) -> Scores:
         return score_vss(args.gt, args.list, args.pred, **options)
     if args.task == 'pq':
         return score_pq(args.gt_json, args.gt_dir, args.pred_json, args.pred_dir, **options)
-    return score_vis(args.gt, args.pred, args.ovis, **options)
+    return score_vis(args.gt, args.pred, args.ovis, args.long_min_frames, **options)
 
 
 def table(title: str, rows: Dict[str, Dict[str, float]]) -> str:

@@ -1,11 +1,15 @@
 """Files that cannot be scored: one sentence that names file, frame and id, and exit code 2."""
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_scoring import SET, VIPSEG, score  # noqa: F401
+
+from mmdvis.evaluation.functional.official_json import BadInputError
+from mmdvis.evaluation.functional.panoptic_files import read_ids
 
 VIDEO, FRAME = '441_reenter', '00000292.png'
 
@@ -78,8 +82,84 @@ def test_panoptic(score, copy, capsys, name, task):  # noqa: F811
     text = capsys.readouterr().err
     assert code == 2 and found is None
     assert text.startswith('error: ') and text.count('\n') == 1
-    import re
     assert re.search(message, text), text
+
+
+def first(content):
+    return content['annotations'][0]['annotations'][0]
+
+
+CROOKED = {  # what is done to the json of truth (0) or prediction (1)
+    'a list': (0, lambda c: [c], 'lacks|holds no annotations|must be'),
+    'null annotations': (0, lambda c: c.update(annotations=None), 'holds no annotations'),
+    'null predictions': (1, lambda c: c.update(annotations=None), "'annotations' must be a list, got a NoneType"),
+    'flat predictions': (1, lambda c: c.update(annotations=[first(c)]), "a video lacks '(video_id|annotations)'"),
+    'no segments': (0, lambda c: first(c).pop('segments_info'), "lacks 'segments_info'"),
+    'no predicted segments': (1, lambda c: first(c).update(segments_info=3), "'segments_info' must be a list"),
+    'no id': (1, lambda c: first(c)['segments_info'][0].pop('id'), "lacks 'id'"),
+    'a text for an id': (1, lambda c: first(c)['segments_info'][0].update(id='x'), "'id' must be a number, got 'x'"),
+    'half an id': (1, lambda c: first(c)['segments_info'][0].update(id=1.5), "'id' must be a whole number, got 1.5"),
+    'no category': (0, lambda c: first(c)['segments_info'][0].pop('category_id'), "lacks 'category_id'"),
+    'no area': (0, lambda c: first(c)['segments_info'][0].pop('area'), r'the truth states no area for id \d+'),
+    'a small area': (0, lambda c: [s.update(area=1) for v in c['annotations'] for f in v['annotations']
+                                   for s in f['segments_info']], 'states an area of 1 for id'),
+    'no categories': (0, lambda c: c.pop('categories'), "lacks 'categories'")}
+
+
+@pytest.mark.parametrize('name', CROOKED)
+def test_crooked_json(score, copy, capsys, name):  # noqa: F811
+    side, change, message = CROOKED[name]
+    path = copy / ('panoptic_gt_VIPSeg_val.json', 'submission/pred.json')[side]
+    content = json.loads(path.read_text())
+    changed = change(content)
+    path.write_text(json.dumps(changed if name == 'a list' else content))
+    assert score('vpq', *words(copy))[0] == 2
+    text = capsys.readouterr().err
+    assert text.startswith('error: ') and text.count('\n') == 1 and re.search(message, text), text
+
+
+@pytest.mark.parametrize('flavour, root', [('vipseg', 'cityscapes_vps/panoptic_gt_val_city_vps.json'),
+                                           ('cityscapes', 'vipseg/panoptic_gt_VIPSeg_val.json')])
+def test_another_flavour(score, capsys, flavour, root):  # noqa: F811
+    where = ['--gt-json', SET / root, '--gt-dir', SET, '--pred', SET / 'vipseg' / 'submission']
+    assert score('vpq', '--flavour', flavour, *where)[0] == 2
+    assert 'is it of another flavour?' in capsys.readouterr().err
+
+
+def test_areas_of_predictions_are_never_read(score, copy):  # noqa: F811
+    change_json(copy / 'submission' / 'pred.json', lambda c: [s.update(area=None) for v in c['annotations']
+                                                              for f in v['annotations'] for s in f['segments_info']])
+    assert score('vpq', *words(copy))[1] == score('vpq', *VIPSEG)[1]
+
+
+def test_names_and_order_are_those_of_the_images(score, copy):  # noqa: F811
+    """Where annotations name jpg files and come in another order."""
+    def change(content):
+        for video, named in zip(content['annotations'], content['videos']):
+            assert video['video_id'] == named['video_id']
+            for frame, image in zip(video['annotations'], named['images']):
+                image['file_name'] = frame['file_name']
+                frame['image_id'] = image['id']
+                frame['file_name'] = frame['file_name'].replace('.png', '.jpg')
+            video['annotations'].reverse()
+    change_json(copy / 'panoptic_gt_VIPSeg_val.json', change)
+    assert score('vpq', *words(copy))[1] == score('vpq', *VIPSEG)[1]
+
+
+@pytest.mark.parametrize('seed', range(30))
+def test_damaged_pngs_are_named(tmp_path, seed):
+    """Pillow has several words for damage; a file that can still be read is no fault."""
+    rng, path = np.random.default_rng(seed), tmp_path / 'x.png'
+    Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    for place in rng.integers(8, len(data), 3):
+        data[place] ^= int(rng.integers(1, 256))
+    data[int(rng.integers(8, 60))] ^= 0x20
+    path.write_bytes(data)
+    try:
+        read_ids(path)
+    except BadInputError as error:
+        assert 'x.png' in str(error)
 
 
 def test_segmentation(score, tmp_path, capsys):  # noqa: F811
@@ -111,13 +191,17 @@ def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):  # noqa:
 @pytest.mark.parametrize('change, message', [
     (lambda r: r[3].update(video_id=99), 'track 3 is of video 99, which'),
     (lambda r: r[3]['segmentations'].append(None), 'track 3 of video .* has .* masks, the video has'),
-    (lambda r: r.clear() or r.append(3), 'is no track: 3')])
+    (lambda r: r[3].update(score=None), "track 3: 'score' must be a number, got None"),
+    (lambda r: r[3].update(score=float('nan')), "track 3: 'score' must be a number, got nan"),
+    (lambda r: r[3].update(segmentations=None), "track 3: 'segmentations' must be a list"),
+    (lambda r: r[3]['segmentations'].__setitem__(0, [[1, 2, 3]]), "frame 0: a mask must be null or have 'size' and 'counts'"),
+    (lambda r: r[3]['segmentations'].__setitem__(0, dict(size=[3, 4], counts='0')), r'frame 0: the mask is \[3, 4\] '),
+    (lambda r: r.clear() or r.append(3), "track 0 lacks 'score'; it has a int: 3")])
 def test_tracks(score, tmp_path, capsys, change, message):  # noqa: F811
     content = json.loads((SET / 'ytvis' / 'results.json').read_text())
     change(content)
     (tmp_path / 'results.json').write_text(json.dumps(content))
     assert score('vis', '--gt', SET / 'ytvis' / 'gt.json', '--pred', tmp_path / 'results.json')[0] == 2
-    import re
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -133,7 +217,7 @@ def test_occlusion_needs_ovis(score, tmp_path, capsys):  # noqa: F811
     content['annotations'][0].pop('occlusion')
     (tmp_path / 'gt.json').write_text(json.dumps(content))
     words = ['--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json']
-    assert score('vis', *words, '--ovis')[0] == 2 and 'without occlusion' in capsys.readouterr().err
+    assert score('vis', *words, '--ovis')[0] == 2 and 'has no occlusion, so it is not of OVIS' in capsys.readouterr().err
     assert score('vis', *words)[0] == 0
 
 

@@ -40,7 +40,8 @@ def test_a_false_segment_is_forgiven_on_void():
 
 def test_crowds_take_no_part():
     found = find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 7}, crowd=(2, )))
-    assert found.frames[0].truth == {1: 'right'} and found.frames[0].false == (6, )
+    assert found.frames[0].truth == {1: 'right'} and found.frames[0].false == ()  # it is of the crowd's class
+    assert find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 8}, crowd=(2, ))).frames[0].false == (6, )
 
 
 def test_a_partner_needs_more_than_half():

@@ -11,12 +11,12 @@ import pytest
 from test_scoring import EXPECTED, SET
 
 PACKAGE = 'mmdvis.evaluation.functional'
-MODULES = ('frame_table', 'vpq', 'stq', 'vss', 'vis_ap', 'panoptic_files', 'scoring')
+MODULES = ('official_json', 'frame_table', 'vpq', 'stq', 'vss', 'vis_ap', 'panoptic_files', 'track_files', 'scoring')
 V = SET / 'vipseg'
 RULES = {  # what is changed: module, its text, the changed text, the measure that moves
     'window stride': ('vpq', 'range(len(tables) - length + 1)', 'range(0, len(tables) - length + 1, length)', 'vpq'),
     '> to >=': ('vpq', 'if iou > 0.5:', 'if iou >= 0.5:', 'vpq'),
-    'void left in the union': ('vpq', ' - joint.get((VOID, p), 0))', ')', 'vpq'),
+    'void left in the union': ('vpq', ' - joint.get((VOID, p), 0)\n', '\n', 'vpq'),
     'crowd ignored': ('frame_table', "bool(s.get('iscrowd', 0))", 'False', 'vpq'),
     'class of the last frame': ('vpq', 'first.category, first.last_category, first.area + entry.area',
                                 'entry.category, first.last_category, first.area + entry.area', 'vpq'),
@@ -24,7 +24,7 @@ RULES = {  # what is changed: module, its text, the changed text, the measure th
     'mean over all classes': ('vpq', 'values = [self.classes[c].quality for c in categories if c in self.classes]',
                               'values = [self.classes[c].quality if c in self.classes else (0., 0., 0.) for c in categories]',
                               'vpq'),
-    'area of the json': ('vpq', '(true_area + area[p] - count', '(true_area + predicted[p].area - count', 'areas'),
+    'area of the json': ('vpq', 'true_area + area[p] - count', 'true_area + predicted[p].area - count', 'areas'),
     'false positives are not forgiven': ('vpq', 'and not forgiven / area[p] > 0.5', '', 'vpq'),
     'crowd of a class: the first': ('vpq', 'for g, entry in truth.items() if entry.is_crowd}',
                                     'for g, entry in reversed(truth.items()) if entry.is_crowd}', 'vpq'),

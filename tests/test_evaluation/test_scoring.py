@@ -152,3 +152,26 @@ def test_image_pq_of_deeplab2(case, tmp_path):
     found = total.mean(range(1, case['num_classes']))
     for value, name in zip(found, ('pq', 'sq', 'rq')):
         assert value == pytest.approx(case['expected'][name], abs=10**-case['places'])
+
+
+@pytest.mark.parametrize('index', [3, 9, 27])
+def test_an_annotation_with_id_0_is_never_found(score, tmp_path, index):
+    """As the public evaluations have it, by mmdet's port of them."""
+    from mmdet.evaluation.functional import YTVIS, YTVISeval
+    content = json.loads((SET / 'ytvis' / 'gt.json').read_text())
+    content['annotations'][index]['id'] = 0
+    (tmp_path / 'gt.json').write_text(json.dumps(content))
+    truth = YTVIS(str(tmp_path / 'gt.json'))
+    public = YTVISeval(truth, truth.loadRes(str(SET / 'ytvis' / 'results.json')), 'segm')
+    public.evaluate()
+    public.accumulate()
+    public.summarize()
+    found = score('vis', '--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json')[1]
+    assert found['AP'] == pytest.approx(public.stats[0], abs=1e-8) and found['AP'] < EXPECTED['ytvis_ap']['AP'] - 1e-3
+    assert found['AR10'] == pytest.approx(public.stats[7], abs=1e-8)
+
+
+def test_short_and_long_videos(score):
+    found = score('vis', *TRACKS, '--long-min-frames', 6)[1]
+    assert found['AP_SL'] == (found['AP_S'] + found['AP_L']) / 2 and found['AP_S'] != found['AP_L']
+    assert score('vis', *TRACKS, '--long-min-frames', 999)[1]['AP_SL'] == -1.

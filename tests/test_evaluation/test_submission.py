@@ -52,7 +52,7 @@ def test_semantic(tmp_path):
         assert image.mode == 'L' and np.asarray(image).tolist() == [[4, 7], [9, 9]]
     with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
         assert archive.namelist() == ['a/00003.png', 'a/00007.png']
-    with pytest.raises(ValueError, match='video a has label 5; the dataset knows 3 categories'):
+    with pytest.raises(ValueError, match='video a has labels from 0 to 5; the dataset knows 3 categories'):
         run(tmp_path / 'other', [sample('a', VideoSemantic(labels + 3))])
 
 
@@ -89,6 +89,26 @@ def test_what_is_not_whole_is_not_written(tmp_path, samples, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path / 'out', samples)
     assert not (tmp_path / 'out').exists()
+
+
+def test_what_a_file_cannot_hold_is_refused(tmp_path):
+    result = panoptic()
+    result.id_map[1, 0, 0] = 1 << 24
+    with pytest.raises(ValueError, match='video a has the segment id 16777216; a PNG holds ids from 0 to 16777215'):
+        run(tmp_path / 'out', [sample('a', result)])
+    with pytest.raises(ValueError, match='video a has labels from -1 to 0'):
+        run(tmp_path / 'out', [sample('a', VideoSemantic(np.full((2, 3, 3), -1)))])
+    with pytest.raises(ValueError, match='no video came'):
+        SubmissionWriter(str(tmp_path / 'none')).compute_metrics([])
+
+
+def test_a_run_that_did_not_end_leaves_nothing_in_the_next(tmp_path):
+    writer = SubmissionWriter(str(tmp_path / 'out'))
+    writer.dataset_meta = dict(category_ids=(4, 7, 9))
+    writer.process(None, [sample('old', panoptic())])
+    run(tmp_path / 'out', [sample('new', panoptic())])
+    with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
+        assert not [name for name in archive.namelist() if 'old' in name]
 
 
 def test_nothing_is_overwritten(tmp_path):

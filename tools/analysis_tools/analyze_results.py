@@ -8,7 +8,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from mmdvis.apis.result_analysis import analyse, worst_first, write_worst
-from mmdvis.evaluation.functional.panoptic_files import BadInputError
+from mmdvis.evaluation.functional.official_json import BadInputError
 from mmdvis.evaluation.functional.scoring import FLAVOURS, score_vpq
 
 

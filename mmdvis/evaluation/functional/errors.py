@@ -14,7 +14,8 @@ class FrameVerdict:
     Attributes:
         truth: true id -> ``'right'``; ``'switched'``: found, but under another id than in most frames; ``'class'``: found as
             another class; ``'missed'``.
-        false: predicted ids that are no true segment (IoU 0.5), and of which at most half lies on void.
+        false: predicted ids that are no true segment (IoU 0.5), and of which at most half lies on void or on a crowd of
+            their class.
     """
     truth: Dict[int, str]
     false: Tuple[int, ...]
@@ -62,9 +63,10 @@ def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
             if p is not None:
                 switches += last.get(g, p) != p
                 last[g] = p
-        taken = set(found.values())
-        false = tuple(p for p in table.predicted
-                      if p not in taken and not table.joint.get((VOID, p), 0) / areas[1].get(p, 1) > 0.5)
+        taken, crowds = set(found.values()), {entry.category: g for g, entry in table.truth.items() if entry.is_crowd}
+        free = {p: table.joint.get((VOID, p), 0) + table.joint.get((crowds.get(entry.category), p), 0)
+                for p, entry in table.predicted.items() if p not in taken}
+        false = tuple(p for p, forgiven in free.items() if not forgiven / areas[1].get(p, 1) > 0.5)
         pixels['false'] += sum(areas[1].get(p, 0) for p in false)
         frames.append(FrameVerdict(truth, false))
     return VideoErrors(tuple(frames), switches, pixels)

@@ -44,7 +44,7 @@ def listed(segments: Sequence[dict], merge: bool = True) -> Dict[int, Listed]:
     """``segments_info`` of a frame by id; entries with one id are merged, or else the last counts."""
     found: Dict[int, Listed] = {}
     for s in segments:
-        area, crowd = int(s.get('area', 0)), bool(s.get('iscrowd', 0))
+        area, crowd = int(s.get('area') or 0), bool(s.get('iscrowd', 0))
         first = found.get(s['id']) if merge else None
         found[s['id']] = (Listed(s['category_id'], s['category_id'], area, crowd) if first is None else
                           Listed(first.category, s['category_id'], first.area + area, first.is_crowd))

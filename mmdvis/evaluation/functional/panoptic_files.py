@@ -1,5 +1,4 @@
 """Panoptic truth and predictions as they lie on disk, in the layouts of VIPSeg, VIPER, Cityscapes-VPS and COCO."""
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
@@ -7,12 +6,10 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from .official_json import BadInputError, annotations_of, integer_of, list_of, read_json, segments_of, text_of
+
 CITYSCAPES_FRAMES, CITYSCAPES_STEP = 6, 5  # annotated frames of a video, and how many frames they lie apart
 MASK_ENDINGS = ('_final_mask.png', '_gtFine_color.png', '.png')  # of Cityscapes-VPS, its first release, anything
-
-
-class BadInputError(ValueError):
-    """Files that cannot be scored; the message names file, frame and id."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +65,6 @@ class PanopticFiles:
     videos: Dict[str, Tuple[FrameFiles, ...]]
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a json file.
-
-    Raises:
-        BadInputError: there is no such file, or it is cut off or damaged.
-    """
-    if not path.is_file():
-        raise BadInputError(f'there is no file {path}')
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise BadInputError(f'{path} is no valid json ({error}); is it cut off?') from None
-
-
-def entry_of(content: Any, key: str, path: Path) -> Any:
-    """``content[key]``; raises BadInputError where it is absent."""
-    if not isinstance(content, dict) or key not in content:
-        has = ', '.join(sorted(content)) if isinstance(content, dict) else f'a {type(content).__name__}'
-        raise BadInputError(f'{path} lacks {key!r}; it has {has}')
-    return content[key]
-
-
 def read_ids(path: Path) -> np.ndarray:
     """The ids (H, W) uint32 of a panoptic PNG.
 
@@ -104,35 +79,54 @@ def read_ids(path: Path) -> np.ndarray:
                 raise BadInputError(f'{path} is a PNG of mode {image.mode}; a panoptic PNG is RGB, with '
                                     'id = R + 256 G + 65536 B')
             return np.asarray(image.convert('RGBA')).view('<u4')[..., 0] & 0xFFFFFF
-    except OSError as error:
+    except BadInputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
         raise BadInputError(f'{path} is no readable PNG: {error}') from None
 
 
-def truth_of(content: dict, path: Path, videos: Dict[str, Tuple[TruthFrame, ...]]) -> PanopticTruth:
-    """The truth with the categories of a json; raises BadInputError where there is no video."""
-    categories = entry_of(content, 'categories', path)
-    if not videos:
-        raise BadInputError(f'{path} holds no annotations, so there is nothing to score against; '
-                            'predictions of this split can only be written for submission')
-    return PanopticTruth({c['id']: c.get('isthing') == 1 for c in categories},
-                         {c['id']: str(c.get('name', c['id'])) for c in categories}, videos)
+def truth_of(content: Any, path: Path, videos: Dict[str, Tuple[TruthFrame, ...]]) -> PanopticTruth:
+    """The truth with the categories of a json."""
+    is_thing, names = {}, {}
+    for k, category in enumerate(list_of(content, 'categories', path)):
+        number = integer_of(category, 'id', f'{path}, category {k}')
+        is_thing[number], names[number] = category.get('isthing') == 1, str(category.get('name', number))
+    return PanopticTruth(is_thing, names, videos)
 
 
 def vipseg_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
     """VIPSeg's layout, which VIPER has here, too.
 
     Args:
-        gt_json: ``categories`` and, by video, ``annotations``.
+        gt_json: ``categories`` and, by video, ``annotations``. Names and order of the PNGs are those of ``videos`` and their
+            ``images``, if it has them.
         gt_dir: ``<video>/<frame>.png``.
 
     Raises:
         BadInputError: the json is absent or damaged, or names no video.
     """
-    content = read_json(gt_json)
-    videos = {video['video_id']: tuple(
-        TruthFrame(f"video {video['video_id']}, frame {frame['file_name']}", gt_dir / video['video_id'] / frame['file_name'],
-                   frame['segments_info']) for frame in video['annotations']) for video in content.get('annotations', ())}
+    content, videos = read_json(gt_json), {}
+    annotations = annotations_of(content, gt_json)
+    listed = {text_of(v, 'video_id', f'{gt_json}, a video'): v.get('images') or () for v in content.get('videos') or ()}
+    for video in annotations:
+        name = text_of(video, 'video_id', f'{gt_json} (is it of another flavour?), a video')
+        frames = list_of(video, 'annotations', f'{gt_json}, video {name}')
+        videos[name] = tuple(
+            TruthFrame(f'video {name}, frame {file_name}', gt_dir / name / file_name,
+                       segments_of(frame, f'{gt_json}, video {name}, frame {file_name}'))
+            for file_name, frame in in_image_order(frames, listed.get(name, ()), f'{gt_json}, video {name}'))
     return truth_of(content, gt_json, videos)
+
+
+def in_image_order(frames: List[Any], images: Sequence[Any], where: str) -> List[Tuple[str, Any]]:
+    """PNG name and annotation of every frame, as ``images`` order and name them; else as the annotations do."""
+    by_id = {text_of(image, 'id', where): k for k, image in enumerate(images)}
+    found = []
+    for frame in frames:
+        place = by_id.get(str(frame.get('image_id'))) if isinstance(frame, dict) else None
+        name = text_of(frame, 'file_name', where) if place is None else text_of(images[place], 'file_name', where)
+        found.append((len(by_id) if place is None else place, str(Path(name).with_suffix('.png')), frame))
+    return [(name, frame) for _, name, frame in sorted(found, key=lambda entry: entry[0])]
 
 
 def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
@@ -146,16 +140,17 @@ def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
     Raises:
         BadInputError: a json is absent or damaged, there is no video, or a video lacks frames.
     """
-    truth, found_json = vipseg_truth(gt_json, gt_dir), predicted / 'pred.json'
-    found = {v['video_id']: v['annotations'] for v in entry_of(read_json(found_json), 'annotations', found_json)}
-    videos = {}
+    truth, found_json, found, videos = vipseg_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
+    for video in list_of(read_json(found_json), 'annotations', found_json):
+        found[text_of(video, 'video_id', f'{found_json}, a video')] = list_of(video, 'annotations', f'{found_json}, a video')
     for name, frames in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{found_json} lacks the video {name}, which {gt_json} has')
         if len(found[name]) != len(frames):
             raise BadInputError(f'video {name} has {len(frames)} frames in {gt_json}, the prediction in {found_json} '
                                 f'{len(found[name])}')
-        videos[name] = tuple(FrameFiles(frame, predicted / 'pan_pred' / name / frame.path.name, other['segments_info'])
+        videos[name] = tuple(FrameFiles(frame, predicted / 'pan_pred' / name / frame.path.name,
+                                        segments_of(other, f'{found_json}, {frame.name}'))
                              for frame, other in zip(frames, found[name]))
     return PanopticFiles(truth, videos)
 
@@ -164,15 +159,17 @@ def cityscapes_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
     """The layout of Cityscapes-VPS: flat lists, six annotated frames a video, whose names are 0, 1, ...
 
     Args:
-        gt_json: flat ``images`` and ``annotations``.
+        gt_json: flat ``images`` and ``annotations``, sorted here by image id.
         gt_dir: masks with the names of the annotations.
 
     Raises:
         BadInputError: the json is absent or damaged, or its frames are no whole videos.
     """
     content = read_json(gt_json)
-    frames = [TruthFrame(frame['image_id'], mask_path(gt_dir, frame['file_name']), frame['segments_info'])
-              for frame in sorted(content.get('annotations', ()), key=lambda frame: frame['image_id'])]
+    where = f'{gt_json} (is it of another flavour?), a frame'
+    frames = sorted((TruthFrame(text_of(frame, 'image_id', where), mask_path(gt_dir, text_of(frame, 'file_name', where)),
+                                segments_of(frame, f"{gt_json}, frame {frame['image_id']}"))
+                     for frame in annotations_of(content, gt_json)), key=lambda frame: frame.name)
     if len(frames) % CITYSCAPES_FRAMES:
         raise BadInputError(f'{gt_json} has {len(frames)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} a video')
     return truth_of(content, gt_json, {str(k // CITYSCAPES_FRAMES): tuple(frames[k:k + CITYSCAPES_FRAMES])
@@ -185,22 +182,24 @@ def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFil
     Args:
         gt_json, gt_dir: see :func:`cityscapes_truth`.
         predicted: folder with ``pred.json`` and ``pan_pred/<image id>.png``. A prediction of all 30 frames of the videos is
-            sub-sampled to the annotated ones: by its image ids, or every fifth from the fifth on.
+            sub-sampled to the annotated ones: by its image ids, or every fifth from the fifth on. Without image ids its
+            frames must be sorted as the truth's image ids are.
 
     Raises:
         BadInputError: a json is absent or damaged, or the numbers of frames do not fit.
     """
     truth, found_json = cityscapes_truth(gt_json, gt_dir), predicted / 'pred.json'
     names = [frame.name for frames in truth.videos.values() for frame in frames]
-    found = iter(annotated_only(entry_of(read_json(found_json), 'annotations', found_json), names, found_json))
+    found = iter(annotated_only(list_of(read_json(found_json), 'annotations', found_json), names, found_json))
     return PanopticFiles(truth, {
-        video: tuple(FrameFiles(frame, predicted / 'pan_pred' / f'{frame.name}.png', next(found)['segments_info'])
-                     for frame in frames) for video, frames in truth.videos.items()})
+        video: tuple(FrameFiles(frame, predicted / 'pan_pred' / f'{frame.name}.png',
+                                segments_of(next(found), f'{found_json}, frame {frame.name}')) for frame in frames)
+        for video, frames in truth.videos.items()})
 
 
-def annotated_only(found: List[dict], names: List[str], path: Path) -> List[dict]:
+def annotated_only(found: List[Any], names: List[str], path: Path) -> List[Any]:
     """The predictions of the annotated frames, in the order of their ``names`` (image ids, sorted)."""
-    by_id = {frame['image_id']: frame for frame in found if 'image_id' in frame}
+    by_id = {str(frame['image_id']): frame for frame in found if isinstance(frame, dict) and 'image_id' in frame}
     if all(name in by_id for name in names):
         return [by_id[name] for name in names]
     if len(found) == len(names) * CITYSCAPES_STEP:
@@ -223,10 +222,11 @@ def image_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
     Raises:
         BadInputError: the json is absent or damaged, or names no image.
     """
-    content = read_json(gt_json)
+    content, where = read_json(gt_json), f'{gt_json}, an image'
     return truth_of(content, gt_json, {
-        str(frame['image_id']): (TruthFrame(f"image {frame['image_id']}", gt_dir / frame['file_name'], frame['segments_info']), )
-        for frame in content.get('annotations', ())})
+        text_of(frame, 'image_id', where): (TruthFrame(
+            f"image {frame['image_id']}", gt_dir / text_of(frame, 'file_name', where),
+            segments_of(frame, f"{gt_json}, image {frame['image_id']}")), ) for frame in annotations_of(content, gt_json)})
 
 
 def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
@@ -235,10 +235,11 @@ def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) ->
     Raises:
         BadInputError: a json is absent or damaged, or an image has no prediction.
     """
-    truth, videos = image_truth(gt_json, gt_dir), {}
-    found = {str(frame['image_id']): frame for frame in entry_of(read_json(pred_json), 'annotations', pred_json)}
+    truth, videos, where = image_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
+    found = {text_of(frame, 'image_id', where): frame for frame in list_of(read_json(pred_json), 'annotations', pred_json)}
     for name, (frame, ) in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{pred_json} lacks image {name}, which {gt_json} has')
-        videos[name] = (FrameFiles(frame, pred_dir / found[name]['file_name'], found[name]['segments_info']), )
+        videos[name] = (FrameFiles(frame, pred_dir / text_of(found[name], 'file_name', where),
+                                   segments_of(found[name], f'{pred_json}, image {name}')), )
     return PanopticFiles(truth, videos)

@@ -4,15 +4,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from . import stq, vis_ap, vpq, vss
 from .frame_table import FrameTable, frame_table
-from .panoptic_files import (BadInputError, FrameFiles, PanopticFiles, PanopticTruth, TruthFrame, cityscapes_truth,
-                             entry_of, read_cityscapes, read_ids, read_images, read_json, read_vipseg, vipseg_truth)
+from .official_json import BadInputError
+from .panoptic_files import (FrameFiles, PanopticFiles, PanopticTruth, TruthFrame, cityscapes_truth, read_cityscapes,
+                             read_ids, read_images, read_vipseg, vipseg_truth)
+from .track_files import count_vis, read_tracks
 
 Figures = Dict[str, float]
 
@@ -100,8 +102,17 @@ def table_of(truth: TruthFrame, predicted: np.ndarray, segments: Sequence[dict],
 
 def count_vpq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
               ) -> Dict[int, vpq.WindowCounts]:
-    """Counts of one video for VPQ."""
-    return vpq.count_video(tables_of(frames, is_thing, rules.merge_repeated), lengths, rules)
+    """Counts of one video for VPQ; raises BadInputError where files disagree."""
+    for frame in frames:
+        silent = [s['id'] for s in frame.truth.segments if rules.json_areas and s['area'] is None]
+        if silent:
+            raise BadInputError(f'{frame.truth.name}: the truth states no area for id {silent[0]}')
+    try:
+        return vpq.count_video(tables_of(frames, is_thing, rules.merge_repeated), lengths, rules)
+    except BadInputError:
+        raise
+    except ValueError as error:
+        raise BadInputError(f'{frames[0].truth.name} and the frames after it: {error}') from None
 
 
 def count_stq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[str, stq.STQCounts]:
@@ -155,7 +166,9 @@ def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, worker
     count = partial(count_stq, is_thing=files.truth.is_thing)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     per_video = {name: stq.figures([video]) for name, video in counts.items()}
-    return Scores(stq.figures(list(counts.values())), {}, per_video)
+    has_tubes = any(video['_corrected'].num_tubes for video in counts.values())
+    notes = () if has_tubes else ('the truth has no things, so AQ and STQ are 0', )
+    return Scores(stq.figures(list(counts.values())), {}, per_video, notes)
 
 
 def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter) -> Scores:
@@ -164,7 +177,8 @@ def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, worke
     count = partial(count_vpq, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGES)
     total = sum((video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts())
     figures = pq_figures(total, files.truth.is_thing)
-    per_class = {files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()}
+    per_class = {files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()
+                 if c in files.truth.names}
     return Scores(figures, per_class, {}, empty_groups(figures))
 
 
@@ -189,17 +203,31 @@ def read_labels(path: Path) -> np.ndarray:
             if image.mode not in ('L', 'P'):
                 raise BadInputError(f'{path} is a PNG of mode {image.mode}; a map of classes is grey (8 bits)')
             return np.asarray(image)
-    except OSError as error:
+    except BadInputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
         raise BadInputError(f'{path} is no readable PNG: {error}') from None
 
 
 def vss_frames(pairs: Sequence[Tuple[Path, Path]]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """Truth and prediction of every frame; raises BadInputError where their sizes differ."""
+    """Truth and prediction of every frame; raises BadInputError where their sizes differ, or those of frames."""
+    size = None
     for truth, predicted in pairs:
         maps = read_labels(truth), read_labels(predicted)
+        size = size or maps[0].shape
+        if maps[0].shape != size:
+            raise BadInputError(f'{truth} is {maps[0].shape} (height, width), the first frame of the video {size}')
         if maps[0].shape != maps[1].shape:
             raise BadInputError(f'{predicted} is {maps[1].shape} (height, width), the truth {truth} is {maps[0].shape}')
         yield maps
+
+
+def mask_files(root: Path, name: str) -> List[Path]:
+    """The masks of a video of VSPW, without dot files; raises BadInputError where there is none."""
+    masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
+    if not masks:
+        raise BadInputError(f'{root / "data" / name / "mask"} holds no masks of the video {name}')
+    return masks
 
 
 def count_vss(pairs: Sequence[Tuple[Path, Path]]) -> vss.VSSCounts:
@@ -220,10 +248,7 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
         raise BadInputError(f'there is no list of videos {names}')
     videos = {}
     for name in names.read_text().split():
-        masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
-        if not masks:
-            raise BadInputError(f'{root / "data" / name / "mask"} holds no masks, but {names} names the video {name}')
-        videos[name] = [(mask, predicted / name / mask.name) for mask in masks]
+        videos[name] = [(mask, predicted / name / mask.name) for mask in mask_files(root, name)]
     if not videos:
         raise BadInputError(f'{names} names no video')
     counts = dict(zip(videos, in_order(count_vss, list(videos.values()), workers, watch)))
@@ -235,52 +260,31 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
                   empty_groups(figures))
 
 
-def read_tracks(gt_json: Path, pred_json: Path) -> Tuple[Dict[int, str], List[Tuple]]:
-    """The categories of YouTube-VIS' json, and what :func:`count_vis` takes for each video in the order of their ids.
+def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, long_min_frames: Optional[int] = None, workers: int = 1,
+              watch: Callable = iter) -> Scores:
+    """Average precision of tracks, YouTube-VIS and OVIS.
 
-    Raises:
-        BadInputError: a file is absent or damaged, a result has an unknown video or a wrong length.
+    Args:
+        gt_json, pred_json: see :func:`read_tracks`.
+        ovis: also by occlusion.
+        long_min_frames: videos of so many frames are long (YouTube-VIS 2022): adds ``AP_S``, ``AP_L`` and their mean.
+        workers: processes; watch: shows progress.
     """
-    truth, results = read_json(gt_json), read_json(pred_json)
-    if not isinstance(results, list):
-        raise BadInputError(f'{pred_json} holds a {type(results).__name__}; YouTube-VIS results are a list')
-    videos = {video['id']: video for video in entry_of(truth, 'videos', gt_json)}
-    if not truth.get('annotations'):
-        raise BadInputError(f'{gt_json} holds no annotations, so there is nothing to score')
-    sides: Dict[str, Dict[int, List[dict]]] = dict(truth={v: [] for v in videos}, found={v: [] for v in videos})
-    for side, path, tracks in (('truth', gt_json, truth['annotations']), ('found', pred_json, results)):
-        for k, track in enumerate(tracks):
-            if not isinstance(track, dict) or not {'video_id', 'category_id', 'segmentations'} <= set(track):
-                raise BadInputError(f'{path}: entry {k} is no track: {str(track)[:80]}')
-            if track['video_id'] not in videos:
-                raise BadInputError(f"{path}: track {k} is of video {track['video_id']}, which {gt_json} does not have")
-            length = len(track['segmentations'])
-            if length != videos[track['video_id']]['length']:
-                raise BadInputError(f"{path}: track {k} of video {track['video_id']} has {length} masks, the video has "
-                                    f"{videos[track['video_id']]['length']} frames")
-            sides[side][track['video_id']].append(track)
-    names = {c['id']: str(c.get('name', c['id'])) for c in sorted(truth['categories'], key=lambda c: c['id'])}
-    return names, [((videos[v]['height'], videos[v]['width']), list(names), sides['truth'][v], sides['found'][v])
-                   for v in sorted(videos)]
-
-
-def count_vis(job: Tuple) -> Dict[int, vis_ap.Pair]:
-    """The pairs of one video: category -> pair."""
-    size, categories, truths, detections = job
-    return {c: vis_ap.make_pair(size, [t for t in truths if t['category_id'] == c],
-                                [d for d in detections if d['category_id'] == c]) for c in categories}
-
-
-def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, workers: int = 1, watch: Callable = iter) -> Scores:
-    """Average precision of tracks, YouTube-VIS and OVIS."""
-    names, jobs = read_tracks(gt_json, pred_json)
-    if ovis and not all('occlusion' in track for job in jobs for track in job[2]):
-        raise BadInputError(f'{gt_json} has tracks without occlusion, so it is not of OVIS')
+    names, jobs = read_tracks(gt_json, pred_json, ovis)
     videos = list(in_order(count_vis, jobs, workers, watch))
-    pairs = {c: [video[c] for video in videos] for c in names}
-    figures = vis_ap.summarise(pairs, ovis)
+    figures = vis_ap.summarise(by_class(videos, names), ovis)
+    if long_min_frames is not None:
+        is_long = [job.length >= long_min_frames for job in jobs]
+        figures.update(vis_ap.by_length([by_class([v for v, far in zip(videos, is_long) if far == side], names)
+                                         for side in (False, True)]))
     notes = tuple(f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1)
-    return Scores(figures, {names[c]: dict(AP=value) for c, value in vis_ap.class_table(pairs).items()}, {}, notes)
+    per_class = {names[c]: dict(AP=value) for c, value in vis_ap.class_table(by_class(videos, names)).items()}
+    return Scores(figures, per_class, {}, notes)
+
+
+def by_class(videos: Sequence[Dict[int, vis_ap.Pair]], categories: Iterable[int]) -> Dict[int, List[vis_ap.Pair]]:
+    """Category -> its pairs, videos in their order."""
+    return {c: [video[c] for video in videos] for c in categories}
 
 
 def default_workers() -> int:

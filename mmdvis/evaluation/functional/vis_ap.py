@@ -21,6 +21,7 @@ class Pair:
         scores (D,): falling, at most 100; sizes (D,): mean pixels over the frames with any.
         iou (D, G): of whole tracks.
         true_sizes (G,), crowd (G,) bool; occlusion (G,): in [0, 1], NaN where it is not known.
+        nameless (G,): bool, whether the annotation's id is 0, which the public evaluations take for no match.
     """
     scores: np.ndarray
     sizes: np.ndarray
@@ -28,6 +29,7 @@ class Pair:
     true_sizes: np.ndarray
     crowd: np.ndarray
     occlusion: np.ndarray
+    nameless: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +100,17 @@ def make_pair(size: Tuple[int, int], truths: Sequence[dict], detections: Sequenc
     found, true = ([[run_length(mask, size) for mask in track['segmentations']] for track in tracks]
                    for tracks in (detections, truths))
     sizes = [mean_size(float(coco_mask.area(mask)) for mask in track if mask is not None) for track in found]
+    crowd = np.array([bool(t.get('iscrowd', 0)) for t in truths], bool)
     return Pair(np.array([d['score'] for d in detections], float), np.array(sizes), track_ious(found, true),
-                np.array([mean_size(t['areas']) for t in truths]), np.array([bool(t.get('iscrowd', 0)) for t in truths], bool),
-                np.array([occlusion_score(t.get('occlusion')) for t in truths], float))
+                np.array([mean_size(t['areas'] or ()) for t in truths]), crowd,
+                np.array([occlusion_score(t.get('occlusion')) for t in truths], float),
+                np.array([t.get('id') == 0 for t in truths], bool))
 
 
 def match(pair: Pair, area: Tuple[float, float], occlusion: Optional[Tuple[float, float]] = None) -> Matched:
     """Greedy matching at all thresholds: each detection in the order of scores takes the best free true track.
+
+    A true track with the id 0 is taken, but its detection counts as false, as in the public evaluations.
 
     True tracks that do not count (crowd, size or occlusion outside the range) come last, and crowds may be taken again;
     detections on them, and free ones of a size outside the range, are ignored.
@@ -126,7 +132,8 @@ def match(pair: Pair, area: Tuple[float, float], occlusion: Optional[Tuple[float
                 if pair.iou[d, g] >= best:
                     best, found = pair.iou[d, g], g
             if found >= 0:
-                taken[found], hit[k, d], ignored[k, d] = True, not off[found], off[found]
+                taken[found], ignored[k, d] = True, off[found]
+                hit[k, d] = not off[found] and not pair.nameless[found]
     outside = (pair.sizes < area[0]) | (pair.sizes > area[1])
     return Matched(pair.scores, hit, ignored | (~hit & ~ignored & outside), int((~off).sum()))
 
@@ -185,6 +192,16 @@ def summarise(pairs: Dict[int, List[Pair]], occlusion: bool = False) -> Dict[str
 def mean(values: List[np.ndarray]) -> float:
     """The mean of all numbers; -1 of nothing."""
     return float(np.mean(values)) if values else -1.
+
+
+def by_length(parts: Sequence[Dict[int, List[Pair]]]) -> Dict[str, float]:
+    """``AP_S`` and ``AP_L`` of short and of long videos, and ``AP_SL``, their mean; -1 where there is nothing to find.
+
+    Args:
+        parts: category -> pairs, of the short and of the long videos.
+    """
+    short, long = (summarise(pairs)['AP'] for pairs in parts)
+    return dict(AP_S=short, AP_L=long, AP_SL=-1. if -1 in (short, long) else (short + long) / 2)
 
 
 def class_table(pairs: Dict[int, List[Pair]]) -> Dict[int, float]:

@@ -113,7 +113,11 @@ def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowC
         if g not in truth or p not in predicted or g in small or truth[g].is_crowd or truth[g].category != predicted[p].category:
             continue
         true_area = truth[g].area if rules.json_areas else pixels[g]
-        iou = count / (true_area + area[p] - count - joint.get((VOID, p), 0))
+        union = true_area + area[p] - count - joint.get((VOID, p), 0)
+        if union < count:
+            raise ValueError(f'the json states an area of {true_area} for id {g}, which shares {count} pixels with prediction '
+                             f'{p}; a stated area must not be smaller than the pixels')
+        iou = count / union
         if iou > 0.5:
             found.append((truth[g].category, ClassCounts(iou=iou, tp=1)))
             matched_truth.add(g)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
+from mmengine.dist import barrier, is_main_process
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 
+from mmdvis.evaluation.functional.frame_table import MAX_COLOUR
 from mmdvis.registry import METRICS
 from mmdvis.structures import id_to_rgb
 
@@ -26,7 +28,7 @@ class SubmissionWriter(BaseMetric):
     * instances (YouTube-VIS, OVIS): ``results.json``.
 
     Everything goes to ``<out_dir>.part`` first and takes its place when all videos are there and checked: every frame of
-    every video, one size a video, category ids that the dataset knows. ``submission.zip`` lies in ``out_dir``, too.
+    every video, ids and categories that the files can hold and the dataset knows. ``submission.zip`` lies in ``out_dir``, too.
 
     Args:
         out_dir: folder to make; it must not hold anything.
@@ -38,6 +40,9 @@ class SubmissionWriter(BaseMetric):
         self.out_dir, self.part = Path(out_dir), Path(f'{out_dir}.part')
         if self.out_dir.exists() and (not self.out_dir.is_dir() or any(self.out_dir.iterdir())):
             raise ValueError(f'{out_dir} is there and not empty; name a new folder for the submission')
+        if is_main_process() and self.part.exists():  # of a run that did not end
+            shutil.rmtree(self.part)
+        barrier()
         self.part.mkdir(parents=True, exist_ok=True)
 
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
@@ -59,6 +64,8 @@ class SubmissionWriter(BaseMetric):
         result = sample['pred_panoptic']
         maps = result.id_map.numpy()
         check_lengths(name, frames, [len(maps)])
+        if maps.min(initial=0) < 0 or maps.max(initial=0) >= MAX_COLOUR:
+            raise ValueError(f'video {name} has the segment id {maps.max()}; a PNG holds ids from 0 to {MAX_COLOUR - 1}')
         save_frames(self.part / 'pan_pred' / name, frames, [id_to_rgb(ids) for ids in maps])
         return dict(video_id=name, annotations=[
             dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments])
@@ -67,14 +74,16 @@ class SubmissionWriter(BaseMetric):
     def write_semantic(self, name: str, frames: List[str], labels: np.ndarray, categories: List[int]) -> None:
         """The PNGs of a video."""
         check_lengths(name, frames, [len(labels)])
-        if labels.max(initial=0) >= len(categories) or max(categories) > 255:
-            raise ValueError(f'video {name} has label {labels.max(initial=0)}; the dataset knows {len(categories)} categories, '
-                             'and a grey PNG holds ids up to 255')
+        if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(categories) or max(categories) > 255:
+            raise ValueError(f'video {name} has labels from {labels.min(initial=0)} to {labels.max(initial=0)}; the dataset '
+                             f'knows {len(categories)} categories, and a grey PNG holds ids up to 255')
         save_frames(self.part / name, frames, list(np.asarray(categories, np.uint8)[labels]))
 
     def compute_metrics(self, results: List[Any]) -> Dict[str, float]:
         """Writes the json and the archive, and puts the folder in its place; returns the number of videos."""
         names = [name for name, _ in results]
+        if not names:
+            raise ValueError('no video came, so there is nothing to submit')
         if len(set(names)) != len(names):
             raise ValueError(f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once')
         entries = [entry for _, entry in results]

@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmdvis.evaluation.functional import vis_ap
-from mmdvis.evaluation.functional.panoptic_files import entry_of, read_json
-from mmdvis.evaluation.functional.scoring import count_vis
+from mmdvis.evaluation.functional.scoring import by_class
+from mmdvis.evaluation.functional.track_files import VideoTracks, check_mask, count_vis, read_truth
 from mmdvis.registry import METRICS
 from mmdvis.structures import VideoInstances
 
@@ -41,45 +41,35 @@ class VISMetric(BaseMetric):
     def __init__(self, gt_json: str, ovis: bool = False, long_videos: Optional[Sequence[int]] = None,
                  long_min_frames: Optional[int] = None, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device, prefix)
-        content = read_json(Path(gt_json))
-        if not content.get('annotations'):
-            raise ValueError(f'{gt_json} holds no annotations, so there is nothing to score against; '
-                             'predictions of this split can only be written for submission')
-        self.ovis, self.categories = ovis, sorted(c['id'] for c in content['categories'])
-        self.videos = {str(v['id']): v for v in entry_of(content, 'videos', Path(gt_json))}
-        self.truths: Dict[str, List[dict]] = {v: [] for v in self.videos}
-        for track in content['annotations']:
-            self.truths[str(track['video_id'])].append(track)
+        self.ovis = ovis
+        self.names, self.videos, self.truths = read_truth(Path(gt_json), ovis)
         self.long = None if long_videos is None and long_min_frames is None else {
-            v for v, video in self.videos.items()
-            if v in set(map(str, long_videos or ())) or video['length'] >= (long_min_frames or np.inf)}
+            v for v, (_, length) in self.videos.items() if v in (long_videos or ()) or length >= (long_min_frames or np.inf)}
 
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Compares each video at once; nothing but overlaps is kept."""
         for sample in data_samples:
-            name, result = str(sample['video_id']), sample['pred_instances']
+            name = int(sample['video_id'])
             if name not in self.videos:
                 raise ValueError(f'the ground truth has no video {name}')
-            video, tracks = self.videos[name], tracks_of(result, self.dataset_meta['category_ids'])
-            wrong = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != video['length']]
+            size, length = self.videos[name]
+            tracks = tracks_of(sample['pred_instances'], self.dataset_meta['category_ids'])
+            wrong = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != length]
             if wrong:
-                raise ValueError(f"video {name} has {video['length']} frames, the prediction has {wrong[0]}")
-            pairs = count_vis(((video['height'], video['width']), self.categories, self.truths[name], tracks))
-            self.results.append((video['id'], pairs))
+                raise ValueError(f'video {name} has {length} frames, the prediction has {wrong[0]}')
+            for track in tracks:
+                for t, mask in enumerate(track['segmentations']):
+                    check_mask(mask, size, f'prediction of video {name}, frame {t}')
+            self.results.append((name, count_vis(VideoTracks(size, length, tuple(self.names), self.truths[name], tracks))))
 
     def compute_metrics(self, results: List[Tuple[int, Dict[int, vis_ap.Pair]]]) -> Dict[str, float]:
         """Fractions; -1 where the truth has nothing to find."""
         results = sorted(results, key=lambda result: result[0])
-        found = self.summarise([pairs for _, pairs in results], self.ovis)
+        found = vis_ap.summarise(by_class([pairs for _, pairs in results], self.names), self.ovis)
         if self.long is not None:
-            parts = [[pairs for name, pairs in results if (str(name) in self.long) == is_long] for is_long in (False, True)]
-            found['AP_S'], found['AP_L'] = (self.summarise(part)['AP'] for part in parts)
-            found['AP_SL'] = (found['AP_S'] + found['AP_L']) / 2
+            parts = [[pairs for name, pairs in results if (name in self.long) == is_long] for is_long in (False, True)]
+            found.update(vis_ap.by_length([by_class(part, self.names) for part in parts]))
         return found
-
-    def summarise(self, videos: List[Dict[int, vis_ap.Pair]], ovis: bool = False) -> Dict[str, float]:
-        """The figures of some videos."""
-        return vis_ap.summarise({c: [pairs[c] for pairs in videos] for c in self.categories}, ovis)
 
 
 @METRICS.register_module()

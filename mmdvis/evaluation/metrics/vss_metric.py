@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmdvis.evaluation.functional import vss
-from mmdvis.evaluation.functional.scoring import read_labels
+from mmdvis.evaluation.functional.scoring import mask_files, read_labels
 from mmdvis.registry import METRICS
 
 
@@ -30,9 +30,12 @@ class VSSMetric(BaseMetric):
         categories = np.asarray(self.dataset_meta['category_ids'])
         for sample in data_samples:
             name, maps = sample['video_id'], categories[sample['pred_semantic'].label_map]
-            masks = sorted((self.gt_root / 'data' / name / 'mask').glob('*.png'))
+            masks = mask_files(self.gt_root, name)
             if len(masks) != len(maps):
                 raise ValueError(f'video {name} has {len(masks)} masks in {self.gt_root}, the prediction has {len(maps)} frames')
+            size = read_labels(masks[0]).shape
+            if maps.shape[1:] != size:
+                raise ValueError(f'video {name} has masks of {size} (height, width), the prediction {maps.shape[1:]}')
             truth = (read_labels(path) for path in masks)
             self.results.append(vss.count_video(zip(truth, maps), num_classes=self.num_classes))
 
