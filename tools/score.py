@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--json', type=Path, help='write the figures, as fractions, to this file')
+    common.add_argument('--details', type=Path, help='write the figures of every class and video, too, to this file')
     common.add_argument('--per-class', action='store_true', help='also a table of classes')
     common.add_argument('--per-video', action='store_true', help='also a table of videos')
     common.add_argument('--workers', type=int, default=default_workers(), help='processes')
@@ -87,9 +88,11 @@ def main() -> int:
     print(table(args.task, {'all': scores.figures}))
     for note in scores.notes:
         print(note)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(scores.figures, indent=1))
+    details = dict(figures=scores.figures, per_class=scores.per_class, per_video=scores.per_video)
+    for path, content in ((args.json, scores.figures), (args.details, details)):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content, indent=1))
     return 0
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 SET = DATA / 'metrics'
 EXPECTED = json.loads((SET / 'expected.json').read_text())
+NAMES = {c['id']: c['name'] for c in json.loads((SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json').read_text())['categories']}
 VIPSEG = ['--gt-json', SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json', '--gt-dir', SET / 'vipseg' / 'panomasksRGB', '--pred',
           SET / 'vipseg' / 'submission']
 CITY = ['--flavour', 'cityscapes', '--gt-json', SET / 'cityscapes_vps' / 'panoptic_gt_val_city_vps.json', '--gt-dir',
@@ -49,6 +50,30 @@ def test_vipseg(score, workers):
     close(found, {name: wanted['VPQ_1246'][group] / 100
                   for name, group in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff'))})
     assert round(100 * found['VPQ_12468'], 2) == pytest.approx(wanted['script_as_is_final_12468']['vpq_all'], abs=0.01)
+
+
+def test_details_hold_every_class_and_video(score, tmp_path):
+    score('vpq', *VIPSEG, '--details', tmp_path / 'd' / 'details.json')
+    found, wanted = json.loads((tmp_path / 'd' / 'details.json').read_text()), EXPECTED['vpq_vipseg']
+    for k in (1, 2, 4, 6, 8):
+        for category, figures in wanted['per_window'][str(k)]['per_class'].items():
+            name = next(n for c, n in NAMES.items() if c == int(category))
+            assert found['per_class'][name][f'VPQ{k}'] == pytest.approx(figures['pq'], abs=1e-9)
+    for video, counts in wanted['per_video'].items():
+        quality = [iou / (tp + fp / 2 + fn / 2) for iou, tp, fp, fn in counts['k1'].values() if tp + fp + fn]
+        assert found['per_video'][video]['VPQ1'] == pytest.approx(np.mean(quality), abs=1e-9)
+    score('vss', *VSS, '--details', tmp_path / 'vss.json')
+    per_class = json.loads((tmp_path / 'vss.json').read_text())['per_class']
+    for category, counts in EXPECTED['vss_vspw']['per_class'].items():
+        union = counts['gt'] + counts['pred'] - counts['inter']
+        assert per_class[category]['IoU'] == pytest.approx(counts['inter'] / union, abs=1e-9)
+    score('vis', *TRACKS, '--details', tmp_path / 'vis.json')
+    per_class = json.loads((tmp_path / 'vis.json').read_text())['per_class']
+    for category, value in EXPECTED['ytvis_ap_per_category'].items():
+        ap = per_class[f'obj{category}' if f'obj{category}' in per_class else category]['AP']
+        assert ap != ap if value is None else ap == pytest.approx(value, abs=1e-8)
+    score('pq', *IMAGES, '--details', tmp_path / 'pq.json')
+    assert len(json.loads((tmp_path / 'pq.json').read_text())['per_class']) == EXPECTED['image_pq']['All']['n']
 
 
 def test_stq(score):
