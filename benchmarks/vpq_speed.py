@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mmdvis.evaluation.functional.scoring import score_stq, score_vpq
+from mmdvis.structures import id_to_rgb
 
 SEED, HEIGHT, WIDTH, FRAMES, VIDEOS = 20240607, 720, 1280, 20, 5
 DIGEST = '814076ee3d02435b244547d667aa0d354f13f9b3c6842b6c75048fec719508fa'  # of the maps of all videos
@@ -100,7 +101,7 @@ def write_set(folder: Path, videos: int, frames: int) -> str:
 
 def write_frame(path: Path, ids: np.ndarray, classes: Dict[int, int]) -> dict:
     """Writes a PNG; returns its entry in the json."""
-    Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(path)
+    Image.fromarray(id_to_rgb(ids)).save(path)
     sizes = zip(*(x.tolist() for x in np.unique(ids, return_counts=True)))
     return dict(file_name=path.name, segments_info=[
         dict(id=i, category_id=classes[i], area=n, iscrowd=0) for i, n in sizes if i])

@@ -18,6 +18,11 @@ def load(path):
     return module
 
 
+def named(windows):
+    """The windows by name, and all of them to be averaged."""
+    return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]
+
+
 def pytest_configure(config):
     """One thread a worker: the workers share two cores."""
     os.environ.setdefault('OMP_NUM_THREADS', '1')

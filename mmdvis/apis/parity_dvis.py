@@ -171,11 +171,13 @@ def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
         return lambda module, inputs: heard[k].append(inputs[-1].clone())
     hooks = [layer.register_forward_pre_hook(listener(k))
              for k, layer in enumerate(model.segmenter.transformer_decoder.layers)]
-    tracks = model.refine(cat_time([clip for clip, _ in model.propagate([source])]))
+    tracks = cat_time([clip for clip, _ in model.propagate([source])])
     for hook in hooks:
         hook.remove()
-    id_map = model.predict([source], [VideoDataSample()])[0].pred_panoptic.id_map.numpy()
-    values = dict(class_logits=tracks.class_logits, mask_logits=dense_masks(tracks), embeds=tracks.embeds)
+    refined = model.refine(tracks)
+    sample = model.postprocessor(model.video_prediction(tracks, refined, source), VideoDataSample())
+    id_map = sample.pred_panoptic.id_map.numpy()
+    values = dict(class_logits=refined.class_logits, mask_logits=dense_masks(refined), embeds=refined.embeds)
     return WindowRun(values, id_map, [torch.cat(masks) for masks in heard])
 
 

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from mmdvis.evaluation.functional.errors import KINDS, VideoErrors, find_errors
 from mmdvis.evaluation.functional.panoptic_files import FrameFiles, PanopticFiles, read_ids
-from mmdvis.evaluation.functional.scoring import FLAVOURS, tables_of, vpq_figures
-from mmdvis.evaluation.functional.vpq import count_video
+from mmdvis.evaluation.functional.scoring import FLAVOURS, class_figures, tables_of, vpq_figures
+from mmdvis.evaluation.functional.vpq import WindowCounts, count_video
 from mmdvis.visualization.colours import colour_of
 
 COLOURS = dict(right=(60, 120, 60), switched=(230, 160, 0), missed=(200, 30, 30), false=(150, 60, 200))
@@ -22,9 +22,11 @@ class VideoAnalysis:
     """What is known of one video.
 
     Attributes:
+        counts: window length -> counts.
         vpq: in [0, 1], the mean over the windows that the video is long enough for; NaN where nothing is to be found.
         errors: where they were lost.
     """
+    counts: Dict[int, WindowCounts]
     vpq: float
     errors: VideoErrors
 
@@ -43,8 +45,15 @@ def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Dict[
         counts = count_video(tables, list(kind.windows.values()), kind.rules)
         figures = vpq_figures(counts, files.truth.is_thing, kind)
         windows = [figures[window] for window in kind.averaged if not np.isnan(figures[window])]
-        found[name] = VideoAnalysis(float(np.mean(windows)) if windows else float('nan'), find_errors(tables))
+        found[name] = VideoAnalysis(counts, float(np.mean(windows)) if windows else float('nan'), find_errors(tables))
     return found
+
+
+def class_rows(flavour: str, files: PanopticFiles, videos: Dict[str, VideoAnalysis]) -> Dict[str, Dict[str, float]]:
+    """Name of each class -> PQ of each window, over all videos."""
+    kind = FLAVOURS[flavour]
+    total = {k: sum((video.counts[k] for video in videos.values()), WindowCounts()) for k in kind.windows.values()}
+    return class_figures(total, files.truth, kind)
 
 
 def worst_first(videos: Dict[str, VideoAnalysis]) -> List[str]:

@@ -1,4 +1,5 @@
 """Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
+import argparse
 import os
 import re
 import tempfile
@@ -135,24 +136,31 @@ def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
-def convert_file(converter: Callable[[Dict[str, Tensor]], Conversion], source: str, target: str,
-                 allow_leftover: Sequence[str] = (), trust: bool = False) -> None:
-    """Converts a file, and prints what became of every tensor.
+def converter_arguments(description: str) -> argparse.Namespace:
+    """The command line that all converters share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('src', help='.pkl, .pth, .safetensors or .npz with the names of the other project')
+    parser.add_argument('dst', help='.pth to write')
+    parser.add_argument('--allow-leftover', nargs='*', default=[], metavar='PREFIX',
+                        help='beginnings of names that may be left behind')
+    parser.add_argument('--trust', action='store_true', help='read the file without guarding against code in it')
+    return parser.parse_args()
+
+
+def convert_file(converter: Callable[[Dict[str, Tensor]], Conversion], args: argparse.Namespace) -> None:
+    """Converts a file, and prints what became of every tensor; a file that cannot be converted ends the program.
 
     Args:
         converter: of this module.
-        source, target: files.
-        allow_leftover: beginnings of names that may be left over.
-        trust: read the source without guarding against code in it.
-
-    Raises:
-        FileNotFoundError, CheckpointError: the source is not there, damaged, or holds more than weights.
-        ValueError: names are left over, or nothing is known.
+        args: of :func:`converter_arguments`.
     """
-    result = converter(state_dict_of(read_checkpoint(source, trust=trust)))
-    print('\n'.join(result.report()))
-    result.save(target, source, allow_leftover)
-    print(f'wrote {target}')
+    try:
+        result = converter(state_dict_of(read_checkpoint(args.src, trust=args.trust)))
+        print('\n'.join(result.report()))
+        result.save(args.dst, args.src, args.allow_leftover)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}')
+    print(f'wrote {args.dst}')
 
 
 def released_switches(state: Dict[str, Tensor]) -> Dict[str, Any]:

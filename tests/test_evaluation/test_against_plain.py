@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import named
 
 from mmdvis.evaluation.functional.frame_table import frame_table
 from mmdvis.evaluation.functional.stq import count_stq
@@ -10,11 +11,6 @@ from mmdvis.evaluation.functional.vpq import count_video, summarise
 
 IS_THING = {3: True, 8: True, 11: False, 20: False}
 CATEGORIES = list(IS_THING)
-
-
-def named(windows):
-    """The windows by name, and all of them to be averaged."""
-    return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]
 
 
 def random_video(seed, frames=6, size=(9, 11)):

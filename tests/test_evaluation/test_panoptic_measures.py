@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DATA
+from conftest import DATA, named
 from PIL import Image
 
 from mmdvis.evaluation.functional.frame_table import frame_table, listed, places
@@ -12,11 +12,6 @@ from mmdvis.evaluation.functional.vpq import ClassCounts, WindowCounts, check_pr
 
 WINDOWS = (1, 2, 4, 6, 8)
 SET = DATA / 'metrics'
-
-
-def named(windows):
-    """The windows by name, and all of them to be averaged."""
-    return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]
 
 
 def read(path):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from test_scoring import EXPECTED, SET
 
+from mmdvis.evaluation.functional.panoptic_files import vipseg_truth
+
 PACKAGE = 'mmdvis.evaluation.functional'
 MODULES = ('official_json', 'frame_table', 'vpq', 'stq', 'vss', 'vis_ap', 'panoptic_files', 'track_files', 'scoring')
 V = SET / 'vipseg'
@@ -26,7 +28,7 @@ RULES = {  # what is changed: module, its text, the changed text, the measure th
                               'vpq'),
     'area of the json': ('vpq', 'true_area + area[p] - count', 'true_area + predicted[p].area - count', 'areas'),
     'false positives are not forgiven': ('vpq', 'and not forgiven / area[p] > 0.5', '', 'vpq'),
-    'crowd of a class: the first': ('vpq', 'for g, entry in truth.items() if entry.is_crowd}',
+    'crowd of a class: the first': ('frame_table', 'for g, entry in truth.items() if entry.is_crowd}',
                                     'for g, entry in reversed(truth.items()) if entry.is_crowd}', 'vpq'),
     'instance numbers': ('stq', "0 if numbering == 'official' else 1", '1', 'stq'),
     'void prediction in SQ': ('stq', 'seen = union > 0', 'seen = (union > 0) & (np.arange(len(union)) < len(union) - 1)', 'stq'),
@@ -101,4 +103,8 @@ def test_a_changed_rule_is_seen_by_a_figure(monkeypatch, rule):
 
 
 def test_the_fixtures_are_those_of_the_public_scripts():
-    assert json.loads((SET / 'expected.json').read_text())['vpq_vipseg']['per_window']['1']['num_windows'] == 105
+    """Every window of the published figures is there."""
+    truth = vipseg_truth(V / 'panoptic_gt_VIPSeg_val.json', V / 'panomasksRGB')
+    for k, figures in EXPECTED['vpq_vipseg']['per_window'].items():
+        assert sum(max(len(frames) - int(k) + 1, 0) for frames in truth.videos.values()) == figures['num_windows']
+    assert EXPECTED['vpq_vipseg']['per_window']['1']['num_windows'] == 105

@@ -7,9 +7,9 @@ from pathlib import Path
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmdvis.apis.result_analysis import analyse, worst_first, write_worst
+from mmdvis.apis.result_analysis import analyse, class_rows, worst_first, write_worst
 from mmdvis.evaluation.functional.official_json import BadInputError
-from mmdvis.evaluation.functional.scoring import FLAVOURS, score_vpq
+from mmdvis.evaluation.functional.scoring import FLAVOURS
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,11 +37,10 @@ def table(title: str, rows: dict, columns: tuple) -> str:
 def main() -> int:
     """Prints tables and writes pictures; the exit code is 2 where files cannot be scored."""
     args = parse_args()
-    where = (args.gt_json, args.gt_dir, args.pred)
     try:
-        files = FLAVOURS[args.flavour].read(*where)
+        files = FLAVOURS[args.flavour].read(args.gt_json, args.gt_dir, args.pred)
         videos = analyse(args.flavour, files, lambda jobs: tqdm(jobs, unit='video', disable=None))
-        classes = score_vpq(args.flavour, *where).per_class
+        classes = class_rows(args.flavour, files, videos)
         pictures = write_worst(files, videos, args.out / 'worst', args.worst)
     except BadInputError as error:
         print(f'error: {error}', file=sys.stderr)

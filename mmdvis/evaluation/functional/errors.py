@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from .frame_table import VOID, FrameTable, pixel_counts
+from .frame_table import VOID, FrameTable, pixel_counts, relief
 
 KINDS = ('right', 'switched', 'class', 'missed', 'false')
 
@@ -63,10 +63,9 @@ def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
             if p is not None:
                 switches += last.get(g, p) != p
                 last[g] = p
-        taken, crowds = set(found.values()), {entry.category: g for g, entry in table.truth.items() if entry.is_crowd}
-        free = {p: table.joint.get((VOID, p), 0) + table.joint.get((crowds.get(entry.category), p), 0)
-                for p, entry in table.predicted.items() if p not in taken}
-        false = tuple(p for p, forgiven in free.items() if not forgiven / areas[1].get(p, 1) > 0.5)
+        taken = set(found.values())
+        false = tuple(p for p, forgiven in relief(table.joint, table.truth, table.predicted).items()
+                      if p not in taken and not forgiven / areas[1].get(p, 1) > 0.5)
         pixels['false'] += sum(areas[1].get(p, 0) for p in false)
         frames.append(FrameVerdict(truth, false))
     return VideoErrors(tuple(frames), switches, pixels)

@@ -99,6 +99,12 @@ def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_m
     return FrameTable(truth, predicted, joint, stray)
 
 
+def relief(joint: Dict[Tuple[int, int], int], truth: Dict[int, Listed], predicted: Dict[int, Listed]) -> Dict[int, int]:
+    """Predicted id -> its pixels on void and on a crowd of its class, of which the last listed counts."""
+    crowds = {entry.category: g for g, entry in truth.items() if entry.is_crowd}
+    return {p: joint.get((VOID, p), 0) + joint.get((crowds.get(entry.category), p), 0) for p, entry in predicted.items()}
+
+
 def pixel_counts(joint: Dict[Tuple[int, int], int], side: int) -> Dict[int, int]:
     """Pixels of each true (side 0) or predicted (side 1) id."""
     total: Dict[int, int] = {}

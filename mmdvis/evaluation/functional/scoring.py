@@ -144,20 +144,23 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
     total = {k: sum((video[k] for video in counts.values()), vpq.WindowCounts()) for k in kind.windows.values()}
     kept = {c: thing for c, thing in files.truth.is_thing.items() if c not in exclude}
     figures = vpq_figures(total, kept, kind)
-    per_class = {files.truth.names[c]: {
-        name: total[k].classes[c].quality[0] for name, k in kind.windows.items() if c in total[k].classes} for c in kept}
     per_video = {name: vpq_figures(video, kept, kind) for name, video in counts.items()}
-    return Scores(figures, {name: found for name, found in per_class.items() if found}, per_video,
-                  empty_groups(figures))
+    left_out = {files.truth.names[c] for c in exclude if c in files.truth.names}
+    per_class = {name: found for name, found in class_figures(total, files.truth, kind).items() if name not in left_out}
+    return Scores(figures, per_class, per_video, empty_groups(figures))
 
 
 def vpq_figures(total: Dict[int, vpq.WindowCounts], is_thing: Dict[int, bool], kind: Flavour) -> Figures:
     """The figures of a set from its counts: VPQ by kind of class, its windows, and the mean that VIPSeg's script prints."""
     found = vpq.summarise(total, is_thing, kind.windows, kind.averaged)
-    figures = {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged)}
-    if len(kind.windows) > len(kind.averaged):
-        figures['VPQ_12468'] = float(np.mean([found[name] for name in kind.windows]))
-    return figures
+    return {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged, 'VPQ_12468') if name in found}
+
+
+def class_figures(total: Dict[int, vpq.WindowCounts], truth: PanopticTruth, kind: Flavour) -> Dict[str, Figures]:
+    """Name of each class that occurs -> PQ of each window, from the counts of a set."""
+    found = {truth.names[c]: {name: total[k].classes[c].quality[0] for name, k in kind.windows.items()
+                              if c in total[k].classes} for c in truth.is_thing}
+    return {name: figures for name, figures in found.items() if figures}
 
 
 def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:

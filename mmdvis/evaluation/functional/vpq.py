@@ -4,7 +4,7 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from .frame_table import UNLISTED, VOID, FrameTable, Listed, pixel_counts
+from .frame_table import UNLISTED, VOID, FrameTable, Listed, pixel_counts, relief
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,11 @@ def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowC
             found.append((truth[g].category, ClassCounts(iou=iou, tp=1)))
             matched_truth.add(g)
             matched.add(p)
-    crowds = {entry.category: g for g, entry in truth.items() if entry.is_crowd}  # the last of each class counts
     found += [(entry.category, ClassCounts(fn=1)) for g, entry in truth.items()
               if g not in matched_truth and g not in small and not entry.is_crowd]
-    for p, entry in predicted.items():
-        forgiven = joint.get((VOID, p), 0) + joint.get((crowds.get(entry.category), p), 0)
+    for p, forgiven in relief(joint, truth, predicted).items():
         if p not in matched and not forgiven / area[p] > 0.5:
-            found.append((entry.category, ClassCounts(fp=1)))
+            found.append((predicted[p].category, ClassCounts(fp=1)))
     return sum_counts(found)
 
 
@@ -144,6 +142,8 @@ def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], window
               averaged: Sequence[str]) -> Dict[str, float]:
     """``VPQ``, ``VPQ_Th``, ``VPQ_St``, and every window under its own name, and with ``_Th`` and ``_St``.
 
+    Where more windows are counted than averaged, as for VIPSeg, ``VPQ_12468`` is the mean of all, which its script prints.
+
     Args:
         counts: window length -> counts of the whole set.
         is_thing: category id -> whether it is a thing.
@@ -157,4 +157,6 @@ def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], window
         values = {name: counts[k].mean(categories)[0] for name, k in windows.items()}
         result[f'VPQ{suffix}'] = float(np.mean([values[name] for name in averaged]))
         result.update({f'{name}{suffix}': value for name, value in values.items()})
+    if len(windows) > len(averaged):
+        result['VPQ_12468'] = float(np.mean([result[name] for name in windows]))
     return result

@@ -2,7 +2,6 @@
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmdvis.evaluation.functional.frame_table import FrameTable
@@ -40,10 +39,7 @@ class VPQMetric(PanopticVideoMetric):
     def compute_metrics(self, results: List[Dict[int, WindowCounts]]) -> Dict[str, float]:
         """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and for VIPSeg ``VPQ_12468``."""
         total = {k: sum((video[k] for video in results), WindowCounts()) for k in results[0]}
-        found = summarise(total, self.is_thing, self.windows, self.averaged)
-        if len(self.windows) > len(self.averaged):
-            found['VPQ_12468'] = float(np.mean([found[name] for name in self.windows]))
-        return found
+        return summarise(total, self.is_thing, self.windows, self.averaged)
 
 
 @METRICS.register_module()
