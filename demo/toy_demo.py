@@ -76,7 +76,7 @@ def main() -> None:
     os.environ['TOY_DATA'] = str(data)
     steps.run('data', data / 'panoptic_gt_VIPSeg_val.json', [
         'tools/dataset_converters/make_toy_videos.py', str(data), '--seed', str(args.seed),
-        '--num-train', str(recipe['videos'][0]), '--num-val', str(recipe['videos'][1])])
+        '--num-train', str(recipe['videos'][0]), '--num-val', str(recipe['videos'][1]), '--layouts'])
     before: List[str] = []
     checkpoints: Dict[str, Path] = {}
     configs = {name: ROOT / 'configs' / 'toy' / f"{stem}{recipe['suffix']}.py" for name, stem in STAGES.items()}

@@ -20,7 +20,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = child(
     'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdvis.engine.optimizers')
 # without a child of its own in the scope, a root registry answers too, but mmengine warns at every look-up
 LOOPS = child('loop', roots.LOOPS)
-DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS)
+DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS, 'mmdvis.datasets.samplers')
 OPTIMIZERS = child('optimizer', roots.OPTIMIZERS)
 OPTIM_WRAPPERS = child('optim_wrapper', roots.OPTIM_WRAPPERS)
 PARAM_SCHEDULERS = child('parameter scheduler', roots.PARAM_SCHEDULERS)

@@ -74,4 +74,4 @@ def test_the_three_vipseg_stages_follow_the_recipe():
         assert (config.train_cfg.max_iters, config.param_scheduler.milestones) == (20000, [14000])
         assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.clip_grad.max_norm) == (1e-4, 0.01)
         assert config.test_dataloader.dataset.test == dict(short_edge=720, max_edge=1333)
-    assert list(found.values()) == [(1, 0, None), (5, 0, None), (21, 0.5, (608, 608))]
+    assert list(found.values()) == [(1, 0, None), (5, 0, None), (21, 0.5, dict(size=(608, 608)))]

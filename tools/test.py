@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
 from mmdvis.engine.launch import load_config, one_sentence, test
+from mmdvis.evaluation.functional.official_json import BadInputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +43,7 @@ def main() -> None:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
-    with one_sentence():
+    with one_sentence(BadInputError):
         metrics = test(config, args.checkpoint, args.trust)
     if args.metrics and is_main_process():
         path = Path(args.metrics)

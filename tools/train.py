@@ -6,6 +6,7 @@ from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
 from mmdvis.engine.launch import load_config, one_sentence, set_resume, train
+from mmdvis.evaluation.functional.official_json import BadInputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,7 +37,7 @@ def main() -> None:
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
-    with one_sentence():
+    with one_sentence(BadInputError):
         print(f'last checkpoint: {train(config, args.trust)}')
 
 

@@ -4,7 +4,8 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    bad_frames=dict(type='BadFramesHook'))
 custom_hooks = [dict(type='StageHandoverHook'), dict(type='ClassCountHook')]
 env_cfg = dict(
     cudnn_benchmark=False,

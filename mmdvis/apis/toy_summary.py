@@ -10,7 +10,7 @@ from prettytable import PrettyTable
 from scipy.optimize import linear_sum_assignment
 
 from mmdvis.datasets import VIPSegDataset
-from mmdvis.datasets.transforms.clip_io import read_id_map
+from mmdvis.datasets.transforms import id_maps_of, labels_of
 from mmdvis.models import DVIS
 from mmdvis.structures import FrameSource, Segment, VideoDataSample
 from mmdvis.visualization import VideoWriter, draw_panoptic
@@ -50,8 +50,7 @@ def table(summary: Dict[str, Dict[str, float]]) -> str:
 
 def truth_of(record: dict, num_things: int) -> Tuple[List[np.ndarray], List[Segment]]:
     """Maps of ids and segments of a video of the dataset."""
-    maps = [read_id_map(frame['mask']) for frame in record['frames']]
-    labels = {i: label for frame in record['frames'] for i, label in frame['segments'].items()}
+    maps, labels = list(id_maps_of(record)), labels_of(record)
     return maps, [Segment(i, 0, label, label < num_things, score=1.) for i, label in labels.items()]
 
 

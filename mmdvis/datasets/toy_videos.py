@@ -1,6 +1,4 @@
 """Writes synthetic videos to disk in the prepared layout of VIPSeg."""
-import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from mmdvis.structures import id_to_rgb
 
+from .json_entries import write_json
 from .toy_scene import SHAPES, STUFF, STUFF_ID, VOID, SceneOptions, draw_scene, render
 
 SPLITS = ('train', 'val')
@@ -86,11 +85,8 @@ def write_toy_videos(out: Union[str, Path], seed: int = 0, num_train: int = 400,
             entries = list(tqdm(pool.map(call_with_seed, [write] * count, names, seeds, chunksize=8), total=count,
                                 desc=f'toy {name}', disable=not progress))
         files[name] = out / f'panoptic_gt_VIPSeg_{name}.json'
-        content = dict(videos=[video for video, _ in entries], annotations=[frames for _, frames in entries],
-                       categories=categories())
-        temporary = files[name].with_suffix('.tmp')
-        temporary.write_text(json.dumps(content))
-        os.replace(temporary, files[name])
+        write_json(files[name], dict(videos=[video for video, _ in entries], annotations=[frames for _, frames in entries],
+                                     categories=categories()))
     return files
 
 

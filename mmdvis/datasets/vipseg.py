@@ -1,68 +1,172 @@
 """VIPSeg (CVPR 2022) in its prepared layout, and every dataset that lies on disk in the same way."""
-import json
+import warnings
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmdvis.registry import DATASETS
+from mmdvis.structures import DataError
 
-from .clip_dataset import ClipDataset
+from .class_lists import ClassList, categories_of
+from .clip_dataset import ClipDataset, check_order, once
+from .json_entries import Entry, parse, read_bytes
+from .record_index import RecordIndex, Records, open_index
+from .transforms.clip_truth import COLOURS
+
+Segments = Tuple[List[Tuple[int, int]], List[int]]
 
 
-def contiguous_labels(categories: List[dict]) -> Dict[int, int]:
-    """Category id -> label: things by ascending id, then stuff by ascending id."""
-    order = sorted(categories, key=lambda c: (c['isthing'] != 1, c['id']))
-    return {category['id']: label for label, category in enumerate(order)}
+def class_rows(classes: ClassList) -> List[list]:
+    """The classes as an index keeps them."""
+    return [[number, name, label < classes.num_things, list(colour)] for label, (number, name, colour) in enumerate(
+        zip(classes.category_ids, classes.names, classes.palette))]
+
+
+def has_annotations(content: Entry) -> bool:
+    """Whether a json says what is in its frames; those of test splits do not."""
+    return bool(content.value.get('annotations'))
+
+
+def segments_of(frame: Entry, categories: Sequence[int]) -> Segments:
+    """``segments_info`` of a frame: (id, category) of its objects, and the ids of crowds.
+
+    Raises:
+        DataError: an id is no colour of a PNG or there twice, or a category is unknown.
+    """
+    objects, crowds, seen = [], [], set()
+    for segment in frame.entries('segments_info', 'segment', 'id'):
+        number, category = segment.integer('id'), segment.integer('category_id')
+        if not 0 < number < COLOURS:
+            raise DataError(f'{segment.where}: a segment id must lie between 1 and {COLOURS - 1}, because a PNG holds it')
+        if number in seen:
+            raise DataError(f'{segment.where}: the id {number} is there more than once; ids must be unique in a frame')
+        if category not in categories:
+            raise DataError(f'{segment.where}: the category {category} is not in the list of categories')
+        seen.add(number)
+        if segment.value.get('iscrowd'):
+            crowds.append(number)
+        else:
+            objects.append((number, category))
+    return objects, crowds
+
+
+def size_of(images: Sequence[Entry], where: str) -> Optional[Tuple[int, int]]:
+    """(height, width) of the frames of a video, None where the json does not say.
+
+    Raises:
+        DataError: it says different ones.
+    """
+    if any('height' not in image.value or 'width' not in image.value for image in images):
+        return None
+    sizes = [(image.integer('height'), image.integer('width')) for image in images]
+    for image, size in zip(images, sizes):
+        if size != sizes[0]:
+            raise DataError(f'{image.where} is {size} (height, width), the first frame {sizes[0]}; all frames of a video must '
+                            'have one size')
+    return sizes[0]
+
+
+def paired(images: Sequence[Entry], annotations: Sequence[Entry], where: str) -> List[Entry]:
+    """The annotation of each image, by ``image_id``.
+
+    Raises:
+        DataError: an image has none or two, or an annotation is of no image.
+    """
+    if len(images) != len(annotations):
+        raise DataError(f'{where} has {len(images)} images and {len(annotations)} annotations; one annotation an image is needed')
+    names = [image.text('id') for image in images]
+    found = {name: frame for name, frame in zip(once((a.text('image_id') for a in annotations), 'image_id', where), annotations)}
+    for name, frame in found.items():
+        if name not in names:
+            raise DataError(f'{frame.where}: there is no image {name} in the video')
+    return [found[name] for name in names]
+
+
+def panoptic_record(name: str, images: Sequence[Entry], annotations: Optional[Sequence[Entry]], where: str,
+                    categories: Sequence[int], files: Callable[[Entry], Tuple[str, str]]) -> dict:
+    """The record of a video with panoptic PNGs.
+
+    Args:
+        name: of the video.
+        images, annotations: of its frames; None: the split has no annotations.
+        where: for messages.
+        categories: known ids.
+        files: of an image entry, the paths of image and mask below their folders.
+    """
+    check_order([image.text('file_name') for image in images], where)
+    truth = paired(images, annotations, where) if annotations is not None else [None] * len(images)
+    frames, meaning = [], {}
+    for image, annotation in zip(images, truth):
+        path, mask = files(image)
+        frame: Dict[str, Any] = dict(name=image.text('file_name'), image=path)
+        if annotation is not None:
+            objects, crowds = segments_of(annotation, categories)
+            frame.update(mask=mask, segments=objects, crowds=crowds)
+            for number, category in objects:
+                if meaning.setdefault(number, category) != category:
+                    warnings.warn(f'{annotation.where}: the id {number} has category {category}, in an earlier frame it has '
+                                  f'{meaning[number]}; in a clip, the first mention counts', stacklevel=2)
+        frames.append(frame)
+    return dict(video_id=name, size=size_of(images, where), categories=sorted(set(meaning.values())), frames=frames)
+
+
+def read_vipseg(path: Path) -> Records:
+    """The records of a json in VIPSeg's layout."""
+    content = parse(read_bytes(path), path)
+    classes, labelled = categories_of(content), has_annotations(content)
+
+    def records() -> Iterator[dict]:
+        videos = list(content.entries('videos', 'video', 'video_id'))
+        names = list(once((video.text('video_id') for video in videos), 'video', path))
+        truth: Dict[str, Entry] = {}
+        if labelled:
+            entries = list(content.entries('annotations', 'annotations of video', 'video_id'))
+            truth = dict(zip(once((e.text('video_id') for e in entries), 'annotations of the video', path), entries))
+        for stranger in truth.keys() - set(names):
+            raise DataError(f"{path}: there are annotations of the video {stranger}, which 'videos' does not have")
+        for name, video in zip(names, videos):
+            where = f'{path}: video {name}'
+            images = list(video.entries('images', 'frame', 'file_name'))
+            annotations = list(truth[name].entries('annotations', 'frame', 'file_name')) if name in truth else None
+            yield panoptic_record(name, images, [] if labelled and annotations is None else annotations, where,
+                                  classes.category_ids, lambda image: files_below(name, image))
+    return dict(classes=class_rows(classes), labelled=labelled), records()
+
+
+def files_below(folder: str, image: Entry) -> Tuple[str, str]:
+    """Image and mask of a frame: both in a folder of the video's name, with the stem of ``file_name``."""
+    stem = Path(image.text('file_name')).stem
+    return f'{folder}/{stem}.jpg', f'{folder}/{stem}.png'
+
+
+class PanopticVideoDataset(ClipDataset):
+    """Base of the datasets with panoptic PNGs and a json; a subclass says how the json is read.
+
+    Raises:
+        DataError: the json is not as it should be, or has no annotations to train on.
+    """
+
+    def read_index(self) -> RecordIndex:
+        """The records of ``ann_file``."""
+        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader)
+        if not index.meta['labelled'] and not self.test_mode:
+            raise DataError(f'{self.ann_file} holds no annotations, as test splits do; it can be tested (test_mode=True) but not '
+                            'trained on')
+        return index
+
+    @staticmethod
+    def reader(path: Path) -> Records:
+        """Reads the json."""
+        raise NotImplementedError
 
 
 @DATASETS.register_module()
-class VIPSegDataset(ClipDataset):
+class VIPSegDataset(PanopticVideoDataset):
     """Reads ``panoptic_gt_VIPSeg_*.json``, ``images/<video>/<frame>.jpg`` and ``panomasksRGB/<video>/<frame>.png``.
 
-    The meta information says ``classes``, ``num_things``, ``category_ids`` (of each label) and ``palette``.
-
-    Raises:
-        ValueError: the json lacks a part, or gives a video different numbers of images and annotations.
+    The meta information says ``classes``, ``num_things``, ``category_ids`` (of each label) and ``palette``. The json of the test
+    split, without segments and with ``.jpg`` names, can be tested.
     """
 
     METAINFO = dict(dataset_type='VIPSeg', task='vps')
-
-    def load_data_list(self) -> List[dict]:
-        """One record a video."""
-        content = read_json(self.ann_file, ('videos', 'categories'))
-        labels = contiguous_labels(content['categories'])
-        by_label = sorted(content['categories'], key=lambda c: labels[c['id']])
-        self._metainfo.update(
-            classes=tuple(c['name'] for c in by_label), num_things=sum(c['isthing'] == 1 for c in by_label),
-            category_ids=tuple(c['id'] for c in by_label), palette=tuple(tuple(c['color']) for c in by_label))
-        truth = {video['video_id']: video['annotations'] for video in content.get('annotations', [])}
-        return [self.record(video, truth.get(video['video_id'], []), labels) for video in content['videos']]
-
-    def record(self, video: dict, annotations: List[dict], labels: Dict[int, int]) -> dict:
-        """The record of one entry of ``videos`` and its annotations, which a test split lacks."""
-        name, images = video['video_id'], video['images']
-        if (annotations or not self.test_mode) and len(annotations) != len(images):
-            raise ValueError(f'{self.ann_file}: video {name} has {len(images)} images and {len(annotations)} annotations; '
-                             'one annotation an image is needed')
-        segments = [{s['id']: labels[s['category_id']] for s in reversed(frame['segments_info']) if not s.get('iscrowd')}
-                    for frame in annotations] or [{} for _ in images]
-        frames = []
-        for image, found in zip(images, segments):
-            stem = Path(image['file_name']).stem
-            frames.append(dict(
-                name=image['file_name'], image=f"{self.data_prefix['img']}/{name}/{stem}.jpg",
-                mask=f"{self.data_prefix.get('seg', '')}/{name}/{stem}.png", segments=found))
-        return dict(video_id=name, frames=frames)
-
-
-def read_json(path: str, parts: tuple) -> dict:
-    """A json file that must have ``parts``; says which file lacks what."""
-    try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise ValueError(f'there is no annotation file {path}; data/README.md says where it comes from') from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is no valid json ({error}); fetch it again') from None
-    missing = [part for part in parts if part not in content]
-    if missing:
-        raise ValueError(f'{path} lacks {", ".join(missing)}; it has {", ".join(sorted(content))}')
-    return content
+    CLASS_LIST = 'VIPSeg'
+    reader = staticmethod(read_vipseg)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.runner import find_latest_checkpoint
 
-from mmdvis.structures import STAGES, CheckpointError
+from mmdvis.structures import STAGES, CheckpointError, DataError
 
 from .runner import VideoRunner
 
@@ -64,12 +64,24 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Ends the program with one sentence where a checkpoint is refused or not there."""
+def one_sentence(*kinds: type) -> Iterator[None]:
+    """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
+
+    Args:
+        kinds: further errors that are told so.
+    """
     try:
         yield
-    except (CheckpointError, FileNotFoundError) as error:
-        raise SystemExit(f'error: {error}')
+    except (CheckpointError, DataError, FileNotFoundError, *kinds) as error:
+        raise SystemExit(f'error: {last_words(error)}')
+
+
+def last_words(error: BaseException) -> str:
+    """The message of an error; of one that comes from a worker of a dataloader, without the traceback it carries."""
+    text = str(error)
+    if 'Original Traceback' not in text:
+        return text
+    return text[text.rindex(f'{type(error).__name__}: '):].partition(': ')[2].strip()
 
 
 def make_runner(config: Config, trust: bool) -> VideoRunner:

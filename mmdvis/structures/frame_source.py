@@ -1,5 +1,4 @@
 """Videos as sources of frames: a file list, a video file, an array. Only the window at hand is ever decoded."""
-import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
@@ -10,9 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .image_files import IMAGE_SUFFIXES, DataError, natural_key, read_image
 from .masks import Size
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
 
 class FrameSource(Protocol):
@@ -32,24 +30,6 @@ class FrameSource(Protocol):
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 RGB (stop - start, 3, H, W) on the host."""
-
-
-def natural_key(path: Path) -> List[Union[int, str]]:
-    """Sorts ``frame2`` before ``frame10``."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r'(\d+)', path.name)]
-
-
-def read_image(path: Union[str, Path]) -> np.ndarray:
-    """An image file as uint8 RGB (H, W, 3).
-
-    Raises:
-        ValueError: the file is missing or no image that Pillow reads; names it.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert('RGB'))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as an image ({error}); replace or remove it') from None
 
 
 def to_tensor(frames: Sequence[np.ndarray]) -> Tensor:
@@ -88,16 +68,29 @@ class FileFrames:
     Args:
         paths: the files in the order of time.
         fps: frames in a second, if known.
+        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest before it that can
+            (the first frames of a video: after it).
+
+    Attributes:
+        problems: frame -> what was wrong with it, of the frames that were replaced.
 
     Raises:
-        ValueError: the list is empty, a file cannot be read, or (when read) a frame has another size than the first.
+        DataError: the list is empty, a file cannot be read, or (when read) a frame has another size than the first.
     """
 
-    def __init__(self, paths: Sequence[Union[str, Path]], fps: Optional[float] = None) -> None:
+    def __init__(self, paths: Sequence[Union[str, Path]], fps: Optional[float] = None, on_error: str = 'raise') -> None:
         if not paths:
-            raise ValueError('a video needs at least one frame, got an empty list of files')
-        self.paths, self.fps = [Path(path) for path in paths], fps
-        self.size = self.original = read_image(self.paths[0]).shape[:2]
+            raise DataError('a video needs at least one frame, got an empty list of files')
+        self.paths, self.fps, self.on_error = [Path(path) for path in paths], fps, on_error
+        self.problems: Dict[int, str] = {}
+        self.size = self.original = (0, 0)
+        for index in range(len(self.paths)):  # the first frame that can be used says the size
+            frame = self.try_frame(index)
+            if frame is not None:
+                self.size = self.original = frame.shape[:2]
+                break
+        else:
+            raise DataError(f'none of the {len(self.paths)} frames of the video can be used: {self.problems[0]}')
 
     @classmethod
     def from_folder(cls, folder: Union[str, Path], fps: Optional[float] = None) -> 'FileFrames':
@@ -105,23 +98,45 @@ class FileFrames:
         paths = sorted((p for p in Path(folder).iterdir()
                         if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')), key=natural_key)
         if not paths:
-            raise ValueError(f'{folder} holds no image; it must hold frames as {", ".join(IMAGE_SUFFIXES)}')
+            raise DataError(f'{folder} holds no image; it must hold frames as {", ".join(IMAGE_SUFFIXES)}')
         return cls(paths, fps)
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def try_frame(self, index: int) -> Optional[np.ndarray]:
+        """Frame ``index`` (H, W, 3), or None where it cannot be used and may be replaced."""
+        try:
+            frame = read_image(self.paths[index])
+            if self.size not in ((0, 0), frame.shape[:2]):
+                raise DataError(
+                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), the first frame '
+                    f'{self.size}; all frames of a video must have one size')
+            return frame
+        except DataError as error:
+            if self.on_error == 'raise':
+                raise
+            self.problems[index] = str(error)
+            return None
+
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""
         check_window(start, stop, len(self))
-        frames = []
+        frames: List[np.ndarray] = []
         for index in range(start, stop):
-            frames.append(read_image(self.paths[index]))
-            if frames[-1].shape[:2] != self.size:
-                raise ValueError(
-                    f'frame {index} ({self.paths[index]}) is {frames[-1].shape[:2]} (height, width), the first frame '
-                    f'{self.size}; all frames of a video must have one size')
+            frame = self.try_frame(index)
+            if frame is None:
+                frame = frames[-1] if frames else self.neighbour(index)
+            frames.append(frame)
         return to_tensor(frames)
+
+    def neighbour(self, index: int) -> np.ndarray:
+        """The nearest frame before ``index`` that can be used, else the nearest after it."""
+        for other in (*range(index - 1, -1, -1), *range(index + 1, len(self))):
+            frame = self.try_frame(other)
+            if frame is not None:
+                return frame
+        raise DataError(f'none of the {len(self)} frames of the video can be used: {self.problems[index]}')
 
 
 class VideoFileFrames:
@@ -210,6 +225,11 @@ class ResizedFrames:
         self.source, self.fps, self.original = source, source.fps, source.original
         self.size = short_edge_size(source.size, short_edge, max_edge)
 
+    @property
+    def problems(self) -> Dict[int, str]:
+        """Of the source; see :class:`FileFrames`."""
+        return getattr(self.source, 'problems', {})
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -230,6 +250,11 @@ class PrefetchedFrames:
         self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
         self.worker: Optional[ThreadPoolExecutor] = None  # made at the first read, so that a source can be pickled
         self.pending: Dict[Tuple[int, int], Future] = {}
+
+    @property
+    def problems(self) -> Dict[int, str]:
+        """Of the source; see :class:`FileFrames`."""
+        return getattr(self.source, 'problems', {})
 
     def __len__(self) -> int:
         return len(self.source)

@@ -36,7 +36,7 @@ def test_the_summary_holds_every_system(tmp_path):
 
 def test_the_comparison_shows_every_frame(toy_root, tmp_path):
     dataset = DATASETS.build(dict(
-        type='VIPSegDataset', data_root=str(toy_root), ann_file='panoptic_gt_VIPSeg_val.json', test_mode=True,
+        type='VIPSegDataset', class_list=None, data_root=str(toy_root), ann_file='panoptic_gt_VIPSeg_val.json', test_mode=True,
         data_prefix=dict(img='images', seg='panomasksRGB')))
     path = compare_video(tiny.model('dvis').eval(), dataset, 1, tmp_path / 'both')
     with av.open(str(path)) as container:

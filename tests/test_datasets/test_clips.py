@@ -56,7 +56,7 @@ def test_impossible_clips_are_refused(options, message):
 def clip(size=(12, 20), frames=3):
     rng = np.random.default_rng(0)
     maps = rng.integers(0, 70000, (frames, *size)).astype(np.int32)
-    return dict(clip=rng.integers(0, 256, (frames, *size, 3), dtype=np.uint8), id_maps=maps)
+    return dict(clip=rng.integers(0, 256, (frames, *size, 3), dtype=np.uint8), maps=maps)
 
 
 def test_one_flip_for_all_frames():
@@ -64,8 +64,8 @@ def test_one_flip_for_all_frames():
     before, flips = clip(), 0
     for _ in range(40):
         after = FlipClip(0.5).transform(before)
-        flipped = np.array_equal(after['id_maps'], before['id_maps'][:, :, ::-1])
-        assert flipped or np.array_equal(after['id_maps'], before['id_maps'])
+        flipped = np.array_equal(after['maps'], before['maps'][:, :, ::-1])
+        assert flipped or np.array_equal(after['maps'], before['maps'])
         assert np.array_equal(after['clip'], before['clip'][:, :, ::-1] if flipped else before['clip'])
         flips += flipped
     assert 8 < flips < 32
@@ -76,9 +76,9 @@ def test_one_window_for_all_frames():
     before, corners = clip(), set()
     for _ in range(60):
         after = CropClip((8, 11)).transform(before)
-        assert after['clip'].shape == (3, 8, 11, 3) and after['id_maps'].shape == (3, 8, 11)
-        top, left = np.argwhere((before['id_maps'][0] == after['id_maps'][0, 0, 0]))[0]
-        assert np.array_equal(after['id_maps'], before['id_maps'][:, top:top + 8, left:left + 11])
+        assert after['clip'].shape == (3, 8, 11, 3) and after['maps'].shape == (3, 8, 11)
+        top, left = np.argwhere((before['maps'][0] == after['maps'][0, 0, 0]))[0]
+        assert np.array_equal(after['maps'], before['maps'][:, top:top + 8, left:left + 11])
         assert np.array_equal(after['clip'], before['clip'][:, top:top + 8, left:left + 11])
         corners.add((top, left))
     assert (4, 9) in corners or len(corners) > 20
@@ -96,6 +96,6 @@ def test_one_size_for_all_frames():
 
 def test_masks_are_resized_without_new_ids():
     before = clip()
-    after = resize_maps(before['id_maps'], (30, 50))
-    assert after.dtype == np.int32 and set(np.unique(after)) <= set(np.unique(before['id_maps']))
+    after = resize_maps(before['maps'], (30, 50))
+    assert after.dtype == np.int32 and set(np.unique(after)) <= set(np.unique(before['maps']))
     assert resize_frames(before['clip'], (6, 10)).shape == (3, 6, 10, 3)

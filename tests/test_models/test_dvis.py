@@ -183,9 +183,9 @@ def test_preprocessor_normalises_then_pads():
 
 def packed(num_frames, size):
     sample = VideoDataSample(metainfo=dict(video_id='v', frame_indices=tuple(range(num_frames))))
-    id_map = torch.zeros(num_frames, *size, dtype=torch.int32)
-    id_map[:, :4, :5] = 9
-    for name, value in (('gt_id_map', id_map), ('gt_ids', torch.tensor([9, 12])), ('gt_labels', torch.tensor([3, 1]))):
+    maps = torch.zeros(1, num_frames, *size, dtype=torch.uint8)
+    maps[:, :, :4, :5] = 1
+    for name, value in (('gt_index_maps', maps), ('gt_ids', torch.tensor([9, 12])), ('gt_labels', torch.tensor([3, 1]))):
         sample.set_field(value, name)
     return dict(inputs=torch.zeros(num_frames, 3, *size, dtype=torch.uint8), data_samples=sample)
 

@@ -57,13 +57,29 @@ def test_one_video_of_a_batch():
     assert isinstance(one, TrackQueries) and torch.equal(one.embeds[0], both.embeds[1, :3])
 
 
-def test_targets_from_a_map_of_ids():
-    id_map = torch.tensor([[[0, 7], [7, 3]], [[0, 0], [3, 3]]], dtype=torch.int32)
-    targets = ClipTargets.from_id_map(id_map, torch.tensor([3, 5, 7]), torch.tensor([1, 0, 2]), 'clip')
+def test_targets_from_maps_of_indices():
+    maps = torch.tensor([[[[0, 3], [3, 1]], [[0, 0], [1, 1]]]], dtype=torch.uint8)
+    targets = ClipTargets.from_index_maps(maps, torch.tensor([3, 5, 7]), torch.tensor([1, 0, 2]), 'clip')
     assert targets.ids.tolist() == [3, 7] and targets.labels.tolist() == [1, 2]  # id 5 has no pixel
     assert targets.masks[0].tolist() == [[[False, False], [False, True]], [[False, False], [True, True]]]
     assert targets.visible.tolist() == [[True, True], [True, False]]
     assert targets.first_frame.tolist() == [0, 0]
+
+
+def test_a_second_layer_holds_what_overlaps():
+    maps = torch.tensor([[[[1, 1, 0]]], [[[0, 2, 2]]]], dtype=torch.int32)
+    masks = ClipTargets.from_index_maps(maps, torch.tensor([4, 6]), torch.tensor([0, 0])).masks
+    assert masks[:, 0, 0].tolist() == [[True, True, False], [False, True, True]]
+
+
+def test_ignored_pixels_go_with_their_frame():
+    clip = tiny.targets(3)
+    ignored = torch.zeros(clip.masks.shape[1:], dtype=torch.bool)
+    ignored[1, 5] = True
+    frames = replace(clip, ignored=ignored).frames()
+    assert [int(frame.ignored.sum()) for frame in frames] == [0, 96, 0]
+    with pytest.raises(ValueError, match='axis T is 3 in masks and 2 in ignored'):
+        replace(clip, ignored=ignored[:2])
 
 
 def test_frames_of_targets_hold_who_is_visible():

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmdvis.apis import init_model
 from mmdvis.apis.association_ceiling import predict_with_truth
-from mmdvis.datasets.transforms.clip_io import read_id_map
+from mmdvis.datasets.transforms import id_maps_of, labels_of
 from mmdvis.registry import DATASETS, METRICS
 
 
@@ -32,9 +32,7 @@ def main() -> None:
     metrics = [METRICS.build(metric) for metric in config.test_evaluator]
     for index in tqdm(range(len(dataset)), unit='video'):
         record, item = dataset.get_data_info(index), dataset[index]
-        labels = {i: label for frame in record['frames'] for i, label in frame['segments'].items()}
-        maps = [read_id_map(frame['mask']) for frame in record['frames']]
-        sample = predict_with_truth(model, item['inputs'], maps, labels, item['data_samples'])
+        sample = predict_with_truth(model, item['inputs'], id_maps_of(record), labels_of(record), item['data_samples'])
         for metric in metrics:
             metric.dataset_meta = dataset.metainfo
             metric.process(None, [sample.to_dict()])

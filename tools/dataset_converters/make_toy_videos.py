@@ -1,6 +1,8 @@
-"""Writes the synthetic videos of the toy recipe in VIPSeg's prepared layout; the same seed gives the same bytes."""
+"""Writes the synthetic videos of the toy recipe in VIPSeg's layout, and also as YouTube-VIS and VSPW lie on disk."""
 import argparse
+from pathlib import Path
 
+from mmdvis.datasets.toy_layouts import LAYOUTS
 from mmdvis.datasets.toy_videos import write_toy_videos
 
 
@@ -11,6 +13,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--num-train', type=int, default=400, help='training videos')
     parser.add_argument('--num-val', type=int, default=24, help='validation videos')
+    parser.add_argument('--layouts', nargs='*', choices=list(LAYOUTS), default=list(LAYOUTS),
+                        help='layouts to write besides that of VIPSeg; none: --layouts')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser.parse_args()
 
@@ -21,6 +25,8 @@ def main() -> None:
     files = write_toy_videos(args.out, args.seed, args.num_train, args.num_val, num_workers=args.workers)
     for split, path in files.items():
         print(f'{split}: {path}')
+        for layout in args.layouts:
+            print(f'{split}: {LAYOUTS[layout](Path(args.out), split)}')
 
 
 if __name__ == '__main__':

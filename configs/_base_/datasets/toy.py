@@ -10,6 +10,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='VIPSegDataset',
+        class_list=None,
         data_root=data_root,
         ann_file='panoptic_gt_VIPSeg_train.json',
         data_prefix=dict(img='images', seg='panomasksRGB'),
@@ -21,6 +22,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='VIPSegDataset',
+        class_list=None,
         data_root=data_root,
         ann_file='panoptic_gt_VIPSeg_val.json',
         data_prefix=dict(img='images', seg='panomasksRGB'),

@@ -23,7 +23,8 @@ from .vis_metric import tracks_of
 class SubmissionWriter(BaseMetric):
     """Packs the results of a test run; what they are decides the layout.
 
-    * panoptic (PVUW): ``pred.json`` and ``pan_pred/<video>/<frame>.png``, RGB, id = R + 256 G + 65536 B;
+    * panoptic (PVUW): ``pred.json`` and ``pan_pred/<video>/<frame>.png``, RGB, id = R + 256 G + 65536 B; of a dataset that names
+      the frames to submit (Cityscapes-VPS) only those, all in ``pan_pred``;
     * semantic (VSPW): ``<video>/<frame>.png``, grey, category ids;
     * instances (YouTube-VIS, OVIS): ``results.json``.
 
@@ -59,17 +60,22 @@ class SubmissionWriter(BaseMetric):
                 check_lengths(str(name), frames, [len(track['segmentations']) for track in entry])
             self.results.append((str(name), entry))
 
-    def write_panoptic(self, name: str, frames: List[str], sample: Dict[str, Any], categories: List[int]) -> Dict[str, Any]:
-        """The PNGs of a video; returns its entry of ``pred.json``."""
+    def write_panoptic(self, name: str, frames: List[str], sample: Dict[str, Any], categories: List[int]) -> Any:
+        """The PNGs of a video; returns its entry of ``pred.json``, or the entries of its frames."""
         result = sample['pred_panoptic']
         maps = result.id_map.numpy()
         check_lengths(name, frames, [len(maps)])
         if maps.min(initial=0) < 0 or maps.max(initial=0) >= MAX_COLOUR:
             raise ValueError(f'video {name} has the segment id {maps.max()}; a PNG holds ids from 0 to {MAX_COLOUR - 1}')
-        save_frames(self.part / 'pan_pred' / name, frames, [id_to_rgb(ids) for ids in maps])
-        return dict(video_id=name, annotations=[
-            dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments])
-            for frame, ids, segments in zip(frames, maps, frame_segments(result, categories))])
+        segments, chosen = frame_segments(result, categories), sample.get('submit') or [True] * len(maps)
+        wanted = [(frame, ids, found) for frame, ids, found, is_in in zip(frames, maps, segments, chosen) if is_in]
+        folder = self.part / 'pan_pred' if sample.get('submit') else self.part / 'pan_pred' / name
+        save_frames(folder, [frame for frame, _, _ in wanted], [id_to_rgb(ids) for _, ids, _ in wanted])
+        entries = [dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in found])
+                   for frame, ids, found in wanted]
+        if sample.get('submit'):
+            return tuple(dict(entry, image_id=frame) for entry, (frame, _, _) in zip(entries, wanted))
+        return dict(video_id=name, annotations=entries)
 
     def write_semantic(self, name: str, frames: List[str], labels: np.ndarray, categories: List[int]) -> None:
         """The PNGs of a video."""
@@ -87,7 +93,10 @@ class SubmissionWriter(BaseMetric):
         if len(set(names)) != len(names):
             raise ValueError(f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once')
         entries = [entry for _, entry in results]
-        if entries and isinstance(entries[0], dict):
+        if entries and isinstance(entries[0], tuple):
+            frames = sorted((frame for video in entries for frame in video), key=lambda frame: frame['file_name'])
+            (self.part / 'pred.json').write_text(json.dumps(dict(annotations=frames)))
+        elif entries and isinstance(entries[0], dict):
             (self.part / 'pred.json').write_text(json.dumps(dict(annotations=entries)))
         elif entries and isinstance(entries[0], list):
             (self.part / 'results.json').write_text(json.dumps([track for tracks in entries for track in tracks]))

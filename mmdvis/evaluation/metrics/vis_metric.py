@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmdvis.evaluation.functional import vis_ap
+from mmdvis.evaluation.functional.official_json import annotations_of
 from mmdvis.evaluation.functional.scoring import by_class
 from mmdvis.evaluation.functional.track_files import VideoTracks, check_mask, count_vis, read_truth
 from mmdvis.registry import METRICS
@@ -85,6 +86,7 @@ class InstanceAPMetric(BaseMetric):
         super().__init__(collect_device, prefix)
         with contextlib.redirect_stdout(io.StringIO()):
             self.truth = COCO(gt_json)
+        annotations_of(self.truth.dataset, Path(gt_json))
 
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Keeps the masks of each image (a video of one frame, named by its image id)."""

@@ -1,4 +1,5 @@
 """From uint8 frames to what the network sees."""
+import warnings
 from typing import Any, Dict, Sequence, Tuple
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor
 
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, VideoDataSample
+
+MIXED = ('clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
+         'of a shape together, and a crop makes them equal')
 
 
 @MODELS.register_module()
@@ -38,6 +42,8 @@ class ClipPreprocessor(BaseDataPreprocessor):
         lengths = {len(clip) for clip in data['inputs']}
         if len(lengths) > 1:
             raise ValueError(f'the clips of a training batch must have one length, got {sorted(lengths)} frames')
+        if len({self.padded(tuple(clip.shape[-2:])) for clip in data['inputs']}) > 1:
+            warnings.warn(MIXED, stacklevel=2)  # Python shows it once
         size = self.padded(tuple(max(clip.shape[axis] for clip in data['inputs']) for axis in (-2, -1)))
         inputs = torch.stack([self.normalise(clip, size) for clip in data['inputs']])
         return dict(inputs=inputs, data_samples=[with_targets(sample, size) for sample in data['data_samples']])
@@ -59,9 +65,12 @@ def pad(maps: Tensor, size: Tuple[int, int]) -> Tensor:
 
 
 def with_targets(sample: VideoDataSample, size: Tuple[int, int]) -> VideoDataSample:
-    """A copy of a training sample with ``gt_targets`` in place of its id map."""
+    """A copy of a training sample with ``gt_targets`` in place of its maps."""
     name = f"video {sample.get('video_id', '?')}, frames {list(sample.get('frame_indices', []))}"
-    targets = ClipTargets.from_id_map(pad(sample.gt_id_map, size), sample.gt_ids, sample.gt_labels, name)
+    maps, ignored = sample.gt_index_maps, None
+    if sample.get('ignore_void'):
+        ignored = pad((maps == 0).all(0), size)  # padding stays a place where no object is
+    targets = ClipTargets.from_index_maps(pad(maps, size), sample.gt_ids, sample.gt_labels, name, ignored)
     copy = VideoDataSample(metainfo=sample.metainfo)
     copy.set_field(targets, 'gt_targets')
     return copy

@@ -1,5 +1,6 @@
 """Matching costs of masks from counts at points, which add up over frames."""
 from dataclasses import dataclass
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,10 @@ class PointOverlap:
     num_points: int
 
     @classmethod
-    def count(cls, logits: Tensor, truth: Tensor) -> 'PointOverlap':
-        """Counts of mask logits (..., Q, P) against truth (N, P) in [0, 1] at the same points."""
+    def count(cls, logits: Tensor, truth: Tensor, kept: Optional[Tensor] = None) -> 'PointOverlap':
+        """Counts of mask logits (..., Q, P) against truth (N, P) in [0, 1] at the same points, if ``kept`` (P,) says so."""
+        if kept is not None:
+            logits, truth = logits[..., kept], truth[..., kept]
         probs = logits.sigmoid()
         return cls(F.softplus(logits).sum(-1, keepdim=True), logits @ truth.T, probs @ truth.T,
                    probs.sum(-1, keepdim=True), truth.sum(-1), logits.shape[-1])
@@ -37,11 +40,17 @@ class PointOverlap:
 
     def cross_entropy(self) -> Tensor:
         """(..., Q, N): mean binary cross-entropy over the points."""
-        return (self.spread - self.agree) / self.num_points
+        return (self.spread - self.agree) / max(self.num_points, 1)
 
     def dice(self) -> Tensor:
         """(..., Q, N): one minus the smoothed dice coefficient."""
         return 1 - (2 * self.hit + 1) / (self.area + self.size + 1)
+
+
+def cross_entropy_loss(logits: Tensor, truth: Tensor, kept: Optional[Tensor] = None) -> Tensor:
+    """Mean binary cross-entropy of each row (..., P) -> (...), over the points that ``kept`` (..., P) marks, if given."""
+    values = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
+    return values.mean(-1) if kept is None else (values * kept).sum(-1) / kept.sum(-1).clamp(min=1)
 
 
 def dice_loss(probs: Tensor, truth: Tensor) -> Tensor:

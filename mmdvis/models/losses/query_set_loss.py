@@ -9,7 +9,7 @@ from mmengine.dist import all_reduce
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from mmdvis.models.functional.match_cost import PointOverlap, class_cost, dice_loss
+from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.registry import MODELS
@@ -142,7 +142,7 @@ class QuerySetLoss(nn.Module):
                 values = values + predictions.mask_bias[:, b, t, :, None] * inside
             objects = objects.to(embeds.device)
             truth = sample_truth(clip.masks, objects, torch.full_like(objects[:, None], t), coords)
-            overlap = PointOverlap.count(values, truth)
+            overlap = PointOverlap.count(values, truth, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
             else:
@@ -174,24 +174,32 @@ class QuerySetLoss(nn.Module):
         points = self.num_points * (predictions.mask_embeds.shape[2] if self.legacy_tall_video else 1)
         picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
         rows, objects = self.truth_rows(pairs, picked, targets, logits.device), torch.cat(picked)
+        void_rows, void = rows, None
+        if any(clip.ignored is not None for clip in targets):
+            voids = [self.maps(ignored_of(clip)[None, None])[0] for clip in targets]
+            void_rows, void = self.truth_rows([(r, 0 * o) for r, o in pairs], voids, None, logits.device), torch.cat(voids)
         at_once = max(1, int(MAX_POINTS / (points * self.oversample * logits.shape[2])))  # masks whose points fit in memory
         entropies, dices = [], []
-        for masks, row in zip(logits.flatten(0, 1).split(at_once), rows.split(at_once)):
+        for masks, row, void_row in zip(logits.flatten(0, 1).split(at_once), rows.split(at_once), void_rows.split(at_once)):
             frames, coords = unsure_points(masks, points, self.oversample, self.importance, generator)
             values, truth = sample_masks(masks, frames, coords), sample_truth(objects, row, frames, coords)
-            entropies.append(F.binary_cross_entropy_with_logits(values, truth, reduction='none').mean(1))
-            dices.append(dice_loss(values.sigmoid(), truth))
+            kept = None if void is None else (sample_truth(void, void_row, frames, coords) < 0.5).float()
+            entropies.append(cross_entropy_loss(values, truth, kept))
+            dices.append(dice_loss(*((values.sigmoid(), truth) if kept is None else (values.sigmoid() * kept, truth * kept))))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=logits.device)
         all_reduce(number, op='mean')
         return tuple(torch.cat(x).view(layers, units).sum(1) / number.clamp(min=1) for x in (entropies, dices))
 
-    def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Sequence[ClipTargets],
+    def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Optional[Sequence[ClipTargets]],
                    device: torch.device) -> Tensor:
-        """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64."""
+        """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64.
+
+        Without ``targets`` a clip has the units of one object.
+        """
         rows, start = [], 0
-        for (_, objects), unit, clip in zip(pairs, units, targets):
-            per_object = len(unit) // max(len(clip.labels), 1)
+        for b, ((_, objects), unit) in enumerate(zip(pairs, units)):
+            per_object = len(unit) // max(1 if targets is None else len(targets[b].labels), 1)
             rows.append((objects[..., None] * per_object + np.arange(per_object) + start).reshape(len(objects), -1))
             start += len(unit)
         return to_index(np.concatenate(rows, 1).ravel(), device)
@@ -201,6 +209,21 @@ class QuerySetLoss(nn.Module):
         if self.matching != 'video':
             return masks.flatten(1, 2).unsqueeze(2)
         return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
+
+
+def ignored_of(clip: ClipTargets) -> Tensor:
+    """The pixels (T, H, W) bool of a clip that no mask is compared at."""
+    if clip.ignored is not None:
+        return clip.ignored
+    return clip.masks.new_zeros((clip.masks.shape[1], *clip.masks.shape[2:]))
+
+
+def kept_points(ignored: Optional[Tensor], frame: int, coords: Tensor) -> Optional[Tensor]:
+    """Which points (1, P, 2) of a frame count, (P,) bool; None where all do."""
+    if ignored is None:
+        return None
+    row = torch.zeros(1, dtype=torch.long, device=coords.device)
+    return sample_truth(ignored[None], row, torch.full_like(row[:, None], frame), coords)[0] < 0.5
 
 
 def split_frames(predictions: LayerPredictions) -> LayerPredictions:

@@ -1,0 +1,35 @@
+data_root = 'data/ytvis_2021/'
+num_classes = 40
+postprocessor = dict(type='InstancePostprocessor', max_num=10)
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='YouTubeVISDataset',
+        version=2021,
+        data_root=data_root,
+        ann_file='train.json',
+        data_prefix=dict(img='train/JPEGImages'),
+        filter_empty=True,
+        clip=dict(num_frames=1),
+        augment=dict(
+            short_edges=[240, 360, 480],
+            max_edge=768,
+            flip=0.5)))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='YouTubeVISDataset',
+        version=2021,
+        data_root=data_root,
+        ann_file='valid.json',
+        data_prefix=dict(img='valid/JPEGImages'),
+        test_mode=True,
+        test=dict(short_edge=360, max_edge=1333)))
+test_dataloader = val_dataloader
+val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on
+test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2021')]

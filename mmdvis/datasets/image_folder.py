@@ -1,0 +1,67 @@
+"""Videos without labels: folders of images, or video files."""
+from pathlib import Path
+from typing import Iterator, List
+
+from mmdvis.registry import DATASETS
+from mmdvis.structures import IMAGE_SUFFIXES, DataError
+
+from .class_lists import known
+from .clip_dataset import ClipDataset, check_order
+from .json_entries import list_folder
+from .record_index import RecordIndex
+from .vipseg import class_rows
+
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.avi', '.webm', '.m4v')
+
+
+@DATASETS.register_module()
+class ImageFolderVideoDataset(ClipDataset):
+    """Every folder of images and every video file below ``data_root`` is a video; or ``data_root`` itself is one. Test only.
+
+    Args:
+        categories: known list that says what the labels of the model are called.
+        fps: of folders of images.
+        **kwargs: of :class:`ClipDataset`.
+
+    Raises:
+        DataError: there is no video, or it is used for training.
+    """
+
+    METAINFO = dict(dataset_type='ImageFolder')
+
+    def __init__(self, categories: str = 'VIPSeg', fps: float = 6., test_mode: bool = True, **kwargs: object) -> None:
+        if not test_mode:
+            raise DataError('folders of images have no labels, so they cannot be trained on; set test_mode=True')
+        self.categories, self.fps = categories, fps
+        super().__init__(test_mode=True, **kwargs)
+
+    def read_index(self) -> RecordIndex:
+        """One record a video."""
+        classes, root = known(self.categories), Path(self.data_root)
+        names = list_folder(root)
+        records = list(self.records(root, names))
+        if not records:
+            raise DataError(f'{root} holds no video; it must hold folders of images or files as {", ".join(VIDEO_SUFFIXES)}')
+        return RecordIndex.build(dict(classes=class_rows(classes)), records)
+
+    def records(self, root: Path, names: List[str]) -> Iterator[dict]:
+        """Looks into the folder."""
+        if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
+            yield self.record(root.name, root)
+            return
+        for name in names:
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield dict(video_id=Path(name).stem, size=None, frames=[dict(name=name, image=name)], path=str(root / name))
+            elif (root / name).is_dir():
+                yield self.record(name, root / name)
+
+    @staticmethod
+    def record(name: str, folder: Path) -> dict:
+        """The record of a folder of images."""
+        images = list_folder(folder, IMAGE_SUFFIXES)
+        check_order(images, f'video {name}: {folder}')
+        return dict(video_id=name, size=None, frames=[dict(name=image, image=str(folder / image)) for image in images])
+
+    def info_of(self, record: dict) -> dict:
+        """Paths are whole already."""
+        return dict(super().info_of(record), frames=record['frames'], fps=self.fps)

@@ -1,0 +1,98 @@
+"""VSPW (CVPR 2021): semantic masks of videos."""
+from pathlib import Path
+from typing import Iterator, List
+
+from mmdvis.registry import DATASETS
+from mmdvis.structures import IMAGE_SUFFIXES, DataError
+
+from .class_lists import ClassList, categories_of, known
+from .clip_dataset import ClipDataset, check_order, once
+from .json_entries import list_folder, parse, read_bytes
+from .record_index import RecordIndex
+from .vipseg import class_rows
+
+
+def read_list(path: Path) -> List[str]:
+    """The videos of ``train.txt`` and the like, one a line, whatever the line ends are.
+
+    Raises:
+        DataError: the file is missing or empty, is no text, or names a video twice.
+    """
+    try:
+        names = [line.strip() for line in read_bytes(path).decode('utf-8-sig').splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise DataError(f'{path} is no text; it must name one video a line') from None
+    if not names:
+        raise DataError(f'{path} names no video; it must name one a line')
+    return list(once(iter(names), 'video', path))
+
+
+@DATASETS.register_module()
+class VSPWDataset(ClipDataset):
+    """Reads ``{train,val,test}.txt``, ``data/<video>/origin/*.jpg`` and ``data/<video>/mask/*.png``; test has no masks.
+
+    Labels are in VIPSeg's order, things first. Results have the size of a video's first frame.
+
+    Args:
+        categories: where the classes come from: a known list, or a json with ``categories`` (id, name, isthing), whose ids are
+            the values of the masks minus one.
+        **kwargs: of :class:`ClipDataset`.
+
+    Raises:
+        DataError: the list names a video that is not there, or images and masks do not fit together.
+    """
+
+    METAINFO = dict(dataset_type='VSPW', task='vss')
+    TRUTH = 'semantic'
+
+    def __init__(self, categories: str = 'VSPW', **kwargs: object) -> None:
+        self.categories = categories
+        super().__init__(**kwargs)
+
+    def read_index(self) -> RecordIndex:
+        """One record a video of the list."""
+        return RecordIndex.build(dict(classes=class_rows(self.file_classes())), self.records())
+
+    def file_classes(self) -> ClassList:
+        """The classes that the values of the masks stand for."""
+        if not self.categories.endswith('.json'):
+            return known(self.categories)
+        path = Path(self.data_root, self.categories)
+        return categories_of(parse(read_bytes(path), path))
+
+    def records(self) -> Iterator[dict]:
+        """Looks into the folder of every video."""
+        root, every = Path(self.data_root, 'data'), list(self.file_classes().category_ids)
+        for name in read_list(Path(self.ann_file)):
+            if not (root / name).is_dir():
+                raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {root / name}')
+            images = list_folder(root / name / 'origin', IMAGE_SUFFIXES)
+            check_order(images, f'video {name}: {root / name / "origin"}')
+            stems = [Path(image).stem for image in images]
+            labelled = not self.test_mode or (root / name / 'mask').exists()
+            if labelled:
+                masks = {Path(mask).stem for mask in list_folder(root / name / 'mask', ('.png', ))}
+                check_masks(stems, masks, root / name, name)
+            frames = [dict(name=f'{stem}.png', image=f'data/{name}/origin/{image}',
+                           mask=f'data/{name}/mask/{stem}.png' if labelled else None) for stem, image in zip(stems, images)]
+            yield dict(video_id=name, size=None, categories=every, frames=frames)
+
+    def info_of(self, record: dict) -> dict:
+        """Paths begin at the root of the dataset."""
+        info = super().info_of(record)
+        frames = [dict(frame, image=str(Path(self.data_root, frame['image'])),
+                       mask=str(Path(self.data_root, frame['mask'])) if frame.get('mask') else None)
+                  for frame in record['frames']]
+        return dict(info, frames=frames)
+
+
+def check_masks(images: List[str], masks: set, folder: Path, name: str) -> None:
+    """Raises DataError unless every image of a video has a mask, and the reverse."""
+    alone = [stem for stem in images if stem not in masks]
+    if alone:
+        raise DataError(f"video {name}, frame {alone[0]}: {folder / 'origin'} has an image of it, but there is no mask "
+                        f"{folder / 'mask' / alone[0]}.png; {len(alone)} of {len(images)} frames have none")
+    strange = sorted(masks - set(images))
+    if strange:
+        raise DataError(f"video {name}, frame {strange[0]}: {folder / 'mask'} has a mask of it, but {folder / 'origin'} has no "
+                        'such image')

@@ -1,0 +1,112 @@
+"""YouTube-VIS 2019, 2021, 2022 and OVIS: tracks with run-length masks in one json."""
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from mmdvis.registry import DATASETS
+from mmdvis.structures import DataError
+
+from .class_lists import categories_of
+from .clip_dataset import ClipDataset, check_order, once
+from .json_entries import Entry, parse, read_bytes
+from .record_index import RecordIndex, Records, open_index
+from .transforms.run_length import check_mask
+from .vipseg import class_rows, has_annotations
+
+VERSIONS = (2019, 2021, 2022)
+
+
+def masks_of(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Optional[dict]]:
+    """A mask or None for each frame; an object is there only where both its box and its mask are."""
+    masks = track.items('segmentations')
+    boxes = track.items('bboxes') if track.value.get('bboxes') is not None else masks
+    for key, found in (('segmentations', masks), ('bboxes', boxes)):
+        if len(found) != len(names):
+            raise DataError(f'{track.where} has {len(found)} {key}, the video has {len(names)} frames')
+    for name, mask in zip(names, masks):
+        if mask is not None:
+            check_mask(mask, size, f'{track.where}, frame {name}')
+    return [mask if box is not None else None for mask, box in zip(masks, boxes)]
+
+
+def read_tracks(path: Path) -> Records:
+    """The records of a json of YouTube-VIS or OVIS."""
+    content = parse(read_bytes(path), path)
+    classes, labelled = categories_of(content, things_only=True), has_annotations(content)
+
+    def records() -> Iterator[dict]:
+        videos = list(content.entries('videos', 'video', 'id'))
+        numbers = list(once((video.integer('id') for video in videos), 'video', path))
+        tracks: Dict[int, List[Entry]] = {number: [] for number in numbers}
+        entries = list(content.entries('annotations', 'track', 'id')) if labelled else []
+        for number, track in zip(once((track.integer('id') for track in entries), 'track id', path), entries):
+            if track.integer('video_id') not in tracks:
+                raise DataError(f"{track.where} is of the video {track.integer('video_id')}, which 'videos' does not have")
+            if track.integer('category_id') not in classes.category_ids:
+                raise DataError(f"{track.where}: the category {track.integer('category_id')} is not in the list of categories")
+            tracks[track.integer('video_id')].append(track)
+        for number, video in zip(numbers, videos):
+            yield track_record(number, video, tracks[number])
+    return dict(classes=class_rows(classes), labelled=labelled), records()
+
+
+def track_record(number: int, video: Entry, tracks: List[Entry]) -> dict:
+    """The record of a video; tracks are numbered from 1, crowds are left out."""
+    names, size = video.items('file_names'), (video.integer('height'), video.integer('width'))
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"{video.where}: 'file_names' must be texts, got {str(names)[:60]}")
+    check_order(names, video.where)
+    if 'length' in video.value and video.integer('length') != len(names):
+        raise DataError(f"{video.where} has the length {video.integer('length')} and {len(names)} file names; both must be equal")
+    objects = []
+    for track in tracks:
+        masks = masks_of(track, size, names)
+        if not track.value.get('iscrowd'):
+            objects.append(dict(id=len(objects) + 1, annotation=track.integer('id'), category=track.integer('category_id'),
+                                masks=masks))
+    return dict(video_id=number, size=size, categories=[track['category'] for track in objects], tracks=objects,
+                frames=[dict(name=name, image=name) for name in names])
+
+
+class TrackDataset(ClipDataset):
+    """Base of the datasets whose truth are tracks in a json.
+
+    Raises:
+        DataError: the json is not as it should be, or has no annotations to train on.
+    """
+
+    METAINFO = dict(task='vis')
+    TRUTH = 'tracks'
+    reader = staticmethod(read_tracks)
+
+    def read_index(self) -> RecordIndex:
+        """The records of ``ann_file``."""
+        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader)
+        if not index.meta['labelled'] and not self.test_mode:
+            raise DataError(f'{self.ann_file} holds no annotations, as validation and test splits of YouTube-VIS and OVIS do; it '
+                            'can be tested (test_mode=True) but not trained on')
+        return index
+
+
+@DATASETS.register_module()
+class YouTubeVISDataset(TrackDataset):
+    """Reads ``{train,valid,test}.json`` and ``<split>/JPEGImages/<video>/<frame>.jpg``; of 2022 also ``instances.json``.
+
+    Args:
+        version: 2019, 2021 or 2022, whose class lists differ (2022 has that of 2021).
+        **kwargs: of :class:`ClipDataset`.
+    """
+
+    def __init__(self, version: int = 2021, **kwargs: object) -> None:
+        if version not in VERSIONS:
+            raise ValueError(f"version must be {', '.join(map(str, VERSIONS))}, got {version!r}")
+        self.CLASS_LIST = f'YouTubeVIS{version}'
+        super().__init__(**kwargs)
+        self._metainfo['dataset_type'] = self.CLASS_LIST
+
+
+@DATASETS.register_module()
+class OVISDataset(TrackDataset):
+    """Reads ``annotations_{train,valid,test}.json`` and ``{train,valid,test}/<video>/<frame>.jpg``."""
+
+    METAINFO = dict(dataset_type='OVIS', task='vis')
+    CLASS_LIST = 'OVIS'
