@@ -8,7 +8,7 @@ from mmdvis.structures import DataError
 
 from .class_lists import ClassList, categories_of, known
 from .json_entries import Entry, parse, read_bytes
-from .record_index import RecordIndex, Records, open_index
+from .record_index import RecordIndex, Records, attempt, open_index
 from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record, read_vipseg
 
 IMAGE_ENDINGS = ('_newImg8bit.png', '_leftImg8bit.png')
@@ -56,9 +56,9 @@ def flat_records(content: Entry, classes: ClassList, group: Callable[[Entry], st
         frames, name = list(frames), rename(number, key)
         masks = {a.text('image_id'): a.text('file_name') for f in frames for a in truth.get(f.text('id'), ())}
         annotations = [a for f in frames for a in truth.get(f.text('id'), ())] if labelled else None
-        yield panoptic_record(name, frames, annotations, f'{content.where}: video {key}', classes.category_ids,
-                              lambda image: (image.text('file_name'), masks.get(image.text('id'), stem_of(
-                                  image.text('file_name')) + MASK_ENDINGS[0])))
+        yield attempt(panoptic_record, name, frames, annotations, f'{content.where}: video {key}', classes.category_ids,
+                      lambda image: (image.text('file_name'), masks.get(image.text('id'), stem_of(
+                          image.text('file_name')) + MASK_ENDINGS[0])))
 
 
 def read_cityscapes(path: Path) -> Records:
@@ -110,7 +110,7 @@ class CityscapesVPSDataset(PanopticVideoDataset):
 
     def read_index(self) -> RecordIndex:
         """The records; without segments in the json, 16-bit PNGs are the truth."""
-        index = open_index(Path(self.ann_file), 'cityscapes', read_cityscapes)
+        index = open_index(Path(self.ann_file), 'cityscapes', read_cityscapes, self.faults)
         self.TRUTH = 'panoptic' if index.meta['labelled'] else 'instance_image'
         self.names = self.names_of_annotated()
         return index

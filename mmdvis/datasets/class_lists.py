@@ -83,14 +83,6 @@ def numbered(names: str, start: int, things: Optional[Sequence[int]] = None) -> 
     return class_list([(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)])
 
 
-def coco_panoptic() -> ClassList:
-    """COCO's 80 things and 53 stuff classes, from pycocotools' order as mmdet keeps it, without category ids of its own."""
-    from mmdet.datasets.coco_panoptic import CocoPanopticDataset
-    meta = CocoPanopticDataset.METAINFO
-    return ClassList(tuple(meta['classes']), tuple(range(len(meta['classes']))), len(meta['thing_classes']),
-                     tuple(meta['palette']))
-
-
 KNOWN = {
     'VIPSeg': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),
     'VSPW': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),

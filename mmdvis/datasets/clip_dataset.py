@@ -87,6 +87,7 @@ class ClipDataset(BaseDataset):
             raise ValueError(f"on_error must be {' or '.join(map(repr, POLICIES))}, got {on_error!r}")
         self.on_error, self.filter_empty = on_error, filter_empty
         self.left_out: Dict[str, str] = {}
+        self.faults: Optional[List[DataError]] = None  # a list takes up faults of the json instead of raising them
         self.class_list = self.CLASS_LIST if class_list == 'auto' else class_list
         policy = 'repeat' if on_error == 'repeat' else 'raise'
         if pipeline is None:
@@ -114,10 +115,12 @@ class ClipDataset(BaseDataset):
         if self._indices is not None:
             self.kept = self.kept[:self._indices] if isinstance(self._indices, int) else self.kept[list(self._indices)]
         self._fully_initialized = True
-        if not len(self.kept):
-            raise DataError(f'{self.origin} has no video{" with objects" if self.filter_empty else ""}; there is nothing to do')
         if self.test_mode and self.on_error == 'skip':
             self.leave_out_bad()
+        if not len(self.kept):
+            reasons = [*self.left_out.values(), 'with filter_empty=True, only videos with objects count'][:1]
+            raise DataError(f'{self.origin} has no video that can be used, so there is nothing to do'
+                            f'{"; " + reasons[0] if self.left_out or self.filter_empty else ""}')
 
     def classes_of_index(self) -> ClassList:
         """The classes of the file, checked against the known list."""

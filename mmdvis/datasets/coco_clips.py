@@ -1,6 +1,7 @@
 """COCO's images as short videos: for joint training with video datasets, and for pre-training a segmenter."""
+from functools import partial
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdvis.registry import DATASETS
 from mmdvis.structures import DataError
@@ -8,7 +9,7 @@ from mmdvis.structures import DataError
 from .class_lists import ClassList, categories_of, known
 from .clip_dataset import once
 from .json_entries import Entry, parse, read_bytes
-from .record_index import Records
+from .record_index import Records, attempt
 from .transforms.run_length import check_mask
 from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record
 from .youtube_vis import TrackDataset
@@ -42,7 +43,7 @@ def read_instances(path: Path) -> Records:
                 raise DataError(f"{found.where}: the category {found.integer('category_id')} is not in the list of categories")
             objects[found.integer('image_id')].append(found)
         for number, image in zip(numbers, images):
-            yield image_record(number, image, objects[number])
+            yield attempt(image_record, number, image, objects[number])
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
@@ -72,9 +73,14 @@ def read_panoptic_images(path: Path) -> Records:
         for name, image in zip(once((image.text('id') for image in images), 'image', path), images):
             annotations = [truth[name]] if name in truth else []
             mask = truth[name].text('file_name') if name in truth else ''
-            yield panoptic_record(name, [image], annotations if labelled else None, f'{path}: image {name}',
-                                  classes.category_ids, lambda image: (image.text('file_name'), mask))
+            yield attempt(panoptic_record, name, [image], annotations if labelled else None, f'{path}: image {name}',
+                          classes.category_ids, partial(panoptic_files, mask))
     return dict(classes=class_rows(classes), labelled=labelled), records()
+
+
+def panoptic_files(mask: str, image: Entry) -> Tuple[str, str]:
+    """Image and mask of an image."""
+    return image.text('file_name'), mask
 
 
 @DATASETS.register_module()

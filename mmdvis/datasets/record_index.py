@@ -5,14 +5,24 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import numpy as np
+
+from mmdvis.structures import DataError
 
 FORMAT = 1  # grows when what readers put into records changes
 MIN_BYTES = 4 << 20  # smaller files are read anew each time
 COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
-Records = Tuple[Dict[str, Any], Iterable[dict]]
+Records = Tuple[Dict[str, Any], Iterable[Union[dict, DataError]]]
+
+
+def attempt(make: Callable[..., dict], *args: object) -> Union[dict, DataError]:
+    """A record, or what is wrong with its video; the index then raises it or, for a check of the data, collects it."""
+    try:
+        return make(*args)
+    except DataError as error:
+        return error
 
 
 class RecordIndex:
@@ -30,10 +40,22 @@ class RecordIndex:
         self.sizes, self.lengths = columns['sizes'], columns['lengths']
 
     @classmethod
-    def build(cls, meta: Dict[str, Any], records: Iterable[dict]) -> 'RecordIndex':
-        """An index in memory of records with ``size`` ((height, width) or None), ``frames`` and ``categories``."""
+    def build(cls, meta: Dict[str, Any], records: Iterable[Union[dict, DataError]], faults: Optional[List[DataError]] = None
+              ) -> 'RecordIndex':
+        """An index in memory.
+
+        Args:
+            meta: of the whole file.
+            records: with ``size`` ((height, width) or None), ``frames`` and ``categories``, or what is wrong with a video.
+            faults: takes up what is wrong; None: it is raised.
+        """
         texts, sizes, lengths, categories = [], [], [], []
         for record in records:
+            if isinstance(record, DataError):
+                if faults is None:
+                    raise record
+                faults.append(record)
+                continue
             texts.append(json.dumps(record, separators=(',', ':')).encode())
             sizes.append(record.get('size') or (0, 0))
             lengths.append(len(record['frames']))
@@ -110,16 +132,17 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_index(path: Path, kind: str, read: Callable[[Path], Records]) -> RecordIndex:
+def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: Optional[List[DataError]] = None) -> RecordIndex:
     """The index of an official file; that of a large file is kept in :func:`cache_folder`.
 
     Args:
         path: the file.
         kind: what reads it; two readers of one file have two indices.
         read: gives the meta information and the records, and says what is wrong with the file.
+        faults: see :meth:`RecordIndex.build`; such an index is not kept.
     """
-    if not path.is_file() or path.stat().st_size < MIN_BYTES:
-        return RecordIndex.build(*read(path))
+    if faults is not None or not path.is_file() or path.stat().st_size < MIN_BYTES:
+        return RecordIndex.build(*read(path), faults)
     kept = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
     try:
         return RecordIndex.load(kept)

@@ -9,7 +9,7 @@ from mmdvis.structures import DataError
 from .class_lists import ClassList, categories_of
 from .clip_dataset import ClipDataset, check_order, once
 from .json_entries import Entry, parse, read_bytes
-from .record_index import RecordIndex, Records, open_index
+from .record_index import RecordIndex, Records, attempt, open_index
 from .transforms.clip_truth import COLOURS
 
 Segments = Tuple[List[Tuple[int, int]], List[int]]
@@ -124,12 +124,15 @@ def read_vipseg(path: Path) -> Records:
         for stranger in truth.keys() - set(names):
             raise DataError(f"{path}: there are annotations of the video {stranger}, which 'videos' does not have")
         for name, video in zip(names, videos):
-            where = f'{path}: video {name}'
-            images = list(video.entries('images', 'frame', 'file_name'))
-            annotations = list(truth[name].entries('annotations', 'frame', 'file_name')) if name in truth else None
-            yield panoptic_record(name, images, [] if labelled and annotations is None else annotations, where,
-                                  classes.category_ids, lambda image: files_below(name, image))
+            yield attempt(vipseg_record, name, video, truth.get(name), labelled, classes.category_ids)
     return dict(classes=class_rows(classes), labelled=labelled), records()
+
+
+def vipseg_record(name: str, video: Entry, truth: Optional[Entry], labelled: bool, categories: Sequence[int]) -> dict:
+    """The record of an entry of ``videos`` and its entry in ``annotations``."""
+    annotations = list(truth.entries('annotations', 'frame', 'file_name')) if truth is not None else []
+    return panoptic_record(name, list(video.entries('images', 'frame', 'file_name')), annotations if labelled else None,
+                           video.where, categories, lambda image: files_below(name, image))
 
 
 def files_below(folder: str, image: Entry) -> Tuple[str, str]:
@@ -147,7 +150,7 @@ class PanopticVideoDataset(ClipDataset):
 
     def read_index(self) -> RecordIndex:
         """The records of ``ann_file``."""
-        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader)
+        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(f'{self.ann_file} holds no annotations, as test splits do; it can be tested (test_mode=True) but not '
                             'trained on')

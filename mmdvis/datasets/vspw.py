@@ -8,7 +8,7 @@ from mmdvis.structures import IMAGE_SUFFIXES, DataError
 from .class_lists import ClassList, categories_of, known
 from .clip_dataset import ClipDataset, check_order, once
 from .json_entries import list_folder, parse, read_bytes
-from .record_index import RecordIndex
+from .record_index import RecordIndex, attempt
 from .vipseg import class_rows
 
 
@@ -51,7 +51,7 @@ class VSPWDataset(ClipDataset):
 
     def read_index(self) -> RecordIndex:
         """One record a video of the list."""
-        return RecordIndex.build(dict(classes=class_rows(self.file_classes())), self.records())
+        return RecordIndex.build(dict(classes=class_rows(self.file_classes())), self.records(), self.faults)
 
     def file_classes(self) -> ClassList:
         """The classes that the values of the masks stand for."""
@@ -62,20 +62,25 @@ class VSPWDataset(ClipDataset):
 
     def records(self) -> Iterator[dict]:
         """Looks into the folder of every video."""
-        root, every = Path(self.data_root, 'data'), list(self.file_classes().category_ids)
+        every = list(self.file_classes().category_ids)
         for name in read_list(Path(self.ann_file)):
-            if not (root / name).is_dir():
-                raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {root / name}')
-            images = list_folder(root / name / 'origin', IMAGE_SUFFIXES)
-            check_order(images, f'video {name}: {root / name / "origin"}')
-            stems = [Path(image).stem for image in images]
-            labelled = not self.test_mode or (root / name / 'mask').exists()
-            if labelled:
-                masks = {Path(mask).stem for mask in list_folder(root / name / 'mask', ('.png', ))}
-                check_masks(stems, masks, root / name, name)
-            frames = [dict(name=f'{stem}.png', image=f'data/{name}/origin/{image}',
-                           mask=f'data/{name}/mask/{stem}.png' if labelled else None) for stem, image in zip(stems, images)]
-            yield dict(video_id=name, size=None, categories=every, frames=frames)
+            yield attempt(self.record, name, every)
+
+    def record(self, name: str, categories: List[int]) -> dict:
+        """The record of a video."""
+        folder = Path(self.data_root, 'data', name)
+        if not folder.is_dir():
+            raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {folder}')
+        images = list_folder(folder / 'origin', IMAGE_SUFFIXES)
+        check_order(images, f'video {name}: {folder / "origin"}')
+        stems = [Path(image).stem for image in images]
+        labelled = not self.test_mode or (folder / 'mask').exists()
+        if labelled:
+            masks = {Path(mask).stem for mask in list_folder(folder / 'mask', ('.png', ))}
+            check_masks(stems, masks, folder, name)
+        frames = [dict(name=f'{stem}.png', image=f'data/{name}/origin/{image}',
+                       mask=f'data/{name}/mask/{stem}.png' if labelled else None) for stem, image in zip(stems, images)]
+        return dict(video_id=name, size=None, categories=categories, frames=frames)
 
     def info_of(self, record: dict) -> dict:
         """Paths begin at the root of the dataset."""

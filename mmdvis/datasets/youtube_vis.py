@@ -8,7 +8,7 @@ from mmdvis.structures import DataError
 from .class_lists import categories_of
 from .clip_dataset import ClipDataset, check_order, once
 from .json_entries import Entry, parse, read_bytes
-from .record_index import RecordIndex, Records, open_index
+from .record_index import RecordIndex, Records, attempt, open_index
 from .transforms.run_length import check_mask
 from .vipseg import class_rows, has_annotations
 
@@ -45,7 +45,7 @@ def read_tracks(path: Path) -> Records:
                 raise DataError(f"{track.where}: the category {track.integer('category_id')} is not in the list of categories")
             tracks[track.integer('video_id')].append(track)
         for number, video in zip(numbers, videos):
-            yield track_record(number, video, tracks[number])
+            yield attempt(track_record, number, video, tracks[number])
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
@@ -80,7 +80,7 @@ class TrackDataset(ClipDataset):
 
     def read_index(self) -> RecordIndex:
         """The records of ``ann_file``."""
-        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader)
+        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(f'{self.ann_file} holds no annotations, as validation and test splits of YouTube-VIS and OVIS do; it '
                             'can be tested (test_mode=True) but not trained on')

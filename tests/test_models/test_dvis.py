@@ -204,3 +204,26 @@ def test_clips_of_different_lengths_are_refused():
     clips = [packed(2, (20, 30)), packed(3, (20, 30))]
     with pytest.raises(ValueError, match=r'one length, got \[2, 3\] frames'):
         ClipPreprocessor()(dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True)
+
+
+def test_void_is_ignored_where_a_clip_says_so():
+    plain, told = packed(2, (20, 30)), packed(2, (20, 30))
+    told['data_samples'].set_metainfo(dict(ignore_void=True))
+    batch = ClipPreprocessor()(dict(inputs=[c['inputs'] for c in (plain, told)],
+                                    data_samples=[c['data_samples'] for c in (plain, told)]), True)
+    first, second = (sample.gt_targets for sample in batch['data_samples'])
+    assert first.ignored is None and second.ignored.shape == (2, 32, 32)
+    assert not second.ignored[:, :4, :5].any() and second.ignored[:, 4:20, :30].all()
+    assert not second.ignored[:, 20:].any() and not second.ignored[:, :, 30:].any()  # padding is a place without objects
+
+
+def test_a_batch_of_mixed_sizes_is_warned_of():
+    clips = [packed(2, (20, 30)), packed(2, (20, 70))]
+    data = dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips])
+    with pytest.warns(UserWarning, match='clips of different sizes are in one batch') as caught:
+        ClipPreprocessor()(data, True)
+    assert len(caught) == 1
+    import warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        ClipPreprocessor()(dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1]), True)

@@ -293,3 +293,43 @@ def test_legacy_options_belong_to_a_matching(name, needed):
 def test_labels_of_the_last_frame_need_a_clip():
     with pytest.raises(ValueError, match="legacy_last_frame_labels looks at the last frame of a clip, .* got 'frame'"):
         loss('frame', legacy_last_frame_labels=True)
+
+
+@pytest.mark.parametrize('matching, options', [
+    ('frame', {}), ('first_appearance', {}), ('video', {}), ('video', dict(legacy_tall_video=True))])
+def test_what_is_ignored_changes_nothing(matching, options):
+    """Features, and the truth, may be anything in a region that is ignored; without the mask the losses differ."""
+    targets, per_video = tiny.targets(3, SIZE), matching == 'video'
+    ignored = torch.zeros(3, *SIZE, dtype=torch.bool)
+    ignored[1, 8:28, 8:40] = True
+    before = predictions(3, per_video=per_video)
+    features = before.mask_features.clone()
+    features[:, 1, :, 3:6, 3:9] = 50.  # two cells inside the region, so that no point outside sees it
+    after = LayerPredictions(before.class_logits, before.mask_embeds, features)
+    masks = targets.masks.clone()
+    masks[:, 1, 10:26, 10:38] = True
+    module = loss(matching, oversample=1., importance=0., **options)
+
+    def value(prediction, truth, void):
+        clip = ClipTargets(targets.labels, targets.ids, truth, targets.visible, 'clip', void)
+        return module(prediction, [clip, tiny.targets(3, SIZE)][:1], StepContext())
+    first, second = value(before, targets.masks, ignored), value(after, masks, ignored)
+    for name in first:
+        assert torch.allclose(first[name], second[name], atol=1e-6), name
+    third = value(after, masks, None)
+    assert any(abs(first[name] - third[name]) > 0.1 for name in first if 'mask' in name)
+
+
+def test_clips_with_and_without_ignored_pixels_share_a_batch():
+    clips = [tiny.targets(2, SIZE), tiny.targets(2, SIZE, seed=3)]
+    empty = ClipTargets(clips[1].labels, clips[1].ids, clips[1].masks, clips[1].visible, 'clip',
+                        torch.zeros(2, *SIZE, dtype=torch.bool))
+    both = predictions(2, batch=2)
+    first, second = loss()(both, clips, StepContext()), loss()(both, [clips[0], empty], StepContext())
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+def test_a_clip_that_is_ignored_wholly_is_finite():
+    clip = tiny.targets(2, SIZE)
+    clip = ClipTargets(clip.labels, clip.ids, clip.masks, clip.visible, 'clip', torch.ones(2, *SIZE, dtype=torch.bool))
+    assert all(torch.isfinite(value) for value in loss()(predictions(2), [clip], StepContext()).values())

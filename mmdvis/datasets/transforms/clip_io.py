@@ -10,7 +10,7 @@ from mmdvis.registry import TRANSFORMS
 from mmdvis.structures import (DataError, FileFrames, PrefetchedFrames, ResizedFrames, VideoDataSample, open_frames,
                                read_image)
 
-from .clip_truth import READERS, place_of
+from .clip_truth import READERS, named, place_of
 
 Loaded = Tuple[np.ndarray, List[np.ndarray]]
 
@@ -41,8 +41,9 @@ class LoadClip(BaseTransform):
                 size = next(iter(loaded.values()))[0].shape[:2] if loaded else results['size']
                 loaded[index] = self.load(results, index, reader, size)
             except DataError as error:
+                error = named(results, results['frames'][index], error)
                 if self.on_error == 'raise':
-                    raise
+                    raise error from None
                 problems.append(str(error))
         if not loaded:
             raise DataError(f"video {results['video_id']}: no frame of the clip can be used: {problems[0]}")

@@ -32,6 +32,12 @@ def place_of(info: Info, frame: dict) -> str:
     return f"video {info['video_id']}, frame {frame['name']}"
 
 
+def named(info: Info, frame: dict, error: DataError) -> DataError:
+    """The error with video and frame in its message."""
+    where = place_of(info, frame)
+    return error if where in str(error) else DataError(f'{where}: {error}')
+
+
 class PanopticTruth:
     """RGB PNGs with the json's list of segments for each frame (VIPSeg, VIPER, Cityscapes-VPS, COCO).
 

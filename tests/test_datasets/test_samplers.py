@@ -1,0 +1,115 @@
+"""The stream of videos: mixtures, shapes, processes, and resuming."""
+from itertools import islice
+
+import numpy as np
+import pytest
+from mmengine.dataset import ConcatDataset
+from torch.utils.data import BatchSampler, DataLoader
+
+from mmdvis.datasets.samplers import ClipSampler, clip_sampler
+from mmdvis.registry import DATA_SAMPLERS
+
+
+class Videos:
+    """A dataset that knows nothing but sizes."""
+
+    def __init__(self, sizes):
+        self.sizes = np.array(sizes)
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        return index
+
+    def video_sizes(self):
+        return self.sizes
+
+
+class Mixture(ConcatDataset):
+    """Several of them, without the meta information that mmengine's compares."""
+
+    def __init__(self, *parts):
+        self.datasets = list(parts)
+
+    def __len__(self):
+        return sum(map(len, self.datasets))
+
+
+def take(sampler, number):
+    return list(islice(iter(sampler), number))
+
+
+def test_one_dataset_is_shuffled_round_by_round():
+    found = take(ClipSampler(Videos([(4, 4)] * 7), seed=1), 21)
+    rounds = [found[k:k + 7] for k in (0, 7, 14)]
+    assert all(sorted(part) == list(range(7)) for part in rounds) and rounds[0] != rounds[1]
+
+
+def test_datasets_come_by_their_ratios():
+    mixture = Mixture(Videos([(4, 4)] * 5), Videos([(4, 4)] * 50))
+    found = np.array(take(ClipSampler(mixture, ratios=[1., 0.75], seed=0), 7000))
+    assert abs((found < 5).mean() - 1 / 1.75) < 0.02
+    by_length = np.array(take(ClipSampler(mixture, seed=0), 5500))
+    assert abs((by_length < 5).mean() - 5 / 55) < 0.02
+    assert set(take(ClipSampler(mixture, ratios=[0, 1], seed=0), 500)) == set(range(5, 55))
+
+
+@pytest.mark.parametrize('by_shape', (False, True))
+def test_skipping_goes_on_where_the_stream_was(by_shape):
+    sizes = [(9, 16)] * 6 + [(16, 9)] * 5 + [(3, 4)] * 4
+    options = dict(batch_size=2, by_shape=by_shape, seed=3)
+    whole = take(ClipSampler(Videos(sizes), **options), 60)
+    resumed = ClipSampler(Videos(sizes), **options)
+    resumed.skip(24)
+    assert take(resumed, 36) == whole[24:]
+    assert take(ClipSampler(Videos(sizes), **options), 60) == whole
+    with pytest.raises(ValueError, match='must be 0 or more, got -1'):
+        resumed.skip(-1)
+
+
+def test_a_batch_has_one_shape_and_torch_groups_it():
+    sizes = [(720, 1280)] * 9 + [(1280, 720)] * 4 + [(720, 960)] * 5 + [(718, 1280)]
+    dataset = Videos(sizes)
+    sampler = ClipSampler(dataset, batch_size=3, by_shape=True, seed=0)
+    batches = list(islice(iter(BatchSampler(sampler, 3, drop_last=True)), 200))
+    kinds = [{'near' if i < 9 or i == 18 else 'tall' if i < 13 else 'flat' for i in batch} for batch in batches]
+    assert all(len(kind) == 1 for kind in kinds) and set.union(*kinds) == {'near', 'tall', 'flat'}
+    counts = np.bincount(np.concatenate(batches), minlength=19)
+    assert counts.min() > 0.7 * counts.mean()  # nobody waits for ever
+
+
+def test_processes_share_a_round(monkeypatch):
+    found = []
+    for rank in range(2):
+        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda: (rank, 2))
+        found.append(take(ClipSampler(Videos([(4, 4)] * 8), batch_size=2, seed=5), 4))
+    monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda: (0, 1))
+    alone = take(ClipSampler(Videos([(4, 4)] * 8), batch_size=2, seed=5), 8)
+    assert sorted(found[0] + found[1]) == list(range(8)) == sorted(alone)
+    assert found[0] == alone[0:2] + alone[4:6] and found[1] == alone[2:4] + alone[6:8]
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(ratios=[1.]), 'one weight from 0 on for each of the 2 datasets'), (dict(ratios=[0, 0]), 'not all 0'),
+    (dict(batch_size=0), 'batch_size must be at least 1, got 0')])
+def test_impossible_streams(options, message):
+    with pytest.raises(ValueError, match=message):
+        ClipSampler(Mixture(Videos([(4, 4)]), Videos([(4, 4)])), **options)
+
+
+def test_the_engine_can_skip_through_the_loader():
+    """mmengine resumes at the sampler only under torch's plain BatchSampler."""
+    from mmengine.runner.loops import _InfiniteDataloaderIterator
+    dataset = Videos([(4, 4)] * 9)
+
+    def loader():
+        return DataLoader(dataset, batch_size=2, sampler=ClipSampler(dataset, batch_size=2, seed=1))
+    whole = [batch.tolist() for batch in islice(iter(loader()), 8)]
+    resumed = _InfiniteDataloaderIterator(loader())
+    resumed.skip_iter(5)
+    assert [next(resumed).tolist() for _ in range(3)] == whole[5:]
+
+
+def test_it_is_registered():
+    assert DATA_SAMPLERS.get('ClipSampler') is ClipSampler
