@@ -1,0 +1,1 @@
+"""Brings releases into the layouts that the datasets read."""

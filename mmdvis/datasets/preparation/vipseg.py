@@ -1,0 +1,111 @@
+"""VIPSeg's raw release to 720p, panoptic PNGs and a json for each split."""
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from mmdvis.datasets.class_lists import ClassList, known
+from mmdvis.datasets.json_entries import write_json
+from mmdvis.datasets.vspw import read_list
+from mmdvis.structures import IMAGE_SUFFIXES, DataError, image_size, read_pixels
+
+from .frames import do_all, frames_in, pairs_of, resize_ids, scaled, segments_of, write_frame, write_ids
+
+SPLITS = ('train', 'val', 'test')
+FIRST_THING = 125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
+ERRATA = {  # video (or '' for all) -> raw value -> what it should be
+    '353_-5sqmCF8OFU': {200: 0},  # VIPSeg-Dataset, issue 1: "200" should be "0"
+}
+
+
+def categories_in(values: np.ndarray, classes: ClassList, where: str) -> Dict[int, int]:
+    """Raw value -> category id of the values of a mask.
+
+    Raises:
+        DataError: a value is neither stuff nor an instance of a thing.
+    """
+    found = {}
+    for value in values.tolist():
+        if value == 0:
+            continue
+        category = (value // 100 if value >= FIRST_THING else value) - 1
+        if category not in classes.labels:
+            raise DataError(f'{where} has the value {value}, which is of no category; allowed are 0 (void), 1 to 124, and '
+                            'category * 100 + instance')
+        is_thing = classes.labels[category] < classes.num_things
+        if value >= FIRST_THING and not is_thing:
+            raise DataError(f'{where} has the value {value}, an instance of {classes.names[classes.labels[category]]!r}, which '
+                            'is stuff; if the release errs here, add it to ERRATA')
+        found[value] = category
+    return found
+
+
+def raw_ids(path: Path, errata: Dict[int, int]) -> np.ndarray:
+    """The values (H, W) int32 of a raw mask, errata applied."""
+    values = np.asarray(read_pixels(path, modes=('L', 'P', 'I', 'I;16', 'I;16B'), kinds=('PNG', ))).astype(np.int32)
+    for wrong, right in errata.items():
+        values[values == wrong] = right
+    return values
+
+
+def prepare_video(name: str, raw: str, out: str, height: int) -> Tuple[dict, Optional[dict], List[str]]:
+    """Prepares one video; what a run before left whole is kept.
+
+    Returns:
+        its entries of ``videos`` and of ``annotations`` (None without masks), and sentences on errata that were applied.
+    """
+    source, target, classes = Path(raw), Path(out), known('VIPSeg')
+    masks = frames_in(source / 'panomasks' / name, ('.png', )) if (source / 'panomasks' / name).is_dir() else None
+    images, annotations, notes = [], [], []
+    errata = {**ERRATA.get('', {}), **ERRATA.get(name, {})}
+    for image, mask in pairs_of(frames_in(source / 'imgs' / name, IMAGE_SUFFIXES), masks, name):
+        size = scaled(image_size(image), height)
+        write_frame(image, target / 'images' / name / f'{image.stem}.jpg', size)
+        ending = '.jpg' if mask is None else '.png'
+        images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=image.stem + ending))
+        if mask is None:
+            continue
+        plain, values = raw_ids(mask, {}), raw_ids(mask, errata)
+        if plain.shape != image_size(image):
+            raise DataError(f'video {name}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} '
+                            f'{plain.shape}')
+        notes += [f'{mask}: {int((plain == wrong).sum())} pixels of {wrong} are now {right}' for wrong, right in errata.items()
+                  if (plain == wrong).any()]
+        ids = resize_ids(values, size)
+        categories = categories_in(np.unique(values), classes, str(mask))
+        write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
+        annotations.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments_of(ids, categories)))
+    return (dict(video_id=name, images=images), None if masks is None else dict(video_id=name, annotations=annotations), notes)
+
+
+def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2) -> Dict[str, Any]:
+    """Prepares every split whose list is there; safe to stop and to start again.
+
+    Args:
+        raw: holds ``imgs/<video>``, ``panomasks/<video>``, and ``{train,val,test}.txt``.
+        out: folder to fill.
+        height: of the frames, in pixels.
+        workers: processes.
+
+    Returns:
+        split -> its json; ``errata`` -> sentences on what was corrected.
+
+    Raises:
+        DataError: a list is missing, or videos could not be prepared; then their json is not written.
+    """
+    result: Dict[str, Any] = dict(errata=[])
+    splits = [split for split in SPLITS if (raw / f'{split}.txt').is_file()]
+    if not splits:
+        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLITS)}, which name the videos')
+    classes = known('VIPSeg')
+    rows = sorted(zip(classes.category_ids, classes.names, range(len(classes.names)), classes.palette))
+    categories = [dict(id=number, name=name, isthing=int(label < classes.num_things), color=list(colour))
+                  for number, name, label, colour in rows]
+    for split in splits:
+        done = do_all(prepare_video, read_list(raw / f'{split}.txt'), workers, split, raw=str(raw), out=str(out), height=height)
+        content = dict(videos=[video for video, _, _ in done], categories=categories)
+        if any(annotation for _, annotation, _ in done):
+            content['annotations'] = [annotation for _, annotation, _ in done if annotation]
+        result[split] = write_json(out / f'panoptic_gt_VIPSeg_{split}.json', content)
+        result['errata'] += [note for _, _, notes in done for note in notes]
+    return result

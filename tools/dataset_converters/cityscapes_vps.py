@@ -1,0 +1,29 @@
+"""Makes panoptic maps and jsons of Cityscapes-VPS out of its class and instance images; can be run again."""
+import argparse
+from pathlib import Path
+
+from mmdvis.datasets.preparation.cityscapes_vps import prepare_split
+from mmdvis.engine.launch import one_sentence
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('root', type=Path, help='folder with <split>/{img,cls,inst}; everything is written below it')
+    parser.add_argument('--splits', nargs='+', default=['train', 'val', 'test'])
+    parser.add_argument('--sequence', type=Path, help='leftImg8bit_sequence/val of Cityscapes, for frames without annotation')
+    parser.add_argument('--workers', type=int, default=2, help='processes')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepares, and prints what was written."""
+    args = parse_args()
+    with one_sentence():
+        for split in args.splits:
+            for path in prepare_split(args.root, split, args.sequence, args.workers).values():
+                print(f'{split}: {path}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,27 @@
+"""Writes COCO's instance json with the classes of a video dataset, as joint training uses it."""
+import argparse
+from pathlib import Path
+
+from mmdvis.datasets.coco_clips import CLASS_MAPS
+from mmdvis.datasets.preparation.jsons import coco_to_clips
+from mmdvis.engine.launch import one_sentence
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, help='instances_train2017.json')
+    parser.add_argument('out', type=Path, help='json to write')
+    parser.add_argument('--target', choices=list(CLASS_MAPS), required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepares, and prints what was written."""
+    args = parse_args()
+    with one_sentence():
+        print(', '.join(f'{name}: {number}' for name, number in coco_to_clips(args.source, args.out, args.target).items()))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,31 @@
+"""Prepares VIPSeg's raw release: frames and masks of 720 rows, panoptic PNGs, a json for each split; can be run again."""
+import argparse
+from pathlib import Path
+
+from mmdvis.datasets.preparation.vipseg import prepare_vipseg
+from mmdvis.engine.launch import one_sentence
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('raw', type=Path, help='folder with imgs/, panomasks/ and {train,val,test}.txt')
+    parser.add_argument('out', type=Path, help='folder to write to, e.g. data/VIPSeg/VIPSeg_720P')
+    parser.add_argument('--height', type=int, default=720, help='rows of the frames')
+    parser.add_argument('--workers', type=int, default=2, help='processes')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepares, and prints what was written."""
+    args = parse_args()
+    with one_sentence():
+        written = prepare_vipseg(args.raw, args.out, args.height, args.workers)
+    for sentence in written.pop('errata'):
+        print(f'erratum: {sentence}')
+    for split, path in written.items():
+        print(f'{split}: {path}')
+
+
+if __name__ == '__main__':
+    main()
