@@ -20,7 +20,7 @@ def names(text):
 
 def write(kind, root):
     """Writes the tiny copy that the base config ``kind`` reads."""
-    stem = kind.rsplit('_', 1)[0] if kind.endswith('p') else kind
+    stem = kind.rsplit('_', 1)[0] if kind.endswith('0p') else kind
     return {
         'vipseg': lambda: official.vipseg(root, names(class_lists.VIPSEG), class_lists.VIPSEG_THINGS),
         'vspw': lambda: official.vspw(root),
@@ -33,7 +33,7 @@ def write(kind, root):
                                              dict(train=2, val_day=1), **VIPER_FOLDERS),
         'coco_panoptic': lambda: official.coco(root, COCO_THINGS, COCO_STUFF),
         'coco_instance': lambda: official.coco(root, COCO_THINGS, COCO_STUFF),
-    }['vipseg' if stem == 'vipseg' else stem if not stem.startswith('viper') else 'viper_vps']()
+    }[stem]()
 
 
 def config(kind, root):

@@ -1,0 +1,61 @@
+"""Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and all in one picture."""
+import argparse
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image
+from tqdm import tqdm
+
+import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
+from mmdvis.apis.browse import contact_sheet, training_clip, whole_video, write_clip
+from mmdvis.datasets.checking import datasets_in
+from mmdvis.datasets.find_layout import find_datasets
+from mmdvis.engine.launch import one_sentence
+from mmdvis.registry import DATASETS
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='config file, or folder of a dataset')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='dataloader of the config')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'), help='folder to write to')
+    parser.add_argument('--number', type=int, default=4, help='clips of each dataset')
+    parser.add_argument('--columns', type=int, default=5, help='frames of a clip in the picture')
+    parser.add_argument('--num-frames', type=int, help='frames of a clip, in place of what the config says')
+    parser.add_argument('--any-classes', action='store_true', help='do not compare the class list with the known one')
+    parser.add_argument('--seed', type=int, default=0, help='of clips and augmentation')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draws, and prints where."""
+    args = parse_args()
+    init_default_scope('mmdvis')
+    np.random.seed(args.seed)
+    clips = []
+    with one_sentence():
+        source = Path(args.source)
+        found = find_datasets(source) if source.is_dir() else datasets_in(
+            Config.fromfile(source)[f'{args.split}_dataloader'].dataset.to_dict())
+        for config in found:
+            if args.any_classes:
+                config['class_list'] = None
+            if not config.get('test_mode'):
+                config['clip'] = dict(config.get('clip') or {}, num_frames=args.num_frames or (
+                    config.get('clip') or {}).get('num_frames', args.columns))
+            dataset = DATASETS.build(config)
+            show = whole_video if dataset.test_mode else training_clip
+            for index in tqdm(np.random.permutation(len(dataset))[:args.number].tolist(), desc=dataset.origin.name, disable=None):
+                name = f"{dataset.origin.stem} {dataset.get_data_info(index)['video_id']}"
+                clips.append((name, show(dataset, index)))
+                write_clip(clips[-1][1], args.out / f"{name.replace(' ', '_').replace('/', '_')}.mp4")
+    args.out.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(clips, args.columns)).save(args.out / 'clips.png')
+    print(f'{len(clips)} clips: {args.out / "clips.png"}')
+
+
+if __name__ == '__main__':
+    main()
