@@ -61,3 +61,16 @@ def test_no_path_of_a_machine_is_in_the_tree():
     found = subprocess.run(['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'],
                            cwd=ROOT, capture_output=True, text=True).stdout
     assert not [line for line in found.splitlines() if 'test_docs.py' not in line]
+
+
+def test_the_dataset_index_is_what_configs_and_page_say():
+    index = yaml.safe_load((ROOT / 'dataset-index.yml').read_text())
+    page = (ROOT / 'data' / 'README.md').read_text()
+    roots = {entry['data_root'] for entry in index.values() if isinstance(entry, dict)}
+    for name, entry in index.items():
+        if isinstance(entry, dict):
+            assert entry['check'].endswith(entry['data_root']) and ('dataset' in entry or 'homepage' in entry), name
+            assert (ROOT / entry.get('prepare', entry['check']).split()[1]).is_file()
+    for path in (ROOT / 'configs' / '_base_' / 'datasets').glob('*.py'):
+        root = re.search(r"data_root = '(.*?)/?'", path.read_text()).group(1)
+        assert path.name in page and (root in roots or path.stem == 'toy'), path.name

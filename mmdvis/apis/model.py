@@ -7,8 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmdvis import datasets, models  # noqa: F401  registers what configs name
+from mmdvis.datasets.class_lists import KNOWN, known
 from mmdvis.models import DVIS
-from mmdvis.registry import MODELS
+from mmdvis.registry import DATASETS, MODELS
 from mmdvis.structures import contradictions, hand_over, meta_of, read_checkpoint, state_dict_of
 
 
@@ -24,8 +25,8 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
         trust: read the checkpoint without guarding against code in it.
 
     Returns:
-        the model; the meta information of the dataset it was trained on (``classes``, ``category_ids``, ...), numbered where
-        the checkpoint does not say, as converted ones.
+        the model; the meta information of the dataset it was trained on (``classes``, ``category_ids``, ...). Where the
+        checkpoint does not say, as converted ones, it is that of the config's test set; of an unknown one, numbers.
 
     Raises:
         ValueError: the checkpoint lacks weights, has them in another shape, or has unknown ones.
@@ -42,6 +43,19 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
         warnings.warn(f'{checkpoint}: {sentence}', stacklevel=2)
     meta = dict(origin.get('dataset_meta') or {})
     if 'classes' not in meta:  # converted weights do not say
-        numbers = range(model.segmenter.cls_embed.out_features - 1)
-        meta.update(classes=tuple(f'class {k}' for k in numbers), category_ids=tuple(numbers))
+        meta.update(classes_of(settings, model.segmenter.cls_embed.out_features - 1))
     return model.to(torch.device(device)).eval(), meta
+
+
+def classes_of(settings: Config, number: int) -> Dict[str, Any]:
+    """The classes that the test set of a config is known to have, if there are ``number`` of them; else numbers."""
+    dataset = (settings.get('test_dataloader') or {}).get('dataset') or {}
+    kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
+    name = dataset.get('class_list') or getattr(kind, 'CLASS_LIST', None)
+    if kind is datasets.VSPWDataset:
+        name = dataset.get('categories', 'VSPW')
+    elif kind is datasets.YouTubeVISDataset:
+        name = f"YouTubeVIS{dataset.get('version', 2021)}"
+    if name in KNOWN and len(known(name).names) == number:
+        return known(name).metainfo()
+    return dict(classes=tuple(f'class {k}' for k in range(number)), category_ids=tuple(range(number)))

@@ -155,3 +155,15 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
     with pytest.warns(UserWarning, match='weights.pth: the weights of the later stage refiner were dropped'):
         _, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
     assert meta['classes'] == tuple(f'class {k}' for k in range(5)) and meta['category_ids'] == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize('dataset, number, first', [
+    (dict(type='VIPSegDataset'), 124, 'door'), (dict(type='VSPWDataset'), 124, 'door'), (dict(type='OVISDataset'), 25, 'Person'),
+    (dict(type='YouTubeVISDataset', version=2019), 40, 'person'), (dict(type='YouTubeVISDataset'), 40, 'airplane'),
+    (dict(type='VIPSegDataset'), 11, 'class 0'), (dict(type='CocoPanopticClipDataset'), 133, 'class 0')])
+def test_converted_weights_have_the_classes_of_the_test_set(dataset, number, first):
+    from mmengine.config import Config
+
+    from mmdvis.apis.model import classes_of
+    found = classes_of(Config(dict(test_dataloader=dict(dataset=dataset))), number)
+    assert len(found['classes']) == len(found['category_ids']) == number and found['classes'][0] == first
