@@ -12,7 +12,7 @@ from .json_entries import Entry, parse, read_bytes
 from .record_index import Records, attempt
 from .transforms.run_length import check_mask
 from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record
-from .youtube_vis import TrackDataset
+from .youtube_vis import TrackDataset, read_owned
 
 # COCO category id -> category id of the video dataset (the maps of DVIS's coco2*_train.json files)
 CLASS_MAPS: Dict[str, Dict[int, int]] = {
@@ -28,23 +28,7 @@ CLASS_MAPS['YouTubeVIS2022'] = CLASS_MAPS['YouTubeVIS2021']
 
 def read_instances(path: Path) -> Records:
     """The records of ``instances_*.json``: every image is a video of one frame."""
-    content = parse(read_bytes(path), path)
-    classes, labelled = categories_of(content, things_only=True), has_annotations(content)
-
-    def records() -> Iterator[dict]:
-        images = list(content.entries('images', 'image', 'id'))
-        numbers = list(once((image.integer('id') for image in images), 'image', path))
-        objects: Dict[int, List[Entry]] = {number: [] for number in numbers}
-        entries = list(content.entries('annotations', 'annotation', 'id')) if labelled else []
-        for _, found in zip(once((entry.integer('id') for entry in entries), 'annotation id', path), entries):
-            if found.integer('image_id') not in objects:
-                raise DataError(f"{found.where} is of the image {found.integer('image_id')}, which 'images' does not have")
-            if found.integer('category_id') not in classes.category_ids:
-                raise DataError(f"{found.where}: the category {found.integer('category_id')} is not in the list of categories")
-            objects[found.integer('image_id')].append(found)
-        for number, image in zip(numbers, images):
-            yield attempt(image_record, number, image, objects[number])
-    return dict(classes=class_rows(classes), labelled=labelled), records()
+    return read_owned(path, ('images', 'image', 'image_id'), 'annotation', image_record)
 
 
 def image_record(number: int, image: Entry, found: List[Entry]) -> dict:

@@ -1,6 +1,6 @@
 """YouTube-VIS 2019, 2021, 2022 and OVIS: tracks with run-length masks in one json."""
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from mmdvis.registry import DATASETS
 from mmdvis.structures import DataError
@@ -30,22 +30,36 @@ def masks_of(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Opti
 
 def read_tracks(path: Path) -> Records:
     """The records of a json of YouTube-VIS or OVIS."""
+    return read_owned(path, ('videos', 'video', 'video_id'), 'track', track_record)
+
+
+def read_owned(path: Path, owner: Tuple[str, str, str], name: str, make: Callable[[int, Entry, List[Entry]], dict]) -> Records:
+    """The records of a json with owners (videos or images), and annotations that name theirs.
+
+    Args:
+        path: the json.
+        owner: key of the owners, what one is called, and the key by which an annotation names it.
+        name: what an annotation is called.
+        make: (id, owner, its annotations) -> record.
+    """
     content = parse(read_bytes(path), path)
     classes, labelled = categories_of(content, things_only=True), has_annotations(content)
+    key, owner_name, reference = owner
 
-    def records() -> Iterator[dict]:
-        videos = list(content.entries('videos', 'video', 'id'))
-        numbers = list(once((video.integer('id') for video in videos), 'video', path))
-        tracks: Dict[int, List[Entry]] = {number: [] for number in numbers}
-        entries = list(content.entries('annotations', 'track', 'id')) if labelled else []
-        for number, track in zip(once((track.integer('id') for track in entries), 'track id', path), entries):
-            if track.integer('video_id') not in tracks:
-                raise DataError(f"{track.where} is of the video {track.integer('video_id')}, which 'videos' does not have")
-            if track.integer('category_id') not in classes.category_ids:
-                raise DataError(f"{track.where}: the category {track.integer('category_id')} is not in the list of categories")
-            tracks[track.integer('video_id')].append(track)
-        for number, video in zip(numbers, videos):
-            yield attempt(track_record, number, video, tracks[number])
+    def records() -> Iterator[Union[dict, DataError]]:
+        owners = list(content.entries(key, owner_name, 'id'))
+        numbers = list(once((entry.integer('id') for entry in owners), owner_name, path))
+        owned: Dict[int, List[Entry]] = {number: [] for number in numbers}
+        entries = list(content.entries('annotations', name, 'id')) if labelled else []
+        for _, entry in zip(once((entry.integer('id') for entry in entries), f'{name} id', path), entries):
+            number, category = entry.integer(reference), entry.integer('category_id')
+            if number not in owned:
+                raise DataError(f'{entry.where} is of the {owner_name} {number}, which {key!r} does not have')
+            if category not in classes.category_ids:
+                raise DataError(f'{entry.where}: the category {category} is not in the list of categories')
+            owned[number].append(entry)
+        for number, entry in zip(numbers, owners):
+            yield attempt(make, number, entry, owned[number])
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
