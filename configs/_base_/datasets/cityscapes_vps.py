@@ -5,7 +5,7 @@ train_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='CityscapesVPSDataset',
         data_root=data_root,
