@@ -213,7 +213,7 @@ def viper(root, names, kinds=(19, 17, 14, 0, 1)):
     return root
 
 
-def coco(root, thing_ids, stuff_ids):
+def coco(root, thing_ids, stuff_ids, names):
     """COCO's instance json (polygons, a run-length crowd) and panoptic json with PNGs."""
     for split, number in (('train', 3), ('val', 2)):
         images_, instances, found = [], [], []
@@ -233,7 +233,7 @@ def coco(root, thing_ids, stuff_ids):
                                       segmentation=[[x, y, x + width, y, x + width, y + height, x, y + height]]))
             instances.append(dict(id=len(instances) + 1, image_id=k, category_id=int(thing_ids[0]), iscrowd=1, area=9,
                                   bbox=[0, 0, 3, 3], segmentation=run_length(regions == 4, False)))
-        things = [dict(id=int(k), name=f'thing {k}', isthing=1, color=[k, 0, 0]) for k in thing_ids]
+        things = [dict(id=int(k), name=name, isthing=1, color=[k, 0, 0]) for k, name in zip(thing_ids, names)]
         stuff = [dict(id=int(k), name=f'stuff {k}', isthing=0, color=[0, k, 0]) for k in stuff_ids]
         save_json(root / 'annotations' / f'instances_{split}2017.json',
                   dict(images=images_, annotations=instances, categories=[dict(id=c['id'], name=c['name']) for c in things]))

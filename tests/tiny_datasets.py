@@ -14,6 +14,12 @@ COCO_STUFF = [92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133,
 VIPER_FOLDERS = dict(folders=('{split}/img', '{split}/panomasksRGB'), json_name='panoptic_gt_VIPER_{split}.json')
 
 
+def coco_names():
+    """COCO's names of things, as mmdet has them."""
+    from mmdet.datasets import CocoDataset
+    return CocoDataset.METAINFO['classes']
+
+
 def names(text):
     return text.split()
 
@@ -31,8 +37,8 @@ def write(kind, root):
         'cityscapes_vps': lambda: official.cityscapes_vps(root, names(class_lists.CITYSCAPES)),
         'viper_vps': lambda: official.vipseg(root, names(class_lists.VIPER), range(13, 23), (19, 17, 14, 0, 1),
                                              dict(train=2, val_day=1), **VIPER_FOLDERS),
-        'coco_panoptic': lambda: official.coco(root, COCO_THINGS, COCO_STUFF),
-        'coco_instance': lambda: official.coco(root, COCO_THINGS, COCO_STUFF),
+        'coco_panoptic': lambda: official.coco(root, COCO_THINGS, COCO_STUFF, coco_names()),
+        'coco_instance': lambda: official.coco(root, COCO_THINGS, COCO_STUFF, coco_names()),
     }[stem]()
 
 

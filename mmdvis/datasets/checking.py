@@ -1,4 +1,5 @@
 """Looks at every file of a dataset and tells all that is wrong, instead of stopping at the first."""
+import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -7,16 +8,16 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
-from mmengine.dataset import ConcatDataset
 from prettytable import PrettyTable
 
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError, read_image
+from mmdvis.structures import DataError, open_frames, read_image
 
-from .clip_dataset import ClipDataset
+from .clip_dataset import ClipDataset, NoVideoError
 from .transforms.clip_io import check_size
 from .transforms.clip_truth import READERS, named, place_of
 
+SHARED: List[ClipDataset] = []  # of a worker process
 KINDS = ('annotation', 'missing', 'unreadable', 'size', 'truth', 'duplicate')
 
 
@@ -73,7 +74,7 @@ class DatasetReport:
 
 def kind_of(path: str) -> str:
     """Whether a file that cannot be read is missing or damaged."""
-    return 'unreadable' if Path(path).exists() else 'missing'
+    return 'unreadable' if os.path.lexists(path) and os.path.exists(path) else 'missing'
 
 
 def check_frame(info: dict, index: int, reader: Optional[object], size: Optional[Tuple[int, int]]
@@ -120,7 +121,7 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
     """Reads every frame and mask of a video."""
     info = dataset.get_data_info(number)
     if info.get('path'):
-        return VideoReport(len(dataset[number]['inputs']), 0, {}, {}, ())
+        return check_video_file(info)
     indices = range(len(info['frames']))
     labelled = info.get('tracks') is not None or any(frame.get('mask') for frame in info['frames'])
     labelled = labelled and (dataset.index.meta.get('labelled', True) or info['truth'] == 'instance_image')
@@ -137,6 +138,22 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
             frames_with.update(set(np.asarray(reader.labels)[seen].tolist()))
     objects = Counter(int(reader.labels[k]) for k in seen_ever) if reader is not None else Counter()
     return VideoReport(len(indices), empty, dict(frames_with), dict(objects), tuple(problems))
+
+
+def check_video_file(info: dict) -> VideoReport:
+    """Decodes a video file to its end."""
+    try:
+        source = open_frames(info['path'])
+        for start in range(len(source)):
+            source.read(start, start + 1)
+    except DataError as error:
+        return VideoReport(0, 0, {}, {}, (Problem('unreadable', str(info['video_id']), '', str(error)), ))
+    return VideoReport(len(source), 0, {}, {}, ())
+
+
+def check_shared(number: int) -> VideoReport:
+    """:func:`check_video` of the dataset that this process was given."""
+    return check_video(SHARED[-1], number)
 
 
 def duplicates(dataset: ClipDataset) -> List[Problem]:
@@ -176,16 +193,17 @@ def check_dataset(config: Dict[str, Any], workers: int = 1,
         dataset.faults = faults
         dataset.full_init()
     except DataError as error:
-        problems = tuple(Problem('annotation', '', '', str(fault)) for fault in faults or [error])
+        told = faults if faults and isinstance(error, NoVideoError) else [*faults, error]
+        problems = tuple(Problem('annotation', '', '', str(fault)) for fault in told)
         return DatasetReport(name, origin, problems=problems)
     dataset.faults = None
-    numbers, check = range(len(dataset)), partial(check_video, dataset)
-    if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            reports = list(watch(pool.map(check, numbers, chunksize=4), len(dataset)))
+    numbers = range(len(dataset))
+    if workers > 1:  # each process gets the dataset once, not with every video
+        with ProcessPoolExecutor(workers, initializer=SHARED.append, initargs=(dataset, )) as pool:
+            reports = list(watch(pool.map(check_shared, numbers, chunksize=4), len(dataset)))
     else:
-        reports = list(watch(map(check, numbers), len(dataset)))
-    problems = [Problem('annotation', '', '', str(error)) for error in faults]
+        reports = list(watch(map(partial(check_video, dataset), numbers), len(dataset)))
+    problems = [Problem('annotation', '', '', str(error)) for error in (*faults, *dataset.index.meta['notes'])]
     problems += [problem for report in reports for problem in report.problems] + duplicates(dataset)
     labelled = any(report.objects for report in reports)
     names = dataset.metainfo['classes']
@@ -200,10 +218,10 @@ def check_dataset(config: Dict[str, Any], workers: int = 1,
 
 
 def datasets_in(dataset: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """The datasets of a dataloader's, which may be a concatenation."""
-    if dataset['type'].endswith(ConcatDataset.__name__):
+    """The datasets of a dataloader's, which may be a concatenation or another wrapper."""
+    if 'datasets' in dataset:  # a concatenation
         return [one for part in dataset['datasets'] for one in datasets_in(part)]
-    return [dataset]
+    return datasets_in(dataset['dataset']) if 'dataset' in dataset else [dataset]  # a wrapper
 
 
 def table(reports: List[DatasetReport]) -> str:

@@ -1,4 +1,5 @@
 """Cityscapes-VPS and VIPER for VPS (Video Panoptic Segmentation, CVPR 2020) in the files of their authors."""
+import os
 from itertools import groupby
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional
@@ -7,6 +8,7 @@ from mmdvis.registry import DATASETS
 from mmdvis.structures import DataError
 
 from .class_lists import ClassList, categories_of, known
+from .clip_dataset import once
 from .json_entries import Entry, parse, read_bytes
 from .record_index import RecordIndex, Records, attempt, open_index
 from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record, read_vipseg
@@ -52,8 +54,10 @@ def flat_records(content: Entry, classes: ClassList, group: Callable[[Entry], st
     strangers = sorted(truth.keys() - {image.text('id') for image in images})
     if strangers:
         raise DataError(f"{content.where}: there is an annotation of the image {strangers[0]}, which 'images' does not have")
-    for number, (key, frames) in enumerate(groupby(images, group)):
-        frames, name = list(frames), rename(number, key)
+    groups = [(key, list(frames)) for key, frames in groupby(images, group)]
+    names = once((key for key, _ in groups), 'video (frames of another stand between its own)', content.where)
+    for number, (key, (_, frames)) in enumerate(zip(names, groups)):
+        name = rename(number, key)
         masks = {a.text('image_id'): a.text('file_name') for f in frames for a in truth.get(f.text('id'), ())}
         annotations = [a for f in frames for a in truth.get(f.text('id'), ())] if labelled else None
         yield attempt(panoptic_record, name, frames, annotations, f'{content.where}: video {key}', classes.category_ids,
@@ -113,6 +117,9 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         index = open_index(Path(self.ann_file), 'cityscapes', read_cityscapes, self.faults)
         self.TRUTH = 'panoptic' if index.meta['labelled'] else 'instance_image'
         self.names = self.names_of_annotated()
+        if self.names:
+            check_annotated(self.names, [[place_in_city(frame['image']) for frame in index[k]['frames']]
+                                         for k in range(len(index))], self.annotated, self.ann_file)
         return index
 
     def names_of_annotated(self) -> Dict[str, str]:
@@ -130,11 +137,21 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         for source, frame in zip(record['frames'], info['frames']):
             stem = stem_of(Path(source.get('mask') or source['image']).name)
             names = [Path(masks, stem + end) for end in MASK_ENDINGS]
-            mask = next((str(path) for path in names if path.is_file()), frame['mask'] or str(names[0]))
+            mask = next((str(path) for path in names if os.path.isfile(path)), frame['mask'] or str(names[0]))
             place = place_in_city(source['image'])
             frames.append(dict(frame, mask=mask, name=f'{self.names.get(place, stem)}.png'))
         chosen = [not self.names or place_in_city(frame['image']) in self.names for frame in record['frames']]
         return dict(info, frames=frames, submit=chosen)
+
+
+def check_annotated(names: Dict[str, str], videos: List[List[str]], annotated: str, every: str) -> None:
+    """Raises DataError unless every annotated frame is a frame of a video, and every video has one."""
+    strange = sorted(names.keys() - {place for places in videos for place in places})
+    if strange:
+        raise DataError(f'{annotated} names the frame {names[strange[0]]}, which is not in {every}; are they of one split?')
+    for number, places in enumerate(videos):
+        if not names.keys() & set(places):
+            raise DataError(f'{annotated} names no frame of video {number} of {every}, so nothing of it could be submitted')
 
 
 @DATASETS.register_module()

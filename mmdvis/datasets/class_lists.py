@@ -42,6 +42,16 @@ VIPER = (
     'trafficlight firehydrant chair trashcan person motorcycle car van bus truck')
 
 
+COCO = (
+    'person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter bench '
+    'bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard '
+    'sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass cup fork knife spoon '
+    'bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch potted_plant bed dining_table '
+    'toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink refrigerator book clock vase scissors '
+    'teddy_bear hair_drier toothbrush')
+COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # numbers that COCO's ids leave out
+
+
 @dataclass(frozen=True)
 class ClassList:
     """Classes in the order of labels: things first, each group by ascending category id.
@@ -92,6 +102,8 @@ KNOWN = {
     'YouTubeVIS2022': lambda: numbered(YOUTUBE_VIS_2021, 1),
     'CityscapesVPS': lambda: numbered(CITYSCAPES, 0, range(11, 19)),
     'VIPER': lambda: numbered(VIPER, 0, range(13, 23)),
+    'COCO': lambda: class_list([(k, name, True, None) for k, name in zip(
+        (k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]),
 }
 
 
@@ -115,7 +127,7 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     rows: List[Tuple[int, str, bool, Optional[Sequence[int]]]] = []
     for category in content.entries('categories', 'category'):
         is_thing = things_only or category.integer('isthing') == 1
-        rows.append((category.integer('id'), category.text('name'), is_thing, category.value.get('color')))
+        rows.append((category.integer('id'), category.text('name'), is_thing, colour_in(category)))
     numbers = [row[0] for row in rows]
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     if twice:
@@ -123,6 +135,13 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     if not rows:
         raise DataError(f'{content.where}: there are no categories, so nothing can be labelled')
     return class_list(rows)
+
+
+def colour_in(category: Entry) -> Optional[List[int]]:
+    """The colour that a category states as three numbers in [0, 255], else None."""
+    colour = category.value.get('color')
+    is_colour = isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
+    return colour if is_colour else None
 
 
 def plain(name: str) -> str:

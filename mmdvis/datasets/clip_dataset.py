@@ -1,6 +1,8 @@
 """What all video datasets share: a clip in training, a source of frames at test time."""
+import copy
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
 
@@ -9,16 +11,23 @@ from mmcv.transforms import RandomApply
 from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
-from mmdvis.structures import DataError, image_size, natural_key, read_image
+from mmdvis.structures import DataError, image_size, natural_key, open_frames, read_image
+from mmdvis.structures.frame_source import size_or_none
 
 from .class_lists import ClassList, check_against, class_list
 from .record_index import RecordIndex
 from .transforms import (CropClip, FlipClip, JitterClip, LoadClip, OpenVideo, PackClip, ResizeClip, RotateClip,
                          SampleClip)
+from .transforms.clip_io import check_size
 
 LOGGER = logging.getLogger('mmdvis')
 POLICIES = ('raise', 'skip', 'repeat')
+MAX_NOTES = 3  # warnings about one file
 MAX_SKIPPED = 100  # bad clips in a row, after which a training stops
+
+
+class NoVideoError(DataError):
+    """No video is left."""
 
 
 def train_transforms(clip: dict, short_edges: Optional[List[int]] = None, max_edge: Optional[int] = None,
@@ -104,6 +113,11 @@ class ClipDataset(BaseDataset):
         if self._fully_initialized:
             return
         self.index = self.read_index()
+        for note in self.index.meta['notes'][:MAX_NOTES]:
+            warnings.warn(note, stacklevel=2)
+        if len(self.index.meta['notes']) > MAX_NOTES:
+            warnings.warn(f"{self.origin}: {len(self.index.meta['notes']) - MAX_NOTES} more such places; "
+                          'tools/misc/check_dataset.py tells all', stacklevel=2)
         self.classes = self.classes_of_index()
         self._metainfo.update(self.classes.metainfo())
         self.kept = np.arange(len(self.index))
@@ -113,14 +127,14 @@ class ClipDataset(BaseDataset):
             LOGGER.info('%s: %d of %d videos have no object and are left out', self.ann_file,
                         len(self.index) - len(self.kept), len(self.index))
         if self._indices is not None:
-            self.kept = self.kept[:self._indices] if isinstance(self._indices, int) else self.kept[list(self._indices)]
+            self.kept = chosen(self.kept, self._indices)
         self._fully_initialized = True
         if self.test_mode and self.on_error == 'skip':
             self.leave_out_bad()
         if not len(self.kept):
             reasons = [*self.left_out.values(), 'with filter_empty=True, only videos with objects count'][:1]
-            raise DataError(f'{self.origin} has no video that can be used, so there is nothing to do'
-                            f'{"; " + reasons[0] if self.left_out or self.filter_empty else ""}')
+            raise NoVideoError(f'{self.origin} has no video that can be used, so there is nothing to do'
+                               f'{"; " + reasons[0] if self.left_out or self.filter_empty else ""}')
 
     def classes_of_index(self) -> ClassList:
         """The classes of the file, checked against the known list."""
@@ -145,12 +159,11 @@ class ClipDataset(BaseDataset):
         for number in tqdm(self.kept.tolist(), desc=f'reading {self.origin.name}', unit='video', disable=None):
             record = self.index[number]
             try:
-                sizes = {read_image(frame['image']).shape[:2] for frame in self.info_of(record)['frames']}
-                if len(sizes) > 1:
-                    raise DataError(f"video {record['video_id']} has frames of {len(sizes)} sizes: {sorted(sizes)}")
+                read_whole(self.info_of(record))
             except DataError as error:
                 self.left_out[str(record['video_id'])] = f"video {record['video_id']} was left out: {error}"
                 self.kept = self.kept[self.kept != number]
+        self._metainfo['left_out'] = tuple(self.left_out)
         for reason in self.left_out.values():
             LOGGER.warning(reason)
 
@@ -192,15 +205,50 @@ class ClipDataset(BaseDataset):
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
         """Keeps the first so many videos, or those at ``indices``."""
         self.full_init()
-        self.kept = self.kept[:indices] if isinstance(indices, int) else self.kept[list(indices)]
+        self.kept = chosen(self.kept, indices)
+
+    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ClipDataset':
+        """A dataset of the first so many videos, or of those at ``indices``; this one stays whole."""
+        other = copy.copy(self)
+        other.get_subset_(indices)
+        return other
 
     def video_sizes(self) -> np.ndarray:
-        """Height and width (N, 2) of each video; where the official file does not say, from the header of the first frame."""
+        """Height and width (N, 2) of each video; where the official file does not say, from the header of the first frame.
+
+        With another policy than ``'raise'``, of the first frame that can be read; (0, 0) where there is none.
+        """
         self.full_init()
         sizes = self.index.sizes[self.kept]
         for k in np.flatnonzero(sizes[:, 0] == 0):
-            sizes[k] = image_size(self.get_data_info(int(k))['frames'][0]['image'])
+            frames = self.get_data_info(int(k))['frames']
+            if self.on_error == 'raise':
+                sizes[k] = image_size(frames[0]['image'])
+            else:
+                sizes[k] = next((size for size in (size_or_none(frame['image']) for frame in frames) if size), (0, 0))
         return sizes
+
+
+def chosen(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
+    """The first so many, or those at ``indices``; raises IndexError where there are not so many."""
+    wrong = [] if isinstance(indices, int) else [k for k in indices if not -len(kept) <= k < len(kept)]
+    if wrong:
+        raise IndexError(f'indices must lie below {len(kept)}, the number of videos, got {wrong[0]}')
+    return kept[:indices] if isinstance(indices, int) else kept[list(indices)]
+
+
+def read_whole(info: dict) -> None:
+    """Decodes every frame of a video; raises DataError where one cannot be used."""
+    if info.get('path'):
+        source = open_frames(info['path'])
+        for start in range(len(source)):
+            source.read(start, start + 1)
+        return
+    size = None
+    for frame in info['frames']:
+        found = read_image(frame['image']).shape[:2]
+        check_size(info, frame, found, size)
+        size = size or found
 
 
 def check_order(names: Sequence[str], where: str) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError
 
-from .class_lists import ClassList, categories_of, known
+from .class_lists import ClassList, categories_of, check_against, known
 from .clip_dataset import once
 from .json_entries import Entry, parse, read_bytes
 from .record_index import Records, attempt
@@ -35,7 +34,7 @@ def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
     """The record of an image; crowds are left out."""
     size, name, tracks = (image.integer('height'), image.integer('width')), image.text('file_name'), []
     for entry in found:
-        if entry.value.get('iscrowd'):
+        if entry.flag('iscrowd'):
             continue
         mask = entry.part('segmentation')
         check_mask(mask, size, f'{entry.where} of image {name}')
@@ -91,9 +90,7 @@ class CocoInstanceClipDataset(TrackDataset):
         found = super().classes_of_index()
         if self.target is None:
             return found
-        missing = sorted(CLASS_MAPS[self.target].keys() - set(found.category_ids))
-        if missing:
-            raise DataError(f'{self.ann_file} lacks the categories {missing}, which the map to {self.target} needs; is it COCO?')
+        check_against(found, 'COCO', self.origin)  # a file that is mapped already must not be mapped again
         return known(self.target)
 
     @property

@@ -63,7 +63,7 @@ def find_vspw(folder: Path) -> Iterator[Dict[str, Any]]:
 def find_ovis(folder: Path) -> Iterator[Dict[str, Any]]:
     """OVIS."""
     for path in sorted(folder.glob('annotations*/annotations_*.json')):
-        split = path.stem.removeprefix('annotations_')
+        split = path.stem.removeprefix('annotations_').removesuffix('_sub').removesuffix('_dev')  # of split_train_dev.py
         yield dict(type='OVISDataset', ann_file=str(path.relative_to(folder)), data_prefix=dict(img=split),
                    test_mode=split != 'train')
 
@@ -73,7 +73,7 @@ def find_youtube_vis(folder: Path) -> Iterator[Dict[str, Any]]:
     version = next((name.removeprefix('YouTubeVIS') for name in KNOWN if name.startswith('YouTubeVIS')
                     and name[-4:] in folder.resolve().name), '2021')
     for split in ('train', 'valid', 'test'):
-        for name in (f'{split}.json', f'{split}/instances.json'):
+        for name in (f'{split}.json', f'{split}_sub.json', f'{split}_dev.json', f'{split}/instances.json'):
             if (folder / name).is_file() and (folder / split / 'JPEGImages').is_dir():
                 yield dict(type='YouTubeVISDataset', version=int(version), ann_file=name, test_mode=split != 'train',
                            data_prefix=dict(img=f'{split}/JPEGImages'))

@@ -1,4 +1,5 @@
 """Videos without labels: folders of images, or video files."""
+import os
 from pathlib import Path
 from typing import Iterator, List
 
@@ -6,7 +7,7 @@ from mmdvis.registry import DATASETS
 from mmdvis.structures import IMAGE_SUFFIXES, DataError
 
 from .class_lists import known
-from .clip_dataset import ClipDataset, check_order
+from .clip_dataset import ClipDataset, check_order, once
 from .json_entries import list_folder
 from .record_index import RecordIndex
 from .vipseg import class_rows
@@ -46,13 +47,19 @@ class ImageFolderVideoDataset(ClipDataset):
 
     def records(self, root: Path, names: List[str]) -> Iterator[dict]:
         """Looks into the folder."""
-        if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
-            yield self.record(root.name, root)
+        videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES or os.path.isdir(root / name)]
+        images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        if images and videos:
+            raise DataError(f'{root} holds images ({images[0]}, ...) beside videos ({videos[0]}, ...); a folder must hold either '
+                            'the frames of one video, or folders and video files')
+        if images:
+            yield self.record(root.resolve().name, root)
             return
-        for name in names:
+        for _, name in zip(once((Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name for name in videos),
+                                'video', root), videos):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield dict(video_id=Path(name).stem, size=None, frames=[dict(name=name, image=name)], path=str(root / name))
-            elif (root / name).is_dir():
+            else:
                 yield self.record(name, root / name)
 
     @staticmethod

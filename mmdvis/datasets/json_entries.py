@@ -1,6 +1,8 @@
 """Reads official json files, in which anything may be wrong; every complaint says where."""
 import json
+import math
 import os
+import threading
 from pathlib import Path
 from typing import Any, Iterator, List, Optional
 
@@ -33,10 +35,17 @@ class Entry:
     def integer(self, key: str) -> int:
         """A whole number."""
         value = self.part(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
             raise DataError(f'{self.where}: {key!r} must be a whole number, got {value!r}'
                             f'{" (a text)" if isinstance(value, str) else ""}')
         return int(value)
+
+    def flag(self, key: str) -> bool:
+        """Yes or no: 1, 0, true, false; no where it is missing."""
+        value = self.value.get(key, 0)
+        if not isinstance(value, (int, float)) or value not in (0, 1):
+            raise DataError(f'{self.where}: {key!r} must be 0 or 1, got {value!r}')
+        return bool(value)
 
     def text(self, key: str) -> str:
         """A text; of a number, its digits."""
@@ -113,7 +122,10 @@ def list_folder(folder: Path, suffixes: tuple = ()) -> List[str]:
 def write_json(path: Path, content: Any) -> Path:
     """Writes a json file to a temporary name, then renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.part')
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
+    temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
+    try:
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

@@ -4,10 +4,12 @@ import json
 import os
 import tempfile
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import numpy as np
+from filelock import FileLock
 
 from mmdvis.structures import DataError
 
@@ -46,16 +48,18 @@ class RecordIndex:
 
         Args:
             meta: of the whole file.
-            records: with ``size`` ((height, width) or None), ``frames`` and ``categories``, or what is wrong with a video.
+            records: with ``size`` ((height, width) or None), ``frames``, ``categories`` and ``notes`` (sentences that end up in
+                ``meta``), or what is wrong with a video.
             faults: takes up what is wrong; None: it is raised.
         """
-        texts, sizes, lengths, categories = [], [], [], []
+        texts, sizes, lengths, categories, notes = [], [], [], [], []
         for record in records:
             if isinstance(record, DataError):
                 if faults is None:
                     raise record
                 faults.append(record)
                 continue
+            notes += record.pop('notes', ())
             texts.append(json.dumps(record, separators=(',', ':')).encode())
             sizes.append(record.get('size') or (0, 0))
             lengths.append(len(record['frames']))
@@ -63,8 +67,8 @@ class RecordIndex:
         columns = dict(
             offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64), sizes=np.array(sizes, np.int32).reshape(-1, 2),
             lengths=np.array(lengths, np.int32), starts=np.cumsum([0, *map(len, categories)], dtype=np.int64),
-            categories=np.array([number for numbers in categories for number in numbers], np.int32))
-        return cls(json.loads(json.dumps(meta)), columns, b''.join(texts))
+            categories=np.array([number for numbers in categories for number in numbers], np.int64))
+        return cls(json.loads(json.dumps(dict(meta, notes=notes))), columns, b''.join(texts))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -84,10 +88,16 @@ class RecordIndex:
         number, temporary = tempfile.mkstemp(prefix=path.name, suffix='.part', dir=path.parent)
         try:
             with os.fdopen(number, 'wb') as file:
-                np.save(file, np.frombuffer(json.dumps(self.meta).encode(), np.uint8))
+                kept = dict(self.meta, crc32=zlib.crc32(self.blob))
+                np.save(file, np.frombuffer(json.dumps(kept).encode(), np.uint8))
                 for name in COLUMNS:
                     np.save(file, self.columns[name])
                 np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)  # others may share the folder
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -98,7 +108,7 @@ class RecordIndex:
         """An index whose records stay on disk.
 
         Raises:
-            ValueError, OSError, EOFError: the file is damaged.
+            ValueError, KeyError, OSError, EOFError: the file is damaged.
         """
         with open(path, 'rb') as file:
             meta = json.loads(np.load(file, allow_pickle=False).tobytes())
@@ -109,6 +119,8 @@ class RecordIndex:
         if dtype != np.uint8 or place + shape[0] != path.stat().st_size or shape[0] != columns['offsets'][-1]:
             raise ValueError(f'{path} is damaged')
         blob = np.memmap(path, np.uint8, 'r', place, shape) if shape[0] else b''
+        if zlib.crc32(blob) != meta.pop('crc32'):
+            raise ValueError(f'{path} is damaged')
         return cls(meta, columns, blob, path)
 
     def __reduce__(self) -> tuple:
@@ -141,18 +153,26 @@ def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: O
         read: gives the meta information and the records, and says what is wrong with the file.
         faults: see :meth:`RecordIndex.build`; such an index is not kept.
     """
-    if faults is not None or not path.is_file() or path.stat().st_size < MIN_BYTES:
+    if faults is not None or not os.path.isfile(path) or os.path.getsize(path) < MIN_BYTES or not os.access(path, os.R_OK):
         return RecordIndex.build(*read(path), faults)
     kept = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
     try:
-        return RecordIndex.load(kept)
-    except (ValueError, OSError, EOFError):  # there is none, or it is damaged
-        pass
-    index = RecordIndex.build(*read(path))
-    try:
-        index.save(kept)
-        return RecordIndex.load(kept)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f'{kept}.lock', mode=0o666):  # of several processes one reads the file, the others wait for its index
+            found = load_kept(kept)
+            if found is None:
+                RecordIndex.build(*read(path)).save(kept)
+                found = RecordIndex.load(kept)
+            return found
     except OSError as error:
         warnings.warn(f'the index of {path} cannot be kept in {kept.parent} ({error.strerror}); every opening reads the whole '
                       'file. Set MMDVIS_CACHE to a folder that can be written', stacklevel=2)
-        return index
+        return RecordIndex.build(*read(path))
+
+
+def load_kept(path: Path) -> Optional[RecordIndex]:
+    """The index in a file; None where there is none, or it is damaged."""
+    try:
+        return RecordIndex.load(path)
+    except (ValueError, KeyError, OSError, EOFError):
+        return None

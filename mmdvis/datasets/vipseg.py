@@ -1,5 +1,4 @@
 """VIPSeg (CVPR 2022) in its prepared layout, and every dataset that lies on disk in the same way."""
-import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -42,7 +41,7 @@ def segments_of(frame: Entry, categories: Sequence[int]) -> Segments:
         if category not in categories:
             raise DataError(f'{segment.where}: the category {category} is not in the list of categories')
         seen.add(number)
-        if segment.value.get('iscrowd'):
+        if segment.flag('iscrowd'):
             crowds.append(number)
         else:
             objects.append((number, category))
@@ -94,7 +93,7 @@ def panoptic_record(name: str, images: Sequence[Entry], annotations: Optional[Se
     """
     check_order([image.text('file_name') for image in images], where)
     truth = paired(images, annotations, where) if annotations is not None else [None] * len(images)
-    frames, meaning = [], {}
+    frames, meaning, notes = [], {}, []
     for image, annotation in zip(images, truth):
         path, mask = files(image)
         frame: Dict[str, Any] = dict(name=image.text('file_name'), image=path)
@@ -103,10 +102,10 @@ def panoptic_record(name: str, images: Sequence[Entry], annotations: Optional[Se
             frame.update(mask=mask, segments=objects, crowds=crowds)
             for number, category in objects:
                 if meaning.setdefault(number, category) != category:
-                    warnings.warn(f'{annotation.where}: the id {number} has category {category}, in an earlier frame it has '
-                                  f'{meaning[number]}; in a clip, the first mention counts', stacklevel=2)
+                    notes.append(f'{annotation.where}: the id {number} has category {category}, in an earlier frame it has '
+                                 f'{meaning[number]}; in a clip, the first mention counts')
         frames.append(frame)
-    return dict(video_id=name, size=size_of(images, where), categories=sorted(set(meaning.values())), frames=frames)
+    return dict(notes=notes, video_id=name, size=size_of(images, where), categories=sorted(set(meaning.values())), frames=frames)
 
 
 def read_vipseg(path: Path) -> Records:

@@ -1,4 +1,5 @@
 """VSPW (CVPR 2021): semantic masks of videos."""
+import os
 from pathlib import Path
 from typing import Iterator, List
 
@@ -69,12 +70,12 @@ class VSPWDataset(ClipDataset):
     def record(self, name: str, categories: List[int]) -> dict:
         """The record of a video."""
         folder = Path(self.data_root, 'data', name)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {folder}')
         images = list_folder(folder / 'origin', IMAGE_SUFFIXES)
         check_order(images, f'video {name}: {folder / "origin"}')
-        stems = [Path(image).stem for image in images]
-        labelled = not self.test_mode or (folder / 'mask').exists()
+        stems = list(once((Path(image).stem for image in images), 'frame', f'video {name}: {folder / "origin"}'))
+        labelled = not self.test_mode or os.path.exists(folder / 'mask')
         if labelled:
             masks = {Path(mask).stem for mask in list_folder(folder / 'mask', ('.png', ))}
             check_masks(stems, masks, folder, name)

@@ -74,7 +74,7 @@ def track_record(number: int, video: Entry, tracks: List[Entry]) -> dict:
     objects = []
     for track in tracks:
         masks = masks_of(track, size, names)
-        if not track.value.get('iscrowd'):
+        if not track.flag('iscrowd'):
             objects.append(dict(id=len(objects) + 1, annotation=track.integer('id'), category=track.integer('category_id'),
                                 masks=masks))
     return dict(video_id=number, size=size, categories=[track['category'] for track in objects], tracks=objects,

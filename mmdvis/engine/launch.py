@@ -72,7 +72,7 @@ def one_sentence(*kinds: type) -> Iterator[None]:
     """
     try:
         yield
-    except (CheckpointError, DataError, FileNotFoundError, *kinds) as error:
+    except (CheckpointError, DataError, OSError, *kinds) as error:
         raise SystemExit(f'error: {last_words(error)}')
 
 

@@ -1,4 +1,5 @@
 """Videos as sources of frames: a file list, a video file, an array. Only the window at hand is ever decoded."""
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .image_files import IMAGE_SUFFIXES, DataError, natural_key, read_image
+from .image_files import IMAGE_SUFFIXES, DataError, image_size, natural_key, read_image
 from .masks import Size
 
 
@@ -62,6 +63,14 @@ class ArrayFrames:
         return self.frames[start:stop]
 
 
+def size_or_none(path: Path) -> Optional[Size]:
+    """(height, width) of an image file; None where it cannot be read."""
+    try:
+        return image_size(path)
+    except DataError:
+        return None
+
+
 class FileFrames:
     """A list of image files, all of one size.
 
@@ -69,7 +78,7 @@ class FileFrames:
         paths: the files in the order of time.
         fps: frames in a second, if known.
         on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest before it that can
-            (the first frames of a video: after it).
+            (the first frames of a video: after it). Frames of another size than most of the video cannot be used.
 
     Attributes:
         problems: frame -> what was wrong with it, of the frames that were replaced.
@@ -84,13 +93,13 @@ class FileFrames:
         self.paths, self.fps, self.on_error = [Path(path) for path in paths], fps, on_error
         self.problems: Dict[int, str] = {}
         self.size = self.original = (0, 0)
-        for index in range(len(self.paths)):  # the first frame that can be used says the size
-            frame = self.try_frame(index)
-            if frame is not None:
-                self.size = self.original = frame.shape[:2]
-                break
-        else:
-            raise DataError(f'none of the {len(self.paths)} frames of the video can be used: {self.problems[0]}')
+        if on_error == 'raise':
+            self.size = self.original = read_image(self.paths[0]).shape[:2]
+            return
+        sizes = Counter(size for size in map(size_or_none, self.paths) if size)
+        if sizes:
+            self.size = self.original = sizes.most_common(1)[0][0]
+        self.neighbour(0)  # says it now, if there is nothing to show
 
     @classmethod
     def from_folder(cls, folder: Union[str, Path], fps: Optional[float] = None) -> 'FileFrames':
@@ -132,7 +141,7 @@ class FileFrames:
 
     def neighbour(self, index: int) -> np.ndarray:
         """The nearest frame before ``index`` that can be used, else the nearest after it."""
-        for other in (*range(index - 1, -1, -1), *range(index + 1, len(self))):
+        for other in (*range(index, -1, -1), *range(index + 1, len(self))):
             frame = self.try_frame(other)
             if frame is not None:
                 return frame
@@ -143,30 +152,30 @@ class VideoFileFrames:
     """A video file, decoded by PyAV in the order of time; going back reopens the file.
 
     Raises:
-        ValueError: the file is missing, holds no video stream or no frame, or a frame cannot be decoded or has another
+        DataError: the file is missing, holds no video stream or no frame, or a frame cannot be decoded or has another
             size than the first.
     """
 
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise ValueError(f'there is no video file {path}')
+            raise DataError(f'there is no video file {path}')
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
-                    raise ValueError(f'{path} holds no video stream')
+                    raise DataError(f'{path} holds no video stream')
                 stream = container.streams.video[0]
                 self.fps: Optional[float] = float(stream.average_rate) if stream.average_rate else None
                 # packets are counted because the header's figure is often wrong or absent; a trimmed file hides some of them
                 self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except av.error.FFmpegError as error:
-            raise ValueError(f'{path} cannot be read as a video ({error})') from None
+            raise DataError(f'{path} cannot be read as a video ({error})') from None
         if not self.num_frames:
-            raise ValueError(f'{path} holds no frame')
+            raise DataError(f'{path} holds no frame')
         self.position, self.stream = 0, self.decode()
         first = next(self.stream, None)
         if first is None:
-            raise ValueError(f'{path}: the first frame cannot be decoded')
+            raise DataError(f'{path}: the first frame cannot be decoded')
         self.size = self.original = first.shape[:2]
         self.position, self.stream = 0, self.decode()
 
@@ -182,7 +191,7 @@ class VideoFileFrames:
                     yield frame.to_ndarray(format='rgb24')
                     index += 1
         except av.error.FFmpegError as error:
-            raise ValueError(f'frame {index} of {self.path} cannot be decoded ({error})') from None
+            raise DataError(f'frame {index} of {self.path} cannot be decoded ({error})') from None
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""
@@ -193,10 +202,10 @@ class VideoFileFrames:
         while self.position < stop:
             frame = next(self.stream, None)
             if frame is None:
-                raise ValueError(f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged')
+                raise DataError(f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged')
             if frame.shape[:2] != self.size:
-                raise ValueError(f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
-                                 f'frame {self.size}; all frames of a video must have one size')
+                raise DataError(f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
+                                f'frame {self.size}; all frames of a video must have one size')
             if self.position >= start:
                 frames.append(frame)
             self.position += 1

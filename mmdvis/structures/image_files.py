@@ -1,4 +1,5 @@
 """Reads image files, and says in one sentence what is wrong with one that cannot be read."""
+import os
 import re
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
@@ -8,6 +9,8 @@ from PIL import Image
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
+DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow's words for it
+
 
 class DataError(ValueError):
     """Files of a dataset that cannot be used; the message names file, video and frame."""
@@ -15,22 +18,21 @@ class DataError(ValueError):
 
 def natural_key(name: Union[str, Path]) -> List[Union[int, str]]:
     """Sorts ``frame2`` before ``frame10``; of a path only the last part counts."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r'(\d+)', Path(name).name)]
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r'(\d+)', Path(name).name)]
 
 
 def fault_of(path: Union[str, Path], error: Optional[BaseException] = None) -> str:
     """What is wrong with a file that could not be read, as the end of a sentence."""
-    path = Path(path)
-    if path.is_symlink() and not path.exists():
-        return f'cannot be read as an image: it is a link to {path.readlink()}, which is not there; mend the link'
-    if not path.exists():
-        return 'cannot be read as an image: there is no such file; fetch or extract it again'
-    if path.is_dir():
-        return 'cannot be read as an image: it is a folder'
-    if path.stat().st_size == 0:
-        return 'cannot be read as an image: it is empty (0 bytes); fetch or extract it again'
     if isinstance(error, PermissionError):
         return 'cannot be read as an image: the permission is missing; change it with chmod'
+    if os.path.islink(path) and not os.path.exists(path):
+        return f'cannot be read as an image: it is a link to {os.readlink(path)}, which is not there; mend the link'
+    if not os.path.exists(path):
+        return 'cannot be read as an image: there is no such file; fetch or extract it again'
+    if os.path.isdir(path):
+        return 'cannot be read as an image: it is a folder'
+    if os.path.getsize(path) == 0:
+        return 'cannot be read as an image: it is empty (0 bytes); fetch or extract it again'
     return f'cannot be read as an image ({error}); is it cut off? Replace or remove it'
 
 
@@ -56,7 +58,7 @@ def read_pixels(path: Union[str, Path], modes: Tuple[str, ...] = (), kinds: Tupl
             return image
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
+    except DAMAGE as error:
         raise DataError(f'{path} {fault_of(path, error)}') from None
 
 
@@ -74,5 +76,5 @@ def image_size(path: Union[str, Path]) -> Tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size[::-1]
-    except (OSError, SyntaxError, ValueError) as error:
+    except DAMAGE as error:
         raise DataError(f'{path} {fault_of(path, error)}') from None

@@ -1,6 +1,7 @@
 """Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and all in one picture."""
 import argparse
 from pathlib import Path
+from typing import Any, Dict, List
 
 import numpy as np
 from mmengine.config import Config
@@ -14,6 +15,7 @@ from mmdvis.datasets.checking import datasets_in
 from mmdvis.datasets.find_layout import find_datasets
 from mmdvis.engine.launch import one_sentence
 from mmdvis.registry import DATASETS
+from mmdvis.structures import DataError
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,16 +32,26 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def of_config(path: Path, loader: str) -> List[Dict[str, Any]]:
+    """The datasets of a dataloader of a config."""
+    config = Config.fromfile(path)
+    if not config.get(loader):
+        there = [name for name in ('train', 'val', 'test') if config.get(f'{name}_dataloader')]
+        raise DataError(f'{path} has no {loader}; --split may be {" or ".join(there) or "nothing"}')
+    return datasets_in(config[loader].dataset.to_dict())
+
+
 def main() -> None:
     """Draws, and prints where."""
     args = parse_args()
+    if args.number < 1 or args.columns < 1:
+        raise SystemExit(f'--number and --columns must be at least 1, got {args.number} and {args.columns}')
     init_default_scope('mmdvis')
     np.random.seed(args.seed)
     clips = []
     with one_sentence():
         source = Path(args.source)
-        found = find_datasets(source) if source.is_dir() else datasets_in(
-            Config.fromfile(source)[f'{args.split}_dataloader'].dataset.to_dict())
+        found = find_datasets(source) if source.is_dir() else of_config(source, f'{args.split}_dataloader')
         for config in found:
             if args.any_classes:
                 config['class_list'] = None

@@ -21,8 +21,10 @@ def main() -> None:
     args = parse_args()
     with one_sentence():
         for split in args.splits:
-            for path in prepare_split(args.root, split, args.sequence, args.workers).values():
-                print(f'{split}: {path}')
+            written = prepare_split(args.root, split, args.sequence, args.workers)
+            print(*(f'{split}: {path}' for path in written.values()), sep='\n')
+            if not written:
+                print(f'{split}: there is no {args.root / split / "img"}, nothing was done')
 
 
 if __name__ == '__main__':

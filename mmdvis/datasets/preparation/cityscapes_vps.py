@@ -1,5 +1,4 @@
 """Cityscapes-VPS: from class and instance images to panoptic maps and the jsons of the benchmark."""
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -10,7 +9,7 @@ from mmdvis.datasets.class_lists import known
 from mmdvis.datasets.json_entries import list_folder, write_json
 from mmdvis.structures import DataError, image_size, read_pixels
 
-from .frames import do_all, segments_of, write_exact, write_ids
+from .frames import do_all, put, segments_of, write_exact, write_ids
 
 VOID, FRAMES, LEAD = 255, 30, 4  # frames of a video, and those before the first annotated one
 COLOURS = (  # of the 19 classes, in the order of their train ids
@@ -93,9 +92,7 @@ def gather(root: Path, split: str, names: List[str], sequence: Optional[Path]) -
         if source is None or not source.is_file():
             raise DataError(f'{path} is missing{"" if source is None else f", and so is {source}"}; --sequence names the folder '
                             'leftImg8bit_sequence/val of Cityscapes')
-        temporary = path.with_suffix('.part')
-        shutil.copyfile(source, temporary)
-        temporary.replace(path)
+        put(read_pixels(source), path)
 
 
 def prepare_split(root: Path, split: str, sequence: Optional[Path] = None, workers: int = 2) -> Dict[str, Path]:
@@ -108,11 +105,13 @@ def prepare_split(root: Path, split: str, sequence: Optional[Path] = None, worke
         workers: processes.
 
     Returns:
-        kind of json -> its path.
+        kind of json -> its path; none for a split without ``img`` (the official test split comes with its jsons).
 
     Raises:
         DataError: files are missing, or videos are not of six annotated frames.
     """
+    if not (root / split / 'img').is_dir():
+        return {}
     stems = [stem_of(name) for name in sorted(list_folder(root / split / 'img', ('.png', )))]
     files = dict(zip(stems, sorted(list_folder(root / split / 'img', ('.png', )))))
     videos: Dict[str, List[str]] = {}

@@ -3,7 +3,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from mmdvis.datasets.class_lists import known
+from mmdvis.datasets.class_lists import categories_of, check_against, known
 from mmdvis.datasets.coco_clips import CLASS_MAPS
 from mmdvis.datasets.json_entries import parse, read_bytes, write_json
 from mmdvis.structures import DataError
@@ -22,9 +22,7 @@ def coco_to_clips(source: Path, out: Path, target: str) -> Dict[str, int]:
     for key in ('images', 'annotations', 'categories'):
         content.items(key)
     classes, mapped = known(target), CLASS_MAPS[target]
-    there = {category.integer('id') for category in content.entries('categories', 'category')}
-    if not mapped.keys() <= there:
-        raise DataError(f'{source} lacks the categories {sorted(mapped.keys() - there)}, which the map to {target} needs')
+    check_against(categories_of(content, things_only=True), 'COCO', source)
     kept = [dict(entry.value, category_id=mapped[entry.integer('category_id')])
             for entry in content.entries('annotations', 'annotation', 'id') if entry.integer('category_id') in mapped]
     categories = [dict(id=number, name=name) for number, name in zip(classes.category_ids, classes.names)]
@@ -54,13 +52,17 @@ def split_train_dev(source: Path, share: float = 0.1) -> Dict[str, Tuple[Path, i
         DataError: the json has no labels, or a part would be empty.
     """
     if not 0 < share < 1:
-        raise ValueError(f'share must lie between 0 and 1, got {share}')
+        raise DataError(f'the share must lie between 0 and 1, got {share}')
     content = parse(read_bytes(source), source)
     videos = list(content.entries('videos', 'video', 'id'))
-    annotations = content.items('annotations')
+    annotations = list(content.entries('annotations', 'track', 'id')) if content.value.get('annotations') else []
     if not annotations:
         raise DataError(f'{source} holds no annotations, so no part of it can be validated on')
-    names = {video.integer('id'): str(Path(video.items('file_names')[0]).parent) for video in videos}
+    names = {}
+    for video in videos:
+        if not video.items('file_names'):
+            raise DataError(f'{video.where} has no frames; remove it')
+        names[video.integer('id')] = str(Path(video.items('file_names')[0]).parent)
     parts: Dict[str, List[int]] = dict(sub=[], dev=[])
     for number, name in names.items():
         parts['dev' if is_dev(name, share) else 'sub'].append(number)
@@ -71,7 +73,7 @@ def split_train_dev(source: Path, share: float = 0.1) -> Dict[str, Tuple[Path, i
         chosen = set(numbers)
         found: Dict[str, Any] = dict(
             content.value, videos=[video.value for video in videos if video.integer('id') in chosen],
-            annotations=[a for a in annotations if a['video_id'] in chosen])
+            annotations=[a.value for a in annotations if a.integer('video_id') in chosen])
         digest = hashlib.sha256('\n'.join(sorted(names[number] for number in numbers)).encode()).hexdigest()[:16]
         result[part] = write_json(source.with_name(f'{source.stem}_{part}.json'), found), len(numbers), digest
     return result

@@ -14,7 +14,7 @@ from .frames import do_all, frames_in, pairs_of, resize_ids, scaled, segments_of
 SPLITS = ('train', 'val', 'test')
 FIRST_THING = 125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
 ERRATA = {  # video (or '' for all) -> raw value -> what it should be
-    '353_-5sqmCF8OFU': {200: 0},  # VIPSeg-Dataset, issue 1: "200" should be "0"
+    '': {200: 0},  # no class: VIPSeg-Dataset, issue 1 (353_-5sqmCF8OFU); other readers take it for void everywhere
 }
 
 
@@ -35,7 +35,7 @@ def categories_in(values: np.ndarray, classes: ClassList, where: str) -> Dict[in
         is_thing = classes.labels[category] < classes.num_things
         if value >= FIRST_THING and not is_thing:
             raise DataError(f'{where} has the value {value}, an instance of {classes.names[classes.labels[category]]!r}, which '
-                            'is stuff; if the release errs here, add it to ERRATA')
+                            'is stuff; if the release errs here, correct it by --errata')
         found[value] = category
     return found
 
@@ -48,7 +48,8 @@ def raw_ids(path: Path, errata: Dict[int, int]) -> np.ndarray:
     return values
 
 
-def prepare_video(name: str, raw: str, out: str, height: int) -> Tuple[dict, Optional[dict], List[str]]:
+def prepare_video(name: str, raw: str, out: str, height: int, errata: Dict[str, Dict[int, int]]
+                  ) -> Tuple[dict, Optional[dict], List[str]]:
     """Prepares one video; what a run before left whole is kept.
 
     Returns:
@@ -57,7 +58,7 @@ def prepare_video(name: str, raw: str, out: str, height: int) -> Tuple[dict, Opt
     source, target, classes = Path(raw), Path(out), known('VIPSeg')
     masks = frames_in(source / 'panomasks' / name, ('.png', )) if (source / 'panomasks' / name).is_dir() else None
     images, annotations, notes = [], [], []
-    errata = {**ERRATA.get('', {}), **ERRATA.get(name, {})}
+    errata = {**errata.get('', {}), **errata.get(name, {})}
     for image, mask in pairs_of(frames_in(source / 'imgs' / name, IMAGE_SUFFIXES), masks, name):
         size = scaled(image_size(image), height)
         write_frame(image, target / 'images' / name / f'{image.stem}.jpg', size)
@@ -78,7 +79,16 @@ def prepare_video(name: str, raw: str, out: str, height: int) -> Tuple[dict, Opt
     return (dict(video_id=name, images=images), None if masks is None else dict(video_id=name, annotations=annotations), notes)
 
 
-def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2) -> Dict[str, Any]:
+def check_all_or_none(done: List[Tuple[dict, Optional[dict], List[str]]], split: str) -> None:
+    """Raises DataError where some videos of a split have masks and others none."""
+    without = [video['video_id'] for video, annotation, _ in done if annotation is None]
+    if without and len(without) < len(done):
+        raise DataError(f'split {split}: there are no masks of {len(without)} of {len(done)} videos ({", ".join(without[:3])}); '
+                        'either all have masks or, in a test split, none')
+
+
+def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2,
+                   errata: Optional[Dict[str, Dict[int, int]]] = None) -> Dict[str, Any]:
     """Prepares every split whose list is there; safe to stop and to start again.
 
     Args:
@@ -86,6 +96,7 @@ def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2) ->
         out: folder to fill.
         height: of the frames, in pixels.
         workers: processes.
+        errata: corrections besides ``ERRATA``, in its form.
 
     Returns:
         split -> its json; ``errata`` -> sentences on what was corrected.
@@ -102,7 +113,9 @@ def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2) ->
     categories = [dict(id=number, name=name, isthing=int(label < classes.num_things), color=list(colour))
                   for number, name, label, colour in rows]
     for split in splits:
-        done = do_all(prepare_video, read_list(raw / f'{split}.txt'), workers, split, raw=str(raw), out=str(out), height=height)
+        done = do_all(prepare_video, read_list(raw / f'{split}.txt'), workers, split, raw=str(raw), out=str(out), height=height,
+                      errata={**ERRATA, **(errata or {})})
+        check_all_or_none(done, split)
         content = dict(videos=[video for video, _, _ in done], categories=categories)
         if any(annotation for _, annotation, _ in done):
             content['annotations'] = [annotation for _, annotation, _ in done if annotation]

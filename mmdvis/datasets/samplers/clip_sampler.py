@@ -36,7 +36,7 @@ class ClipSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         self.parts = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
         self.lengths = [len(part) for part in self.parts]
-        if ratios is not None and (len(ratios) != len(self.parts) or min(ratios) < 0 or sum(ratios) <= 0):
+        if ratios is not None and not (len(ratios) == len(self.parts) and min(ratios) >= 0 and 0 < sum(ratios) < float('inf')):
             raise ValueError(f'ratios must be one weight from 0 on for each of the {len(self.parts)} datasets, not all 0, got '
                              f'{list(ratios)}')
         if batch_size < 1:
@@ -90,5 +90,8 @@ class ClipSampler(Sampler):
 
 def shapes_of(parts: Sequence[object]) -> np.ndarray:
     """A number for the shape of every video."""
-    sizes = np.concatenate([part.video_sizes() for part in parts]).astype(float)
+    without = [type(part).__name__ for part in parts if not hasattr(part, 'video_sizes')]
+    if without:
+        raise ValueError(f'by_shape needs datasets that know the sizes of their videos, {without[0]} does not')
+    sizes = np.concatenate([part.video_sizes() for part in parts]).astype(float).clip(min=1)  # unknown ones count as square
     return np.round(SHAPES_AN_OCTAVE * np.log2(sizes[:, 1] / sizes[:, 0])).astype(int)

@@ -1,4 +1,5 @@
 """Reads the frames of a clip and packs them for the model."""
+from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -20,8 +21,8 @@ class LoadClip(BaseTransform):
     """Reads the chosen frames (``clip``) and the maps of their objects (``maps``).
 
     Args:
-        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest of the clip that can,
-            with its objects, and noted in ``problems``.
+        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest of the video that can, with
+            its objects, and noted in ``problems``. Of frames of several sizes the most frequent size is right.
 
     Raises:
         DataError: a file is missing or unreadable, sizes differ, or files contradict each other; names file, video, frame.
@@ -32,39 +33,69 @@ class LoadClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``."""
-        indices = results['frame_indices']
-        reader = READERS[results['truth']](results, sorted(set(indices)))
-        loaded: Dict[int, Loaded] = {}
-        problems: List[str] = []
-        for index in sorted(set(indices)):
-            try:
-                size = next(iter(loaded.values()))[0].shape[:2] if loaded else results['size']
-                loaded[index] = self.load(results, index, reader, size)
-            except DataError as error:
-                error = named(results, results['frames'][index], error)
-                if self.on_error == 'raise':
-                    raise error from None
-                problems.append(str(error))
-        if not loaded:
-            raise DataError(f"video {results['video_id']}: no frame of the clip can be used: {problems[0]}")
-        chosen = [loaded[min(loaded, key=lambda other: abs(other - index))] for index in indices]
+        bad: Dict[int, DataError] = {}
+        while True:
+            indices = [self.replaced(results, index, bad) for index in results['frame_indices']]
+            reader, number = READERS[results['truth']](results, sorted(set(indices))), len(bad)
+            loaded = {index: frame for index in sorted(set(indices)) if (frame := self.attempt(results, index, reader, bad))}
+            self.same_size(results, loaded, bad)
+            if len(bad) == number:
+                break
+        chosen = [loaded[index] for index in indices]
         depth = max(len(layers) for _, layers in chosen)
         empty = np.zeros_like(chosen[0][1][0])
         maps = np.stack([np.stack([layers[k] if k < len(layers) else empty for _, layers in chosen]) for k in range(depth)])
-        return dict(results, clip=np.stack([image for image, _ in chosen]), maps=maps, ids=reader.ids, labels=reader.labels,
-                    problems=[*results.get('problems', ()), *problems])
+        return dict(results, frame_indices=indices, clip=np.stack([image for image, _ in chosen]), maps=maps, ids=reader.ids,
+                    labels=reader.labels, problems=[*results.get('problems', ()), *map(str, bad.values())])
 
     @staticmethod
-    def load(results: dict, index: int, reader: object, size: Optional[Tuple[int, int]]) -> Loaded:
-        """One frame and its maps, which must have one ``size``."""
+    def replaced(results: dict, index: int, bad: Dict[int, DataError]) -> int:
+        """The frame itself, or the nearest of the video that is not known to be bad."""
+        rest = [other for other in range(len(results['frames'])) if other not in bad]
+        if not rest:
+            raise DataError(f"video {results['video_id']}: no frame of it can be used: {next(iter(bad.values()))}")
+        return min(rest, key=lambda other: abs(other - index))
+
+    def attempt(self, results: dict, index: int, reader: object, bad: Dict[int, DataError]) -> Optional[Loaded]:
+        """A frame and its maps, or None where it is bad and may be replaced."""
+        try:
+            return self.load(results, index, reader)
+        except DataError as error:
+            self.note(bad, index, named(results, results['frames'][index], error))
+            return None
+
+    def note(self, bad: Dict[int, DataError], index: int, error: DataError) -> None:
+        """Keeps or raises an error."""
+        if self.on_error == 'raise':
+            raise error from None
+        bad[index] = error
+
+    def same_size(self, results: dict, loaded: Dict[int, Loaded], bad: Dict[int, DataError]) -> None:
+        """Notes frames of another size than most."""
+        sizes = Counter(image.shape[:2] for image, _ in loaded.values())
+        if len(sizes) > 1:
+            size = sizes.most_common(1)[0][0]
+            for index, (image, _) in loaded.items():
+                if image.shape[:2] != size:
+                    self.note(bad, index, size_fault(results, results['frames'][index], image.shape[:2], size))
+
+    @staticmethod
+    def load(results: dict, index: int, reader: object) -> Loaded:
+        """One frame and its maps, which must have one size."""
         frame = results['frames'][index]
         image = read_image(frame['image'])
-        check_size(results, frame, image.shape[:2], size)
+        check_size(results, frame, image.shape[:2], None)
         layers = reader.layers(index)
         if layers[0].shape != image.shape[:2]:
             raise DataError(f"{place_of(results, frame)}: {frame['image']} is {image.shape[:2]} (height, width), its mask "
                             f"{frame['mask']} is {layers[0].shape}; both must have one size")
         return image, layers
+
+
+def size_fault(results: dict, frame: dict, found: Tuple[int, int], size: Tuple[int, int]) -> DataError:
+    """What to say of a frame of another size."""
+    return DataError(f"{place_of(results, frame)}: {frame['image']} is {tuple(found)} (height, width), other frames of the video "
+                     f'are {tuple(size)}; all must have one size')
 
 
 def check_size(results: dict, frame: dict, found: Tuple[int, int], size: Optional[Tuple[int, int]]) -> None:
@@ -74,8 +105,7 @@ def check_size(results: dict, frame: dict, found: Tuple[int, int], size: Optiona
         raise DataError(f"{place_of(results, frame)}: {frame['image']} is {tuple(found)} (height, width), {results['origin']} "
                         f'says {tuple(said)}')
     if size and tuple(size) != tuple(found):
-        raise DataError(f"{place_of(results, frame)}: {frame['image']} is {tuple(found)} (height, width), other frames of the "
-                        f'video are {tuple(size)}; all must have one size')
+        raise size_fault(results, frame, found, size)
 
 
 @TRANSFORMS.register_module()

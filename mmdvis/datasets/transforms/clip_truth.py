@@ -68,6 +68,9 @@ class PanopticTruth:
         frame = self.info['frames'][index]
         ids = read_id_map(frame['mask'])
         found = self.table[ids]
+        for number in frame['crowds']:
+            if self.table[number] != self.mark:  # an object in another frame of the clip
+                found[ids == number] = self.mark
         self.check(frame, ids, found)
         found[found == self.mark] = 0
         return [found]

@@ -27,19 +27,28 @@ def runs_of(counts: Union[str, bytes]) -> np.ndarray:
     return values
 
 
+def is_polygon(part: Any, size: Size) -> bool:
+    """Whether it is a list of x, y pairs, none of them further from the image than its longer edge."""
+    limit = max(size)
+    return isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 and all(
+        isinstance(x, (int, float)) and -limit <= x <= 2 * limit for x in part)  # false for NaN, too
+
+
 def check_mask(mask: Any, size: Size, where: str) -> None:
     """Raises DataError where a mask is no run-length mask (or list of polygons) of a frame of ``size``."""
     if isinstance(mask, list):
-        if not mask or not all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in mask):
-            raise DataError(f'{where}: a polygon mask must be lists of at least three x, y pairs, got {str(mask)[:60]}')
+        if not mask or not all(is_polygon(part, size) for part in mask):
+            raise DataError(f'{where}: a polygon mask must be lists of at least three x, y pairs of numbers in or near the '
+                            f'image, got {str(mask)[:60]}')
         return
     if not isinstance(mask, dict) or not isinstance(mask.get('counts'), (str, list)):
         raise DataError(f"{where}: a mask must be null, or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}")
-    if list(mask.get('size') or ()) != list(size):
+    if not isinstance(mask.get('size'), list) or mask['size'] != list(size):
         raise DataError(f"{where}: the mask is {mask.get('size')} (height, width), the video {list(size)}")
     counts = mask['counts']
-    if isinstance(counts, list) and not all(isinstance(run, int) and run >= 0 for run in counts):
-        raise DataError(f"{where}: the run lengths of a mask must be whole numbers from 0 on, got {str(counts)[:60]}")
+    if isinstance(counts, list) and not all(type(run) is int and 0 <= run <= size[0] * size[1] for run in counts):
+        raise DataError(f'{where}: the run lengths of a mask must be whole numbers from 0 to the pixels of a frame, got '
+                        f'{str(counts)[:60]}')
 
 
 def compressed(mask: Union[dict, list], size: Size, where: str) -> dict:

@@ -1,7 +1,7 @@
 """Counts the bad frames that a run got over, and reports them at its end."""
 from typing import Any, Dict, Optional, Sequence
 
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -42,11 +42,16 @@ class BadFramesHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         """Notes the videos that were left out."""
-        self.note(getattr(runner.val_dataloader.dataset, 'left_out', {}).values())
+        self.note_left_out(runner.val_dataloader.dataset)
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         """Notes the videos that were left out."""
-        self.note(getattr(runner.test_dataloader.dataset, 'left_out', {}).values())
+        self.note_left_out(runner.test_dataloader.dataset)
+
+    def note_left_out(self, dataset: Any) -> None:
+        """Counts each video that was left out once, however often and in however many processes the set is gone through."""
+        if is_main_process():
+            self.note([text for text in getattr(dataset, 'left_out', {}).values() if text not in self.found])
 
     def note(self, sentences: Sequence[str]) -> None:
         """Counts sentences."""

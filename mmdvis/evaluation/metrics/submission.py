@@ -90,6 +90,10 @@ class SubmissionWriter(BaseMetric):
         names = [name for name, _ in results]
         if not names:
             raise ValueError('no video came, so there is nothing to submit')
+        left_out = self.dataset_meta.get('left_out', ())
+        if left_out:
+            raise ValueError(f"{len(left_out)} videos were left out because of bad frames ({', '.join(left_out[:3])}), but a "
+                             "submission needs all of them; mend the frames, or use on_error='repeat'")
         if len(set(names)) != len(names):
             raise ValueError(f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once')
         entries = [entry for _, entry in results]

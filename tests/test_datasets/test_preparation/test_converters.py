@@ -98,14 +98,42 @@ def test_errata_are_applied_and_told(tmp_path, monkeypatch):
     raw = raw_vipseg(tmp_path / 'raw')
     path = raw / 'panomasks/0_train/00001.png'
     values = np.asarray(Image.open(path)).astype(np.uint16)
-    values[:2, :2] = 200
+    values[:2, :2], values[5:8, 0] = 200, 300
     Image.fromarray(values).save(path)
-    with pytest.raises(DataError, match="00001.png has the value 200, an instance of 'ceiling', which is stuff"):
-        prepare_vipseg(raw, tmp_path / 'out', height=40)
-    monkeypatch.setitem(vipseg.ERRATA, '0_train', {200: 0})
-    written = prepare_vipseg(raw, tmp_path / 'out', height=40, workers=1)
-    assert len(written['errata']) == 1 and '4 pixels of 200 are now 0' in written['errata'][0]
-    assert vipseg.ERRATA['353_-5sqmCF8OFU'] == {200: 0}
+    with pytest.raises(DataError, match="00001.png has the value 1601, an instance of 'grass', which is stuff"):
+        prepare_vipseg(raw, tmp_path / 'out', height=40, errata={'0_train': {300: 1601}})
+    written = prepare_vipseg(raw, tmp_path / 'out', height=40, workers=1, errata={'0_train': {300: 0}})
+    assert len(written['errata']) == 2 and '4 pixels of 200 are now 0' in written['errata'][0]
+    assert '3 pixels of 300 are now 0' in written['errata'][1] and vipseg.ERRATA[''] == {200: 0}
+    monkeypatch.setattr(sys, 'argv', ['vipseg', str(raw), str(tmp_path / 'out'), '--height', '40', '--errata',
+                                      str(official.save_json(tmp_path / 'e.json', {'0_train': {'300': 0}}))])
+    load('tools/dataset_converters/vipseg.py').main()
+
+
+def test_a_split_has_masks_of_all_videos_or_of_none(tmp_path):
+    raw = raw_vipseg(tmp_path / 'raw')
+    shutil.rmtree(raw / 'panomasks/0_train')
+    with pytest.raises(DataError, match=r'split train: there are no masks of 1 of 2 videos \(0_train\)'):
+        prepare_vipseg(raw, tmp_path / 'out', height=20)
+    assert not (tmp_path / 'out/panoptic_gt_VIPSeg_train.json').exists()
+
+
+def test_a_test_split_as_it_is_released_is_left_alone(tmp_path, monkeypatch, capsys):
+    root = raw_cityscapes(tmp_path)
+    before = (root / 'im_all_info_test_city_vps.json').read_bytes()
+    monkeypatch.setattr(sys, 'argv', ['tool', str(root), '--workers', '1'])
+    load('tools/dataset_converters/cityscapes_vps.py').main()
+    assert 'test: there is no' in capsys.readouterr().out
+    assert (root / 'im_all_info_test_city_vps.json').read_bytes() == before
+
+
+def test_two_processes_may_write_one_json(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from mmdvis.datasets.json_entries import write_json
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: write_json(tmp_path / 'x.json', [k] * 2000), range(40)))
+    assert len(set(json.loads((tmp_path / 'x.json').read_text()))) == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_values_of_no_category_are_named(tmp_path):
@@ -232,7 +260,7 @@ def test_coco_with_the_classes_of_ovis(tmp_path):
     for k in range(3):
         a, b = made[k]['data_samples'], mapped[k]['data_samples']
         assert a.gt_labels.tolist() == b.gt_labels.tolist() and (a.gt_index_maps == b.gt_index_maps).all()
-    with pytest.raises(DataError, match='lacks the categories'):
+    with pytest.raises(DataError, match='has 25 thing .* COCO has 80'):
         coco_to_clips(tmp_path / 'annotations/coco2ovis_train.json', tmp_path / 'x.json', 'YouTubeVIS2019')
 
 
@@ -251,7 +279,7 @@ def test_the_local_split_depends_on_names_only(tmp_path):
     assert found['dev'][2] == '49b636840c3df0f0'  # fixed for ever
     with pytest.raises(DataError, match="the part 'dev' would be empty"):
         split_train_dev(first, 1e-9)
-    with pytest.raises(ValueError, match='share must lie between 0 and 1'):
+    with pytest.raises(DataError, match='share must lie between 0 and 1'):
         split_train_dev(first, 1.)
     with pytest.raises(DataError, match='holds no annotations'):
         split_train_dev(official.save_json(tmp_path / 'valid.json', dict(content, annotations=[])))
