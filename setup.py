@@ -53,5 +53,5 @@ if __name__ == '__main__':
         include_package_data=True,
         python_requires='>=3.10',
         install_requires=requirements('runtime'),
-        extras_require={'mim': requirements('mminstall'), 'tests': requirements('tests')},
+        extras_require={'mim': requirements('mminstall'), 'hf': requirements('hf'), 'tests': requirements('tests')},
         zip_safe=False)

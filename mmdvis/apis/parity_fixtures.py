@@ -3,20 +3,14 @@ from pathlib import Path
 from typing import List
 
 from .parity import Comparison
+from .parity_adapter import compare_adapters
 from .parity_dvis import compare_folder
 from .parity_parts import compare_losses, compare_parts
-
-
-def skip_adapters(folder: Path) -> List[Comparison]:
-    """A line for every adapter, which mmdvis does not have yet."""
-    return [Comparison(path.name[:-len('_state_dict.npz')], 'skip', 'mmdvis has no ViT-Adapter yet')
-            for path in sorted(folder.glob('adapter_*_state_dict.npz'))]
-
 
 KINDS = (  # files that tell a kind, and what compares it
     (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_folder),
     (('*_tracker_state_dict.npz', '*_refiner_state_dict.npz', 'info.json'), compare_parts),
-    (('adapter_*_state_dict.npz', 'info.json'), skip_adapters),
+    (('adapter_*_state_dict.npz', 'info.json'), compare_adapters),
     (('inputs.npz', 'expected.json'), compare_losses))
 
 

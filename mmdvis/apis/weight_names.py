@@ -68,6 +68,9 @@ SWIN: List[Rule] = [
     Rule(r'backbone.layers.(\d+).downsample.', r'segmenter.backbone.stages.\1.downsample.'),
     Rule(r'backbone.(norm\d).', r'segmenter.backbone.\1.'),
 ]
+ADAPTER: List[Rule] = [
+    Rule('backbone.(vit_module|level_embed|spm|interactions|up)', r'segmenter.backbone.\1', 'ViT-Adapter of DVIS++'),
+]
 TRACKER: List[Rule] = [
     Rule(r'tracker.transformer_cross_attention_layers.(\d+).multihead_attn.', r'tracker.layers.\1.rca.'),
     Rule(r'tracker.transformer_cross_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.0.'),
@@ -100,7 +103,7 @@ HEADS: List[Rule] = [
     Rule('(tracker|refiner).mask_embed.layers.1.', r'\1.mask_embed.2.'),
     Rule('(tracker|refiner).mask_embed.layers.2.', r'\1.mask_embed.4.'),
 ]
-DETECTRON2 = [*SEGMENTER, *RESNET, *SWIN, *TRACKER, *REFINER, *HEADS]
+DETECTRON2 = [*SEGMENTER, *RESNET, *SWIN, *ADAPTER, *TRACKER, *REFINER, *HEADS]
 ALIASES = [Rule('offline_tracker.', 'refiner.', 'the name of the refiner in the first releases of DVIS')]
 DETECTRON2_DROPPED: Dict[str, str] = {  # pattern -> why the tensor is not needed
     r'criterion\.empty_weight$': 'a constant of the loss',

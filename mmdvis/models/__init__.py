@@ -1,4 +1,5 @@
 """Stages and the detectors that compose them."""
+from .backbones import DINOv2, HFBackbone, ViTAdapter
 from .detectors import DVIS, ClipPreprocessor
 from .functional.predict import LayerPredictions
 from .losses import QuerySetLoss
@@ -8,6 +9,7 @@ from .segmenters import Mask2FormerSegmenter
 from .trackers import CosineTracker, DVISTracker
 
 __all__ = [
-    'ClipPreprocessor', 'CosineTracker', 'DVIS', 'DVISTracker', 'InstancePostprocessor', 'LayerPredictions',
-    'Mask2FormerSegmenter', 'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor', 'TemporalRefiner'
+    'ClipPreprocessor', 'CosineTracker', 'DINOv2', 'DVIS', 'DVISTracker', 'HFBackbone', 'InstancePostprocessor',
+    'LayerPredictions', 'Mask2FormerSegmenter', 'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor',
+    'TemporalRefiner', 'ViTAdapter'
 ]

@@ -42,13 +42,23 @@ def test_flipped_bits_are_counted():
     assert all(c.found.endswith('bits flipped') and ' of 21168 ' in c.found for c in found)
 
 
-def test_parts_of_dvis_plus_agree_and_adapters_are_skipped(tmp_path):
-    shutil.copytree(DATA / 'parity' / 'dvis_plus', tmp_path / 'plus')
-    (tmp_path / 'plus' / 'adapter_mlp_state_dict.npz').write_bytes(b'')
-    found = compare_fixtures(tmp_path / 'plus')
+def test_parts_of_dvis_plus_and_both_adapters_agree():
+    found = compare_fixtures(DATA / 'parity' / 'dvis_plus')
     text, holds = report(found)
-    assert holds and len(found) == 10, text
-    assert [c.name for c in found if c.verdict == 'skip'] == ['adapter_mlp']
+    assert holds and len(found) == 9 + 2 * 10, text
+    assert {c.verdict for c in found} == {'ok'}
+
+
+def test_a_changed_adapter_is_found_out(tmp_path):
+    folder = tmp_path / 'plus'
+    shutil.copytree(DATA / 'parity' / 'dvis_plus', folder)
+    with np.load(folder / 'adapter_mlp_state_dict.npz') as arrays:
+        weights = dict(arrays)
+    weights['level_embed'] = weights['level_embed'] + np.float16(0.1)
+    (folder / 'adapter_mlp_state_dict.npz').unlink()
+    np.savez(folder / 'adapter_mlp_state_dict.npz', **weights)
+    verdicts = {c.name: c.verdict for c in compare_fixtures(folder)}
+    assert verdicts['adapter_mlp.f2'] == 'FAIL' and verdicts['adapter_swiglufused.f2'] == 'ok'
 
 
 def test_a_changed_weight_is_found_out(tmp_path):
@@ -86,9 +96,6 @@ def test_a_folder_says_of_which_kind_it_is(tmp_path):
         compare_fixtures(tmp_path / 'none')
     with pytest.raises(ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'):
         compare_fixtures(tmp_path)
-    (tmp_path / 'adapter_x_state_dict.npz').write_bytes(b'')
-    (tmp_path / 'info.json').write_text('{}')
-    assert compare_fixtures(tmp_path) == [Comparison('adapter_x', 'skip', 'mmdvis has no ViT-Adapter yet')]
 
 
 def test_a_wrong_value_is_seen():

@@ -1,0 +1,6 @@
+"""Backbones besides those of mmdet."""
+from .dinov2 import DINOv2
+from .hf_backbone import HFBackbone
+from .vit_adapter import ViTAdapter
+
+__all__ = ['DINOv2', 'HFBackbone', 'ViTAdapter']

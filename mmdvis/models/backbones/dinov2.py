@@ -1,0 +1,202 @@
+"""DINOv2 (arXiv:2304.07193) with the names of its own checkpoints, so that they load without a map."""
+import math
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmdvis.registry import MODELS
+
+ARCHES = dict(
+    small=dict(channels=384, depth=12, num_heads=6, ffn='mlp'),
+    base=dict(channels=768, depth=12, num_heads=12, ffn='mlp'),
+    large=dict(channels=1024, depth=24, num_heads=16, ffn='mlp'),
+    giant=dict(channels=1536, depth=40, num_heads=24, ffn='swiglu'))
+EPS = 1e-6  # of every layer norm
+TABLE = 37  # rows and columns of the position table of the released weights
+
+
+class Attention(nn.Module):
+    """Self-attention with one projection for query, key and value."""
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """C -> 4 C -> C with GELU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwiGLU(nn.Module):
+    """C -> 2 x hidden, one half through SiLU times the other -> C; hidden is two thirds of 4 C, rounded up to eights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = (int(4 * channels * 2 / 3) + 7) // 8 * 8
+        self.w12, self.w3 = nn.Linear(channels, 2 * hidden), nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        gate, value = self.w12(x).chunk(2, -1)
+        return self.w3(F.silu(gate) * value)
+
+
+class LayerScale(nn.Module):
+    """A factor for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((channels, ), 1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """A layer of the transformer, norms first."""
+
+    def __init__(self, channels: int, num_heads: int, ffn: str) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(channels, EPS), nn.LayerNorm(channels, EPS)
+        self.attn = Attention(channels, num_heads)
+        self.mlp = dict(mlp=Mlp, swiglu=SwiGLU)[ffn](channels)
+        self.ls1, self.ls2 = LayerScale(channels), LayerScale(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+@MODELS.register_module()
+class DINOv2(BaseModule):
+    """The plain transformer; as a backbone it gives the patch tokens after each stage as maps at the stride of a patch.
+
+    Args:
+        arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``channels``, ``depth``, ``num_heads``, ``ffn``
+            (``'mlp'`` or ``'swiglu'``).
+        patch_size: of a patch in pixels; kernels of another size are resized when weights are loaded.
+        table: rows and columns of the position table.
+        registers: number of register tokens.
+        stages: first and last block of each stage; None: four equal ones.
+        pos_resize: how the position table is fitted to other sizes: ``'hub'`` by the factor (n + 0.1) / table, as the authors'
+            code (with registers: to the size, antialiased), ``'transformers'`` to the size.
+        align_corners: of the resize of patch kernels: True in DVIS++, False in ViT-Adapter.
+        frozen: no parameter learns, and nothing is kept for gradients.
+        checkpointing: compute activations again in the backward pass.
+        init_cfg: e.g. ``dict(type='Pretrained', checkpoint='dinov2_vitl14_pretrain.pth')``.
+    """
+
+    def __init__(self, arch: Union[str, Dict[str, Union[int, str]]] = 'large', patch_size: int = 16, table: int = TABLE,
+                 registers: int = 0, stages: Optional[Sequence[Tuple[int, int]]] = None, pos_resize: str = 'hub',
+                 align_corners: bool = True, frozen: bool = True, checkpointing: bool = False,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        if isinstance(arch, str) and arch not in ARCHES:
+            raise ValueError(f"arch must be {', '.join(map(repr, ARCHES))} or a dict of sizes, got {arch!r}")
+        if pos_resize not in ('hub', 'transformers'):
+            raise ValueError(f"pos_resize must be 'hub' or 'transformers', got {pos_resize!r}")
+        sizes = ARCHES[arch] if isinstance(arch, str) else arch
+        self.channels, depth = sizes['channels'], sizes['depth']
+        self.patch_size, self.table, self.pos_resize, self.align_corners = patch_size, table, pos_resize, align_corners
+        self.frozen, self.checkpointing = frozen, checkpointing
+        self.stages = tuple(map(tuple, stages or [(k * depth // 4, (k + 1) * depth // 4 - 1) for k in range(4)]))
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(3, self.channels, patch_size, patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.channels))
+        self.mask_token = nn.Parameter(torch.zeros(1, self.channels))  # of the pre-training; kept for its checkpoints
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + table * table, self.channels))
+        self.register_tokens = nn.Parameter(torch.zeros(1, registers, self.channels)) if registers else None
+        self.blocks = nn.ModuleList(Block(self.channels, sizes['num_heads'], sizes['ffn']) for _ in range(depth))
+        self.norm = nn.LayerNorm(self.channels, EPS)
+        for table_of in (self.pos_embed, self.cls_token):
+            nn.init.trunc_normal_(table_of, std=0.02)
+        self.requires_grad_(not frozen)
+        self.register_load_state_dict_pre_hook(fit_patches)
+
+    def train(self, mode: bool = True) -> 'DINOv2':
+        """A frozen transformer stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def embed(self, images: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        """Images (B, 3, H, W), H and W multiples of the patch -> tokens (B, 1 + registers + h * w, C), and (h, w)."""
+        patches = self.patch_embed.proj(images)
+        size = tuple(patches.shape[-2:])
+        x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches.flatten(2).transpose(1, 2)], 1)
+        x = x + self.positions(size).to(x.dtype)
+        if self.register_tokens is not None:
+            x = torch.cat([x[:, :1], self.register_tokens.expand(len(x), -1, -1), x[:, 1:]], 1)
+        return x, size
+
+    def positions(self, size: Tuple[int, int]) -> Tensor:
+        """The position table (1, 1 + h * w, C) for (h, w) patches."""
+        if size == (self.table, self.table):
+            return self.pos_embed
+        grid = self.pos_embed[:, 1:].float().unflatten(1, (self.table, self.table)).permute(0, 3, 1, 2)
+        if self.pos_resize == 'hub' and self.register_tokens is None:
+            factor = tuple((length + 0.1) / self.table for length in size)
+            grid = F.interpolate(grid, scale_factor=factor, mode='bicubic', align_corners=False)
+        else:
+            antialias = self.register_tokens is not None
+            grid = F.interpolate(grid, size=size, mode='bicubic', align_corners=False, antialias=antialias)
+        return torch.cat([self.pos_embed[:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
+
+    def run(self, x: Tensor, stage: Tuple[int, int]) -> Tensor:
+        """The tokens after the blocks of a stage (first and last number)."""
+        for block in self.blocks[stage[0]:stage[1] + 1]:
+            if self.checkpointing and torch.is_grad_enabled() and not self.frozen:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+    def patches(self, x: Tensor, size: Tuple[int, int]) -> Tensor:
+        """The map (B, C, h, w) of the patch tokens."""
+        return x[:, -size[0] * size[1]:].transpose(1, 2).unflatten(2, size)
+
+    def tokens(self, images: Tensor) -> Tuple[List[Tensor], Tuple[int, int]]:
+        """All tokens after each stage, (B, N, C) each, and the size of the map; the final norm is not applied."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x, size = self.embed(images)
+            found = []
+            for stage in self.stages:
+                x = self.run(x, stage)
+                found.append(x)
+        return found, size
+
+    def forward(self, images: Tensor) -> List[Tensor]:
+        """Images (B, 3, H, W) -> a map (B, C, H / patch, W / patch) for each stage."""
+        found, size = self.tokens(images)
+        return [self.patches(x, size) for x in found]
+
+
+def fit_patches(module: DINOv2, state: Dict[str, Tensor], prefix: str, *rest: object) -> None:
+    """Resizes the patch kernel of a checkpoint that was trained with other patches."""
+    name = f'{prefix}patch_embed.proj.weight'
+    size = (module.patch_size, module.patch_size)
+    if name in state and tuple(state[name].shape[-2:]) != size:
+        state[name] = F.interpolate(state[name].float(), size=size, mode='bilinear', align_corners=module.align_corners)
+
+
+def table_of(tokens: int) -> int:
+    """Rows of a square position table of so many entries, the class token among them."""
+    return math.isqrt(tokens - 1)

@@ -1,0 +1,229 @@
+"""The compact ViT-Adapter of DVIS++ on a plain transformer, and its variant with the MRFP of ViT-CoMer (PVUW 2024)."""
+import math
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
+from mmdvis.models.layers.pixel_decoder import grid_centres
+from mmdvis.registry import MODELS
+
+Size = Tuple[int, int]
+EPS, DIVISOR = 1e-6, 32
+
+
+def split_levels(x: Tensor, shapes: Sequence[Size]) -> List[Tensor]:
+    """Tokens (B, N, C) of several levels -> their maps (B, C, h, w)."""
+    parts = x.split([h * w for h, w in shapes], 1)
+    return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
+
+
+def join_levels(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, C, h, w) of several levels -> tokens (B, N, C)."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
+
+
+class SpatialPrior(nn.Module):
+    """Convolutions over the image: maps of C channels at strides 4, 8, 16, 32.
+
+    Args:
+        channels: C.
+        width: channels of the stem.
+        norm_cfg: of the norms.
+    """
+
+    def __init__(self, channels: int, width: int, norm_cfg: dict) -> None:
+        super().__init__()
+
+        def step(source: int, target: int, stride: int) -> List[nn.Module]:
+            return [nn.Conv2d(source, target, 3, stride, 1, bias=False), build_norm_layer(norm_cfg, target)[1], nn.ReLU()]
+        self.stem = nn.Sequential(*step(3, width, 2), *step(width, width, 1), *step(width, width, 1), nn.MaxPool2d(3, 2, 1))
+        self.conv2 = nn.Sequential(*step(width, 2 * width, 2))
+        self.conv3 = nn.Sequential(*step(2 * width, 4 * width, 2))
+        self.conv4 = nn.Sequential(*step(4 * width, 4 * width, 2))
+        for k, factor in enumerate((1, 2, 4, 4), 1):
+            setattr(self, f'fc{k}', nn.Conv2d(factor * width, channels, 1))
+
+    def forward(self, images: Tensor) -> List[Tensor]:
+        """Images (B, 3, H, W) -> four maps."""
+        c1 = self.stem(images)
+        c2 = self.conv2(c1)
+        c3 = self.conv3(c2)
+        return [self.fc1(c1), self.fc2(c2), self.fc3(c3), self.fc4(self.conv4(c3))]
+
+
+class SharedDepthwise(nn.Module):
+    """One depthwise 3 x 3 convolution on all levels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+
+    def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
+        """Tokens (B, N, C) -> (B, N, C)."""
+        return join_levels([self.dwconv(level) for level in split_levels(x, shapes)])
+
+
+class ConvFFN(nn.Module):
+    """Linear, depthwise convolution, GELU, linear."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.dwconv, self.fc2 = nn.Linear(channels, hidden), SharedDepthwise(hidden), nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
+        """Tokens (B, N, C) -> (B, N, C)."""
+        return self.fc2(F.gelu(self.dwconv(self.fc1(x), shapes)))
+
+
+class MRFP(nn.Module):
+    """Multi-receptive-field feature pyramid (ViT-CoMer, arXiv:2403.07392): 3 x 3 and 5 x 5 depthwise convolutions a level.
+
+    Args:
+        channels: C; ratio: hidden channels, as a share of C.
+        residual: add the input; the papers do not say, and ViT-CoMer's own block does not.
+        norm_cfg: of the norms.
+        num_levels: levels, each with convolutions of its own.
+    """
+
+    def __init__(self, channels: int, ratio: float = 0.5, residual: bool = True, norm_cfg: Optional[dict] = None,
+                 num_levels: int = 3) -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.sizes, self.residual = (hidden // 2, hidden - hidden // 2), residual
+        self.fc1, self.fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.small, self.large = (nn.ModuleList(nn.Conv2d(n, n, k, 1, k // 2, groups=n) for _ in range(num_levels))
+                                  for n, k in zip(self.sizes, (3, 5)))
+        self.norms = nn.ModuleList(build_norm_layer(norm_cfg or dict(type='BN'), hidden)[1] for _ in range(num_levels))
+
+    def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
+        """Tokens (B, N, C) -> (B, N, C)."""
+        maps = []
+        for level, small, large, norm in zip(split_levels(self.fc1(x), shapes), self.small, self.large, self.norms):
+            near, far = level.split(self.sizes, 1)
+            maps.append(F.gelu(norm(torch.cat([small(near), large(far)], 1))))
+        found = self.fc2(F.gelu(join_levels(maps)))
+        return x + found if self.residual else found
+
+
+class Extractor(nn.Module):
+    """The tokens of the convolutions gather from the transformer's.
+
+    Args:
+        channels: C; num_heads, num_points: of the deformable attention; hidden: of the feed-forward.
+        mrfp: arguments of :class:`MRFP`, put before; None: none.
+    """
+
+    def __init__(self, channels: int, num_heads: int, num_points: int, hidden: int, mrfp: Optional[dict] = None) -> None:
+        super().__init__()
+        self.mrfp = None if mrfp is None else MRFP(channels, **mrfp)
+        self.query_norm, self.feat_norm, self.ffn_norm = (nn.LayerNorm(channels, EPS) for _ in range(3))
+        self.attn = MSDeformAttn(channels, num_heads, 1, num_points)
+        self.ffn = ConvFFN(channels, hidden)
+
+    def forward(self, x: Tensor, reference: Tensor, patches: Tensor, size: Size, shapes: Sequence[Size]) -> Tensor:
+        """Tokens x (B, N, C) of all levels, their places (N, 1, 2), patch tokens (B, h * w, C) -> (B, N, C)."""
+        if self.mrfp is not None:
+            x = self.mrfp(x, shapes)
+        x = x + self.sample(self.query_norm(x), reference, self.feat_norm(patches), size)
+        return x + self.ffn(self.ffn_norm(x), shapes)
+
+    def sample(self, query: Tensor, reference: Tensor, value: Tensor, size: Size) -> Tensor:
+        """The deformable attention, in fp32 whatever the autocast."""
+        with torch.autocast(query.device.type, enabled=False):
+            return self.attn(query.float(), reference, value.float(), [size]).to(query.dtype)
+
+
+@MODELS.register_module()
+class ViTAdapter(BaseModule):
+    """Four maps at strides 4, 8, 16, 32 from a transformer with patches of 16 pixels.
+
+    Names of parameters are those of DVIS++'s ``backbone.``.
+
+    Args:
+        vit: config of the transformer: ``channels``, ``tokens(images)`` and ``patches(tokens, size)`` as :class:`DINOv2` has
+            them, four stages.
+        num_heads, num_points: of the deformable attention.
+        ffn_ratio: hidden channels of the feed-forward, as a share.
+        prior_channels: of the stem of the convolutions.
+        extra_extractors: further ones after the last stage.
+        mrfp: arguments of :class:`MRFP` before every extractor; None: the compact adapter of DVIS++.
+        norm_cfg: of the convolutions; the official code uses SyncBN.
+        checkpointing: compute activations of the extractors again in the backward pass.
+    """
+
+    def __init__(self, vit: dict, num_heads: int = 16, num_points: int = 4, ffn_ratio: float = 0.25, prior_channels: int = 64,
+                 extra_extractors: int = 2, mrfp: Optional[dict] = None, norm_cfg: Optional[dict] = None,
+                 checkpointing: bool = False, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.vit_module, self.checkpointing = MODELS.build(vit), checkpointing
+        channels = self.vit_module.channels
+        mrfp = None if mrfp is None else dict(mrfp, norm_cfg=norm_cfg)
+
+        def extractor() -> Extractor:
+            return Extractor(channels, num_heads, num_points, int(channels * ffn_ratio), mrfp)
+        self.level_embed = nn.Parameter(torch.zeros(3, channels))
+        self.spm = SpatialPrior(channels, prior_channels, norm_cfg)
+        self.interactions = nn.ModuleList(nn.Module() for _ in range(4))
+        for k, interaction in enumerate(self.interactions):
+            interaction.extractor = extractor()
+            interaction.extra_extractors = nn.ModuleList(extractor() for _ in range(extra_extractors if k == 3 else 0))
+        self.up = nn.ConvTranspose2d(channels, channels, 2, 2)
+        for k in range(1, 5):
+            setattr(self, f'norm{k}', build_norm_layer(norm_cfg, channels)[1])
+        for module in (self.spm, self.interactions, self.up):
+            init_new(module)
+        nn.init.normal_(self.level_embed)
+
+    def forward(self, images: Tensor) -> List[Tensor]:
+        """Images (B, 3, H, W) of any size -> maps (B, C, ceil(H / s), ceil(W / s)), s = 4, 8, 16, 32."""
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
+        maps = self.extract(images)
+        return [x[..., :-(-height // s), :-(-width // s)] for x, s in zip(maps, (4, 8, 16, 32))]
+
+    def extract(self, images: Tensor) -> List[Tensor]:
+        """``forward`` for sizes that are multiples of 32."""
+        stages, size = self.vit_module.tokens(images)
+        c1, *levels = self.spm(images)
+        shapes = [tuple(level.shape[-2:]) for level in levels]
+        x = join_levels([level + embed[:, None, None] for level, embed in zip(levels, self.level_embed)])
+        reference = torch.cat([grid_centres(h, w, x.float()) for h, w in shapes])[:, None]
+        for tokens, interaction in zip(stages, self.interactions):
+            patches = tokens[:, -size[0] * size[1]:]
+            for extractor in (interaction.extractor, *interaction.extra_extractors):
+                if self.checkpointing and torch.is_grad_enabled():
+                    x = checkpoint(extractor, x, reference, patches, size, shapes, use_reentrant=False)
+                else:
+                    x = extractor(x, reference, patches, size, shapes)
+        c2, c3, c4 = split_levels(x, shapes)
+        x1, x2, x3, x4 = (resized(self.vit_module.patches(tokens, size), like)
+                          for tokens, like in zip(stages, (c1, c2, c3, c4)))
+        return [self.norm1(self.up(c2) + c1 + x1), self.norm2(c2 + x2), self.norm3(c3 + x3), self.norm4(c4 + x4)]
+
+
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """x (B, C, h, w) at the size of another map."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
+
+
+def init_new(root: nn.Module) -> None:
+    """The start of the adapter's own layers; deformable attention starts as it does."""
+    for name, module in root.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+            nn.init.normal_(module.weight, 0, math.sqrt(2. / fan_out))
+        elif isinstance(module, nn.Linear) and '.attn.' not in name:
+            nn.init.trunc_normal_(module.weight, std=0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
