@@ -8,7 +8,7 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import load_config, one_sentence, test
+from mmdvis.engine.launch import fuse, load_config, one_sentence, passes_of, test
 from mmdvis.evaluation.functional.official_json import BadInputError
 
 
@@ -22,6 +22,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write a video with the results drawn in for each test video to this folder')
     parser.add_argument('--format-only', metavar='DIR',
                         help='score nothing, but write and zip the results as the challenge servers take them')
+    parser.add_argument('--tta', nargs='+', type=int, metavar='EDGE',
+                        help='fuse passes with these short edges (PVUW 2023: 720 800)')
+    parser.add_argument('--tta-flip', action='store_true', help='with --tta: also the mirror image of each pass')
+    parser.add_argument('--ensemble', nargs='+', default=[], metavar='CKPT', help='fuse with further checkpoints of the config')
     parser.add_argument('--metrics', help='write the figures to this json file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
@@ -43,8 +47,14 @@ def main() -> None:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
+    checkpoint = args.checkpoint
+    if args.tta or args.ensemble:
+        given = dict(config.test_dataloader.dataset.get('test') or {})
+        edges, limit = args.tta or [given.get('short_edge')], given.get('max_edge')
+        fuse(config, [checkpoint, *args.ensemble], passes_of(edges, args.tta_flip, limit), args.trust)
+        checkpoint = None
     with one_sentence(BadInputError):
-        metrics = test(config, args.checkpoint, args.trust)
+        metrics = test(config, checkpoint, args.trust)
     if args.metrics and is_main_process():
         path = Path(args.metrics)
         path.parent.mkdir(parents=True, exist_ok=True)

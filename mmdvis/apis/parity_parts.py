@@ -53,7 +53,8 @@ def compare_plus(sizes: Dict[str, Any], weights: Dict[str, Tensor], expected: Ar
     stages, queries = plus_stages(sizes, weights), plus_queries(expected, sizes['classes'])
     tracker, refiner = stages['tracker'], stages['refiner']
     orders = tracker.orders(queries, None)
-    references = tracker.decode_clip(queries, orders, None).references.permute(0, 3, 1, 2)
+    aligned = queries.embeds.take_along_dim(orders[..., None], 2)
+    references = tracker.decode_clip(queries, aligned, None).references.permute(0, 3, 1, 2)
     tracks, _ = tracker(queries)
     found = [equality('indices', orders[0].tolist(), expected['indices'].tolist()),
              *compare_heads('tracker', tracks, expected),

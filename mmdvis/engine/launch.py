@@ -2,7 +2,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as dist
@@ -98,13 +98,34 @@ def train(config: Config, trust: bool = False) -> Path:
     return Path(find_latest_checkpoint(config.work_dir))
 
 
-def test(config: Config, checkpoint: str, trust: bool = False) -> Dict[str, float]:
-    """Scores a checkpoint on the test set of the config."""
+def fuse(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, Any]], trust: bool = False) -> None:
+    """Makes the config test several checkpoints in several passes, fused.
+
+    Args:
+        config: changed in place; its test set then gives frames at their own size.
+        checkpoints: of models of this config.
+        passes: see :class:`VideoFusion`.
+        trust: read them without guarding against code in them.
+    """
+    members = [dict(model=config.model, checkpoint=checkpoint) for checkpoint in checkpoints]
+    config.model = dict(type='VideoFusion', members=members, passes=list(passes), trust=trust)
+    config.test_dataloader.dataset.test = dict(config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None)
+
+
+def passes_of(short_edges: Sequence[int], flip: bool, max_edge: Optional[int] = None) -> List[Dict[str, Any]]:
+    """A pass for each short edge, and with ``flip`` one more for its mirror image."""
+    return [dict(short_edge=edge, max_edge=max_edge, flip=mirrored) for edge in short_edges
+            for mirrored in ((False, True) if flip else (False, ))]
+
+
+def test(config: Config, checkpoint: Optional[str], trust: bool = False) -> Dict[str, float]:
+    """Scores a checkpoint on the test set of the config; None: the model loads its weights itself."""
     config.load_from, config.resume = checkpoint, False
     for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
                  'val_evaluator'):
         config.pop(name, None)
     stages = [name for name in STAGES if config.model.get(name)]
     others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
-    config.custom_hooks = [*others, dict(type='StageHandoverHook', required=stages)]  # no stage is scored at random
+    checks = [dict(type='StageHandoverHook', required=stages)] if checkpoint is not None else []
+    config.custom_hooks = [*others, *checks]  # no stage is scored at random
     return make_runner(config, trust).test()

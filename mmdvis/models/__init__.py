@@ -1,6 +1,6 @@
 """Stages and the detectors that compose them."""
 from .backbones import DINOv2, HFBackbone, ViTAdapter
-from .detectors import DVIS, ClipPreprocessor
+from .detectors import DVIS, ClipPreprocessor, VideoFusion
 from .functional.predict import LayerPredictions
 from .losses import QuerySetLoss
 from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
@@ -11,5 +11,5 @@ from .trackers import CosineTracker, DVISTracker
 __all__ = [
     'ClipPreprocessor', 'CosineTracker', 'DINOv2', 'DVIS', 'DVISTracker', 'HFBackbone', 'InstancePostprocessor',
     'LayerPredictions', 'Mask2FormerSegmenter', 'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor',
-    'TemporalRefiner', 'ViTAdapter'
+    'TemporalRefiner', 'VideoFusion', 'ViTAdapter'
 ]

@@ -40,6 +40,15 @@ def trained(tmp_path_factory, toy_root):
     return folder, config, folder / 'minvis' / 'iter_2.pth'
 
 
+def test_passes_and_checkpoints_are_fused(trained, tmp_path):
+    _, config, checkpoint = trained
+    found = {}
+    for name, options in dict(plain=[], one=['--ensemble', checkpoint], two=['--tta', 64, 80, '--tta-flip']).items():
+        call('tools/test.py', config, checkpoint, '--work-dir', tmp_path / name, '--metrics', tmp_path / f'{name}.json', *options)
+        found[name] = json.loads((tmp_path / f'{name}.json').read_text())
+    assert found['plain'] == found['one'] and found['two'].keys() == found['one'].keys()
+
+
 def test_scores_results_and_videos_are_written(trained):
     folder, config, checkpoint = trained
     call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--metrics', folder / 'm.json', '--out',

@@ -1,5 +1,6 @@
 """Detectors: the conductors that compose the stages."""
 from .clip_preprocessor import ClipPreprocessor
 from .dvis import DVIS
+from .video_fusion import VideoFusion
 
-__all__ = ['ClipPreprocessor', 'DVIS']
+__all__ = ['ClipPreprocessor', 'DVIS', 'VideoFusion']

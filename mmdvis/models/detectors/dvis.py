@@ -149,18 +149,20 @@ class DVIS(BaseModel):
         """Whole videos; those of one padded size go through the model together."""
         if self.postprocessor is None:
             raise ValueError('a model needs a postprocessor to predict; name one in the config, as PanopticPostprocessor')
+        results = {b: self.postprocessor(prediction, data_samples[b]) for b, prediction in self.predictions(inputs)}
+        return [results[b] for b in range(len(inputs))]
+
+    @torch.no_grad()
+    def predictions(self, inputs: Sequence[FrameSource]) -> Iterator[Tuple[int, VideoPrediction]]:
+        """Number and prediction of each video, those of one padded size after each other."""
         groups: Dict[Tuple[int, int], List[int]] = {}
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
-        results: Dict[int, VideoDataSample] = {}
         for members in groups.values():
             tracks = cat_time([clip for clip, _ in self.propagate([inputs[b] for b in members])])
             refined = self.refine(tracks)
             for k, b in enumerate(members):
-                prediction = self.video_prediction(tracks.video(k, len(inputs[b])), refined.video(k, len(inputs[b])),
-                                                   inputs[b])
-                results[b] = self.postprocessor(prediction, data_samples[b])
-        return [results[b] for b in range(len(inputs))]
+                yield b, self.video_prediction(tracks.video(k, len(inputs[b])), refined.video(k, len(inputs[b])), inputs[b])
 
     def video_prediction(self, tracks: TrackQueries, refined: TrackQueries, source: FrameSource,
                          scores: Optional[Tensor] = None) -> VideoPrediction:

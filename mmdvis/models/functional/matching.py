@@ -28,16 +28,25 @@ def chain_orders(embeds: Tensor, reference: Tensor, inverse: bool = False) -> Te
     Returns:
         order (B, T, Q) int64: ``embeds[b, t, order[b, t, q]]`` continues row q.
     """
-    before = torch.cat([reference[:, None], embeds[:, :-1]], 1)
-    with torch.autocast(embeds.device.type, enabled=False):  # half precision would mix up look-alikes
-        cost = cosine_distance(before.detach(), embeds.detach()).nan_to_num(0).cpu().numpy()  # (B, T, Q, Q)
+    cost = pair_costs(torch.cat([reference[:, None], embeds], 1))
     orders = np.empty(cost.shape[:3], dtype=np.int64)
     for b, frames in enumerate(cost):
         order = np.arange(cost.shape[-1])  # the reference comes in track order
         for t, frame in enumerate(frames):
-            order = linear_sum_assignment(frame[order])[1]
-            orders[b, t] = order = np.argsort(order) if inverse else order
+            orders[b, t] = order = follow(frame, order, inverse)
     return torch.from_numpy(orders).to(embeds.device)
+
+
+def pair_costs(embeds: Tensor) -> np.ndarray:
+    """Cosine distances (B, T - 1, Q, Q) of every frame's rows to those of the next, on the host."""
+    with torch.autocast(embeds.device.type, enabled=False):  # half precision would mix up look-alikes
+        return cosine_distance(embeds[:, :-1].detach(), embeds[:, 1:].detach()).nan_to_num(0).cpu().numpy()
+
+
+def follow(cost: np.ndarray, order: np.ndarray, inverse: bool = False) -> np.ndarray:
+    """The next frame's order (Q,), given the costs (Q, Q) between two frames' rows and the order of the first."""
+    after = linear_sum_assignment(cost[order])[1]
+    return np.argsort(after) if inverse else after
 
 
 def track_orders(embeds: Tensor, reference: Optional[Tensor] = None, inverse: bool = False) -> Tensor:

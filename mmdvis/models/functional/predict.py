@@ -27,6 +27,11 @@ class LayerPredictions:
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
 
+    def last(self) -> 'LayerPredictions':
+        """Those of the last layer (L = 1)."""
+        return LayerPredictions(self.class_logits[-1:], self.mask_embeds[-1:], self.mask_features,
+                                None if self.mask_bias is None else self.mask_bias[-1:])
+
 
 def fold_projection(embeds: Tensor, weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
     """Moves a linear map of the mask features into the mask embeddings: m . (W f + b) = (W^T m) . f + m . b.

@@ -72,6 +72,16 @@ class QuerySetLoss(nn.Module):
         weight[-1] = no_object_weight
         self.register_buffer('empty_weight', weight, persistent=False)
 
+    def pairs(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
+              guide: Optional[LayerPredictions] = None) -> List[Pairs]:
+        """The pairs that ``forward`` with the same arguments compares; ``matching`` is not ``'frame'``."""
+        return self.match(self.matched_by(predictions, context, guide), targets, context)
+
+    def matched_by(self, predictions: LayerPredictions, context: StepContext, guide: Optional[LayerPredictions]
+                   ) -> LayerPredictions:
+        """The guide while it guides, else the predictions."""
+        return guide if guide is not None and context.progress < self.guided else predictions
+
     def forward(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
                 guide: Optional[LayerPredictions] = None) -> Dict[str, Tensor]:
         """The losses of every layer.
@@ -89,8 +99,7 @@ class QuerySetLoss(nn.Module):
             if self.matching == 'frame':
                 predictions, guide = split_frames(predictions), None if guide is None else split_frames(guide)
                 targets = [frame for clip in targets for frame in clip.frames()]
-            is_guided = guide is not None and context.progress < self.guided
-            pairs = self.match(guide if is_guided else predictions, targets, context)
+            pairs = self.match(self.matched_by(predictions, context, guide), targets, context)
             layers = len(predictions.class_logits)
             pairs = [tuple(np.broadcast_to(side, (layers, side.shape[1])) for side in pair) for pair in pairs]
             classes = self.class_losses(predictions.class_logits, targets, pairs)

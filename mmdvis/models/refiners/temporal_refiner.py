@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import mean_logits
+from mmdvis.models.functional.contrast import track_contrast
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
@@ -25,7 +26,8 @@ class TemporalRefiner(BaseModule):
         num_classes: K, things first.
         channels: width C of the tracks; mask_channels: width M of the mask features.
         decoder: arguments of :func:`temporal_layers`.
-        loss: config of the set loss; None for inference only.
+        loss: config of the set loss, to which ``contrast`` may be added: the weight of DVIS++'s contrastive loss of tracks
+            (without its bank of earlier embeddings). None for inference only.
     """
 
     def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256,
@@ -36,7 +38,9 @@ class TemporalRefiner(BaseModule):
         self.activation_proj = nn.Linear(channels, 1)
         self.cls_embed = nn.Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
-        self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
+        options = dict(loss or {})
+        self.contrast = options.pop('contrast', 0.)
+        self.criterion = MODELS.build(dict(options, num_classes=num_classes)) if loss else None
 
     def forward(self, tracks: TrackQueries) -> TrackQueries:
         """Refined tracks; the class logits are the same in every frame."""
@@ -52,7 +56,13 @@ class TemporalRefiner(BaseModule):
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
         mean = torch.stack([mean_logits(*video) for video in zip(tracks.class_logits, tracks.valid)])  # (B, Q, K + 1)
         guide = LayerPredictions(mean[None, :, None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
-        return self.criterion(layers, targets, context, guide)
+        losses = self.criterion(layers, targets, context, guide)
+        if self.contrast:
+            pairs = self.criterion.pairs(layers.last(), targets, context, guide)
+            found = [track_contrast(video.float(), torch.as_tensor(slots[-1], device=video.device))
+                     for video, (slots, _) in zip(x[-1], pairs)]
+            losses['loss_contrast'] = self.contrast * torch.stack(found).mean()
+        return losses
 
     def decode(self, tracks: TrackQueries) -> List[Tensor]:
         """The outputs of all layers before the norm, each (B, T, Q, C)."""

@@ -6,8 +6,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdvis.models.functional.contrast import neighbour_contrast
 from mmdvis.models.functional.matching import last_present, track_orders
 from mmdvis.models.functional.predict import LayerPredictions, fold_projection
+from mmdvis.models.functional.query_noise import QueryNoise, noisy_orders
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.referring_layer import referring_layers
 from mmdvis.registry import MODELS
@@ -63,16 +65,22 @@ class DVISTracker(BaseModule):
             ``'first_frame'``, every frame decoded as if a video began with it (DVIS; costs as much as tracking).
         legacy_inverse_match: gather the matched queries with the inverse permutation, as the released code of DVIS does;
             all released weights of DVIS (not of DVIS++, not of MinVIS) were trained with that code and need it.
-        loss: config of the set loss; None for inference only.
+        loss: config of the set loss, to which ``contrast`` may be added: the weight of DVIS++'s contrastive loss of what
+            tracks refer to. None for inference only.
+        noise: arguments of :class:`QueryNoise` in training; None: none.
     """
 
     def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, decoder: Optional[dict] = None,
                  start: str = 'matched', refer: str = 'output', project_features: bool = False, normed_outputs: bool = True,
-                 context: str = 'embeds', legacy_inverse_match: bool = False, loss: Optional[dict] = None) -> None:
+                 context: str = 'embeds', legacy_inverse_match: bool = False, loss: Optional[dict] = None,
+                 noise: Optional[dict] = None) -> None:
         super().__init__()
         for name, value in dict(start=start, refer=refer, context=context).items():
             if value not in ALLOWED[name]:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, ALLOWED[name]))}, got {value!r}")
+        if noise is not None and start != 'matched':
+            raise ValueError(f"noise spoils the matched queries, so start must be 'matched', got {start!r}")
+        self.noise = None if noise is None else QueryNoise(**noise)
         self.start, self.context, self.normed_outputs = start, context, normed_outputs
         self.legacy_inverse_match = legacy_inverse_match
         self.cross_attention = (decoder or {}).get('cross_attention', 'referring')
@@ -82,13 +90,15 @@ class DVISTracker(BaseModule):
         self.mask_embed = mask_mlp(channels, mask_channels)
         self.ref_proj = projection_mlp(channels) if refer == 'mlp' else None
         self.mask_feature_proj = nn.Conv2d(mask_channels, mask_channels, 1) if project_features else None
-        self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
+        options = dict(loss or {})
+        self.contrast = options.pop('contrast', 0.)
+        self.criterion = MODELS.build(dict(options, num_classes=num_classes)) if loss else None
 
     def forward(self, queries: FrameQueries, state: Optional[ReferringState] = None
                 ) -> Tuple[TrackQueries, ReferringState]:
         """Tracks a clip from where ``state`` left the videos; None begins them."""
         orders = self.orders(queries, state)
-        clip = self.decode_clip(queries, orders, state)
+        clip = self.decode_clip(queries, queries.embeds.take_along_dim(orders[..., None], 2), state)
         matched = queries.match_embeds.take_along_dim(orders[..., None], 2)
         after = ReferringState(last_present(matched, queries.present, state and state.match_embeds),
                                last_present(clip.outputs[-1], queries.present, state and state.outputs))
@@ -104,11 +114,27 @@ class DVISTracker(BaseModule):
 
     def loss(self, queries: FrameQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
         """Losses of all layers; the guide is the segmenter's own word, with its rows put into track order."""
-        orders = self.orders(queries, None)
-        layers = self.predict(self.decode_clip(queries, orders, None), queries.mask_features)
+        orders, starts = self.training_starts(queries, context)
+        clip = self.decode_clip(queries, starts, None)
+        layers = self.predict(clip, queries.mask_features)
         rows = queries.select_rows(orders)
         guide = LayerPredictions(rows.class_logits[None], rows.mask_embeds[None], rows.mask_features)
-        return self.criterion(layers, targets, context, guide)
+        losses = self.criterion(layers, targets, context, guide)
+        if self.contrast:
+            pairs = self.criterion.pairs(layers.last(), targets, context, guide)
+            found = [neighbour_contrast(x.float(), torch.as_tensor(slots[-1], device=x.device))
+                     for x, (slots, _) in zip(clip.references, pairs)]
+            losses['loss_contrast'] = self.contrast * torch.stack(found).mean()
+        return losses
+
+    def training_starts(self, queries: FrameQueries, context: StepContext) -> Tuple[Tensor, Tensor]:
+        """The order that counts (B, T, Q), and what each frame's decoding starts from (B, T, Q, C), noise included."""
+        if self.noise is None or not self.training:
+            orders = self.orders(queries, None)
+            return orders, queries.embeds.take_along_dim(orders[..., None], 2)
+        draw = self.noise.draw(*queries.embeds.shape, context.generator('noise'))
+        found = noisy_orders(queries.match_embeds, draw, self.noise.base, self.legacy_inverse_match)
+        return found.kept, found.mix(queries.embeds)
 
     def orders(self, queries: FrameQueries, state: Optional[ReferringState]) -> Tensor:
         """(B, T, Q): which query of each frame takes each track's place; if unmatched, that of its own number."""
@@ -117,9 +143,8 @@ class DVISTracker(BaseModule):
             return torch.arange(slots, device=queries.match_embeds.device).expand(batch, frames, -1)
         return track_orders(queries.match_embeds, state and state.match_embeds, self.legacy_inverse_match)
 
-    def decode_clip(self, queries: FrameQueries, orders: Tensor, state: Optional[ReferringState]) -> DecodedClip:
-        """All layers on all frames in turn, each frame referring to the one before it."""
-        aligned = queries.embeds.take_along_dim(orders[..., None], 2)
+    def decode_clip(self, queries: FrameQueries, aligned: Tensor, state: Optional[ReferringState]) -> DecodedClip:
+        """All layers on all frames in turn, each referring to the one before; ``aligned`` (B, T, Q, C) is in track order."""
         last, outputs, references = state and state.outputs, [], []
         for own, frame, present in zip(aligned.unbind(1), queries.embeds.unbind(1), queries.present.unbind(1)):
             reference = None if last is None else self.refer_to(last)

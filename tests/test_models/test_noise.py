@@ -1,0 +1,220 @@
+"""Noise for the tracker's start, and contrastive losses: by hand, by counting, and by what they must not change."""
+import math
+
+import pytest
+import tiny
+import torch
+
+from mmdvis.models.functional.contrast import contrast, neighbour_contrast, track_contrast
+from mmdvis.models.functional.matching import track_orders
+from mmdvis.models.functional.query_noise import NoiseDraw, QueryNoise, noisy_orders
+from mmdvis.registry import MODELS
+from mmdvis.structures import StepContext
+
+SLOTS = 4
+
+
+def clip(frames=4, seed=0):
+    """Queries of a clip whose frames are permuted: row p[t][q] of frame t is object q."""
+    g = torch.Generator().manual_seed(seed)
+    objects = torch.eye(SLOTS, 6)
+    orders = [torch.arange(SLOTS), *(torch.randperm(SLOTS, generator=g) for _ in range(frames - 1))]
+    found = torch.zeros(1, frames, SLOTS, 6)
+    for t, order in enumerate(orders):
+        found[0, t, order] = objects + 0.01 * torch.randn(SLOTS, 6, generator=g)
+    return found, torch.stack(orders)[None]
+
+
+def draw(active, partner, share, is_own):
+    return NoiseDraw(torch.tensor([active]), torch.tensor([partner]), torch.as_tensor(share)[None], torch.tensor([is_own]))
+
+
+def noise_at(frame, frames, partner, share, is_own):
+    """Noise in one frame only; share (Q, 1) or (Q, C)."""
+    share = torch.as_tensor(share)
+    whole = torch.zeros(frames, *share.shape, dtype=share.dtype)
+    whole[frame] = share
+    return draw([t == frame for t in range(frames)], [partner] * frames, whole, [is_own] * frames)
+
+
+SIGMA = [2, 0, 3, 1]
+
+
+@pytest.mark.parametrize('base', ('raw', 'matched'))
+def test_shuffled_queries(base):
+    """E[sigma(i)], and the next frame is matched to what the slots then hold."""
+    embeds, orders = clip()
+    found = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.]] * SLOTS, [False] * SLOTS), base)
+    assert found.kept[0, :2].tolist() == orders[0, :2].tolist()
+    start = torch.arange(SLOTS) if base == 'raw' else orders[0, 2]
+    expected = start[torch.tensor(SIGMA)]
+    assert found.kept[0, 2].tolist() == expected.tolist()
+    assert torch.equal(found.mix(embeds)[0, 2], embeds[0, 2, expected])
+    object_of = {int(row): q for q, row in enumerate(orders[0, 2])}  # which object each row of frame 2 is
+    assert found.kept[0, 3].tolist() == [int(orders[0, 3, object_of[int(row)]]) for row in expected]
+    assert torch.equal(found.mix(embeds)[0, 3], embeds[0, 3, found.kept[0, 3]])
+
+
+@pytest.mark.parametrize('base', ('raw', 'matched'))
+def test_weighted_means(base):
+    """a E[i] + (1 - a) E[sigma(i)]; the slot counts as its own from a = 0.5 on."""
+    embeds, orders = clip()
+    share = torch.tensor([[0.25], [0.5], [0.75], [1.]])
+    found = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base)
+    own = torch.arange(SLOTS) if base == 'raw' else orders[0, 1]
+    other = own[torch.tensor(SIGMA)]
+    for i in range(SLOTS):
+        a = float(share[i])
+        expected = a * embeds[0, 1, own[i]] + (1 - a) * embeds[0, 1, other[i]]
+        torch.testing.assert_close(found.mix(embeds)[0, 1, i], expected)
+    assert found.kept[0, 1].tolist() == [int(other[0]), int(own[1]), int(own[2]), int(own[3])]
+
+
+def test_cropped_channels():
+    """Channels below k from E[i], the others from E[sigma(i)]; own from k = C / 2 on."""
+    embeds, _ = clip()
+    cuts = torch.tensor([0, 2, 3, 5])
+    share = torch.arange(6) < cuts[:, None]
+    found = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (cuts >= 3).tolist()), 'raw')
+    mixed = found.mix(embeds)[0, 1]
+    for i, k in enumerate(cuts.tolist()):
+        assert torch.equal(mixed[i, :k], embeds[0, 1, i, :k]) and torch.equal(mixed[i, k:], embeds[0, 1, SIGMA[i], k:])
+    assert found.kept[0, 1].tolist() == [2, 0, 2, 3]
+
+
+def test_what_is_drawn():
+    generator = torch.Generator().manual_seed(0)
+    shuffled = QueryNoise('shuffle', partner='iid').draw(3, 5, 7, 6, generator)
+    assert all(sorted(row.tolist()) == list(range(7)) for row in shuffled.partner.flatten(0, 1)) and not shuffled.is_own.any()
+    weighted = QueryNoise('weighted').draw(3, 5, 7, 6, generator)
+    assert weighted.share.shape == (3, 5, 7, 1) and torch.equal(weighted.is_own, weighted.share[..., 0] >= 0.5)
+    assert all(sorted(row.tolist()) == list(range(7)) for row in weighted.partner.flatten(0, 1))
+    alone = QueryNoise('weighted', partner='iid').draw(3, 5, 7, 6, generator)
+    assert any(len(set(row.tolist())) < 7 for row in alone.partner.flatten(0, 1))
+    cropped = QueryNoise('crop_concat').draw(3, 5, 7, 6, generator)
+    cuts = cropped.share.sum(-1)
+    assert cropped.share.dtype == torch.bool and torch.equal(cropped.is_own, cuts >= 3) and int(cuts.max()) <= 5
+    assert torch.equal(cropped.share, torch.arange(6) < cuts[..., None])
+    for noise in (shuffled, weighted, alone, cropped):
+        assert not noise.active[:, 0].any()  # never the first frame
+
+
+@pytest.mark.parametrize('ratio', (0.2, 0.5, 0.8))
+def test_the_rate_is_what_was_asked_for(ratio):
+    active = QueryNoise('weighted', ratio).draw(200, 21, 3, 4, torch.Generator().manual_seed(1)).active[:, 1:]
+    number = active.numel()
+    assert abs(float(active.float().mean()) - ratio) < 3 * math.sqrt(ratio * (1 - ratio) / number)
+
+
+def test_without_noise_the_orders_are_those_of_matching():
+    embeds, orders = clip(6)
+    quiet = QueryNoise('shuffle', 0.).draw(1, 6, SLOTS, 6, torch.Generator())
+    found = noisy_orders(embeds, quiet, 'raw')
+    assert torch.equal(found.kept, orders) and torch.equal(found.kept, track_orders(embeds))
+    assert torch.equal(found.mix(embeds), embeds.take_along_dim(orders[..., None], 2))
+    assert torch.equal(noisy_orders(embeds, quiet, 'raw', inverse=True).kept, track_orders(embeds, inverse=True))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(mode='swap'), "mode must be 'shuffle' or 'weighted' or 'crop_concat', got 'swap'"),
+    (dict(ratio=1.5), r'ratio must be a probability in \[0, 1\], got 1.5'), (dict(partner='all'), 'partner must be'),
+    (dict(base='sorted'), 'base must be')])
+def test_impossible_noise(options, message):
+    with pytest.raises(ValueError, match=message):
+        QueryNoise(**options)
+
+
+def tracker(name='dvis', seed=0, **options):
+    torch.manual_seed(seed)
+    return MODELS.build(dict(tiny.TRACKERS[name], **options))
+
+
+def losses(model, iteration=3):
+    return model.loss(tiny.frame_queries(5), [tiny.targets(5, (32, 48))], StepContext(0.1, 0, 0, iteration))
+
+
+@pytest.mark.parametrize('name', ('dvis', 'dvis_plus'))
+def test_ratio_zero_changes_no_bit(name):
+    plain, quiet = tracker(name).train(), tracker(name, noise=dict(mode='shuffle', ratio=0.)).train()
+    for iteration in range(2):
+        a, b = losses(plain, iteration), losses(quiet, iteration)
+        assert all(torch.equal(a[key], b[key]) for key in a)
+        for model, found in ((plain, a), (quiet, b)):
+            model.zero_grad()
+            sum(found.values()).backward()
+        assert all(torch.equal(p.grad, q.grad) for p, q in zip(plain.parameters(), quiet.parameters()))
+
+
+@pytest.mark.parametrize('name', ('dvis', 'dvis_plus'))
+@pytest.mark.parametrize('mode', ('shuffle', 'weighted', 'crop_concat'))
+def test_noise_is_for_training_only(name, mode):
+    plain, noisy = tracker(name), tracker(name, noise=dict(mode=mode, ratio=1.))
+    queries = tiny.frame_queries(5)
+    for evaluate in (lambda model: model.eval()(queries)[0].embeds, lambda model: model.train()(queries)[0].embeds):
+        assert torch.equal(evaluate(plain), evaluate(noisy))  # also in training, what later stages get has no noise
+    assert all(torch.equal(losses(plain.eval())[key], value) for key, value in losses(noisy.eval()).items())
+    a, b = losses(plain.train()), losses(noisy.train())
+    assert any(not torch.equal(a[key], b[key]) for key in a)
+    assert all(torch.equal(b[key], value) for key, value in losses(noisy).items())  # the same iteration, the same noise
+    assert any(not torch.equal(b[key], value) for key, value in losses(noisy, 4).items())
+
+
+def test_noise_needs_matched_queries():
+    with pytest.raises(ValueError, match="so start must be 'matched', got 'zero'"):
+        tracker(start='zero', noise=dict())
+
+
+def test_contrast_by_hand():
+    anchor, good = torch.tensor([[1., 2.]]), torch.tensor([[[1., 0.], [0., 1.]]])  # products 1, 2
+    bad = torch.tensor([[[2., 1.], [5., 5.]]])  # products 4, 15; the second does not count
+    expected = math.log(1 + math.exp(4 - 1) + math.exp(4 - 2))
+    assert float(contrast(anchor, good, bad, torch.tensor([[True, False]]))) == pytest.approx(expected)
+    assert float(contrast(anchor, good, bad, torch.tensor([[False, False]]))) == 0.
+
+
+def test_contrast_of_neighbours_in_loops():
+    torch.manual_seed(0)
+    references, slots, items = torch.randn(4, 5, 3), torch.tensor([1, 3]), []
+    for t in range(1, 4):
+        for s in slots.tolist():
+            for near in (t - 1, t + 1):
+                if near < 4:
+                    total = 1.
+                    own = float(references[t, s] @ references[near, s])
+                    for q in range(5):
+                        if q != s:
+                            total += math.exp(float(references[t, s] @ references[near, q]) - own)
+                    items.append(math.log(total))
+    assert float(neighbour_contrast(references, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
+
+
+def test_contrast_of_tracks_in_loops():
+    torch.manual_seed(0)
+    queries, slots, items = 0.5 * torch.randn(3, 4, 3), torch.tensor([0, 2]), []
+    for t in range(3):
+        for s in slots.tolist():
+            total = 1.
+            for other in range(3):
+                for q in range(4):
+                    if q != s:
+                        total += math.exp(float(queries[t, s] @ queries[t, q] - queries[t, s] @ queries[other, s]))
+            items.append(math.log(total))
+    assert float(track_contrast(queries, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
+
+
+@pytest.mark.parametrize('objects', (True, False))
+def test_stages_with_contrast_learn(objects):
+    targets = tiny.targets(5, (32, 48), objects=((2, 0), (4, 1)) if objects else ())
+    queries = tiny.frame_queries(5)
+    model = tracker('dvis_plus', loss=dict(tiny.LOSS, matching='first_appearance', contrast=2.)).train()
+    found = model.loss(queries, [targets], StepContext(0.1))
+    plain = tracker('dvis_plus').train().loss(queries, [targets], StepContext(0.1))
+    assert found.keys() - plain.keys() == {'loss_contrast'} and all(torch.equal(found[key], plain[key]) for key in plain)
+    assert (float(found['loss_contrast'].detach()) > 0) == objects and torch.isfinite(found['loss_contrast'])
+    sum(found.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    torch.manual_seed(0)
+    refiner = MODELS.build(dict(tiny.REFINER, loss=dict(tiny.LOSS, matching='video', contrast=2.))).train()
+    found = refiner.loss(model(queries)[0], [targets], StepContext(0.1))
+    assert torch.isfinite(found['loss_contrast']) and (float(found['loss_contrast'].detach()) > 0) == objects
+    sum(found.values()).backward()

@@ -1,0 +1,191 @@
+"""Several passes and several checkpoints, fused."""
+from dataclasses import dataclass, replace
+
+import pytest
+import tiny
+import torch
+
+from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.models.functional.video_fusion import align, fuse_predictions
+from mmdvis.registry import MODELS
+from mmdvis.structures import ArrayFrames, VideoDataSample, VideoPrediction
+from mmdvis.structures.frame_views import FlippedFrames, view
+from mmdvis.structures.fused_masks import AveragedMasks, FlippedMasks
+
+FRAMES, ROWS, SIZE = 3, 4, (12, 16)
+POSTS = [PanopticPostprocessor(2, 0.2, 0.2), InstancePostprocessor(6), SemanticPostprocessor()]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Mask probabilities (T, Q, H, W) written down."""
+    values: torch.Tensor
+
+    def probs(self, rows, frame):
+        return self.values[frame, rows]
+
+    def logits(self, rows, frame):
+        return self.values[frame, rows].logit()
+
+
+def prediction(seed=0, causal=False):
+    """Rows 0 to 2 are blobs, row 3 is empty."""
+    g = torch.Generator().manual_seed(seed)
+    probs = 0.05 + 0.1 * torch.rand(FRAMES, ROWS, *SIZE, generator=g)
+    for row in range(3):
+        for t in range(FRAMES):
+            probs[t, row, 3 * row:3 * row + 4, 2 + 3 * row + t:7 + 3 * row + t] = 0.9 - 0.05 * row
+    scores = torch.eye(ROWS, 4) * 0.7 + 0.075
+    scores = scores.expand(FRAMES, -1, -1) if causal else scores
+    return VideoPrediction(torch.arange(ROWS), scores, torch.ones(FRAMES, ROWS, dtype=torch.bool), Dense(probs))
+
+
+def shuffled(source, order):
+    order = torch.tensor(order)
+    return VideoPrediction(torch.arange(len(order)), source.scores[..., order, :], source.valid[:, order],
+                           Dense(source.masks.values[:, order]))
+
+
+def results(source):
+    found = [post(source, VideoDataSample()) for post in POSTS]
+    return found[0].pred_panoptic.id_map, found[1].pred_instances, found[2].pred_semantic.label_map
+
+
+def same(a, b):
+    return ((a[0] == b[0]).all() and (a[2] == b[2]).all() and torch.equal(a[1].labels, b[1].labels)
+            and torch.allclose(a[1].scores, b[1].scores) and a[1].masks == b[1].masks)
+
+
+@pytest.mark.parametrize('causal', (False, True))
+@pytest.mark.parametrize('order', ([0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]))
+def test_the_same_in_another_order_changes_nothing(causal, order):
+    one = prediction(causal=causal)
+    other = shuffled(one, order)
+    assert [order[k] for k in align(one, other).tolist()] == [0, 1, 2, 3]
+    fused = fuse_predictions([one, other, shuffled(one, order[::-1])])
+    torch.testing.assert_close(fused.scores, one.scores)
+    for t in range(FRAMES):
+        torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), t), one.masks.probs(torch.arange(ROWS), t))
+    assert same(results(fused), results(one))
+    assert same(results(fuse_predictions([one])), results(one))
+
+
+def test_probabilities_are_means():
+    one, other = prediction(0), shuffled(prediction(1), [1, 0, 2, 3])
+    other = replace(other, scores=other.scores * 0.5)
+    fused = fuse_predictions([one, other])
+    torch.testing.assert_close(fused.scores[0], (one.scores[0] + other.scores[1]) / 2)
+    rows = torch.tensor([2, 0])
+    expected = (one.masks.values[1, [2, 0]] + other.masks.values[1, [2, 1]]) / 2
+    torch.testing.assert_close(fused.masks.probs(rows, 1), expected)
+    torch.testing.assert_close(fused.masks.logits(rows, 1), expected.logit())
+
+
+def test_rows_that_a_pass_does_not_have():
+    one = prediction()
+    fewer = shuffled(one, [2, 0])
+    fused = fuse_predictions([one, fewer])
+    assert sorted(align(one, fewer).tolist()) == [-1, -1, 0, 1]
+    torch.testing.assert_close(fused.scores, one.scores)
+    torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), 0), one.masks.values[0])
+
+
+def test_what_a_pass_does_not_see_is_valid_where_another_does():
+    one, other = prediction(), prediction()
+    valid = one.valid.clone()
+    valid[1, 2] = False
+    assert fuse_predictions([replace(one, valid=valid), other]).valid.all()
+    assert not fuse_predictions([replace(one, valid=valid), replace(other, valid=valid)]).valid[1, 2]
+
+
+def test_predictions_of_different_videos():
+    one = prediction()
+    short = VideoPrediction(one.ids, one.scores, one.valid[:2], one.masks)
+    with pytest.raises(ValueError, match=r'agree about frames, classes and causality, got \(3, 3, False\) and \(2, 3, False\)'):
+        fuse_predictions([one, short])
+    with pytest.raises(ValueError, match='at least one prediction'):
+        fuse_predictions([])
+
+
+def test_a_mirror_twice_is_nothing():
+    frames = torch.randint(0, 256, (4, 3, 10, 14), dtype=torch.uint8)
+    source = FlippedFrames(FlippedFrames(ArrayFrames(frames)))
+    assert torch.equal(source.read(1, 3), frames[1:3]) and len(source) == 4
+    once = view(ArrayFrames(frames), flip=True)
+    assert torch.equal(once.read(0, 4), frames.flip(-1)) and once.size == once.original == (10, 14)
+    assert view(ArrayFrames(frames), short_edge=20).size == (20, 28)
+    masks = Dense(torch.rand(1, 2, 3, 4))
+    rows = torch.arange(2)
+    assert torch.equal(FlippedMasks(FlippedMasks(masks)).probs(rows, 0), masks.probs(rows, 0))
+    assert torch.equal(FlippedMasks(masks).logits(rows, 0), masks.logits(rows, 0).flip(-1))
+    two = AveragedMasks((masks, FlippedMasks(masks)), (rows, rows))
+    torch.testing.assert_close(two.probs(rows, 0), two.probs(rows, 0).flip(-1))
+
+
+def config(**options):
+    return dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'],
+                postprocessor=options.pop('postprocessor', tiny.PANOPTIC), **options)
+
+
+def fusion(tmp_path, passes, seeds=(0, ), **options):
+    members = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        member = MODELS.build(config(**options))
+        path = tmp_path / f'{seed}.pth'
+        torch.save(dict(state_dict=member.state_dict()), path)
+        members.append(dict(model=config(**options), checkpoint=str(path)))
+    return MODELS.build(dict(type='VideoFusion', members=members, passes=passes))
+
+
+def video(frames=4, size=(40, 56)):
+    g = torch.Generator().manual_seed(0)
+    return ArrayFrames(torch.randint(0, 256, (frames, 3, *size), generator=g, dtype=torch.uint8))
+
+
+def test_one_pass_is_the_model_itself(tmp_path):
+    fused = fusion(tmp_path, [dict()])
+    alone = fused.members[0].predict([video()], [VideoDataSample()])[0].pred_panoptic
+    found = fused.predict([video()], [VideoDataSample()])[0].pred_panoptic
+    assert torch.equal(found.id_map, alone.id_map) and found.segments == alone.segments
+    twice = fusion(tmp_path, [dict()], seeds=(0, 0)).predict([video()], [VideoDataSample()])[0].pred_panoptic
+    assert torch.equal(twice.id_map, alone.id_map)
+
+
+@pytest.mark.parametrize('post, field', [
+    (tiny.PANOPTIC, 'pred_panoptic'), (dict(type='InstancePostprocessor', max_num=5), 'pred_instances'),
+    (dict(type='SemanticPostprocessor'), 'pred_semantic')])
+@pytest.mark.parametrize('causal', (False, True))
+def test_scales_and_mirror_for_every_task(post, field, causal, tmp_path):
+    passes = [dict(short_edge=40), dict(short_edge=64, max_edge=80, flip=True)]
+    model = fusion(tmp_path, passes, seeds=(0, 1), postprocessor=post, causal=causal)
+    calls = []
+    for member in model.members:
+        member.segmenter.register_forward_pre_hook(lambda module, given: calls.append(tuple(given[0].shape[-2:])))
+    sample = model.predict([video()], [VideoDataSample()])[0]
+    found = sample.get(field)
+    shape = found.id_map.shape if field == 'pred_panoptic' else (
+        found.label_map.shape if field == 'pred_semantic' else (4, *found.masks[0][0]['size']))
+    assert tuple(shape) == (4, 40, 56) and set(calls) == {(64, 64), (64, 96)} and len(calls) == 2 * 2 * 2
+
+
+def test_a_symmetric_pair_gives_a_symmetric_answer(tmp_path):
+    """The mean over a video and its mirror image does not know left from right."""
+    model = fusion(tmp_path, [dict(), dict(flip=True)])
+    here = model.fused(video(size=(64, 64)))
+    there = model.fused(FlippedFrames(video(size=(64, 64))))
+    order = align(here, there)
+    rows = torch.arange(len(here.ids))
+    left, right = here.masks.probs(rows, 0).mean(0), there.masks.probs(order, 0).flip(-1).mean(0)
+    torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize('members, passes', [([], [{}]), ([1], [])])
+def test_fusion_of_nothing(members, passes):
+    with pytest.raises(ValueError, match='fusion needs at least one member and one pass'):
+        MODELS.build(dict(type='VideoFusion', members=members, passes=passes))
+
+
+def test_fusion_does_not_train(tmp_path):
+    with pytest.raises(ValueError, match="fusion can only predict, got mode='loss'"):
+        fusion(tmp_path, [dict()])(None, None, mode='loss')
