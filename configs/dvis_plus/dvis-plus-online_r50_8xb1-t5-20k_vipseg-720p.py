@@ -4,7 +4,7 @@ _base_ = [
 ]
 model = dict(
     segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
+    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='weighted', ratio=0.5)),
     postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 # the segmenter of DVIS++, which cannot be trained here, converted by tools/model_converters/detectron2_to_mmdvis.py

@@ -220,7 +220,8 @@ def check_dataset(config: Dict[str, Any], workers: int = 1,
 def datasets_in(dataset: Dict[str, Any]) -> List[Dict[str, Any]]:
     """The datasets of a dataloader's, which may be a concatenation or another wrapper."""
     if 'datasets' in dataset:  # a concatenation
-        return [one for part in dataset['datasets'] for one in datasets_in(part)]
+        parts = dataset['datasets']
+        return [one for part in (parts.values() if isinstance(parts, dict) else parts) for one in datasets_in(part)]
     return datasets_in(dataset['dataset']) if 'dataset' in dataset else [dataset]  # a wrapper
 
 

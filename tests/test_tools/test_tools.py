@@ -1,6 +1,7 @@
 """The tools and demos as a user calls them, in processes of their own."""
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -184,3 +185,16 @@ def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
         np.testing.assert_allclose(value, during[name], atol=1e-12, err_msg=name)
     assert 'is there and not empty' in call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--format-only',
                                             tmp_path / 'out', fails=True)
+
+
+def test_a_model_is_published_without_what_training_needs(trained, tmp_path):
+    _, _, checkpoint = trained
+    text = call('tools/model_converters/publish_model.py', checkpoint, tmp_path / 'zoo' / 'model.pth')
+    path, = (tmp_path / 'zoo').iterdir()
+    assert re.fullmatch(r'model-[0-9a-f]{8}\.pth', path.name) and str(path) in text
+    before, after = read_checkpoint(checkpoint), read_checkpoint(path)
+    assert set(after) == {'meta', 'state_dict'} and set(after['meta']) >= {'dataset_meta', 'switches'}
+    assert 'optimizer' in before and path.stat().st_size < 0.6 * checkpoint.stat().st_size
+    assert all(torch.equal(before['state_dict'][name], value) for name, value in after['state_dict'].items())
+    assert 'there is no checkpoint file' in call(
+        'tools/model_converters/publish_model.py', 'none.pth', tmp_path / 'x.pth', fails=True)
