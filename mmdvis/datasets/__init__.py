@@ -10,6 +10,7 @@ from .vspw import VSPWDataset
 from .youtube_vis import OVISDataset, YouTubeVISDataset
 
 __all__ = [
-    'CityscapesVPSDataset', 'ClipDataset', 'ClipMixture', 'CocoInstanceClipDataset', 'CocoPanopticClipDataset', 'ImageFolderVideoDataset',
-    'OVISDataset', 'VIPERVPSDataset', 'VIPSegDataset', 'VSPWDataset', 'YouTubeVISDataset', 'samplers', 'transforms'
+    'CityscapesVPSDataset', 'ClipDataset', 'ClipMixture', 'CocoInstanceClipDataset', 'CocoPanopticClipDataset',
+    'ImageFolderVideoDataset', 'OVISDataset', 'VIPERVPSDataset', 'VIPSegDataset', 'VSPWDataset', 'YouTubeVISDataset',
+    'samplers', 'transforms'
 ]

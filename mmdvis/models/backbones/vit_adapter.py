@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
 from mmdvis.models.layers.pixel_decoder import grid_centres
 from mmdvis.registry import MODELS
@@ -135,7 +136,7 @@ class Extractor(nn.Module):
 
     def sample(self, query: Tensor, reference: Tensor, value: Tensor, size: Size) -> Tensor:
         """The deformable attention, in fp32 whatever the autocast."""
-        with torch.autocast(query.device.type, enabled=False):
+        with full_precision(query):
             return self.attn(query.float(), reference, value.float(), [size]).to(query.dtype)
 
 

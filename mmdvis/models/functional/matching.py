@@ -6,6 +6,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .precision import full_precision
+
 
 def cosine_distance(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     """(..., N, C), (..., M, C) -> (..., N, M) in [0, 2]."""
@@ -39,7 +41,7 @@ def chain_orders(embeds: Tensor, reference: Tensor, inverse: bool = False) -> Te
 
 def pair_costs(embeds: Tensor) -> np.ndarray:
     """Cosine distances (B, T - 1, Q, Q) of every frame's rows to those of the next, on the host."""
-    with torch.autocast(embeds.device.type, enabled=False):  # half precision would mix up look-alikes
+    with full_precision(embeds):  # half precision would mix up look-alikes
         return cosine_distance(embeds[:, :-1].detach(), embeds[:, 1:].detach()).nan_to_num(0).cpu().numpy()
 
 

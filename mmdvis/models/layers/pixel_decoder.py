@@ -8,6 +8,7 @@ from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
+from mmdvis.models.functional.precision import full_precision
 
 from .attention import feed_forward, norms
 from .heads import xavier_matrices
@@ -66,7 +67,7 @@ class PixelDecoder(nn.Module):
         Returns:
             mask features (N, M, h, w) at stride 4; memories at strides 32, 16, 8, each (N, C, h, w).
         """
-        with torch.autocast(features[0].device.type, enabled=False):  # fp32, as the official code
+        with full_precision(features[0]):  # fp32, as the official code
             return self.decode([x.float() for x in features])
 
     def decode(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:

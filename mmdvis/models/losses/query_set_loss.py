@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
+from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
@@ -95,7 +96,7 @@ class QuerySetLoss(nn.Module):
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, ``d{i}.loss_*`` of the layers before it.
         """
-        with torch.autocast(predictions.mask_features.device.type, enabled=False):
+        with full_precision(predictions.mask_features):
             if self.matching == 'frame':
                 predictions, guide = split_frames(predictions), None if guide is None else split_frames(guide)
                 targets = [frame for clip in targets for frame in clip.frames()]

@@ -1,0 +1,41 @@
+"""Parameters, multiply-adds and activations of a config's model, by component and frame."""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+import mmdvis.models  # noqa: F401  registers what configs name
+from mmdvis.apis.model_cost import model_cost, summary, table
+from mmdvis.registry import MODELS
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='of a frame')
+    parser.add_argument('--frames', type=int, default=5, help='of the clip that tracker and refiner see')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures and prints."""
+    args = parse_args()
+    init_default_scope('mmdvis')
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    costs = model_cost(MODELS.build(config.model), tuple(args.shape), args.frames)
+    print(f'{args.config}, {args.shape[0]} x {args.shape[1]}, {args.frames} frames')
+    print(table(costs))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        found = dict(config=args.config, shape=args.shape, frames=args.frames, **summary(costs))
+        args.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__':
+    main()
