@@ -182,3 +182,40 @@ def test_folders_of_images(tmp_path):
     assert len(alone) == 1 and dataset.metainfo['num_things'] == 58
     with pytest.raises(ValueError, match='cannot be trained on'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), test_mode=False))
+
+
+UNLABELLED = {  # what is tested without labels: base config, changes of its dataset, a file of the submission
+    'vipseg': (dict(ann_file='panoptic_gt_VIPSeg_test.json'), 'pan_pred/0_test/00000010.png'),
+    'vspw_720p': (dict(ann_file='test.txt'), '0_test/00000010.png'),
+    'ovis_360p': ({}, 'results.json'), 'youtube_vis_2019_360p': ({}, 'results.json'),
+    'youtube_vis_2021_360p': ({}, 'results.json'), 'youtube_vis_2022_480p': ({}, 'results.json'),
+    'cityscapes_vps': (dict(ann_file='im_all_info_test_city_vps.json', annotated='panoptic_im_test_city_vps.json',
+                            data_prefix=dict(img='test/img_all')), 'pan_pred/0005_0025_city_000005_000004.png')}
+
+
+def submitted(settings, dataset, out):
+    """Predicts a test set with an untrained model and packs it; the names in the archive."""
+    from mmdvis.registry import METRICS, MODELS
+    model = MODELS.build(tiny_datasets.model(settings)).eval()
+    writer = METRICS.build(dict(type='SubmissionWriter', out_dir=str(out)))
+    writer.dataset_meta = dataset.metainfo
+    for item in (dataset[k] for k in range(len(dataset))):
+        result = model.predict([item['inputs']], [item['data_samples']])
+        writer.process(None, [sample.to_dict() for sample in result])
+    assert writer.evaluate(len(dataset))['videos'] == len(dataset)
+    return zipfile.ZipFile(out / 'submission.zip').namelist()
+
+
+@pytest.mark.parametrize('kind', UNLABELLED)
+def test_splits_without_labels_are_predicted_and_packed(kind, tmp_path):
+    tiny_datasets.write(kind, tmp_path / 'data')
+    settings, (changes, expected) = tiny_datasets.config(kind, tmp_path / 'data'), UNLABELLED[kind]
+    assert expected in submitted(settings, build(settings, 'test', **changes), tmp_path / 'out')
+
+
+def test_folders_of_images_are_predicted_and_packed(tmp_path):
+    official.folders(tmp_path / 'data')
+    settings = tiny_datasets.config('vipseg', tmp_path)
+    dataset = DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path / 'data'), test=dict(short_edge=40)))
+    files = submitted(settings, dataset, tmp_path / 'out')
+    assert {'pred.json', 'pan_pred/a/frame0.png', 'pan_pred/b/frame6.png'} <= set(files)
