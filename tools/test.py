@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format-only', metavar='DIR',
                         help='score nothing, but write and zip the results as the challenge servers take them')
     parser.add_argument('--tta', nargs='+', type=int, metavar='EDGE',
-                        help='fuse passes with these short edges (PVUW 2023: 720 800)')
-    parser.add_argument('--tta-flip', action='store_true', help='with --tta: also the mirror image of each pass')
+                        help="fuse passes with these short edges (PVUW 2023: 720 800); the long edge's limit grows with them")
+    parser.add_argument('--tta-flip', action='store_true', help='also fuse the mirror image of each pass')
     parser.add_argument('--ensemble', nargs='+', default=[], metavar='CKPT', help='fuse with further checkpoints of the config')
     parser.add_argument('--metrics', help='write the figures to this json file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
@@ -48,10 +48,10 @@ def main() -> None:
     if args.show_dir:
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
     checkpoint = args.checkpoint
-    if args.tta or args.ensemble:
+    if args.tta or args.tta_flip or args.ensemble:
         given = dict(config.test_dataloader.dataset.get('test') or {})
-        edges, limit = args.tta or [given.get('short_edge')], given.get('max_edge')
-        fuse(config, [checkpoint, *args.ensemble], passes_of(edges, args.tta_flip, limit), args.trust)
+        passes = passes_of(args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge'))
+        fuse(config, [checkpoint, *args.ensemble], passes, args.trust)
         checkpoint = None
     with one_sentence(BadInputError):
         metrics = test(config, checkpoint, args.trust)

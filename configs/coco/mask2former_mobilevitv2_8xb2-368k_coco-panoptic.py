@@ -4,3 +4,5 @@ _base_ = [
 ]
 model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)
+# the backbone starts from random weights; with backbone.name, a folder of ImageNet weights, the usual 0.1 would do
+optim_wrapper = dict(paramwise_cfg=dict(lr_mult=dict(backbone=1.0)))

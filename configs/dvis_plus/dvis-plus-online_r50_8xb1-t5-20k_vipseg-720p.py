@@ -8,4 +8,4 @@ model = dict(
     postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 # the segmenter of DVIS++, which cannot be trained here, converted by tools/model_converters/detectron2_to_mmdvis.py
-load_from = 'checkpoints/ctvis_r50_vipseg.pth'
+load_from = 'checkpoints/ctvis_r50_vipseg-720p.pth'

@@ -112,9 +112,18 @@ def fuse(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, 
     config.test_dataloader.dataset.test = dict(config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None)
 
 
-def passes_of(short_edges: Sequence[int], flip: bool, max_edge: Optional[int] = None) -> List[Dict[str, Any]]:
-    """A pass for each short edge, and with ``flip`` one more for its mirror image."""
-    return [dict(short_edge=edge, max_edge=max_edge, flip=mirrored) for edge in short_edges
+def passes_of(short_edges: Sequence[Optional[int]], flip: bool, usual: Optional[int] = None, max_edge: Optional[int] = None
+              ) -> List[Dict[str, Any]]:
+    """A pass for each short edge, and with ``flip`` one more for its mirror image.
+
+    Args:
+        short_edges: in pixels; None keeps the size.
+        flip: whether to mirror.
+        usual, max_edge: short edge of the config's test and the limit of its long one, which grows with the short edge.
+    """
+    def limit(edge: Optional[int]) -> Optional[int]:
+        return max_edge if None in (edge, usual, max_edge) else max(max_edge, round(max_edge * edge / usual))
+    return [dict(short_edge=edge, max_edge=limit(edge), flip=mirrored) for edge in short_edges
             for mirrored in ((False, True) if flip else (False, ))]
 
 

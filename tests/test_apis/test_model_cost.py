@@ -25,6 +25,14 @@ def test_layers_by_hand():
     assert macs == 2 * (2 * 6 * 6 * 4)  # scores and mixture, two heads
 
 
+def test_attention_costs_the_same_everywhere():
+    found = []
+    for device in ('cpu', 'meta'):
+        q = torch.empty(1, 2, 6, 4, device=device)
+        found.append(measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1])
+    assert found == [2 * (2 * 6 * 6 * 4)] * 2
+
+
 @pytest.mark.parametrize('device', ('cpu', 'meta'))
 def test_deformable_sampling_reads_four_corners(device):
     value, locations = torch.rand(2, 24, 3, 5, device=device), torch.rand(2, 7, 3, 1, 4, 2, device=device)

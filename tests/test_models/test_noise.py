@@ -202,6 +202,17 @@ def test_contrast_of_tracks_in_loops():
     assert float(track_contrast(queries, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
 
 
+def test_pairs_of_contrast_are_those_of_the_set_loss_under_autocast():
+    """Both are matched in full precision."""
+    model, queries, targets = tracker().train(), tiny.frame_queries(5), [tiny.targets(5, (32, 48))]
+    orders, starts = model.training_starts(queries, StepContext())
+    layers = model.predict(model.decode_clip(queries, starts, None), queries.mask_features)
+    plain = model.criterion.pairs(layers.last(), targets, StepContext())
+    with torch.autocast('cpu', torch.bfloat16):
+        cast = model.criterion.pairs(layers.last(), targets, StepContext())
+    assert all((a == b).all() for one, other in zip(plain, cast) for a, b in zip(one, other))
+
+
 @pytest.mark.parametrize('objects', (True, False))
 def test_stages_with_contrast_learn(objects):
     targets = tiny.targets(5, (32, 48), objects=((2, 0), (4, 1)) if objects else ())

@@ -1,5 +1,6 @@
 _base_ = './youtube_vis_2019_coco_360p.py'
 train_dataloader = dict(
+    sampler=dict(ratios=[1.0, 1.0]),
     dataset=dict(
         datasets=dict(
             coco=dict(augment=dict(short_edges=[320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=768)),

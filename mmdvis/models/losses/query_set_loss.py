@@ -76,7 +76,8 @@ class QuerySetLoss(nn.Module):
     def pairs(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
               guide: Optional[LayerPredictions] = None) -> List[Pairs]:
         """The pairs that ``forward`` with the same arguments compares; ``matching`` is not ``'frame'``."""
-        return self.match(self.matched_by(predictions, context, guide), targets, context)
+        with full_precision(predictions.mask_features):
+            return self.match(self.matched_by(predictions, context, guide), targets, context)
 
     def matched_by(self, predictions: LayerPredictions, context: StepContext, guide: Optional[LayerPredictions]
                    ) -> LayerPredictions:

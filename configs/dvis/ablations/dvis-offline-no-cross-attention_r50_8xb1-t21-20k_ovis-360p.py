@@ -1,2 +1,2 @@
-_base_ = '../dvis-offline_r50_8xb1-t21-20k_vipseg-720p.py'
+_base_ = '../dvis-offline_r50_8xb1-t21-20k_ovis-360p.py'
 model = dict(refiner=dict(decoder=dict(cross_attention=False)))

@@ -1,0 +1,2 @@
+_base_ = '../dvis-online_r50_8xb1-t5-20k_ovis-360p.py'
+model = dict(tracker=dict(start='output'))
