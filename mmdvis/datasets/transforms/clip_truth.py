@@ -52,7 +52,7 @@ class PanopticTruth:
         for index in indices:
             frame = info['frames'][index]
             others += frame['crowds']
-            for number, category in frame['segments']:
+            for number, category in reversed(frame['segments']):  # the order in which the toy figures were measured
                 if category in info['labels']:
                     objects.setdefault(number, info['labels'][category])  # the first mention wins
                 else:
