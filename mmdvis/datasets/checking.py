@@ -11,9 +11,9 @@ import numpy as np
 from prettytable import PrettyTable
 
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError, open_frames, read_image
+from mmdvis.structures import DataError, read_image
 
-from .clip_dataset import ClipDataset, NoVideoError
+from .clip_dataset import ClipDataset, NoVideoError, read_whole
 from .transforms.clip_io import check_size
 from .transforms.clip_truth import READERS, named, place_of
 
@@ -74,7 +74,7 @@ class DatasetReport:
 
 def kind_of(path: str) -> str:
     """Whether a file that cannot be read is missing or damaged."""
-    return 'unreadable' if os.path.lexists(path) and os.path.exists(path) else 'missing'
+    return 'unreadable' if os.path.exists(path) else 'missing'
 
 
 def check_frame(info: dict, index: int, reader: Optional[object], size: Optional[Tuple[int, int]]
@@ -143,12 +143,9 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
 def check_video_file(info: dict) -> VideoReport:
     """Decodes a video file to its end."""
     try:
-        source = open_frames(info['path'])
-        for start in range(len(source)):
-            source.read(start, start + 1)
+        return VideoReport(read_whole(info), 0, {}, {}, ())
     except DataError as error:
         return VideoReport(0, 0, {}, {}, (Problem('unreadable', str(info['video_id']), '', str(error)), ))
-    return VideoReport(len(source), 0, {}, {}, ())
 
 
 def check_shared(number: int) -> VideoReport:

@@ -11,7 +11,7 @@ from .class_lists import ClassList, categories_of, known
 from .clip_dataset import once
 from .json_entries import Entry, parse, read_bytes
 from .record_index import RecordIndex, Records, attempt, open_index
-from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record, read_vipseg
+from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record, vipseg_records
 
 IMAGE_ENDINGS = ('_newImg8bit.png', '_leftImg8bit.png')
 MASK_ENDINGS = ('_final_mask.png', '_gtFine_color.png', '.png')  # of frames annotated for VPS, by Cityscapes, anything
@@ -82,7 +82,7 @@ def read_viper(path: Path) -> Records:
     """The records of VIPSeg's layout, or of flat lists whose frames are named ``<video>_<frame>``."""
     content = parse(read_bytes(path), path)
     if 'videos' in content.value:
-        return read_vipseg(path)
+        return vipseg_records(content, path)
     classes = classes_in(content, 'VIPER')
     records = flat_records(content, classes, lambda image: Path(image.text('file_name')).stem.rsplit('_', 1)[0],
                            lambda number, key: key)

@@ -122,8 +122,7 @@ class ClipDataset(BaseDataset):
         self._metainfo.update(self.classes.metainfo())
         self.kept = np.arange(len(self.index))
         if self.filter_empty and not self.test_mode:
-            known = set(self.classes.labels) if not self.label_map else set(self.label_map)
-            self.kept = np.array([k for k in self.kept if known.intersection(self.index.categories(k))], np.int64)
+            self.kept = np.array([k for k in self.kept if self.label_map.keys() & set(self.index.categories(k))], np.int64)
             LOGGER.info('%s: %d of %d videos have no object and are left out', self.ann_file,
                         len(self.index) - len(self.kept), len(self.index))
         if self._indices is not None:
@@ -132,9 +131,9 @@ class ClipDataset(BaseDataset):
         if self.test_mode and self.on_error == 'skip':
             self.leave_out_bad()
         if not len(self.kept):
-            reasons = [*self.left_out.values(), 'with filter_empty=True, only videos with objects count'][:1]
-            raise NoVideoError(f'{self.origin} has no video that can be used, so there is nothing to do'
-                               f'{"; " + reasons[0] if self.left_out or self.filter_empty else ""}')
+            empty = ['with filter_empty=True, only videos with objects count'] if self.filter_empty else []
+            raise NoVideoError('; '.join([f'{self.origin} has no video that can be used, so there is nothing to do',
+                                          *[*self.left_out.values(), *empty][:1]]))
 
     def classes_of_index(self) -> ClassList:
         """The classes of the file, checked against the known list."""
@@ -237,18 +236,19 @@ def chosen(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
     return kept[:indices] if isinstance(indices, int) else kept[list(indices)]
 
 
-def read_whole(info: dict) -> None:
-    """Decodes every frame of a video; raises DataError where one cannot be used."""
+def read_whole(info: dict) -> int:
+    """Decodes every frame of a video; returns their number, and raises DataError where one cannot be used."""
     if info.get('path'):
         source = open_frames(info['path'])
         for start in range(len(source)):
             source.read(start, start + 1)
-        return
+        return len(source)
     size = None
     for frame in info['frames']:
         found = read_image(frame['image']).shape[:2]
         check_size(info, frame, found, size)
         size = size or found
+    return len(info['frames'])
 
 
 def check_order(names: Sequence[str], where: str) -> None:

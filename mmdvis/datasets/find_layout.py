@@ -5,7 +5,7 @@ from typing import Any, Dict, Iterator, List
 from mmdvis.structures import DataError
 
 from .class_lists import KNOWN
-from .image_folder import VIDEO_SUFFIXES
+from .image_folder import ImageFolderVideoDataset
 from .json_entries import list_folder
 
 
@@ -93,11 +93,8 @@ def find_coco(folder: Path) -> Iterator[Dict[str, Any]]:
 
 def find_images(folder: Path) -> Iterator[Dict[str, Any]]:
     """Folders of images or video files."""
-    names = [path for path in folder.iterdir() if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES]
     try:
-        from .image_folder import ImageFolderVideoDataset
         ImageFolderVideoDataset(data_root=str(folder))
     except DataError:
         return
-    if names or any(folder.iterdir()):
-        yield dict(type='ImageFolderVideoDataset')
+    yield dict(type='ImageFolderVideoDataset')

@@ -19,8 +19,8 @@ COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
 Records = Tuple[Dict[str, Any], Iterable[Union[dict, DataError]]]
 
 
-def attempt(make: Callable[..., dict], *args: object) -> Union[dict, DataError]:
-    """A record, or what is wrong with its video; the index then raises it or, for a check of the data, collects it."""
+def attempt(make: Callable[..., Any], *args: object) -> Any:
+    """What ``make`` gives, or the DataError it raises: who gets it raises it or, to tell all faults at once, collects it."""
     try:
         return make(*args)
     except DataError as error:

@@ -110,7 +110,11 @@ def panoptic_record(name: str, images: Sequence[Entry], annotations: Optional[Se
 
 def read_vipseg(path: Path) -> Records:
     """The records of a json in VIPSeg's layout."""
-    content = parse(read_bytes(path), path)
+    return vipseg_records(parse(read_bytes(path), path), path)
+
+
+def vipseg_records(content: Entry, path: Path) -> Records:
+    """The records of a json in VIPSeg's layout that was read from ``path``."""
     classes, labelled = categories_of(content), has_annotations(content)
 
     def records() -> Iterator[dict]:

@@ -2,17 +2,20 @@
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from mmdvis.datasets.json_entries import list_folder
-from mmdvis.structures import DataError, id_to_rgb, read_pixels
+from mmdvis.datasets.record_index import attempt
+from mmdvis.structures import DataError, id_to_rgb, image_size, read_pixels
 
 Size = Tuple[int, int]
+SPLITS = ('train', 'val', 'test')
 
 
 def put(image: Image.Image, path: Path, **options: object) -> None:
@@ -59,10 +62,10 @@ def write_ids(ids: np.ndarray, target: Path) -> None:
 def write_exact(pixels: np.ndarray, target: Path) -> None:
     """A PNG with just these pixels; one that is there already is kept."""
     image = Image.fromarray(pixels)
-    for attempt in range(2):
+    for again in range(2):
         if is_whole(target, pixels.shape[:2]) and np.array_equal(np.asarray(read_pixels(target)), pixels):
             return
-        if attempt == 0:
+        if again == 0:
             put(image, target)
     raise DataError(f'{target} was not written as it should be; is the disk full?')
 
@@ -88,24 +91,6 @@ def segments_of(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str, A
     return segments
 
 
-def attempt(function: Callable[..., Any], job: Any) -> Union[Any, DataError]:
-    """The result of a job, or what was wrong with it."""
-    try:
-        return function(job)
-    except DataError as error:
-        return error
-
-
-class Job:
-    """A function with its settings, that processes can be handed."""
-
-    def __init__(self, function: Callable[..., Any], **settings: object) -> None:
-        self.function, self.settings = function, settings
-
-    def __call__(self, item: Any) -> Union[Any, DataError]:
-        return attempt(lambda job: self.function(job, **self.settings), item)
-
-
 def do_all(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name: str, **settings: object) -> List[Any]:
     """The results of all jobs in their order, from several processes.
 
@@ -121,7 +106,7 @@ def do_all(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name
     Raises:
         DataError: jobs failed; names the first few.
     """
-    call = Job(function, **settings)
+    call = partial(attempt, partial(function, **settings))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
             results = list(watched(pool.map(call, jobs), len(jobs), name))
@@ -158,3 +143,17 @@ def pairs_of(images: Sequence[Path], masks: Optional[Sequence[Path]], video: str
     if alone:
         raise DataError(f'video {video}, frame {alone[0]}: there is only one of image and mask; {len(alone)} frames are so')
     return [(image, by_stem[image.stem]) for image in images]
+
+
+def check_sizes(video: str, image: Path, mask: Path, shape: Size) -> None:
+    """Raises DataError where an image is not of the (height, width) of its mask."""
+    if shape != image_size(image):
+        raise DataError(f'video {video}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} {shape}')
+
+
+def splits_in(raw: Path) -> List[str]:
+    """The splits whose list of videos is in a folder; none: DataError."""
+    splits = [split for split in SPLITS if (raw / f'{split}.txt').is_file()]
+    if not splits:
+        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLITS)}, which name the videos')
+    return splits

@@ -9,9 +9,9 @@ from mmdvis.datasets.json_entries import write_json
 from mmdvis.datasets.vspw import read_list
 from mmdvis.structures import IMAGE_SUFFIXES, DataError, image_size, read_pixels
 
-from .frames import do_all, frames_in, pairs_of, resize_ids, scaled, segments_of, write_frame, write_ids
+from .frames import (check_sizes, do_all, frames_in, pairs_of, resize_ids, scaled, segments_of, splits_in, write_frame,
+                     write_ids)
 
-SPLITS = ('train', 'val', 'test')
 FIRST_THING = 125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
 ERRATA = {  # video (or '' for all) -> raw value -> what it should be
     '': {200: 0},  # no class: VIPSeg-Dataset, issue 1 (353_-5sqmCF8OFU); other readers take it for void everywhere
@@ -40,12 +40,15 @@ def categories_in(values: np.ndarray, classes: ClassList, where: str) -> Dict[in
     return found
 
 
-def raw_ids(path: Path, errata: Dict[int, int]) -> np.ndarray:
-    """The values (H, W) int32 of a raw mask, errata applied."""
-    values = np.asarray(read_pixels(path, modes=('L', 'P', 'I', 'I;16', 'I;16B'), kinds=('PNG', ))).astype(np.int32)
+def correct(values: np.ndarray, errata: Dict[int, int], path: Path) -> List[str]:
+    """Applies errata to the values of a raw mask, in place; says what was corrected."""
+    notes = []
     for wrong, right in errata.items():
-        values[values == wrong] = right
-    return values
+        where = values == wrong
+        if where.any():
+            values[where] = right
+            notes.append(f'{path}: {int(where.sum())} pixels of {wrong} are now {right}')
+    return notes
 
 
 def prepare_video(name: str, raw: str, out: str, height: int, errata: Dict[str, Dict[int, int]]
@@ -66,12 +69,9 @@ def prepare_video(name: str, raw: str, out: str, height: int, errata: Dict[str, 
         images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=image.stem + ending))
         if mask is None:
             continue
-        plain, values = raw_ids(mask, {}), raw_ids(mask, errata)
-        if plain.shape != image_size(image):
-            raise DataError(f'video {name}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} '
-                            f'{plain.shape}')
-        notes += [f'{mask}: {int((plain == wrong).sum())} pixels of {wrong} are now {right}' for wrong, right in errata.items()
-                  if (plain == wrong).any()]
+        values = np.asarray(read_pixels(mask, modes=('L', 'P', 'I', 'I;16', 'I;16B'), kinds=('PNG', ))).astype(np.int32)
+        check_sizes(name, image, mask, values.shape)
+        notes += correct(values, errata, mask)
         ids = resize_ids(values, size)
         categories = categories_in(np.unique(values), classes, str(mask))
         write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
@@ -105,9 +105,7 @@ def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2,
         DataError: a list is missing, or videos could not be prepared; then their json is not written.
     """
     result: Dict[str, Any] = dict(errata=[])
-    splits = [split for split in SPLITS if (raw / f'{split}.txt').is_file()]
-    if not splits:
-        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLITS)}, which name the videos')
+    splits = splits_in(raw)
     classes = known('VIPSeg')
     rows = sorted(zip(classes.category_ids, classes.names, range(len(classes.names)), classes.palette))
     categories = [dict(id=number, name=name, isthing=int(label < classes.num_things), color=list(colour))

@@ -6,11 +6,9 @@ from typing import Dict
 import numpy as np
 
 from mmdvis.datasets.vspw import read_list
-from mmdvis.structures import IMAGE_SUFFIXES, DataError, image_size, read_pixels
+from mmdvis.structures import IMAGE_SUFFIXES, image_size, read_pixels
 
-from .frames import do_all, frames_in, pairs_of, resize_ids, scaled, write_exact, write_frame
-
-SPLITS = ('train', 'val', 'test')
+from .frames import check_sizes, do_all, frames_in, pairs_of, resize_ids, scaled, splits_in, write_exact, write_frame
 
 
 def prepare_video(name: str, raw: str, out: str, height: int) -> int:
@@ -24,9 +22,7 @@ def prepare_video(name: str, raw: str, out: str, height: int) -> int:
         if mask is None:
             continue
         values = np.asarray(read_pixels(mask, modes=('L', 'P'), kinds=('PNG', )))
-        if values.shape != image_size(image):
-            raise DataError(f'video {name}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} '
-                            f'{values.shape}')
+        check_sizes(name, image, mask, values.shape)
         write_exact(resize_ids(values, size).astype(np.uint8), target / 'mask' / f'{image.stem}.png')
     return len(pairs)
 
@@ -46,11 +42,8 @@ def prepare_vspw(raw: Path, out: Path, height: int = 480, workers: int = 2) -> D
     Raises:
         DataError: no list is there, or videos could not be prepared.
     """
-    splits = [split for split in SPLITS if (raw / f'{split}.txt').is_file()]
-    if not splits:
-        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLITS)}, which name the videos')
     frames = {}
-    for split in splits:
+    for split in splits_in(raw):
         names = read_list(raw / f'{split}.txt')
         frames[split] = sum(do_all(prepare_video, names, workers, split, raw=str(raw), out=str(out), height=height))
         shutil.copyfile(raw / f'{split}.txt', out / f'{split}.txt')

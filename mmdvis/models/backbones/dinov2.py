@@ -1,5 +1,4 @@
 """DINOv2 (arXiv:2304.07193) with the names of its own checkpoints, so that they load without a map."""
-import math
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -195,8 +194,3 @@ def fit_patches(module: DINOv2, state: Dict[str, Tensor], prefix: str, *rest: ob
     size = (module.patch_size, module.patch_size)
     if name in state and tuple(state[name].shape[-2:]) != size:
         state[name] = F.interpolate(state[name].float(), size=size, mode='bilinear', align_corners=module.align_corners)
-
-
-def table_of(tokens: int) -> int:
-    """Rows of a square position table of so many entries, the class token among them."""
-    return math.isqrt(tokens - 1)
