@@ -1,6 +1,8 @@
 """What all tests share: few threads, the scope of mmdvis, and a fresh message hub."""
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,19 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / 'data'
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
+                   PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+                   PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]))
+
+
+def call(*command, fails=False, port=None):
+    """Runs a tool from the root of the repository; returns what it printed, errors included."""
+    start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
+    environment = dict(ENVIRONMENT, PORT=str(port)) if port else ENVIRONMENT
+    done = subprocess.run([*start, *map(str, command)], cwd=ROOT, env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode != 0) == fails, done.stdout[-3000:]
+    return done.stdout
 
 
 def load(path):

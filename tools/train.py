@@ -5,7 +5,7 @@ import os
 from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import load_config, one_sentence, set_resume, train
+from mmdvis.engine.launch import accumulate, load_config, one_sentence, set_precision, set_resume, train
 from mmdvis.evaluation.functional.official_json import BadInputError
 
 
@@ -14,7 +14,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
-    parser.add_argument('--amp', action='store_true', help='mixed precision; needs an accelerator')
+    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
+                        help='mixed precision; fp16, which is meant without a name, needs an accelerator')
+    parser.add_argument('--accumulate', type=int, default=1, metavar='BATCHES',
+                        help='batches for an update; lengths and schedules grow with it, so that 8 on one GPU stand for 8 GPUs')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--resume', nargs='?', const='auto',
                         help='checkpoint to resume from; without a name the latest of the work folder, if there is one')
@@ -31,7 +34,9 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.amp:
-        config.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+        set_precision(config, args.amp)
+    if args.accumulate != 1:
+        accumulate(config, args.accumulate)
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')

@@ -1,5 +1,6 @@
 """Training and test runs."""
 from . import hooks, optimizers
 from .runner import VideoRunner
+from .sharded import ShardedRunner, ShardedStrategy
 
-__all__ = ['VideoRunner', 'hooks', 'optimizers']
+__all__ = ['ShardedRunner', 'ShardedStrategy', 'VideoRunner', 'hooks', 'optimizers']

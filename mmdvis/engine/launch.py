@@ -2,7 +2,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
 
 import torch
 import torch.distributed as dist
@@ -10,9 +10,11 @@ from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.runner import find_latest_checkpoint
 
+from mmdvis.registry import RUNNERS
 from mmdvis.structures import STAGES, CheckpointError, DataError
 
 from .runner import VideoRunner
+from .sharded import ShardedRunner
 
 TRAINING_HOOKS = ('StageHandoverHook', 'ClassCountHook')
 
@@ -63,6 +65,43 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
         config.resume, config.load_from = True, checkpoint
 
 
+def set_precision(config: Config, kind: str) -> None:
+    """Sets mixed precision: ``'fp16'`` with scaled losses, which needs an accelerator, or ``'bf16'``; config is changed."""
+    mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
+    if kind not in mixed:
+        raise ValueError(f"the precision is one of {', '.join(mixed)}, got {kind!r}")
+    config.optim_wrapper.update(mixed[kind])
+
+
+def accumulate(config: Config, steps: int) -> None:
+    """Lets one update take ``steps`` batches: as many updates as before, on as many times the clips.
+
+    Whatever counts batches is multiplied: the loop's length, what happens at intervals, when the rate falls. One process and
+    ``steps=8`` thus stand for eight processes.
+
+    Args:
+        config: of a loop that counts iterations; changed in place.
+        steps: batches for an update.
+    """
+    if steps < 1 or 'max_iters' not in config.train_cfg:
+        raise ValueError('accumulating needs at least one batch for an update and a loop that counts iterations, '
+                         f'got {steps} and {dict(config.train_cfg)}')
+    config.optim_wrapper.accumulative_counts = steps
+    for name in ('max_iters', 'val_interval', 'val_begin'):
+        if name in config.train_cfg:
+            config.train_cfg[name] *= steps
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        for name in ('begin', 'end', 'T_max', 'total_iters', 'step_size'):
+            if name in scheduler:
+                scheduler[name] *= steps
+        if 'milestones' in scheduler:
+            scheduler.milestones = [steps * milestone for milestone in scheduler.milestones]
+    checkpoint = config.get('default_hooks', {}).get('checkpoint') or {}
+    if not checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
+        checkpoint.interval *= steps
+
+
 @contextmanager
 def one_sentence(*kinds: type) -> Iterator[None]:
     """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
@@ -84,9 +123,12 @@ def last_words(error: BaseException) -> str:
     return text[text.rindex(f'{type(error).__name__}: '):].partition(': ')[2].strip()
 
 
-def make_runner(config: Config, trust: bool) -> VideoRunner:
-    """The runner of a config; see :attr:`VideoRunner.trust`."""
-    runner = VideoRunner.from_cfg(config)
+def make_runner(config: Config, trust: bool) -> Union[VideoRunner, ShardedRunner]:
+    """The runner that ``runner_type`` of a config names, ``VideoRunner`` where it does not; see :attr:`VideoRunner.trust`."""
+    runner = RUNNERS.build(config) if config.get('runner_type') else VideoRunner.from_cfg(config)
+    if trust and not isinstance(runner, VideoRunner):
+        raise CheckpointError(f'--trust is not for {config.runner_type}; write a checkpoint of plain tensors first, with '
+                              'tools/model_converters/publish_model.py')
     runner.trust = trust
     return runner
 
@@ -130,8 +172,8 @@ def passes_of(short_edges: Sequence[Optional[int]], flip: bool, usual: Optional[
 def test(config: Config, checkpoint: Optional[str], trust: bool = False) -> Dict[str, float]:
     """Scores a checkpoint on the test set of the config; None: the model loads its weights itself."""
     config.load_from, config.resume = checkpoint, False
-    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
-                 'val_evaluator'):
+    for name in ('runner_type', 'strategy', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader',
+                 'val_cfg', 'val_evaluator'):
         config.pop(name, None)
     stages = [name for name in STAGES if config.model.get(name)]
     others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]

@@ -5,8 +5,9 @@ import os
 import pytest
 import tiny_config
 import torch
+from mmengine.model import BaseModel
 
-from mmdvis.engine.launch import load_config, set_resume
+from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume
 from mmdvis.engine.launch import test as run_test
 from mmdvis.engine.launch import train
 from mmdvis.structures import read_checkpoint
@@ -172,3 +173,52 @@ def quiet():
     """mmengine's logger keeps its handlers over runs; without this, lines pile up."""
     yield
     logging.getLogger('mmengine').handlers.clear()
+
+
+@pytest.mark.parametrize('name', ['minvis', 'online'])
+def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root, tmp_path, monkeypatch):
+    """Close to float32's first losses, but not equal: the products are rounded to eight bits."""
+    losses = {}
+    for kind in ('fp32', 'bf16'):
+        config, seen = stage(tmp_path, name, toy_root, minvis[1]), losses.setdefault(kind, [])
+        if kind == 'bf16':
+            set_precision(config, kind)
+        plain = BaseModel.parse_losses
+        monkeypatch.setattr(BaseModel, 'parse_losses', lambda self, found: seen.append(found) or plain(self, found))
+        state = read_checkpoint(train(config))['state_dict']
+        monkeypatch.undo()
+        assert all(value.dtype == torch.float32 for value in state.values() if value.is_floating_point())
+    assert losses['fp32'][0].keys() == losses['bf16'][0].keys()
+    for key, value in losses['fp32'][0].items():
+        assert losses['bf16'][0][key].dtype == torch.float32
+        torch.testing.assert_close(losses['bf16'][0][key], value, rtol=0.1, atol=0.05)
+    assert any(not torch.equal(losses['bf16'][0][key], value) for key, value in losses['fp32'][0].items())
+
+
+def test_an_unknown_precision_is_named(toy_root, tmp_path):
+    with pytest.raises(ValueError, match="the precision is one of fp16, bf16, got 'fp8'"):
+        set_precision(stage(tmp_path, 'minvis', toy_root, None), 'fp8')
+
+
+def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
+    """Two updates of three batches each: six batches, a rate that falls where it fell, and weights that move twice."""
+    config = stage(tmp_path, 'minvis', toy_root, None)
+    config.param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
+                              dict(type='MultiStepLR', by_epoch=False, milestones=[1], gamma=0.1)]
+    steps, step = [], torch.optim.AdamW.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, 'step',
+                      lambda self, *args: steps.append(self.param_groups[0]['lr']) or step(self, *args))
+        accumulate(config, 3)
+        assert train(config).name == 'iter_6.pth'
+    assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones, config.param_scheduler[0].end) == (6, [3], 3)
+    assert config.default_hooks.checkpoint.interval == 6 and len(steps) == 2
+
+
+def test_accumulating_needs_a_loop_of_iterations(toy_root, tmp_path):
+    config = stage(tmp_path, 'minvis', toy_root, None)
+    with pytest.raises(ValueError, match='at least one batch for an update .* got 0'):
+        accumulate(config, 0)
+    config.train_cfg = dict(by_epoch=True, max_epochs=3)
+    with pytest.raises(ValueError, match='a loop that counts iterations, got 2 and .*max_epochs'):
+        accumulate(config, 2)

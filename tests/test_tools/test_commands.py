@@ -29,7 +29,7 @@ def parse(path, monkeypatch, *words):
 def test_train_has_mmdets_flags(monkeypatch):
     args = parse('tools/train.py', monkeypatch, 'c.py', '--work-dir', 'w', '--amp', '--auto-scale-lr', '--resume',
                  '--cfg-options', 'a.b=3', 'c=x,y', '--launcher', 'pytorch', '--local-rank', '1')
-    assert (args.config, args.work_dir, args.amp, args.auto_scale_lr) == ('c.py', 'w', True, True)
+    assert (args.config, args.work_dir, args.amp, args.auto_scale_lr) == ('c.py', 'w', 'fp16', True)
     assert args.resume == 'auto' and args.cfg_options == {'a.b': 3, 'c': ['x', 'y']} and args.local_rank == 1
     assert parse('tools/train.py', monkeypatch, 'c.py', '--resume', 'x.pth').resume == 'x.pth'
     assert parse('tools/train.py', monkeypatch, 'c.py').resume is None
@@ -42,16 +42,17 @@ def test_test_has_mmdets_flags(monkeypatch):
 
 
 def stage_args(**options):
-    return SimpleNamespace(**{**dict(cfg_options=[], gpus=0, amp=False, resume=False), **options})
+    return SimpleNamespace(**{**dict(cfg_options=[], gpus=0, amp=None, accumulate=1, resume=False), **options})
 
 
 def test_a_stage_gets_the_checkpoint_of_the_one_before():
     command = load('tools/train_stages.py').command
     first = command('a.py', Path('w/a'), None, stage_args())
     assert first[1:] == [str(ROOT / 'tools' / 'train.py'), 'a.py', '--work-dir', str(Path('w/a'))]
-    second = command('b.py', Path('w/b'), 'w/a/iter_9.pth', stage_args(cfg_options=['x=1'], resume=True, amp=True))
+    options = stage_args(cfg_options=['x=1'], resume=True, amp='bf16', accumulate=4)
+    second = command('b.py', Path('w/b'), 'w/a/iter_9.pth', options)
     assert second[-3:] == ['--cfg-options', 'x=1', 'load_from=w/a/iter_9.pth']
-    assert '--resume' in second and '--amp' in second
+    assert '--resume --amp bf16 --accumulate 4' in ' '.join(second)
 
 
 def test_several_processes_go_through_the_launcher():

@@ -1,9 +1,6 @@
 """The tools and demos as a user calls them, in processes of their own."""
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 
 import av
@@ -11,24 +8,10 @@ import numpy as np
 import pytest
 import tiny_config
 import torch
-from conftest import DATA, ROOT
+from conftest import DATA, call
 from PIL import Image
 
 from mmdvis.structures import read_checkpoint
-
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
-                   PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
-                   PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]))
-
-
-def call(*command, fails=False, port=None):
-    """Runs a tool from the root of the repository; returns what it printed, errors included."""
-    start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
-    environment = dict(ENVIRONMENT, PORT=str(port)) if port else ENVIRONMENT
-    done = subprocess.run([*start, *map(str, command)], cwd=ROOT, env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert (done.returncode != 0) == fails, done.stdout[-3000:]
-    return done.stdout
 
 
 @pytest.fixture(scope='module')

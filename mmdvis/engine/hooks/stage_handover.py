@@ -1,12 +1,12 @@
 """Checks that a stage starts from the stage before it."""
 import logging
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from mmdvis.registry import HOOKS
 from mmdvis.structures import STAGES, CheckpointError, contradictions, hand_over, meta_of, state_dict_of, switches_of
@@ -15,6 +15,12 @@ from mmdvis.structures import STAGES, CheckpointError, contradictions, hand_over
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside a wrapper for several processes."""
     return model.module if is_model_wrapper(model) else model
+
+
+def blank_weights(runner: Runner) -> Dict[str, Tensor]:
+    """Tensors with the names and shapes of the model's weights; of a sharded model they hold no values."""
+    sharded = getattr(getattr(runner, 'strategy', None), 'blank_weights', None)
+    return unwrapped(runner.model).state_dict() if sharded is None else sharded
 
 
 @HOOKS.register_module()
@@ -53,7 +59,7 @@ class StageHandoverHook(Hook):
         """Leaves in the checkpoint what the model loads; raises CheckpointError if that does not cover what it must."""
         model, origin = unwrapped(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
-        result = hand_over(model.state_dict(), state_dict_of(checkpoint), self.stages(model, resume),
+        result = hand_over(blank_weights(runner), state_dict_of(checkpoint), self.stages(model, resume),
                            () if resume else self.allow_mismatch, origin)
         for note in result.notes():
             print_log(f'{origin}: {note}', 'current')

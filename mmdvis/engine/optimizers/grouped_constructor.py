@@ -51,6 +51,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, lr_mult: 
     """
     groups: Dict[Tuple[float, float], dict] = {}
     for prefix, module in model.named_modules():
+        prefix = prefix.replace('_fsdp_wrapped_module.', '')
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if not parameter.requires_grad:
                 continue
