@@ -1,13 +1,15 @@
 """The segmenter and its layers."""
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
 import torch.nn.functional as F
 
-from mmdvis.models.functional.deform_attn import gathered_attention
+from mmdvis.models.functional.deform_attn import compiled_attention, gathered_attention, sample_grid
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.layers.attention import Attention
-from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
+from mmdvis.models.layers.ms_deform_attn import MSDeformAttn, softmax_of_few
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
@@ -88,6 +90,37 @@ def test_deformable_attention_equals_mmcv():
     value, locations, weights = torch.randn(2, 30, 2, 8), torch.rand(2, 5, 2, 2, 4, 2), torch.rand(2, 5, 2, 2, 4)
     expected = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
     torch.testing.assert_close(gathered_attention(value, shapes.tolist(), locations, weights), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_the_compiled_operator_gets_what_it_can_take(dtype, monkeypatch):
+    """Float32 only, and a step that divides the batch, which 64, mmcv's own, does not for 70 frames."""
+    from mmcv.ops import multi_scale_deform_attn as mmcv_op
+    seen = []
+
+    def forward(value, sizes, starts, locations, weights, im2col_step):
+        seen.append((value.dtype, locations.dtype, weights.dtype, sizes.tolist(), starts.tolist(), im2col_step))
+        return value.new_ones(len(value), locations.shape[1], value.shape[2] * value.shape[3])
+    monkeypatch.setattr(mmcv_op, 'ext_module', SimpleNamespace(ms_deform_attn_forward=forward))
+    value, locations, weights = torch.randn(70, 30, 2, 8), torch.rand(70, 5, 2, 2, 4, 2), torch.rand(70, 5, 2, 2, 4)
+    found = compiled_attention(value.to(dtype), [(4, 6), (2, 3)], locations.to(dtype), weights.to(dtype))
+    assert found.shape == (70, 5, 16) and found.dtype == dtype
+    (*dtypes, sizes, starts, step), = seen
+    assert set(dtypes) == {torch.float32} and 70 % step == 0
+    assert sizes == [[4, 6], [2, 3]] and starts == [0, 24]
+
+
+def test_more_tokens_than_float32_can_number_are_refused():
+    with pytest.raises(ValueError, match='16777216 tokens of 1 heads are more than float32 can number'):
+        sample_grid([(4096, 4096)], 1, 4, torch.device('cpu'))
+
+
+def test_softmax_of_few_is_softmax():
+    x = (100 * torch.randn(3, 5, 12, dtype=torch.float64)).requires_grad_()
+    ours, theirs = softmax_of_few(x), x.softmax(-1)
+    torch.testing.assert_close(ours, theirs)
+    seed = torch.randn_like(ours)
+    torch.testing.assert_close(*(torch.autograd.grad(y, x, seed)[0] for y in (ours, theirs)))
 
 
 def test_deformable_layer_starts_by_looking_around():
