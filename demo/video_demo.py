@@ -4,7 +4,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmdvis.apis import VideoStream, init_model, segment_video
+from mmdvis.apis import VideoStream, init_model, segment_video, tune
 from mmdvis.structures import PrefetchedFrames, open_frames
 
 
@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', required=True, help='folder for video.mp4, panoptic/*.png and result.json')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='of products')
     parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
     parser.add_argument('--clip-len', type=int, default=10,
@@ -36,7 +37,7 @@ def main() -> int:
     try:
         source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
-        stream = VideoStream(model, args.short_edge, args.max_edge)
+        stream = VideoStream(tune(model, args.precision), args.short_edge, args.max_edge)
         written = segment_video(stream, source, args.out, meta, args.clip_len, args.fps)
     except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)

@@ -1,6 +1,7 @@
 """What a program that uses mmdvis calls."""
 from .model import init_model
 from .segment_video import segment_video
+from .tuning import tune
 from .video_stream import VideoStream
 
-__all__ = ['VideoStream', 'init_model', 'segment_video']
+__all__ = ['VideoStream', 'init_model', 'segment_video', 'tune']

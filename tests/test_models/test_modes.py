@@ -108,9 +108,9 @@ def test_a_video_that_ends_before_the_others_clips(fixture):
         assert [s.row for s in alone.segments] == [s.row for s in result.pred_panoptic.segments]
 
 
-@pytest.mark.parametrize('name', ['window', 'clip_len'])
-def test_lengths_are_positive(name):
-    with pytest.raises(ValueError, match=f'{name} must be at least one frame, got 0; clip_len=None means the whole video'):
+@pytest.mark.parametrize('name, meaning', [('window', 'what suits the device'), ('clip_len', 'the whole video')])
+def test_lengths_are_positive(name, meaning):
+    with pytest.raises(ValueError, match=f'{name} must be at least one frame, got 0; {name}=None means {meaning}'):
         tiny.model(**{name: 0})
 
 

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
+from mmdvis.models.functional.precision import mixed_precision
 from mmdvis.registry import MODELS
 from mmdvis.structures import (STAGES, FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries,
                                VideoDataSample, VideoPrediction, cat_time)
@@ -38,27 +39,32 @@ class DVIS(BaseModel):
         segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
         data_preprocessor: config of the preprocessor.
         learns: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
-        window: frames that go through segmenter and tracker at once at test time; no result depends on it.
+        window: frames that go through segmenter and tracker at once at test time; no result depends on it. None: one on
+            the CPU, whose cache more of them do not fit, three elsewhere.
         clip_len: frames that the refiner sees together at test time (semi-online); identities go on from clip to clip. None:
             the whole video (offline).
         causal: score every frame by the mean class logits of the frames up to it. Without a refiner no result then depends
             on a later frame, with one on no frame after its clip. The default, one mean for the whole video, is what
             benchmarks report, also those that are called online.
+        precision: of products at test time: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Matching, scores, sampling locations and
+            norms are float32 in each.
         init_cfg: as in mmengine.
     """
 
     def __init__(self, segmenter: dict, tracker: dict, refiner: Optional[dict] = None, postprocessor: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last', window: int = 3,
-                 clip_len: Optional[int] = None, causal: bool = False,
+                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last', window: Optional[int] = None,
+                 clip_len: Optional[int] = None, causal: bool = False, precision: str = 'fp32',
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
-        for name, length in (('window', window), ('clip_len', 1 if clip_len is None else clip_len)):
-            if length < 1:
-                raise ValueError(f'{name} must be at least one frame, got {length}; clip_len=None means the whole video')
+        for name, length, default in (('window', window, 'what suits the device'),
+                                      ('clip_len', clip_len, 'the whole video')):
+            if length is not None and length < 1:
+                raise ValueError(f'{name} must be at least one frame, got {length}; {name}=None means {default}')
+        mixed_precision(precision, torch.device('cpu'))  # says now if there is no such precision
         self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
-        self.window, self.clip_len, self.causal = window, clip_len, causal
+        self.window, self.clip_len, self.causal, self.precision = window, clip_len, causal, precision
         self.learns = learning_stages(self, learns)
         for name, stage in self.frozen_stages():
             stage.requires_grad_(False)
@@ -110,11 +116,15 @@ class DVIS(BaseModel):
     def step(self, frames: Tensor, state: Optional[object] = None, present: Optional[Tensor] = None
              ) -> Tuple[TrackQueries, object]:
         """The streaming unit: normalised frames (B, T, 3, H, W) and the state before them -> tracks, state after them."""
-        return self.tracker(self.segmenter(frames, present), state)
+        with mixed_precision(self.precision, frames.device):
+            return self.tracker(self.segmenter(frames, present), state)
 
     def refine(self, tracks: TrackQueries) -> TrackQueries:
         """The tracks refined clip by clip; the same tracks where there is no refiner."""
-        return tracks if self.refiner is None else cat_time([self.refiner(clip) for clip in tracks.clips(self.clip_len)])
+        if self.refiner is None:
+            return tracks
+        with mixed_precision(self.precision, tracks.embeds.device):
+            return cat_time([self.refiner(clip) for clip in tracks.clips(self.clip_len)])
 
     @torch.no_grad()
     def propagate(self, sources: Sequence[FrameSource], state: Optional[object] = None
@@ -131,15 +141,16 @@ class DVIS(BaseModel):
         if len(sizes) != 1:
             raise ValueError(f'videos that go through the model together must have one padded size, got {sorted(sizes)}')
         size, = sizes
-        for start in range(0, max(lengths), self.window):
-            stop = min(start + self.window, max(lengths))
-            device = self.data_preprocessor.mean.device
+        device = self.data_preprocessor.mean.device
+        window = self.window or (1 if device.type == 'cpu' else 3)
+        for start in range(0, max(lengths), window):
+            stop = min(start + window, max(lengths))
             frames = torch.zeros(len(sources), stop - start, 3, *size, device=device)
             ends = torch.tensor([min(stop, length) - start for length in lengths], device=device)
             for b, source in enumerate(sources):
                 if start < lengths[b]:
-                    window = source.read(start, min(stop, lengths[b]))
-                    frames[b, :len(window)] = self.data_preprocessor.normalise(window, size)
+                    read = source.read(start, min(stop, lengths[b]))
+                    frames[b, :len(read)] = self.data_preprocessor.normalise(read, size)
             present = torch.arange(stop - start, device=device) < ends[:, None]
             tracks, state = self.step(frames, state, present)
             yield tracks, state

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.models.functional.deform_attn import deformable_attention
+from mmdvis.models.functional.precision import full_precision
 
 
 class MSDeformAttn(nn.Module):
@@ -40,12 +41,14 @@ class MSDeformAttn(nn.Module):
             value (B, S, C): tokens of all levels; shapes: (height, width) of each.
         """
         heads, levels, points = self.grid
-        weights = softmax_of_few(self.attention_weights(query).unflatten(-1, (heads, levels * points)))
-        size = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype, device=query.device)
-        # whole rows of constants, because a short last dimension is slow to broadcast
-        scale = (1 / size)[:, None].expand(-1, points, -1).flatten().repeat(heads)
-        centre = reference[:, :, None].expand(-1, -1, points, -1).flatten(1).repeat(1, heads)
-        locations = torch.addcmul(centre, self.sampling_offsets(query), scale).unflatten(-1, (heads, levels, points, 2))
+        with full_precision(query):  # where to look, and how much it counts
+            exact = query.to(self.sampling_offsets.weight.dtype)
+            weights = softmax_of_few(self.attention_weights(exact).unflatten(-1, (heads, levels * points)))
+            size = torch.tensor([(w, h) for h, w in shapes], dtype=exact.dtype, device=exact.device)
+            # whole rows of constants, because a short last dimension is slow to broadcast
+            scale = (1 / size)[:, None].expand(-1, points, -1).flatten().repeat(heads)
+            centre = reference[:, :, None].expand(-1, -1, points, -1).flatten(1).repeat(1, heads)
+            locations = torch.addcmul(centre, self.sampling_offsets(exact), scale).unflatten(-1, (heads, levels, points, 2))
         tokens = self.value_proj(value).unflatten(-1, (heads, -1))
         mixed = deformable_attention(tokens, shapes, locations, weights.unflatten(-1, (levels, points)))
         return self.output_proj(mixed)

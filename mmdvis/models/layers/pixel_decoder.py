@@ -8,7 +8,7 @@ from mmengine.model import caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
-from mmdvis.models.functional.precision import full_precision
+from mmdvis.models.functional.precision import full_precision, runs_in_bfloat16
 
 from .attention import feed_forward, norms
 from .heads import xavier_matrices
@@ -62,11 +62,13 @@ class PixelDecoder(nn.Module):
             caffe2_xavier_init(conv)
 
     def forward(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
-        """Features at strides 4, 8, 16, 32, each (N, c, h, w).
+        """Features at strides 4, 8, 16, 32, each (N, c, h, w); in float32, but for inference in bfloat16.
 
         Returns:
             mask features (N, M, h, w) at stride 4; memories at strides 32, 16, 8, each (N, C, h, w).
         """
+        if runs_in_bfloat16(features[0]) and not self.training:
+            return self.decode(features)
         with full_precision(features[0]):  # fp32, as the official code
             return self.decode([x.float() for x in features])
 
@@ -88,8 +90,9 @@ class PixelDecoder(nn.Module):
 
 
 def grid_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """Normalised (x, y) of the pixel centres, (height * width, 2)."""
-    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
-    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    """Normalised (x, y) of the pixel centres, (height * width, 2), float32 at least."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    y = (torch.arange(height, device=like.device, dtype=dtype) + 0.5) / height
+    x = (torch.arange(width, device=like.device, dtype=dtype) + 0.5) / width
     rows, columns = torch.meshgrid(y, x, indexing='ij')
     return torch.stack([columns, rows], -1).flatten(0, 1)
