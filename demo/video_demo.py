@@ -4,7 +4,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmdvis.apis import VideoStream, init_model, segment_video, tune
+from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video, tune
 from mmdvis.structures import PrefetchedFrames, open_frames
 
 
@@ -21,6 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
     parser.add_argument('--clip-len', type=int, default=10,
                         help='frames of one step; a refiner sees them together, or model.clip_len of them')
+    parser.add_argument('--offline', action='store_true', help='see the whole video before the first result')
+    parser.add_argument('--max-memory', type=float, metavar='GB',
+                        help='what an offline video may add to the memory; decides where its features are kept')
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
     parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
     parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
@@ -37,7 +40,11 @@ def main() -> int:
     try:
         source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
-        stream = VideoStream(tune(model, args.precision), args.short_edge, args.max_edge)
+        model = tune(model, args.precision)
+        stream = VideoStream(model, args.short_edge, args.max_edge)
+        if args.offline:
+            limit = None if args.max_memory is None else int(args.max_memory * 2**30)
+            stream = OfflineVideo(model, args.short_edge, args.max_edge, limit)
         written = segment_video(stream, source, args.out, meta, args.clip_len, args.fps)
     except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)

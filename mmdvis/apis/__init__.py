@@ -1,7 +1,8 @@
 """What a program that uses mmdvis calls."""
 from .model import init_model
+from .offline_video import OfflineVideo
 from .segment_video import segment_video
 from .tuning import tune
 from .video_stream import VideoStream
 
-__all__ = ['VideoStream', 'init_model', 'segment_video', 'tune']
+__all__ = ['OfflineVideo', 'VideoStream', 'init_model', 'segment_video', 'tune']

@@ -4,27 +4,17 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple, Union
+from typing import Any, Dict, List, Union
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from mmdvis.structures import FrameSource, Segment, id_to_rgb
-from mmdvis.visualization import VideoWriter, draw_panoptic
+from mmdvis.visualization import InBackground, VideoWriter, draw_panoptic
 
+from .offline_video import OfflineVideo
 from .video_stream import VideoStream
-
-Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
-
-
-def stream_frames(stream: VideoStream, source: FrameSource, clip_len: int) -> Iterator[Frame]:
-    """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it."""
-    for start in range(0, len(source), clip_len):
-        frames = source.read(start, min(start + clip_len, len(source)))
-        result = stream.push(frames).pred_panoptic
-        for t, frame in enumerate(frames):
-            yield frame.permute(1, 2, 0).numpy(), result.id_map[t].numpy(), result.segments_at(t)
 
 
 def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Segment], meta: Dict[str, Any]
@@ -35,15 +25,15 @@ def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Se
              score=round(s.score, 4), area=int((id_map == s.id).sum())) for s in segments])
 
 
-def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, Path], meta: Dict[str, Any],
-                  clip_len: int = 10, fps: float = 24., progress: bool = True) -> Dict[str, Path]:
+def segment_video(stream: Union[VideoStream, OfflineVideo], source: FrameSource, out_dir: Union[str, Path],
+                  meta: Dict[str, Any], clip_len: int = 10, fps: float = 24., progress: bool = True) -> Dict[str, Path]:
     """Writes ``video.mp4``, ``panoptic/<frame>.png`` (id = R + 256 G + 65536 B) and ``result.json``.
 
-    Frames are read as a stream and results written as they come; everything goes to a temporary folder beside ``out_dir``
-    and takes its place when the last frame is done, so that a failure leaves nothing half written.
+    Frames are written behind the model's back as they come, a few at most waiting; everything goes to a temporary folder
+    beside ``out_dir`` and takes its place when the last frame is done, so that a failure leaves nothing half written.
 
     Args:
-        stream: a fresh stream.
+        stream: a fresh stream, or what segments a whole video.
         source: the video.
         out_dir: folder to write to; files of the same names in it are replaced.
         meta: ``classes`` and ``category_ids`` of the labels, as ``init_model`` gives them.
@@ -63,13 +53,16 @@ def segment_video(stream: VideoStream, source: FrameSource, out_dir: Union[str, 
         with VideoWriter(work / 'video.mp4', rate) as writer, open(work / 'result.json', 'w') as text:
             names = json.dumps(list(meta['classes']))
             text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {names}, "frames": [\n')
-            frames = stream_frames(stream, source, clip_len)
-            for index, (frame, id_map, segments) in enumerate(
-                    tqdm(frames, total=len(source), unit='frame', disable=not progress)):
+
+            def write(index: int, frame: np.ndarray, id_map: np.ndarray, segments: List[Segment]) -> None:
                 name = f'{index:08d}.png'
                 Image.fromarray(id_to_rgb(id_map)).save(work / 'panoptic' / name)
                 writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
                 text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
+            frames = tqdm(stream.frames(source, clip_len), total=len(source), unit='frame', disable=not progress)
+            with InBackground() as background:
+                for index, found in enumerate(frames):
+                    background.put(write, index, *found)
             text.write('\n]}\n')
         return {name: publish(work / name, out_dir / name) for name in ('video.mp4', 'panoptic', 'result.json')}
     finally:

@@ -1,11 +1,14 @@
 """A video that arrives piece by piece. The only place that holds a state over time."""
-from typing import Optional
+from typing import Iterator, List, Optional, Tuple
 
+import numpy as np
 from torch import Tensor
 
 from mmdvis.models import DVIS
 from mmdvis.models.detectors.dvis import StreamState
-from mmdvis.structures import ArrayFrames, ResizedFrames, VideoDataSample
+from mmdvis.structures import ArrayFrames, FrameSource, ResizedFrames, Segment, VideoDataSample
+
+Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
 
 
 class VideoStream:
@@ -34,3 +37,16 @@ class VideoStream:
             source = ResizedFrames(source, self.short_edge, self.max_edge)
         prediction, self.state = self.model.stream(source, self.state)
         return self.model.postprocessor(prediction, VideoDataSample())
+
+    def frames(self, source: FrameSource, clip_len: int) -> Iterator[Frame]:
+        """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it.
+
+        Args:
+            source: the frames that come next.
+            clip_len: frames of one push.
+        """
+        for start in range(0, len(source), clip_len):
+            frames = source.read(start, min(start + clip_len, len(source)))
+            result = self.push(frames).pred_panoptic
+            for t, frame in enumerate(frames):
+                yield frame.permute(1, 2, 0).numpy(), result.id_map[t].numpy(), result.segments_at(t)

@@ -1,6 +1,8 @@
 """Checks that the tensors of one frozen type agree on the axes they share."""
 from typing import Dict, Tuple
 
+Size = Tuple[int, int]  # height, width
+
 
 def check_axes(owner: object, axes: Dict[str, str]) -> None:
     """Compares axes of the same letter over the fields of ``owner``.

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .axes import Size
 from .image_files import IMAGE_SUFFIXES, DataError, image_size, natural_key, read_image
-from .masks import Size
 
 
 class FrameSource(Protocol):

@@ -1,14 +1,13 @@
 """Where masks come from: a product of two factors, or values already multiplied out."""
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Tuple
+from typing import NamedTuple, Protocol, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .axes import check_axes
-
-Size = Tuple[int, int]
+from .axes import Size, check_axes
+from .feature_store import FeatureStore
 
 
 class FrameSize(NamedTuple):
@@ -55,26 +54,31 @@ class FactoredMasks:
 
     Attributes:
         embeds (T, Q, M), bias (T, Q): of the tracks.
-        features (T, M, h, w): of the frames.
+        features: (T, M, h, w) of the frames, or a store that gives those of one, (M, h, w).
         size: the sizes of every frame of the video.
     """
     embeds: Tensor
     bias: Tensor
-    features: Tensor
+    features: Union[Tensor, FeatureStore]
     size: FrameSize
 
     def __post_init__(self) -> None:
-        check_axes(self, dict(embeds='TQM', bias='TQ', features='TMhw'))
+        check_axes(self, dict(embeds='TQM', bias='TQ', **(dict(features='TMhw') if torch.is_tensor(self.features) else {})))
 
     def small(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), h, w) at stride 4."""
-        product = torch.einsum('qm,mhw->qhw', self.embeds[frame, rows], self.features[frame])
-        return product + self.bias[frame, rows, None, None]
+        embeds = self.embeds[frame, rows]
+        product = torch.einsum('qm,mhw->qhw', embeds, self.features[frame].to(embeds))
+        return product.to(torch.promote_types(product.dtype, torch.float32)) + self.bias[frame, rows, None, None]
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), H, W) at the original size."""
+        if not len(rows):  # nobody's masks need no features
+            return self.embeds.new_zeros(0, *self.size.original)
         return resize(to_image(self.small(rows, frame), self.size), self.size.original)
 
     def probs(self, rows: Tensor, frame: int) -> Tensor:
         """Mask probabilities (len(rows), H, W): the sigmoid is taken at the image size, as the official code does."""
+        if not len(rows):
+            return self.embeds.new_zeros(0, *self.size.original)
         return resize(to_image(self.small(rows, frame), self.size).sigmoid(), self.size.original)

@@ -74,6 +74,10 @@ class TrackQueries:
         names = [f.name for f in fields(self) if f.name != 'ids']
         return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in names})
 
+    def without_features(self) -> 'TrackQueries':
+        """The same tracks with maps of no pixel, which is all that stages after the tracker need of them to predict."""
+        return replace(self, mask_features=self.mask_features.new_empty(*self.mask_features.shape[:3], 0, 0))
+
     def clips(self, length: Optional[int]) -> List['TrackQueries']:
         """The same tracks cut in time after every ``length`` frames; None does not cut.
 
@@ -101,8 +105,12 @@ class TrackQueries:
         return replace(self, ids=ids, **picked)
 
 
-def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
+def cat_time(clips: Sequence[TrackQueries], consume: bool = False) -> TrackQueries:
     """Joins the clips of the same videos in time; a track that a clip lacks is invalid there.
+
+    Args:
+        clips: the clips.
+        consume: empty the list ``clips``, so that never more than one field is held twice.
 
     Raises:
         ValueError: ``clips`` is empty.
@@ -112,6 +120,9 @@ def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
     is_fixed = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
     ids = clips[0].ids if is_fixed else torch.cat([clip.ids for clip in clips]).unique()
     rows = [clip.rows_of(ids) for clip in clips]
-    joined = {f.name: torch.cat([getattr(clip, f.name) for clip in rows], 1) for f in fields(TrackQueries)
-              if f.name != 'ids'}
+    columns = {f.name: [getattr(clip, f.name) for clip in rows] for f in fields(TrackQueries) if f.name != 'ids'}
+    rows.clear()
+    if consume:
+        clips.clear()
+    joined = {name: torch.cat(columns.pop(name), 1) for name in list(columns)}
     return TrackQueries(ids, **joined)

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from mmdvis.apis import VideoStream, init_model, segment_video
-from mmdvis.apis.segment_video import stream_frames
 from mmdvis.structures import ArrayFrames, FileFrames
 
 CLASSES = tuple('abcde')
@@ -54,7 +53,7 @@ def test_everything_is_written(tmp_path, refiner):
 
 
 def test_an_online_stream_does_not_depend_on_how_it_is_cut():
-    runs = [list(stream_frames(stream(), source(), clip_len)) for clip_len in (1, 3, 7)]
+    runs = [list(stream().frames(source(), clip_len)) for clip_len in (1, 3, 7)]
     for run in runs[1:]:
         for (_, ids, segments), (_, other_ids, others) in zip(runs[0], run):
             assert (ids != other_ids).mean() < 1e-3

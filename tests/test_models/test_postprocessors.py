@@ -73,7 +73,8 @@ def test_fusion_equals_the_whole_video_formula():
     g = torch.Generator().manual_seed(0)
     probs = torch.rand(5, 8, 12, 16, generator=g)
     scores = (4 * torch.randn(8, 6, generator=g)).softmax(-1)
-    id_map, segments = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), 3, 0.3, 0.3)
+    found = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), 3, 0.3, 0.3)
+    id_map, segments = torch.stack([found.map(t) for t in range(5)]), found.segments
     top, labels = scores.max(-1)
     rows = [q for q in range(8) if labels[q] != 5 and top[q] > 0.3]
     winner = (top[rows][None, :, None, None] * probs[:, rows]).argmax(1)

@@ -1,5 +1,6 @@
 """The conductor: segment each frame, track, refine, post-process."""
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.models.functional.precision import mixed_precision
 from mmdvis.registry import MODELS
-from mmdvis.structures import (STAGES, FactoredMasks, FrameSize, FrameSource, StepContext, TrackQueries,
-                               VideoDataSample, VideoPrediction, cat_time)
+from mmdvis.structures import (STAGES, STORES, FactoredMasks, FeatureStore, FrameSize, FrameSource, StepContext,
+                               TrackQueries, VideoDataSample, VideoPrediction, cat_time, feature_store)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,23 +49,26 @@ class DVIS(BaseModel):
             benchmarks report, also those that are called online.
         precision: of products at test time: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Matching, scores, sampling locations and
             norms are float32 in each.
+        store: where the mask features of a whole video are until its masks are wanted, see :func:`feature_store`.
         init_cfg: as in mmengine.
     """
 
     def __init__(self, segmenter: dict, tracker: dict, refiner: Optional[dict] = None, postprocessor: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last', window: Optional[int] = None,
-                 clip_len: Optional[int] = None, causal: bool = False, precision: str = 'fp32',
-                 init_cfg: Optional[dict] = None) -> None:
+                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last',
+                 window: Optional[int] = None, clip_len: Optional[int] = None, causal: bool = False, precision: str = 'fp32',
+                 store: str = 'exact', init_cfg: Optional[dict] = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         for name, length, default in (('window', window, 'what suits the device'),
                                       ('clip_len', clip_len, 'the whole video')):
             if length is not None and length < 1:
                 raise ValueError(f'{name} must be at least one frame, got {length}; {name}=None means {default}')
         mixed_precision(precision, torch.device('cpu'))  # says now if there is no such precision
+        if store not in STORES:
+            raise ValueError(f"store must be {', '.join(map(repr, STORES))}, got {store!r}")
         self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
-        self.window, self.clip_len, self.causal, self.precision = window, clip_len, causal, precision
+        self.window, self.clip_len, self.causal, self.precision, self.store = window, clip_len, causal, precision, store
         self.learns = learning_stages(self, learns)
         for name, stage in self.frozen_stages():
             stage.requires_grad_(False)
@@ -170,23 +174,39 @@ class DVIS(BaseModel):
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
         for members in groups.values():
-            tracks = cat_time([clip for clip, _ in self.propagate([inputs[b] for b in members])])
+            sources, clips, seen = [inputs[b] for b in members], [], 0
+            stores = [feature_store(self.store, source, partial(self.mask_features, self.data_preprocessor.padded(source.size)))
+                      for source in sources]
+            for clip, _ in self.propagate(sources):
+                for store, features, source in zip(stores, clip.mask_features, sources):
+                    store.append(features[:max(len(source) - seen, 0)])
+                clips.append(clip.without_features())
+                seen += clip.valid.shape[1]
+            tracks = cat_time(clips, consume=True)
             refined = self.refine(tracks)
-            for k, b in enumerate(members):
-                yield b, self.video_prediction(tracks.video(k, len(inputs[b])), refined.video(k, len(inputs[b])), inputs[b])
+            for k, (b, store) in enumerate(zip(members, stores)):
+                length = len(inputs[b])
+                yield b, self.video_prediction(tracks.video(k, length), refined.video(k, length), inputs[b], features=store)
+
+    def mask_features(self, size: Tuple[int, int], frames: Tensor) -> Tensor:
+        """Mask features (t, M, h, w) of frames (t, 3, H, W) uint8 that are padded to ``size``."""
+        frames = self.data_preprocessor.normalise(frames, size)
+        with torch.no_grad(), mixed_precision(self.precision, frames.device):
+            return self.segmenter.mask_features(frames[None])[0]
 
     def video_prediction(self, tracks: TrackQueries, refined: TrackQueries, source: FrameSource,
-                         scores: Optional[Tensor] = None) -> VideoPrediction:
+                         scores: Optional[Tensor] = None, features: Optional[FeatureStore] = None) -> VideoPrediction:
         """The prediction of one video (B = 1) from its tracks before and after the refiner.
 
-        ``scores`` are made of the tracks unless given.
+        ``scores`` are made of the tracks unless given, mask features are the tracks' own unless given.
         """
         if scores is None:
             tracked = None if self.refiner is None else tracks.class_logits[0]
             scores = causal_scores(refined.class_logits[0], tracked) if self.causal else video_scores(
                 refined.class_logits[0], refined.valid[0], tracked)
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
-        masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], refined.mask_features[0], size)
+        features = refined.mask_features[0] if features is None else features
+        masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], features, size)
         return VideoPrediction(refined.ids, scores, refined.valid[0], masks)
 
     @torch.no_grad()

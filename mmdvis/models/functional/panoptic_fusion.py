@@ -1,10 +1,11 @@
 """One panoptic map a video in two passes over its frames: count areas, then paint."""
+from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from mmdvis.structures import Segment
+from mmdvis.structures import Segment, SpooledMaps
 
 
 def confident_rows(scores: Tensor, score_thr: float) -> Tuple[Tensor, Tensor, Tensor]:
@@ -14,8 +15,26 @@ def confident_rows(scores: Tensor, score_thr: float) -> Tuple[Tensor, Tensor, Te
     return rows, top[rows], labels[rows]
 
 
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """What panoptic fusion found; one small integer a pixel is kept, and a frame is painted when it is asked for.
+
+    Attributes:
+        segments: the segments.
+        ids (k + 1,): int32, on the host, the id of each confident row; the last for void.
+        winners: the confident row that each pixel went to, k where none is sure.
+    """
+    segments: List[Segment]
+    ids: Tensor
+    winners: SpooledMaps
+
+    def map(self, index: int) -> Tensor:
+        """Ids (H, W) int32, on the host, of the frame of that place in the list of frames."""
+        return self.ids[self.winners[index].long()]
+
+
 def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], Tensor]], frames: Sequence[int],
-                  num_things: int, score_thr: float, overlap_thr: float, slot_ids: bool = False) -> Tuple[Tensor, List[Segment]]:
+                  num_things: int, score_thr: float, overlap_thr: float, slot_ids: bool = False) -> Fusion:
     """Panoptic fusion with whole-video areas (DVIS, ``inference_video_vps``).
 
     A pixel goes to the row with the largest score times mask, if that mask is at least 0.5 there. A row is dropped
@@ -29,12 +48,9 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
         num_things: labels below it are things.
         slot_ids: number things by row + 1 and stuff by Q + 1 + label, which no later frame can change; else 1, 2, ... in
             the order of the rows.
-
-    Returns:
-        map (len(frames), H, W) int32 of segment ids, 0 for void; and the segments.
     """
     rows, top, labels = confident_rows(scores, score_thr)
-    num_rows, probs_at, winners = len(rows), probs_of(rows), []
+    num_rows, probs_at, winners = len(rows), probs_of(rows), SpooledMaps()
     won, claimed, kept = (torch.zeros(num_rows, dtype=torch.int64, device=scores.device) for _ in range(3))
     small = torch.uint8 if num_rows < 255 else torch.int16
     for frame in frames:
@@ -50,7 +66,7 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
         winners.append(winner.where(is_sure, num_rows).to(small))
     stable = (kept > 0) & (won.double() / claimed.clamp(min=1) >= overlap_thr)
     ids, segments = name_segments(rows, top, labels, stable, num_things, scores.shape if slot_ids else None)
-    return torch.stack([ids[winner.long()] for winner in winners]), segments
+    return Fusion(segments, ids.cpu(), winners)
 
 
 def name_segments(rows: Tensor, top: Tensor, labels: Tensor, stable: Tensor, num_things: int,

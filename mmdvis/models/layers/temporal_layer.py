@@ -1,11 +1,13 @@
 """The blocks of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
-from typing import Any, Tuple
+from typing import Any, Iterator, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from .attention import Attention, feed_forward
 from .heads import xavier_matrices
+
+PART = 1 << 22  # numbers that are worked on together where no gradients are wanted
 
 
 class TemporalLayer(nn.Module):
@@ -22,7 +24,7 @@ class TemporalLayer(nn.Module):
                  convolution: bool = True, cross_attention: bool = True) -> None:
         super().__init__()
         self.time_attn = Attention(channels, num_heads) if time_attention else None
-        self.object_attn = Attention(channels, num_heads)
+        self.object_attn, self.hidden = Attention(channels, num_heads), ffn_channels
         self.cross_attn = Attention(channels, num_heads) if cross_attention else None
         self.ffn = feed_forward(channels, ffn_channels)
         # placeholders keep the names of the other norms
@@ -44,17 +46,37 @@ class TemporalLayer(nn.Module):
         Returns:
             (B, T, Q, C)
         """
+        if torch.is_grad_enabled():
+            return self.at_frames(self.along_time(tracks, allowed, hold), context)
+        return self.by_parts(tracks, context, allowed, hold)
+
+    def by_parts(self, tracks: Tensor, context: Tensor, allowed: Tensor, hold: Tensor) -> Tensor:
+        """The same without gradients: some tracks at a time, then some frames, so that only the result grows with both."""
+        batch, frames, slots, channels = tracks.shape
+        out, allowed = torch.empty_like(tracks), allowed.unflatten(0, (batch, slots))
+        for some in parts(slots, batch * frames * channels):
+            out[:, :, some] = self.along_time(tracks[:, :, some], allowed[:, some].flatten(0, 1), hold)
+        for some in parts(frames, batch * slots * self.hidden):
+            out[:, some] = self.at_frames(out[:, some], context[:, some])
+        return out
+
+    def along_time(self, tracks: Tensor, allowed: Tensor, hold: Tensor) -> Tensor:
+        """What each track (B, T, Q, C) makes of its own other frames."""
         batch, _, slots, _ = tracks.shape
         x = tracks.transpose(1, 2).flatten(0, 1)  # (B * Q, T, C)
         if self.time_attn is not None:
             x = self.norms[0](x + self.time_attn(x, x, x, allowed))
         if self.conv is not None:
             x = self.norms[1](x + self.convolve(x, hold.repeat_interleave(slots, 0)))
-        x, frames = to_frames(x, batch), context.flatten(0, 1)  # (B * T, Q, C)
+        return x.unflatten(0, (batch, -1)).transpose(1, 2)
+
+    def at_frames(self, tracks: Tensor, context: Tensor) -> Tensor:
+        """What the tracks (B, T, Q, C) of each frame make of each other and of the frame itself."""
+        x, frames = tracks.flatten(0, 1), context.flatten(0, 1)  # (B * T, Q, C)
         x = self.norms[2](x + self.object_attn(x, x, x))
         if self.cross_attn is not None:
             x = self.norms[3](x + self.cross_attn(x, frames, frames))
-        return self.norms[4](self.ffn(x)).unflatten(0, (batch, -1))
+        return self.norms[4](self.ffn(x)).unflatten(0, tracks.shape[:2])
 
     def convolve(self, x: Tensor, hold: Tensor) -> Tensor:
         """Two convolutions over time on (N, T, C), each seeing its input as ``hold`` (N, T) says."""
@@ -76,9 +98,10 @@ def temporal_layers(channels: int, num_layers: int = 6, **options: Any) -> nn.Mo
     return nn.ModuleList(TemporalLayer(channels, **options) for _ in range(num_layers))
 
 
-def to_frames(x: Tensor, batch: int) -> Tensor:
-    """(B * Q, T, C) -> (B * T, Q, C)."""
-    return x.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)
+def parts(number: int, size: int) -> Iterator[slice]:
+    """Slices of ``number`` things that each have ``size`` numbers, so many at a time as keep within ``PART``."""
+    step = max(1, PART // max(size, 1))
+    yield from (slice(start, start + step) for start in range(0, number, step))
 
 
 def time_masks(valid: Tensor) -> Tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from mmdvis.models.functional.panoptic_fusion import fuse_panoptic
+from mmdvis.models.functional.panoptic_fusion import Fusion, fuse_panoptic
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction
 
@@ -24,14 +24,19 @@ class PanopticPostprocessor(nn.Module):
     def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
         """The sample with ``pred_panoptic``: fused over the whole video, or frame by frame if the scores are causal."""
         if not prediction.is_causal:
-            id_map, segments = fuse_panoptic(
-                prediction.scores, prediction.probs_of, range(prediction.num_frames), **self.options)
-            return VideoPanoptic(id_map.cpu(), tuple(segments)).pack(sample)
+            found = self.fuse(prediction)
+            id_map = torch.empty(prediction.num_frames, *found.map(0).shape, dtype=torch.int32)
+            for frame in range(prediction.num_frames):
+                id_map[frame] = found.map(frame)
+            return VideoPanoptic(id_map, tuple(found.segments)).pack(sample)
         maps, by_frame = [], []
         for frame in range(prediction.num_frames):
-            id_map, segments = fuse_panoptic(
-                prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
-            maps.append(id_map.cpu())
-            by_frame.append(tuple(segments))
+            found = fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
+            maps.append(found.map(0))
+            by_frame.append(tuple(found.segments))
         last = {segment.id: segment for segments in by_frame for segment in segments}
-        return VideoPanoptic(torch.cat(maps), tuple(last.values()), tuple(by_frame)).pack(sample)
+        return VideoPanoptic(torch.stack(maps), tuple(last.values()), tuple(by_frame)).pack(sample)
+
+    def fuse(self, prediction: VideoPrediction) -> Fusion:
+        """The fusion of a whole video, whose frames can be painted one by one; scores are not causal."""
+        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), **self.options)

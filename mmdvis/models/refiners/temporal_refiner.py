@@ -1,6 +1,6 @@
 """The temporal refiner of DVIS (arXiv:2306.03413, section 3.4)."""
 from dataclasses import replace
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -13,6 +13,8 @@ from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries
+
+FRAMES = 64  # that the heads look at together
 
 
 @MODELS.register_module()
@@ -44,14 +46,16 @@ class TemporalRefiner(BaseModule):
 
     def forward(self, tracks: TrackQueries) -> TrackQueries:
         """Refined tracks; the class logits are the same in every frame."""
-        x = self.decoder_norm(self.decode(tracks)[-1])
+        for x in self.decode(tracks):
+            pass
+        x = self.decoder_norm(x)
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
-        return replace(tracks, embeds=x, class_logits=logits, mask_embeds=self.mask_embed(x),
-                       mask_bias=torch.zeros_like(tracks.mask_bias))
+        embeds = torch.cat([self.mask_embed(some) for some in x.split(FRAMES, 1)], 1)
+        return replace(tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias))
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
         """Losses of all layers; the guide is the tracker's word, its class logits averaged over time."""
-        x = self.decoder_norm(torch.stack(self.decode(tracks)))
+        x = self.decoder_norm(torch.stack(list(self.decode(tracks))))
         logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
         mean = torch.stack([mean_logits(*video) for video in zip(tracks.class_logits, tracks.valid)])  # (B, Q, K + 1)
@@ -64,18 +68,17 @@ class TemporalRefiner(BaseModule):
             losses['loss_contrast'] = self.contrast * torch.stack(found).mean()
         return losses
 
-    def decode(self, tracks: TrackQueries) -> List[Tensor]:
-        """The outputs of all layers before the norm, each (B, T, Q, C)."""
+    def decode(self, tracks: TrackQueries) -> Iterator[Tensor]:
+        """Yields the output of each layer before the norm, (B, T, Q, C)."""
         allowed, hold = time_masks(tracks.valid)
-        x, outputs = tracks.embeds, []
+        x = tracks.embeds
         for layer in self.layers:
             x = layer(x, tracks.context, allowed, hold)
-            outputs.append(x)
-        return outputs
+            yield x
 
     def classify(self, x: Tensor, valid: Tensor) -> Tensor:
         """Class logits (B, Q, K + 1) of normed queries (B, T, Q, C), each frame weighted by its activation."""
         activation = self.activation_proj(x)[..., 0]
         lowest = torch.finfo(activation.dtype).min
         weight = activation.masked_fill(~valid, lowest).softmax(1)  # (B, T, Q)
-        return self.cls_embed((x * weight[..., None]).sum(1))
+        return self.cls_embed(torch.einsum('btqc,btq->bqc', x, weight))

@@ -59,6 +59,11 @@ class Mask2FormerSegmenter(BaseModule):
             present = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
         return FrameQueries(embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
 
+    def mask_features(self, frames: Tensor) -> Tensor:
+        """The mask features (B, T, M, h, w) alone, without the queries."""
+        features, _ = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
+        return features.unflatten(0, frames.shape[:2])
+
     def embeds(self, normed: Tensor, raw: Tensor) -> Tuple[Tensor, Tensor]:
         """What trackers match and what later stages decode from, given the queries after and before the norm."""
         handed = normed if self.normed_embeds else raw

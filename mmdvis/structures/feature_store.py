@@ -1,0 +1,145 @@
+"""The mask features of a whole video, which are what fills the memory: kept, kept in half precision, on disk, or made again."""
+import tempfile
+from typing import Callable, NamedTuple, Optional, Protocol, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .frame_source import FrameSource
+
+STORES = ('exact', 'memory', 'disk', 'recompute')
+
+
+class FeatureStore(Protocol):
+    """Frames are put in once, in their order, and may then be asked for, best in their order, too."""
+
+    def append(self, features: Tensor) -> None:
+        """Features (t, M, h, w) of the next frames."""
+
+    def __getitem__(self, frame: int) -> Tensor:
+        """Features (M, h, w) of a frame."""
+
+
+def halved(features: Tensor) -> Tensor:
+    """Features in half precision; those that have it already are left as they are."""
+    return features.half() if features.dtype in (torch.float32, torch.float64) else features
+
+
+class KeptFeatures:
+    """Features in memory, where they are made.
+
+    Args:
+        exact: keep their precision; else float32 becomes float16, a rounding by 2^-11 of each number.
+    """
+
+    def __init__(self, exact: bool = True) -> None:
+        self.exact, self.frames = exact, []
+
+    def append(self, features: Tensor) -> None:
+        """See :class:`FeatureStore`."""
+        self.frames.extend((features if self.exact else halved(features)).unbind(0))
+
+    def __getitem__(self, frame: int) -> Tensor:
+        return self.frames[frame]
+
+
+class SpooledFeatures:
+    """Features in half precision in a nameless file, which is gone when the store is.
+
+    Args:
+        folder: where; None: the system's folder for temporary files.
+
+    Raises:
+        OSError: the disk is full.
+    """
+
+    def __init__(self, folder: Optional[str] = None) -> None:
+        self.file = tempfile.TemporaryFile(dir=folder)
+        self.shape: Tuple[int, ...] = ()
+        self.dtype, self.device = torch.float16, torch.device('cpu')
+
+    def append(self, features: Tensor) -> None:
+        """See :class:`FeatureStore`."""
+        features = halved(features)
+        self.shape, self.dtype, self.device = tuple(features.shape[1:]), features.dtype, features.device
+        self.file.write(features.contiguous().cpu().view(torch.int16).numpy().tobytes())
+
+    def __getitem__(self, frame: int) -> Tensor:
+        size = 2 * int(np.prod(self.shape))
+        self.file.flush()
+        self.file.seek(frame * size)
+        found = torch.frombuffer(bytearray(self.file.read(size)), dtype=torch.int16)
+        return found.view(self.dtype).view(self.shape).to(self.device)
+
+
+class RecomputedFeatures:
+    """Nothing is kept: a frame that is asked for goes through the model once more.
+
+    Args:
+        source: the video.
+        compute: frames (1, 3, H, W) uint8 -> features (1, M, h, w).
+    """
+
+    def __init__(self, source: FrameSource, compute: Callable[[Tensor], Tensor]) -> None:
+        self.source, self.compute = source, compute
+        self.last: Optional[Tuple[int, Tensor]] = None
+
+    def append(self, features: Tensor) -> None:
+        """Forgets them."""
+
+    def __getitem__(self, frame: int) -> Tensor:
+        if self.last is None or self.last[0] != frame:
+            self.last = frame, self.compute(self.source.read(frame, frame + 1))[0]
+        return self.last[1]
+
+
+def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Tensor]) -> FeatureStore:
+    """The store of a video.
+
+    Args:
+        kind: one of ``STORES``: ``'exact'``: kept as they are, ``'memory'``: kept in half precision, ``'disk'``: so, in a file,
+            ``'recompute'``: made again when a frame's masks are wanted, by backbone and pixel decoder.
+        source, compute: see :class:`RecomputedFeatures`.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind not in STORES:
+        raise ValueError(f"store must be {', '.join(map(repr, STORES))}, got {kind!r}")
+    if kind == 'recompute':
+        return RecomputedFeatures(source, compute)
+    return SpooledFeatures() if kind == 'disk' else KeptFeatures(exact=kind == 'exact')
+
+
+class MemoryNeed(NamedTuple):
+    """Bytes that a frame of an offline video adds.
+
+    Attributes:
+        queries: what every store needs: 4 Q (5 C + 2 M + K + 1), the tracks, the refined tracks, and two copies of the
+            queries while they are refined.
+        features: 2 M h w, for a store that keeps them in half precision.
+        output: H W, one number for each pixel of the result.
+    """
+    queries: int
+    features: int
+    output: int
+
+    def choose(self, frames: int, limit: int, disk: int) -> str:
+        """The store for a video of so many frames.
+
+        Args:
+            frames: of the video.
+            limit: bytes of memory that it may add.
+            disk: bytes that are free for temporary files.
+
+        Raises:
+            ValueError: the queries alone are more than the limit.
+        """
+        if frames * self.queries > limit:
+            raise ValueError(f'{frames} frames need {frames * self.queries / 2**20:.0f} MB for their queries alone '
+                             f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; allow more, or '
+                             'segment the video as a stream of clips')
+        if frames * (self.queries + self.features) <= limit:
+            return 'memory'
+        return 'disk' if frames * (self.features + self.output) <= disk else 'recompute'
