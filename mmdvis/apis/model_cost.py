@@ -13,6 +13,7 @@ from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
 BAGS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without gradients
+HEADS = 'transformer decoder and heads'
 PRODUCTS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, *BAGS,
             aten._scaled_dot_product_flash_attention_for_cpu, aten._scaled_dot_product_flash_attention,
             aten._scaled_dot_product_efficient_attention, aten._scaled_dot_product_fused_attention_overrideable}
@@ -61,13 +62,34 @@ def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_sha
 OWN = {**{bag: bag_flops for bag in BAGS}, aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops}
 
 
-def measured(run: Callable[[], Any]) -> Tuple[Any, float, int]:
-    """The result of ``run``, its multiply-adds and the numbers its products put out."""
+@dataclass(frozen=True)
+class Counts:
+    """What a run counts.
+
+    Attributes:
+        macs: multiply-adds, those of deformable sampling included.
+        outputs: numbers that products put out.
+        gathered: numbers that deformable sampling reads, a multiply-add for each.
+    """
+    macs: float
+    outputs: float
+    gathered: float
+
+    def __sub__(self, other: 'Counts') -> 'Counts':
+        return Counts(self.macs - other.macs, self.outputs - other.outputs, self.gathered - other.gathered)
+
+    def __truediv__(self, number: float) -> 'Counts':
+        return Counts(self.macs / number, self.outputs / number, self.gathered / number)
+
+
+def measured(run: Callable[[], Any]) -> Tuple[Any, Counts]:
+    """The result of ``run`` and what it counts."""
     counter = FlopCounterMode(display=False, custom_mapping=OWN)
     outputs = OutputCounter()
     with torch.no_grad(), counter, outputs:
         result = run()
-    return result, counter.get_total_flops() / 2, outputs.total
+    gathered = sum(flops for name, flops in counter.get_flop_counts().get('Global', {}).items() if name in BAGS) / 2
+    return result, Counts(counter.get_total_flops() / 2, outputs.total, gathered)
 
 
 def number_of(*modules: nn.Module) -> int:
@@ -86,26 +108,35 @@ def model_cost(model: DVIS, size: Tuple[int, int], frames: int = 5) -> List[Cost
         size: (height, width) of the frames, which are padded as the model pads them.
         frames: of the clip over which tracker and refiner are averaged.
     """
+    segmenter = model.segmenter
+    heads = number_of(segmenter) - number_of(segmenter.backbone, segmenter.pixel_decoder)
+    parameters = {'backbone': number_of(segmenter.backbone), 'pixel decoder': number_of(segmenter.pixel_decoder), HEADS: heads,
+                  'tracker': number_of(model.tracker), 'refiner': number_of(model.refiner)}
+    return [Cost(name, parameters[name], counts.macs, counts.outputs) for name, counts in counts_of(model, size, frames).items()]
+
+
+def counts_of(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Counts]:
+    """What every component counts for one frame; arguments as :func:`model_cost`."""
     model = model.eval()
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')
-    maps, backbone_macs, backbone_out = measured(lambda: segmenter.backbone(images))
-    (features, _), pixel_macs, pixel_out = measured(lambda: segmenter.pixel_decoder(maps))
-    queries, macs, outputs = measured(lambda: segmenter(images[None]))
-    heads = number_of(segmenter) - number_of(segmenter.backbone, segmenter.pixel_decoder)
-    found = [Cost('backbone', number_of(segmenter.backbone), backbone_macs, backbone_out),
-             Cost('pixel decoder', number_of(segmenter.pixel_decoder), pixel_macs, pixel_out),
-             Cost('transformer decoder and heads', heads, macs - backbone_macs - pixel_macs,
-                  outputs - backbone_out - pixel_out)]
+    maps, backbone = measured(lambda: segmenter.backbone(images))
+    _, pixel = measured(lambda: segmenter.pixel_decoder(maps))
+    queries, whole = measured(lambda: segmenter(images[None]))
+    found = {'backbone': backbone, 'pixel decoder': pixel, HEADS: whole - backbone - pixel}
     given = clip_of(queries, frames)
     if number_of(tracker):
-        (tracks, _), macs, outputs = measured(lambda: tracker(given))
-        found.append(Cost('tracker', number_of(tracker), macs / frames, outputs / frames))
+        (tracks, _), counts = measured(lambda: tracker(given))
+        found['tracker'] = counts / frames
         if model.refiner is not None:
-            _, macs, outputs = measured(lambda: model.refiner(tracks))
-            found.append(Cost('refiner', number_of(model.refiner), macs / frames, outputs / frames))
+            found['refiner'] = measured(lambda: model.refiner(tracks))[1] / frames
     return found
+
+
+def products_and_gathers(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Tuple[float, float]]:
+    """Multiply-adds of products, and numbers gathered by deformable attention, of each component and frame."""
+    return {name: (counts.macs - counts.gathered, counts.gathered) for name, counts in counts_of(model, size, frames).items()}
 
 
 def clip_of(queries: FrameQueries, frames: int) -> FrameQueries:

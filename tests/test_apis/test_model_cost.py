@@ -16,20 +16,20 @@ from mmdvis.registry import MODELS
 
 def test_layers_by_hand():
     conv, linear = nn.Conv2d(3, 8, 3, padding=1).to('meta'), nn.Linear(8, 5).to('meta')
-    _, macs, outputs = measured(lambda: conv(torch.empty(2, 3, 10, 12, device='meta')))
-    assert (macs, outputs) == (2 * 8 * 120 * 27, 2 * 8 * 120)
-    _, macs, outputs = measured(lambda: linear(torch.empty(7, 8, device='meta')))
-    assert (macs, outputs) == (7 * 8 * 5, 35)
+    _, counts = measured(lambda: conv(torch.empty(2, 3, 10, 12, device='meta')))
+    assert (counts.macs, counts.outputs) == (2 * 8 * 120 * 27, 2 * 8 * 120)
+    _, counts = measured(lambda: linear(torch.empty(7, 8, device='meta')))
+    assert (counts.macs, counts.outputs) == (7 * 8 * 5, 35)
     q = torch.empty(1, 2, 6, 4, device='meta')
-    _, macs, _ = measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))
-    assert macs == 2 * (2 * 6 * 6 * 4)  # scores and mixture, two heads
+    _, counts = measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))
+    assert counts.macs == 2 * (2 * 6 * 6 * 4)  # scores and mixture, two heads
 
 
 def test_attention_costs_the_same_everywhere():
     found = []
     for device in ('cpu', 'meta'):
         q = torch.empty(1, 2, 6, 4, device=device)
-        found.append(measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1])
+        found.append(measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1].macs)
     assert found == [2 * (2 * 6 * 6 * 4)] * 2
 
 
@@ -37,8 +37,8 @@ def test_attention_costs_the_same_everywhere():
 def test_deformable_sampling_reads_four_corners(device):
     value, locations = torch.rand(2, 24, 3, 5, device=device), torch.rand(2, 7, 3, 1, 4, 2, device=device)
     weights = torch.rand(2, 7, 3, 1, 4, device=device)
-    _, macs, outputs = measured(lambda: deformable_attention(value, [(4, 6)], locations, weights))
-    assert macs == 2 * 7 * 3 * 4 * 4 * 5 and outputs == 2 * 7 * 15
+    _, counts = measured(lambda: deformable_attention(value, [(4, 6)], locations, weights))
+    assert counts.macs == counts.gathered == 2 * 7 * 3 * 4 * 4 * 5 and counts.outputs == 2 * 7 * 15
 
 
 def test_the_backbone_of_everybody():
@@ -46,8 +46,8 @@ def test_the_backbone_of_everybody():
     config = Config.fromfile(ROOT / 'configs/minvis/minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     backbone = MODELS.build(config.model).segmenter.backbone.to('meta')
     backbone.eval()  # mmdet's gives nothing back
-    _, macs, _ = measured(lambda: backbone(torch.empty(1, 3, 224, 224, device='meta')))
-    assert macs / 1e9 == pytest.approx(4.087, abs=0.005)
+    _, counts = measured(lambda: backbone(torch.empty(1, 3, 224, 224, device='meta')))
+    assert counts.macs / 1e9 == pytest.approx(4.087, abs=0.005)
     assert sum(p.numel() for p in backbone.parameters()) == 23_508_032
 
 

@@ -1,0 +1,163 @@
+"""Times and memory of a model, by component, beside what the machine could do at best."""
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from prettytable import PrettyTable
+from torch import Tensor, nn
+
+from mmdvis.models import DVIS
+from mmdvis.structures import FrameSource, VideoDataSample
+
+from .model_cost import HEADS, products_and_gathers
+
+BYTES = dict(fp32=4, bf16=2, fp16=2)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine does in this run.
+
+    Attributes:
+        products: precision -> multiply-adds a second of large matrix products, times two.
+        gathered: bytes a second of weighted sums of rows.
+    """
+    products: Dict[str, float]
+    gathered: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run took.
+
+    Attributes:
+        seconds: component -> seconds a frame; ``'all'``: everything.
+        host, device: peak bytes over what there was before; device is 0 on the CPU.
+    """
+    seconds: Dict[str, float]
+    host: int
+    device: int
+
+
+def best_of(run: Callable[[], Any], device: torch.device, times: int = 5) -> float:
+    """The shortest of some runs in seconds, after one that does not count."""
+    found = []
+    for _ in range(times + 1):
+        synchronise(device)
+        start = time.perf_counter()
+        run()
+        synchronise(device)
+        found.append(time.perf_counter() - start)
+    return min(found[1:])
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits for a device."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def measure_machine(device: torch.device, size: int = 2048) -> Machine:
+    """Rates of products (size x size x size) and of gathering rows of 32 numbers."""
+    products = {}
+    for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        products[name] = 2 * size ** 3 / best_of(lambda: a @ b, device)
+    table = torch.randn(40000, 32, device=device)
+    rows = torch.randint(len(table), (40000, 48), dtype=torch.int32, device=device)
+    share = torch.rand(rows.shape, device=device)
+    seconds = best_of(lambda: F.embedding_bag(rows, table, mode='sum', per_sample_weights=share), device)
+    return Machine(products, 4 * rows.numel() * table.shape[1] / seconds)
+
+
+def components(model: DVIS) -> Dict[str, nn.Module]:
+    """The parts that are timed by themselves."""
+    segmenter = model.segmenter
+    found = {'backbone': segmenter.backbone, 'pixel decoder': segmenter.pixel_decoder, 'segmenter': segmenter,
+             'tracker': model.tracker, 'refiner': model.refiner, 'postprocessor': model.postprocessor}
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def usage(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
+    """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode."""
+    warm_up = type(source)(source.read(0, min(2, len(source))))
+    model.predict([warm_up], [VideoDataSample()])
+    spent: Dict[str, float] = {}
+
+    def watch(name: str, module: nn.Module) -> List[Any]:
+        def before(*_: Any) -> None:
+            synchronise(device)
+            spent[name] = spent.get(name, 0.) - time.perf_counter()
+
+        def after(*_: Any) -> None:
+            synchronise(device)
+            spent[name] += time.perf_counter()
+        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    handles = [handle for name, module in components(model).items() for handle in watch(name, module)]
+    resident = reset_peak(device)
+    start = time.perf_counter()
+    model.predict([source], [VideoDataSample()])
+    synchronise(device)
+    spent['all'] = time.perf_counter() - start
+    host, on_device = peak(device)
+    for handle in handles:
+        handle.remove()
+    spent[HEADS] = spent.pop('segmenter') - spent['backbone'] - spent['pixel decoder']
+    spent['rest'] = spent['all'] - sum(seconds for name, seconds in spent.items() if name != 'all')
+    return Usage({name: seconds / len(source) for name, seconds in spent.items()}, host - resident[0], on_device - resident[1])
+
+
+def status(name: str) -> int:
+    """A line of this process's status in bytes; 0 where the system has none."""
+    if not os.path.exists('/proc/self/status'):
+        return 0
+    with open('/proc/self/status') as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ':'))
+
+
+def reset_peak(device: torch.device) -> Tuple[int, int]:
+    """Forgets the peaks so far; bytes in use on host and device."""
+    if os.access('/proc/self/clear_refs', os.W_OK):
+        with open('/proc/self/clear_refs', 'w') as file:
+            file.write('5')
+    if device.type != 'cuda':
+        return status('VmRSS'), 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return status('VmRSS'), torch.cuda.memory_allocated(device)
+
+
+def peak(device: torch.device) -> Tuple[int, int]:
+    """Peak bytes since then on host and device."""
+    return status('VmHWM'), torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
+
+
+def floors(model: DVIS, size: Tuple[int, int], machine: Machine, precision: str, frames: int = 5) -> Dict[str, float]:
+    """The least seconds a frame of each component: its products at the machine's rate, and the bytes it gathers.
+
+    The model is moved to the meta device and of no use afterwards.
+    """
+    rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
+    return {name: 2 * products / rate + width * gathered / machine.gathered
+            for name, (products, gathered) in products_and_gathers(model, size, frames).items()}
+
+
+def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None) -> PrettyTable:
+    """Milliseconds a frame by component, with the floor and, if there is one, the baseline and its ratio."""
+    extra = ['plain ms', 'plain / ours'] if baseline else []
+    rows = PrettyTable(['component', 'ms / frame', 'floor ms', *extra])
+    rows.align = 'r'
+    rows.align['component'] = 'l'
+    for name in sorted(found.seconds, key=lambda name: name == 'all'):
+        seconds, least = found.seconds[name], floor.get(name, sum(floor.values()) if name == 'all' else 0.)
+        other = [] if baseline is None else [f'{1e3 * baseline.seconds[name]:.1f}', f'{baseline.seconds[name] / seconds:.2f}']
+        rows.add_row([name, f'{1e3 * seconds:.1f}', f'{1e3 * least:.1f}', *other])
+    return rows
+
+
+def random_video(frames: int, size: Tuple[int, int]) -> Tensor:
+    """uint8 (T, 3, H, W) noise."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (frames, 3, *size), dtype=torch.uint8, generator=generator)

@@ -1,0 +1,105 @@
+"""The plain path gives the same numbers, and the tool adds up."""
+import gc
+import json
+import sys
+
+import pytest
+import tiny
+import torch
+from conftest import load
+
+from mmdvis.apis import VideoStream
+from mmdvis.apis.benchmark import Machine, floors, measure_machine, random_video, table, usage
+from mmdvis.apis.model_cost import model_cost
+from mmdvis.apis.offline_video import memory_need
+from mmdvis.structures import STORES, ArrayFrames, VideoDataSample
+
+
+@pytest.mark.parametrize('tracker', ['cosine', 'dvis'])
+def test_the_plain_path_ends_where_ours_does(tracker):
+    plain = load('benchmarks/plain.py')
+    model = tiny.model(tracker, tracker == 'dvis').eval()
+    frames = torch.randn(1, 4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours = model(frames)
+        with plain.plain_path(model):
+            theirs = model(frames)
+        again = model(frames)
+    for name in ('class_logits', 'mask_embeds', 'mask_features'):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=2e-4, rtol=1e-3)
+        assert torch.equal(getattr(ours, name), getattr(again, name))  # nothing of it stays behind
+
+
+def test_components_add_up_to_the_whole():
+    model = tiny.model('dvis', True).eval()
+    with torch.no_grad():
+        found = usage(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
+    whole = found.seconds['all']
+    assert sum(found.seconds.values()) == pytest.approx(2 * whole) and all(s >= 0 for s in found.seconds.values())
+    assert found.host >= 0 and found.device == 0
+    text = str(table(found, dict(backbone=0.5), found))
+    assert 'pixel decoder' in text and '500.0' in text and '1.00' in text
+
+
+def test_floors_are_products_at_the_machines_rate_and_bytes_at_its_bandwidth():
+    costs = {cost.name: cost for cost in model_cost(tiny.model('dvis', True), (64, 96))}
+    quick_gather = floors(tiny.model('dvis', True), (64, 96), Machine(dict(fp32=1e9, bf16=2e9), 1e30), 'fp32')
+    assert quick_gather['backbone'] == pytest.approx(2 * costs['backbone'].macs / 1e9)
+    samples = (16 * 24 // 4 + 16 * 24 // 16 + 16 * 24 // 64) * 2 * 3 * 4 * 4  # tokens, heads, levels, points, corners
+    only_gather = floors(tiny.model('dvis', True), (64, 96), Machine(dict(fp32=1e30, bf16=1e30), 1e9), 'fp32')
+    assert only_gather['pixel decoder'] == pytest.approx(4 * samples * tiny.WIDTH // 2 / 1e9)
+    assert only_gather['backbone'] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_machine_has_rates():
+    machine = measure_machine(torch.device('cpu'), 64)
+    assert machine.gathered > 0 and set(machine.products) == {'fp32', 'bf16'} and all(x > 0 for x in machine.products.values())
+
+
+def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'tiny.py'
+    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
+                 postprocessor=tiny.PANOPTIC)
+    config.write_text(f'model = {model!r}')
+    tool = load('tools/analysis_tools/benchmark.py')
+    monkeypatch.setattr(tool, 'measure_machine', lambda device: Machine(dict(fp32=1e9, bf16=2e9), 1e9))
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--frames', '3', '--size', '64', '--baseline', 'plain',
+                                      '--json', str(tmp_path / 'found.json')])
+    tool.main()
+    text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
+    assert 'plain / ours' in text and '3 frames of 64 x 114' in text and '1 GFLOP/s fp32' in text
+    assert found['ours']['seconds']['all'] > 0 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
+
+
+def live_bytes():
+    """Bytes of all tensors that somebody holds, each storage once."""
+    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in gc.get_objects() if torch.is_tensor(x)}
+    return sum(storages.values())
+
+
+def bytes_a_frame(store, lengths=(20, 60)):
+    """What a frame adds to the tensors that are alive when everything is known and masks are about to be made."""
+    model, found = tiny.model('dvis', True, store=store).eval(), []
+    model.postprocessor.register_forward_pre_hook(lambda *_: found.append(live_bytes()))
+    for length in lengths:
+        frames = random_video(length, (64, 96))
+        model.predict([ArrayFrames(frames)], [VideoDataSample()])
+        found[-1] -= frames.numel()
+    return (found[1] - found[0]) / (lengths[1] - lengths[0])
+
+
+def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept():
+    need = memory_need(tiny.model('dvis', True), ArrayFrames(random_video(1, (64, 96))))
+    kept = {store: bytes_a_frame(store) for store in STORES}
+    assert 0.3 * need.queries < kept['recompute'] <= 1.2 * need.queries
+    assert kept['disk'] == pytest.approx(kept['recompute'], rel=0.05)
+    assert kept['memory'] - kept['recompute'] == pytest.approx(need.features, rel=0.05)
+    assert kept['exact'] - kept['recompute'] == pytest.approx(2 * need.features, rel=0.05)
+
+
+def test_a_stream_holds_no_more_after_more_frames():
+    stream, found = VideoStream(tiny.model('dvis').eval()), []
+    for _ in range(6):
+        stream.push(random_video(5, (64, 96)))
+        found.append(live_bytes())
+    assert max(found[1:]) == min(found[1:])
