@@ -1,4 +1,6 @@
 """Times and memory of a model, by component, beside what the machine could do at best."""
+import ctypes
+import gc
 import os
 import time
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from mmdvis.structures import FrameSource, VideoDataSample
 
 from .model_cost import HEADS, products_and_gathers
 
+LIBC = ctypes.CDLL(None)
 BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 
@@ -120,6 +123,9 @@ def status(name: str) -> int:
 
 def reset_peak(device: torch.device) -> Tuple[int, int]:
     """Forgets the peaks so far; bytes in use on host and device."""
+    gc.collect()
+    if hasattr(LIBC, 'malloc_trim'):
+        LIBC.malloc_trim(0)  # gives back what is free, so that it counts again when it is used again
     if os.access('/proc/self/clear_refs', os.W_OK):
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')

@@ -1,7 +1,7 @@
 """The frozen types that flow between stages, and the readers of frames and checkpoints."""
 from .checkpoint import CheckpointError, meta_of, read_checkpoint, state_dict_of
 from .clip_targets import ClipTargets
-from .feature_store import STORES, FeatureStore, MemoryNeed, feature_store
+from .feature_stores import STORES, FeatureStore, MemoryNeed, feature_store
 from .frame_source import (ArrayFrames, FileFrames, FrameSource, PrefetchedFrames, ResizedFrames, VideoFileFrames,
                            open_frames, short_edge_size)
 from .handover import STAGES, Handover, contradictions, hand_over, switches_of

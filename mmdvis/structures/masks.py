@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .axes import Size, check_axes
-from .feature_store import FeatureStore
+from .feature_stores import FeatureStore
 
 
 class FrameSize(NamedTuple):

@@ -88,7 +88,8 @@ def bytes_a_frame(store, lengths=(20, 60)):
     return (found[1] - found[0]) / (lengths[1] - lengths[0])
 
 
-def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept():
+def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept(monkeypatch):
+    monkeypatch.setattr('mmdvis.structures.feature_stores.BLOCK', 1)
     need = memory_need(tiny.model('dvis', True), ArrayFrames(random_video(1, (64, 96))))
     kept = {store: bytes_a_frame(store) for store in STORES}
     assert 0.3 * need.queries < kept['recompute'] <= 1.2 * need.queries

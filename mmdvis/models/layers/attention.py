@@ -1,5 +1,5 @@
 """Multi-head attention through the fused kernel, and the residual blocks that stages are made of."""
-from typing import Optional
+from typing import List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +31,21 @@ class Attention(nn.Module):
 
         ``allowed`` is bool, (B, N, S) or (B, 1, S), True where attention may go; a row without any True must not occur.
         """
-        projections = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3))
-        q, k, v = (F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x, w, b in projections)
+        q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in self.project(query, key, value))
         mask = None if allowed is None else allowed[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, N, d)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def project(self, *inputs: Tensor) -> List[Tensor]:
+        """The projections of query, key and value; neighbours that are one tensor go through one product."""
+        found, start, size = [], 0, self.out_proj.in_features
+        for stop in range(1, 4):
+            if stop < 3 and inputs[stop] is inputs[start]:
+                continue
+            rows = slice(start * size, stop * size)
+            found.extend(F.linear(inputs[start], self.in_proj_weight[rows], self.in_proj_bias[rows]).split(size, -1))
+            start = stop
+        return found
 
 
 def feed_forward(channels: int, hidden: int) -> FFN:

@@ -1,6 +1,6 @@
 """The mask features of a whole video, which are what fills the memory: kept, kept in half precision, on disk, or made again."""
 import tempfile
-from typing import Callable, NamedTuple, Optional, Protocol, Tuple
+from typing import Callable, List, NamedTuple, Optional, Protocol, Tuple
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .frame_source import FrameSource
 
+BLOCK = 1 << 27  # bytes of memory that are taken at once, and touched as they are filled
 STORES = ('exact', 'memory', 'disk', 'recompute')
 
 
@@ -27,21 +28,32 @@ def halved(features: Tensor) -> Tensor:
 
 
 class KeptFeatures:
-    """Features in memory, where they are made.
+    """Features in memory, where they are made, in large blocks: small ones between other tensors would leave holes.
 
     Args:
         exact: keep their precision; else float32 becomes float16, a rounding by 2^-11 of each number.
     """
 
     def __init__(self, exact: bool = True) -> None:
-        self.exact, self.frames = exact, []
+        self.exact = exact
+        self.blocks: List[Tensor] = []
+        self.filled = 0  # frames in the last block
 
     def append(self, features: Tensor) -> None:
         """See :class:`FeatureStore`."""
-        self.frames.extend((features if self.exact else halved(features)).unbind(0))
+        for frame in features if self.exact else halved(features):
+            if not self.blocks or self.filled == len(self.blocks[-1]):
+                frames = max(1, BLOCK // max(frame.numel() * frame.element_size(), 1))
+                layout = frame[None].is_contiguous(memory_format=torch.channels_last)
+                self.blocks.append(torch.empty(
+                    (frames, *frame.shape), dtype=frame.dtype, device=frame.device,
+                    memory_format=torch.channels_last if layout else torch.contiguous_format))
+                self.filled = 0
+            self.blocks[-1][self.filled] = frame
+            self.filled += 1
 
     def __getitem__(self, frame: int) -> Tensor:
-        return self.frames[frame]
+        return self.blocks[frame // len(self.blocks[0])][frame % len(self.blocks[0])]
 
 
 class SpooledFeatures:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmdvis.structures import STORES, ArrayFrames, FactoredMasks, FrameSize, MemoryNeed, feature_store
+from mmdvis.structures.feature_stores import KeptFeatures
 
 FRAMES = torch.randint(256, (5, 3, 8, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -27,6 +28,17 @@ def test_every_frame_comes_back(kind, dtype):
         expected = compute(FRAMES[frame:frame + 1])[0].to(dtype)
         torch.testing.assert_close(store[frame].to(dtype), expected, rtol=tolerance, atol=0)
         assert store[frame].shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_frames_lie_in_blocks(layout, monkeypatch):
+    monkeypatch.setattr('mmdvis.structures.feature_stores.BLOCK', 3 * 4 * 4 * 2 * 3)
+    features = torch.randn(7, 4, 2, 3).contiguous(memory_format=layout)
+    store = KeptFeatures()
+    store.append(features[:5])
+    store.append(features[5:])
+    assert [len(block) for block in store.blocks] == [3, 3, 3] and all(torch.equal(store[k], features[k]) for k in range(7))
+    assert store.blocks[0].is_contiguous(memory_format=layout)
 
 
 def test_what_is_recomputed_is_computed_once_for_a_frame():
