@@ -14,12 +14,12 @@ from mmdvis.models.postprocessors.instance import encode
 
 
 def test_corners_of_a_point_between_four_pixels():
-    index, weight = corners(torch.tensor([[0.5, 0.5]]), 2, 2)  # the middle of a map of 2 x 2
+    index, weight = map(torch.stack, zip(*corners(torch.tensor([[0.5, 0.5]]), 2, 2)))  # the middle of a map of 2 x 2
     assert sorted(index[:, 0].tolist()) == [0, 1, 2, 3] and weight[:, 0].tolist() == [0.25] * 4
 
 
 def test_corners_of_a_pixel_centre():
-    index, weight = corners(torch.tensor([[0.75, 0.25]]), 2, 2)
+    index, weight = map(torch.stack, zip(*corners(torch.tensor([[0.75, 0.25]]), 2, 2)))
     assert index[weight[:, 0] > 0, 0].tolist() == [1]
 
 

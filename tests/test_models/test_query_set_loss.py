@@ -1,10 +1,12 @@
 """The set loss: matching, guidance, edge cases."""
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from conftest import load
 
 from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
@@ -154,6 +156,26 @@ def test_costs_equal_dense_masks():
     dice = torch.stack([dice_loss(logits.sigmoid(), t.expand_as(logits)) for t in truth], 1)
     cls = -p.class_logits[0, 0, 0].softmax(-1)[:, targets.labels]
     torch.testing.assert_close(ours[0], 2 * cls + 5 * bce + 5 * dice, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('matching, bias', [('frame', False), ('first_appearance', False), ('first_appearance', True),
+                                            ('video', False)])
+def test_losses_and_gradients_equal_the_plain_form(matching, bias):
+    """Masks of all slots and layers at once, ground truth in float32, one call; the points are the same."""
+    plain = load('benchmarks/plain_loss.py')
+    found = []
+    for way in (nullcontext(), plain.plain_loss()):
+        p = predictions(3, per_video=matching == 'video', bias=bias)
+        leaves = [x.detach().requires_grad_() for x in (p.class_logits, p.mask_embeds, p.mask_features)]
+        given = LayerPredictions(*leaves, p.mask_bias)
+        with way:
+            losses = loss(matching, num_points=20)(given, [tiny.targets(3, SIZE)], StepContext())
+            found.append((losses, torch.autograd.grad(sum(losses.values()), leaves)))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=1e-5, msg=name)
+    for a, b in zip(our_gradients, their_gradients):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_overlaps_add_up():

@@ -9,6 +9,8 @@ from torch.autograd.function import once_differentiable
 
 from mmdvis.compat import has_compiled_ops
 
+from .point_sampling import neighbours
+
 
 def deformable_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of bilinear samples.
@@ -90,14 +92,6 @@ def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -
     rows = together(top + left, top + right, bottom + left, bottom + right)
     share = together(top_share * left_share, top_share * right_share, bottom_share * left_share, bottom_share * right_share)
     return rows.int(), share
-
-
-def neighbours(x: Tensor, size: Tensor) -> Tuple[Tuple[Tensor, Tensor], Tuple[Tensor, Tensor]]:
-    """The pixels before and after a position along one axis, inside the map, and their shares, zero for those outside."""
-    before = x.detach().floor()
-    after, part, last = before + 1, x - before, size - 1
-    first, second = (pixel.clamp(min=0).minimum(last) for pixel in (before, after))
-    return (first, (1 - part) * (first == before)), (second, part * (second == after))
 
 
 class WeightedRows(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """Matching costs of masks from counts at points, which add up over frames."""
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,12 @@ class PointOverlap:
         probs = logits.sigmoid()
         return cls(F.softplus(logits).sum(-1, keepdim=True), logits @ truth.T, probs @ truth.T,
                    probs.sum(-1, keepdim=True), truth.sum(-1), logits.shape[-1])
+
+    @classmethod
+    def stack(cls, overlaps: Sequence['PointOverlap']) -> 'PointOverlap':
+        """Those of several layers at the same points as one, with a new first axis."""
+        counts = (torch.stack([getattr(x, name) for x in overlaps]) for name in ('spread', 'agree', 'hit', 'area'))
+        return cls(*counts, overlaps[0].size, overlaps[0].num_points)
 
     def __add__(self, other: 'PointOverlap') -> 'PointOverlap':
         return PointOverlap(self.spread + other.spread, self.agree + other.agree, self.hit + other.hit,

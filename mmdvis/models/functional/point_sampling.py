@@ -1,35 +1,42 @@
 """Bilinear samples of maps at points, and the choice of points where a mask is unsure (PointRend, arXiv:1912.08193)."""
-from typing import Tuple
+from typing import List, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SAMPLED = 1 << 20  # points that are sampled together
+
 
 def sample_features(features: Tensor, coords: Tensor) -> Tensor:
     """Features (T, M, h, w) at points (T, P, 2) of normalised (x, y) in [0, 1] -> (T, M, P); outside is zero."""
-    return F.grid_sample(features, 2 * coords[:, None] - 1, mode='bilinear', align_corners=False)[:, :, 0]
+    grid = (2 * coords[:, None]).sub_(1)
+    return F.grid_sample(features, grid, mode='bilinear', align_corners=False)[:, :, 0]
 
 
-def corners(coords: Tensor, height: int, width: int) -> Tuple[Tensor, Tensor]:
+def corners(coords: Tensor, height: int, width: int) -> List[Tuple[Tensor, Tensor]]:
     """The four neighbours of each point and their bilinear weights.
 
     Args:
         coords (..., 2): normalised (x, y).
 
     Returns:
-        index (4, ...): position in a flattened map; weight (4, ...): zero outside the map.
+        four pairs: the place (...) int64 in a flattened map, and the weight (...), zero outside the map.
     """
-    x, y = coords[..., 0] * width - 0.5, coords[..., 1] * height - 0.5
-    left, top = x.floor(), y.floor()
-    index, weight = [], []
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        column, row = left + dx, top + dy
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        share = (1 - (x - column).abs()) * (1 - (y - row).abs())
-        weight.append(share * inside)
-        index.append((row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long())
-    return torch.stack(index), torch.stack(weight)
+    (left, left_share), (right, right_share) = neighbours(coords[..., 0] * width - 0.5, width)
+    (top, top_share), (bottom, bottom_share) = neighbours(coords[..., 1] * height - 0.5, height)
+    return [((row * width + column).long(), row_share * share)
+            for row, row_share in ((top, top_share), (bottom, bottom_share))
+            for column, share in ((left, left_share), (right, right_share))]
+
+
+def neighbours(x: Tensor, size: Union[int, Tensor]) -> Tuple[Tuple[Tensor, Tensor], Tuple[Tensor, Tensor]]:
+    """The pixels before and after a position along an axis of ``size``, inside it, and their shares, zero for those outside."""
+    before = x.detach().floor()
+    after, part = before + 1, x - before
+    first, second = (torch.minimum(pixel.clamp(min=0), torch.as_tensor(size - 1, dtype=x.dtype, device=x.device))
+                     for pixel in (before, after))
+    return (first, (1 - part) * (first == before)), (second, part * (second == after))
 
 
 def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
@@ -43,10 +50,10 @@ def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     Returns:
         (N, P)
     """
-    height, width = masks.shape[-2:]
-    index, weight = corners(coords, height, width)  # (4, N, P)
-    index = index + frames * (height * width)
-    return sum(masks.flatten(1).gather(1, i) * w for i, w in zip(index, weight))
+    if masks.shape[1] == 1 and len(masks):
+        return sample_features(masks, coords)[:, 0]
+    flat, area = masks.flatten(1), masks.shape[-2] * masks.shape[-1]
+    return sum(flat.gather(1, place + frames * area) * weight for place, weight in corners(coords, *masks.shape[-2:]))
 
 
 def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
@@ -61,10 +68,9 @@ def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) ->
         (N, P) float.
     """
     num_frames, height, width = truth.shape[1:]
-    index, weight = corners(coords, height, width)
-    index = index + frames * (height * width) + rows[:, None] * (num_frames * height * width)
-    flat = truth.reshape(-1)
-    return sum(flat.take(i) * w for i, w in zip(index, weight))
+    start, flat = (frames + rows[:, None] * num_frames) * (height * width), truth.reshape(-1)
+    return sum(flat.index_select(0, (start + place).flatten()).view(len(rows), coords.shape[1]) * weight
+               for place, weight in corners(coords, height, width))
 
 
 def unsure_points(logits: Tensor, num_points: int, oversample: float, importance: float,
@@ -85,13 +91,18 @@ def unsure_points(logits: Tensor, num_points: int, oversample: float, importance
     total = num_points * num_frames
     frames, coords = random_points(rows, num_frames, int(num_points * oversample), logits, generator)
     num_unsure = int(importance * total)
-    values = sample_masks(logits.detach(), frames, coords)
-    chosen = values.abs().topk(num_unsure, dim=1, largest=False).indices
+    maps, by_frame = logits.detach().flatten(0, 1)[:, None], coords.view(rows * num_frames, coords.shape[1] // num_frames, 2)
+    some = max(1, SAMPLED // max(by_frame.shape[1], 1))
+    sampled = [sample_features(*x)[:, 0] for x in zip(maps.split(some), by_frame.split(some))] if rows else [coords[..., 0]]
+    values = torch.cat(sampled).view(rows, coords.shape[1]).abs_()
+    chosen = values.topk(num_unsure, dim=1, largest=False, sorted=False).indices
     rest = total - num_unsure
     more_frames = torch.randint(num_frames, (rows, rest), generator=generator, device=logits.device)
     more_coords = torch.rand(rows, rest, 2, generator=generator, device=logits.device)
-    return (torch.cat([frames.gather(1, chosen), more_frames], 1),
-            torch.cat([coords.take_along_dim(chosen[..., None], 1), more_coords], 1))
+    found = torch.cat([coords.take_along_dim(chosen[..., None], 1), more_coords], 1)
+    if num_frames == 1:
+        return more_frames.new_zeros(1, 1).expand(rows, total), found
+    return torch.cat([frames.gather(1, chosen), more_frames], 1), found
 
 
 def random_points(rows: int, num_frames: int, per_frame: int, like: Tensor,

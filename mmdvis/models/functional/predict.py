@@ -27,10 +27,14 @@ class LayerPredictions:
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
 
+    def layers(self, block: slice) -> 'LayerPredictions':
+        """Those of some layers."""
+        return LayerPredictions(self.class_logits[block], self.mask_embeds[block], self.mask_features,
+                                None if self.mask_bias is None else self.mask_bias[block])
+
     def last(self) -> 'LayerPredictions':
         """Those of the last layer (L = 1)."""
-        return LayerPredictions(self.class_logits[-1:], self.mask_embeds[-1:], self.mask_features,
-                                None if self.mask_bias is None else self.mask_bias[-1:])
+        return self.layers(slice(-1, None))
 
 
 def fold_projection(embeds: Tensor, weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:

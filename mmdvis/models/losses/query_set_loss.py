@@ -1,5 +1,6 @@
 """The set loss of Mask2Former for frames, clips and videos: match once, then class, mask and dice loss."""
 import logging
+from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -13,12 +14,41 @@ from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.functional.recompute import Recomputed
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
 
 LOGGER = logging.getLogger('mmdvis')
-MAX_POINTS = 1 << 24  # candidate points that are looked at together
+MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # candidate points that are looked at, and mask logits that are held, together
 Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of the units that are compared.
+
+    Attributes:
+        units (V, T', H, W): bool, the masks of all objects.
+        rows: int64, which of them each unit of each layer is compared with.
+        void (V', T', H, W), void_rows: the same of pixels that are not compared; None: all are.
+    """
+    units: Tensor
+    rows: Tensor
+    void: Optional[Tensor] = None
+    void_rows: Optional[Tensor] = None
+
+    def layers(self, block: slice, number: int) -> 'Truth':
+        """The same for a block of the ``number`` layers."""
+        rows, void_rows = (None if x is None else x.view(number, -1)[block].flatten() for x in (self.rows, self.void_rows))
+        return replace(self, rows=rows, void_rows=void_rows)
+
+    def at(self, frames: Tensor, coords: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+        """Values (N, P) at points of each row, and whether they count, float (N, P) or None."""
+        wanted = sample_truth(self.units, self.rows, frames, coords)
+        if self.void is None:
+            return wanted, None
+        kept = (sample_truth(self.void, self.void_rows, frames, coords) < 0.5).float()
+        return wanted * kept, kept
 
 
 @MODELS.register_module()
@@ -146,19 +176,28 @@ class QuerySetLoss(nn.Module):
             if by_frame and not len(objects):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
-            points = sample_features(predictions.mask_features[b, t:t + 1].float(), coords)[0]  # (M, P)
-            values = embeds[:, t] @ points
-            if predictions.mask_bias is not None:
-                inside = sample_features(torch.ones_like(predictions.mask_features[b, t:t + 1, :1]).float(), coords)[0]
-                values = values + predictions.mask_bias[:, b, t, :, None] * inside
             objects = objects.to(embeds.device)
             truth = sample_truth(clip.masks, objects, torch.full_like(objects[:, None], t), coords)
-            overlap = PointOverlap.count(values, truth, kept_points(clip.ignored, t, coords))
+            overlap = self.overlap(predictions, b, t, coords, truth, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
             else:
                 whole = overlap if whole is None else whole + overlap
         return total if whole is None else self.weigh(logits.mean(1), labels, whole)
+
+    def overlap(self, predictions: LayerPredictions, b: int, t: int, coords: Tensor, truth: Tensor, kept: Optional[Tensor]
+                ) -> PointOverlap:
+        """How frame ``t`` of clip ``b`` agrees with ``truth`` (N, P) at points (1, P, 2), layer by layer."""
+        features, found = predictions.mask_features[b, t:t + 1].float(), []
+        points, inside = sample_features(features, coords)[0], None  # (M, P)
+        if predictions.mask_bias is not None:
+            inside = sample_features(torch.ones_like(features[:, :1]), coords)[0]
+        for layer, embeds in enumerate(predictions.mask_embeds[:, b, t].float()):
+            values = embeds @ points
+            if inside is not None:
+                values = values + predictions.mask_bias[layer, b, t, :, None] * inside
+            found.append(PointOverlap.count(values, truth, kept))
+        return PointOverlap.stack(found)
 
     def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
         """The weighted sum (L, Q, N) of class, mask and dice cost."""
@@ -178,29 +217,61 @@ class QuerySetLoss(nn.Module):
 
     def mask_losses(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
                     context: StepContext) -> Tuple[Tensor, Tensor]:
-        """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number."""
-        logits = torch.cat([self.maps(matched_masks(predictions, b, rows)) for b, (rows, _) in enumerate(pairs)], 1)
-        layers, units = logits.shape[:2]  # (L, U, T', h, w)
-        generator = context.generator('points', logits.device)
-        points = self.num_points * (predictions.mask_embeds.shape[2] if self.legacy_tall_video else 1)
-        picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
-        rows, objects = self.truth_rows(pairs, picked, targets, logits.device), torch.cat(picked)
-        void_rows, void = rows, None
-        if any(clip.ignored is not None for clip in targets):
-            voids = [self.maps(ignored_of(clip)[None, None])[0] for clip in targets]
-            void_rows, void = self.truth_rows([(r, 0 * o) for r, o in pairs], voids, None, logits.device), torch.cat(voids)
-        at_once = max(1, int(MAX_POINTS / (points * self.oversample * logits.shape[2])))  # masks whose points fit in memory
-        entropies, dices = [], []
-        for masks, row, void_row in zip(logits.flatten(0, 1).split(at_once), rows.split(at_once), void_rows.split(at_once)):
-            frames, coords = unsure_points(masks, points, self.oversample, self.importance, generator)
-            values, truth = sample_masks(masks, frames, coords), sample_truth(objects, row, frames, coords)
-            kept = None if void is None else (sample_truth(void, void_row, frames, coords) < 0.5).float()
-            entropies.append(cross_entropy_loss(values, truth, kept))
-            dices.append(dice_loss(*((values.sigmoid(), truth) if kept is None else (values.sigmoid() * kept, truth * kept))))
+        """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number.
+
+        Layers go through in blocks whose masks are made, sampled and forgotten, and made again for the gradients.
+        """
+        device, found = predictions.mask_features.device, []
+        truth, generator = self.truth_of(targets, pairs, device), context.generator('points', device)
+        layers, per_layer = len(predictions.mask_embeds), sum(rows.shape[1] for rows, _ in pairs)
+        area = predictions.mask_features[0, :, 0].numel()
+        step = max(1, min(MAX_MASKS // max(per_layer * area, 1), MAX_POINTS // max(per_layer * self.num_points, 1)))
+        for start in range(0, layers, step):
+            block = slice(start, start + step)
+            part, rows, part_truth = predictions.layers(block), [slots[block] for slots, _ in pairs], truth.layers(block, layers)
+            with torch.no_grad():
+                masks = self.masks_of(part, rows)
+                frames, coords = self.draw_points(masks, predictions.mask_embeds.shape[2], generator)
+                points = (frames, coords, *part_truth.at(frames, coords))
+                values = self.point_losses(masks, *points)
+
+            def compare(embeds: Tensor, features: Tensor, bias: Optional[Tensor], logits: Tensor = part.class_logits,
+                        rows: Sequence[np.ndarray] = rows, points: Tuple[Tensor, ...] = points) -> Tuple[Tensor, Tensor]:
+                return self.point_losses(self.masks_of(LayerPredictions(logits, embeds, features, bias), rows), *points)
+            found.append(Recomputed.apply(compare, values, part.mask_embeds, part.mask_features, part.mask_bias))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
-        number = torch.tensor(float(number), device=logits.device)
+        number = torch.tensor(float(number), device=device)
         all_reduce(number, op='mean')
-        return tuple(torch.cat(x).view(layers, units).sum(1) / number.clamp(min=1) for x in (entropies, dices))
+        return tuple(torch.cat(values).view(layers, -1).sum(1) / number.clamp(min=1) for values in zip(*found))
+
+    def masks_of(self, predictions: LayerPredictions, rows: Sequence[np.ndarray]) -> Tensor:
+        """The matched masks of some layers as units (L * U, T', h, w), all clips of a layer together."""
+        return torch.cat([self.maps(matched_masks(predictions, b, slots)) for b, slots in enumerate(rows)], 1).flatten(0, 1)
+
+    def draw_points(self, masks: Tensor, num_frames: int, generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+        """Frames and coordinates of the points at which each unit is compared, see :func:`unsure_points`."""
+        number = self.num_points * (num_frames if self.legacy_tall_video else 1)
+        at_once = max(1, int(MAX_POINTS / (number * self.oversample * masks.shape[1])))
+        drawn = [unsure_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)]
+        return tuple(torch.cat(values) for values in zip(*drawn))
+
+    @staticmethod
+    def point_losses(masks: Tensor, frames: Tensor, coords: Tensor, wanted: Tensor, kept: Optional[Tensor]
+                     ) -> Tuple[Tensor, Tensor]:
+        """Cross-entropy and dice loss (N,) of masks (N, T', h, w) at points, where they should be ``wanted`` (N, P)."""
+        values = sample_masks(masks, frames, coords)
+        probs = values.sigmoid() if kept is None else values.sigmoid() * kept
+        return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
+
+    def truth_of(self, targets: Sequence[ClipTargets], pairs: Sequence[Pairs], device: torch.device) -> Truth:
+        """What the units of all layers are compared with."""
+        picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
+        rows = self.truth_rows(pairs, picked, targets, device)
+        if all(clip.ignored is None for clip in targets):
+            return Truth(joined(picked), rows)
+        voids = [self.maps(ignored_of(clip)[None, None])[0] for clip in targets]
+        void_rows = self.truth_rows([(slots, 0 * objects) for slots, objects in pairs], voids, None, device)
+        return Truth(joined(picked), rows, joined(voids), void_rows)
 
     def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Optional[Sequence[ClipTargets]],
                    device: torch.device) -> Tensor:
@@ -220,6 +291,11 @@ class QuerySetLoss(nn.Module):
         if self.matching != 'video':
             return masks.flatten(1, 2).unsqueeze(2)
         return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; a single one is not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
 def ignored_of(clip: ClipTargets) -> Tensor:

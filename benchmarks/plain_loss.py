@@ -1,0 +1,87 @@
+"""The set loss in its plain form, for tests and as a baseline: masks of all slots and layers at once, ground truth in float32.
+
+Points are those of :class:`mmdvis.models.losses.QuerySetLoss` where that needs no more than one portion, so that losses and
+gradients can be compared number by number.
+"""
+from contextlib import contextmanager
+from typing import Iterator, Sequence, Tuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdvis.models.functional.match_cost import PointOverlap, cross_entropy_loss, dice_loss
+from mmdvis.models.functional.point_sampling import unsure_points
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.losses import QuerySetLoss, query_set_loss
+from mmdvis.models.losses.query_set_loss import Pairs
+from mmdvis.structures import ClipTargets, StepContext
+
+
+def all_masks(predictions: LayerPredictions, b: int) -> Tensor:
+    """Mask logits (L, Q, T, h, w) of every slot."""
+    masks = torch.einsum('ltqm,tmhw->lqthw', predictions.mask_embeds[:, b].float(), predictions.mask_features[b].float())
+    bias = predictions.mask_bias
+    return masks if bias is None else masks + bias[:, b].transpose(1, 2)[..., None, None]
+
+
+def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
+    """Mask logits (L, n, T, h, w) of the matched rows, picked from those of every slot."""
+    index = torch.as_tensor(rows)[..., None, None, None]
+    return all_masks(predictions, b).take_along_dim(index, 1)
+
+
+def sample(maps: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+    """Values (N, P) of float maps (N, T, h, w) at points; every frame is sampled at every point, then one is chosen."""
+    values = F.grid_sample(maps, 2 * coords[:, None] - 1, align_corners=False)[:, :, 0]  # (N, T, P)
+    return values.gather(1, frames[:, None])[:, 0]
+
+
+def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+    """Values (N, P) of masks that are copied as float32."""
+    return sample(truth.float()[rows], frames, coords)
+
+
+def costs(self: QuerySetLoss, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator) -> Tensor:
+    """Costs (L, Q, N), from the masks of every slot in every frame."""
+    logits, masks, truth = predictions.class_logits[:, b].float(), all_masks(predictions, b), clip.masks.float()
+    layers, slots, num_frames = masks.shape[:3]
+    total, whole, labels, first = masks.new_zeros(layers, slots, len(truth)), None, self.labels(clip), self.first_frame(clip)
+    by_frame = self.matching == 'first_appearance'
+    for t in range(num_frames):
+        objects = (first == t).nonzero()[:, 0] if by_frame else torch.arange(len(truth))
+        if by_frame and not len(objects):
+            continue
+        coords = torch.rand(1, self.num_points, 2, generator=generator, device=masks.device)
+        grid = 2 * coords[:, None] - 1
+        values = F.grid_sample(masks[:, :, t].flatten(0, 1)[None], grid, align_corners=False)[0, :, 0]
+        values = values.unflatten(0, (layers, slots))
+        overlap = PointOverlap.count(values, F.grid_sample(truth[None, objects, t], grid, align_corners=False)[0, :, 0])
+        if by_frame:
+            total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
+        else:
+            whole = overlap if whole is None else whole + overlap
+    return total if whole is None else self.weigh(logits.mean(1), labels, whole)
+
+
+def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
+                context: StepContext) -> Tuple[Tensor, Tensor]:
+    """Cross-entropy and dice (L,), everything at once."""
+    device, layers = predictions.mask_features.device, len(predictions.mask_embeds)
+    masks, truth = self.masks_of(predictions, [rows for rows, _ in pairs]), self.truth_of(targets, pairs, device)
+    points = unsure_points(masks, self.num_points, self.oversample, self.importance, context.generator('points', device))
+    values, wanted = sample(masks, *points), sample_truth(truth.units, truth.rows, *points)
+    losses = cross_entropy_loss(values, wanted), dice_loss(values.sigmoid(), wanted)
+    number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
+    return tuple(x.view(layers, -1).sum(1) / max(number, 1) for x in losses)
+
+
+@contextmanager
+def plain_loss() -> Iterator[None]:
+    """Lets every set loss take the plain way inside a ``with``."""
+    with patch.object(query_set_loss, 'matched_masks', matched_masks), patch.object(query_set_loss, 'sample_masks', sample), \
+            patch.object(query_set_loss, 'sample_truth', sample_truth), patch.object(QuerySetLoss, 'costs', costs), \
+            patch.object(QuerySetLoss, 'mask_losses', mask_losses):
+        yield

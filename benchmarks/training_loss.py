@@ -1,0 +1,103 @@
+"""What the loss of a training step costs, beside its plain form: all slots of all layers as float32 masks, in one call.
+
+R50 sizes, crops of 608 x 608, 20 objects: six layers, 256 channels, masks at stride 4. Five frames are the tracker's clip
+(matched where an object first appears), 21 the refiner's (matched as whole videos); mask features come from the frozen
+segmenter. Every measurement is a process of its
+own: time and peak memory of matching, losses and their gradients, over what was there before.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+from prettytable import PrettyTable
+
+from mmdvis.apis.benchmark import peak, reset_peak
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.losses import QuerySetLoss
+from mmdvis.structures import ClipTargets, StepContext
+
+SIZE, OBJECTS, LAYERS, CLASSES, CHANNELS = 608, 20, 6, 124, 256
+CPU = torch.device('cpu')
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--frames', type=int, nargs='+', default=[5, 21])
+    parser.add_argument('--queries', type=int, nargs='+', default=[100, 200])
+    parser.add_argument('--size', type=int, default=SIZE)
+    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def clip(frames: int, size: int) -> ClipTargets:
+    """Rectangles that wander."""
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(OBJECTS, frames, size, size, dtype=torch.bool)
+    for k in range(OBJECTS):
+        top, left, height, width = (torch.rand(4, generator=generator) * size / 2).int().tolist()
+        for t in range(frames):
+            masks[k, t, top + t:top + t + height + 8, left + t:left + t + width + 8] = True
+    labels = torch.randint(CLASSES, (OBJECTS, ), generator=generator)
+    return ClipTargets(labels, torch.arange(1, OBJECTS + 1), masks, masks.flatten(2).any(-1), 'rectangles')
+
+
+def step(way: str, frames: int, queries: int, size: int) -> Dict[str, float]:
+    """Seconds and peak bytes of one loss and its gradients."""
+    generator = torch.Generator().manual_seed(1)
+    matching = 'first_appearance' if frames < 10 else 'video'
+    embeds = torch.randn(LAYERS, 1, frames, queries, CHANNELS, generator=generator).requires_grad_()
+    features = torch.randn(1, frames, CHANNELS, size // 4, size // 4, generator=generator).mul_(0.1)
+    spans = 1 if matching == 'video' else frames
+    logits = torch.randn(LAYERS, 1, spans, queries, CLASSES + 1, generator=generator).requires_grad_()
+    target, loss = clip(frames, size), QuerySetLoss(CLASSES, matching=matching)
+    before = reset_peak(CPU)[0]
+    start = time.perf_counter()
+    losses = loss(LayerPredictions(logits, embeds, features), [target], StepContext())
+    sum(losses.values()).backward()
+    return dict(seconds=time.perf_counter() - start, peak=peak(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
+
+
+def measure(way: str, frames: int, queries: int, size: int) -> Dict[str, Any]:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, '--size', str(size), '--one', way, str(frames), str(queries)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f'{way}, {frames} frames, {queries} queries failed:\n{done.stderr[-2000:]}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """All sizes, both ways."""
+    args = parse_args()
+    if args.one:
+        way, frames, queries = args.one[0], int(args.one[1]), int(args.one[2])
+        if way == 'plain':
+            from plain_loss import plain_loss
+            with plain_loss():
+                print(json.dumps(step(way, frames, queries, args.size)))
+        else:
+            print(json.dumps(step(way, frames, queries, args.size)))
+        return
+    rows = PrettyTable(['frames', 'queries', 'plain s', 'ours s', 'ratio', 'plain MB', 'ours MB', 'ratio '])
+    found: List[Dict[str, Any]] = []
+    for frames in args.frames:
+        for queries in args.queries:
+            plain, ours = (measure(way, frames, queries, args.size) for way in ('plain', 'ours'))
+            found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
+            seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
+            rows.add_row([frames, queries, *(f'{x:.2f}' for x in seconds), f'{seconds[1] / seconds[0]:.2f}',
+                          *(f'{x / 2**20:.0f}' for x in peaks), f'{peaks[1] / peaks[0]:.2f}'])
+    print(rows)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__':
+    main()
