@@ -2,7 +2,6 @@
 import tempfile
 from typing import Callable, List, NamedTuple, Optional, Protocol, Tuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +56,7 @@ class KeptFeatures:
 
 
 class SpooledFeatures:
-    """Features in half precision in a nameless file, which is gone when the store is.
+    """Features in half precision in a nameless file, which is gone when the store is; one buffer serves all frames.
 
     Args:
         folder: where; None: the system's folder for temporary files.
@@ -67,22 +66,34 @@ class SpooledFeatures:
     """
 
     def __init__(self, folder: Optional[str] = None) -> None:
-        self.file = tempfile.TemporaryFile(dir=folder)
-        self.shape: Tuple[int, ...] = ()
-        self.dtype, self.device = torch.float16, torch.device('cpu')
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self.buffer: Optional[Tensor] = None
+        self.device, self.frames = torch.device('cpu'), 0
 
     def append(self, features: Tensor) -> None:
         """See :class:`FeatureStore`."""
-        features = halved(features)
-        self.shape, self.dtype, self.device = tuple(features.shape[1:]), features.dtype, features.device
-        self.file.write(features.contiguous().cpu().view(torch.int16).numpy().tobytes())
+        self.device = features.device
+        for frame in features:
+            if self.buffer is None:
+                dtype = torch.float16 if frame.dtype in (torch.float32, torch.float64) else frame.dtype
+                self.buffer = torch.empty(frame.shape, dtype=dtype)
+            self.buffer.copy_(frame)
+            self.transfer(self.frames, self.file.write)
+            self.frames += 1
 
     def __getitem__(self, frame: int) -> Tensor:
-        size = 2 * int(np.prod(self.shape))
-        self.file.flush()
-        self.file.seek(frame * size)
-        found = torch.frombuffer(bytearray(self.file.read(size)), dtype=torch.int16)
-        return found.view(self.dtype).view(self.shape).to(self.device)
+        self.transfer(frame, self.file.readinto)
+        return self.buffer.to(self.device, copy=True)
+
+    def transfer(self, frame: int, move: Callable[[memoryview], int]) -> None:
+        """Moves the bytes of a frame between the buffer and its place in the file."""
+        rest = memoryview(self.buffer.view(torch.int16).numpy()).cast('B')
+        self.file.seek(frame * len(rest))
+        while len(rest):
+            moved = move(rest)
+            if not moved:
+                raise IndexError(f'frame {frame} is not in the store, which has {self.frames}')
+            rest = rest[moved:]
 
 
 class RecomputedFeatures:

@@ -1,4 +1,7 @@
 """The segmenter and its layers."""
+import sys
+import warnings
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +9,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
+from mmdvis.models.functional import deform_attn
 from mmdvis.models.functional.deform_attn import compiled_attention, gathered_attention, sample_grid
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.layers.attention import Attention
@@ -108,6 +112,38 @@ def test_the_compiled_operator_gets_what_it_can_take(dtype, monkeypatch):
     (*dtypes, sizes, starts, step), = seen
     assert set(dtypes) == {torch.float32} and 70 % step == 0
     assert sizes == [[4, 6], [2, 3]] and starts == [0, 24]
+
+
+@pytest.mark.parametrize('failure', [ImportError('No module named triton'), RuntimeError('Failed to find C compiler'),
+                                     CalledProcessError(1, '/bin/false')])
+def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
+    """``CC=/bin/false`` gives the last of these."""
+    def fail(*_):
+        raise failure
+    monkeypatch.setitem(sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=fail))
+    device = torch.device('cpu')
+    deform_attn.triton_runs.cache_clear()
+    with pytest.warns(UserWarning, match=f'Triton does not run here .{type(failure).__name__}.* gathers in PyTorch'):
+        assert not deform_attn.triton_runs(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert not deform_attn.triton_runs(device)  # said once
+    deform_attn.triton_runs.cache_clear()
+
+
+@pytest.mark.parametrize('compiled, triton, expected', [
+    (True, True, 'compiled'), (False, True, 'triton'), (False, False, 'gathered')])
+def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
+    def way(name):
+        return lambda *_: name
+    monkeypatch.setattr(deform_attn, 'has_compiled_ops', lambda: compiled)
+    monkeypatch.setattr(deform_attn, 'triton_runs', lambda device: triton)
+    monkeypatch.setattr(deform_attn, 'compiled_attention', way('compiled'))
+    monkeypatch.setattr(deform_attn, 'gathered_attention', way('gathered'))
+    monkeypatch.setitem(sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=way('triton')))
+    on_gpu, on_cpu = SimpleNamespace(is_cuda=True, device='cuda:0'), SimpleNamespace(is_cuda=False)
+    assert deform_attn.deformable_attention(on_gpu, [], None, None) == expected
+    assert deform_attn.deformable_attention(on_cpu, [], None, None) == 'gathered'
 
 
 def test_more_tokens_than_float32_can_number_are_refused():

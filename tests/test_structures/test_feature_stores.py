@@ -49,11 +49,15 @@ def test_what_is_recomputed_is_computed_once_for_a_frame():
     assert calls == [1, 1, 1]
 
 
+def test_a_frame_that_was_never_put_in_is_said():
+    with pytest.raises(IndexError, match='frame 5 is not in the store, which has 5'):
+        filled('disk')[5]
+
+
 def test_half_precision_takes_half_the_room():
     halves, whole = filled('memory'), filled('exact')
     assert halves[0].dtype == torch.float16 and whole[0].dtype == torch.float32
     spooled = filled('disk')
-    spooled.file.flush()
     assert spooled.file.seek(0, 2) == 5 * 2 * 4 * 2 * 3
 
 

@@ -1,4 +1,6 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv:2010.04159) as one function with a choice of kernels."""
+import warnings
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
@@ -26,7 +28,25 @@ def deformable_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locat
     """
     if value.is_cuda and has_compiled_ops():
         return compiled_attention(value, shapes, locations, weights)
+    if value.is_cuda and triton_runs(value.device):
+        from .deform_triton import triton_attention
+        return triton_attention(value, shapes, locations, weights)
     return gathered_attention(value, shapes, locations, weights)
+
+
+@lru_cache(maxsize=None)
+def triton_runs(device: torch.device) -> bool:
+    """Whether a first, small call of the Triton kernels succeeds; where it does not, one sentence says so, once."""
+    try:
+        from .deform_triton import triton_attention
+        locations = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
+        triton_attention(torch.ones(1, 1, 1, 16, device=device), [(1, 1)], locations, torch.ones(1, 1, 1, 1, 1, device=device))
+        return True
+    except Exception as error:  # Triton calls a C compiler, and what that may raise is nowhere written
+        warnings.warn(f'Triton does not run here ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
+                      'attention gathers in PyTorch, which is slower; a C compiler, or mmcv with its operators, mends it',
+                      stacklevel=2)
+        return False
 
 
 def gathered_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:

@@ -1,0 +1,140 @@
+"""Deformable attention as Triton kernels, for GPUs without mmcv's compiled operator. Importing this needs Triton."""
+from typing import Any, Optional, Sequence, Tuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+QUERIES = 32  # of a program
+
+
+@triton.jit
+def corner(values, base, row, column, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
+    """The rows (BLOCK, WIDTH) float32 of one corner, zero outside the map; where they lie; and whether they are inside."""
+    inside = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = base + (row * width + column)[:, None] * (heads * size) + channel[None]
+    mask = inside[:, None] & (channel[None] < size)
+    return tl.load(values + place, mask=mask, other=0.).to(tl.float32), place, mask
+
+
+@triton.jit
+def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: tl.constexpr):
+    """One head of a block of queries of one batch entry; ``sizes`` as :func:`constants` gives them."""
+    heads: tl.constexpr = sizes[0]
+    size: tl.constexpr = sizes[1]
+    num_levels: tl.constexpr = sizes[2]
+    points: tl.constexpr = sizes[3]
+    block: tl.constexpr = sizes[4]
+    padded: tl.constexpr = sizes[5]
+    batch, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    query = tl.program_id(0) * block + tl.arange(0, block)
+    channel, live = tl.arange(0, padded), query < queries
+    sample = ((batch * queries + query) * heads + head) * (num_levels * points)
+    total = tl.zeros((block, padded), dtype=tl.float32)
+    for level in range(num_levels):
+        height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
+        base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
+        for point in range(points):
+            at = sample + level * points + point
+            x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
+            y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
+            left, top = tl.floor(x), tl.floor(y)
+            part_x, part_y = (x - left)[:, None], (y - top)[:, None]
+            column, row = left.to(tl.int32), top.to(tl.int32)
+            v00, _, _ = corner(values, base, row, column, height, width, heads, size, channel, live)
+            v01, _, _ = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
+            v10, _, _ = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
+            v11, _, _ = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
+            above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
+            total += tl.load(weights + at, mask=live, other=0.)[:, None] * (above + part_y * (below - above))
+    place = ((batch * queries + query) * heads + head)[:, None] * size + channel[None]
+    tl.store(out + place, total.to(out.dtype.element_ty), mask=live[:, None] & (channel[None] < size))
+
+
+@triton.jit
+def backward_kernel(values, levels, spots, weights, grad, to_values, to_spots, to_weights, tokens, queries, sizes: tl.constexpr):
+    """Gradients of the same; those of the values are added up in float32."""
+    heads: tl.constexpr = sizes[0]
+    size: tl.constexpr = sizes[1]
+    num_levels: tl.constexpr = sizes[2]
+    points: tl.constexpr = sizes[3]
+    block: tl.constexpr = sizes[4]
+    padded: tl.constexpr = sizes[5]
+    batch, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    query = tl.program_id(0) * block + tl.arange(0, block)
+    channel, live = tl.arange(0, padded), query < queries
+    sample = ((batch * queries + query) * heads + head) * (num_levels * points)
+    place = ((batch * queries + query) * heads + head)[:, None] * size + channel[None]
+    seed = tl.load(grad + place, mask=live[:, None] & (channel[None] < size), other=0.).to(tl.float32)
+    for level in range(num_levels):
+        height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
+        base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
+        for point in range(points):
+            at = sample + level * points + point
+            x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
+            y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
+            share = tl.load(weights + at, mask=live, other=0.)
+            left, top = tl.floor(x), tl.floor(y)
+            part_x, part_y = (x - left)[:, None], (y - top)[:, None]
+            column, row = left.to(tl.int32), top.to(tl.int32)
+            v00, p00, m00 = corner(values, base, row, column, height, width, heads, size, channel, live)
+            v01, p01, m01 = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
+            v10, p10, m10 = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
+            v11, p11, m11 = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
+            above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
+            along_x = (v01 - v00) + part_y * ((v11 - v10) - (v01 - v00))
+            tl.store(to_weights + at, tl.sum(seed * (above + part_y * (below - above)), 1), mask=live)
+            tl.store(to_spots + 2 * at, share * width * tl.sum(seed * along_x, 1), mask=live)
+            tl.store(to_spots + 2 * at + 1, share * height * tl.sum(seed * (below - above), 1), mask=live)
+            part = share[:, None] * seed
+            tl.atomic_add(to_values + p00, part * (1 - part_x) * (1 - part_y), mask=m00)
+            tl.atomic_add(to_values + p01, part * part_x * (1 - part_y), mask=m01)
+            tl.atomic_add(to_values + p10, part * (1 - part_x) * part_y, mask=m10)
+            tl.atomic_add(to_values + p11, part * part_x * part_y, mask=m11)
+
+
+class TritonAttention(torch.autograd.Function):
+    """Values in any floating type; locations and weights float32; sums in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        """value (B, S, H, d), levels (L, 3) int32, locations (B, N, H, L, P, 2), weights (B, N, H, L, P) -> (B, N, H * d)."""
+        ctx.save_for_backward(value, levels, locations, weights)
+        out = value.new_empty(*locations.shape[:3], value.shape[-1])
+        forward_kernel[grid(locations)](value, levels, locations, weights, out, value.shape[1], locations.shape[1],
+                                        constants(value, locations))
+        return out.flatten(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        """grad (B, N, H * d) -> gradients of value, locations and weights."""
+        value, levels, locations, weights = ctx.saved_tensors
+        to_value = torch.zeros_like(value, dtype=torch.float32)
+        to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
+        backward_kernel[grid(locations)](value, levels, locations, weights, grad.contiguous(), to_value, to_locations, to_weights,
+                                         value.shape[1], locations.shape[1], constants(value, locations))
+        return to_value.to(value.dtype), None, to_locations, to_weights
+
+
+def grid(locations: Tensor) -> Tuple[int, int]:
+    """Programs: blocks of queries, and heads of batch entries."""
+    return triton.cdiv(locations.shape[1], QUERIES), locations.shape[0] * locations.shape[2]
+
+
+def constants(value: Tensor, locations: Tensor) -> Tuple[int, ...]:
+    """Heads, their width, levels, points, queries of a program, and the width as a power of two: what a kernel is built for."""
+    heads, size = value.shape[2:]
+    return (heads, size, *locations.shape[3:5], QUERIES, triton.next_power_of_2(size))
+
+
+def triton_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Arguments as :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
+    starts, rows = 0, []
+    for height, width in shapes:
+        rows.append((height, width, starts))
+        starts += height * width
+    levels = torch.tensor(rows, dtype=torch.int32, device=value.device)
+    return TritonAttention.apply(value.contiguous(), levels, locations.float().contiguous(), weights.float().contiguous())
