@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
-                        help='mixed precision; fp16, which is meant without a name, needs an accelerator')
+                        help='mixed precision, behind the config; fp16, which is meant without a name, needs an accelerator')
     parser.add_argument('--accumulate', type=int, default=1, metavar='BATCHES',
                         help='batches for an update; lengths and schedules grow with it, so that 8 on one GPU stand for 8 GPUs')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
@@ -33,10 +33,11 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-    if args.amp:
-        set_precision(config, args.amp)
-    if args.accumulate != 1:
-        accumulate(config, args.accumulate)
+    with one_sentence(ValueError):
+        if args.amp:
+            set_precision(config, args.amp)
+        if args.accumulate != 1:
+            accumulate(config, args.accumulate)
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')

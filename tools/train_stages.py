@@ -15,7 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', help='config files in the order of the stages')
     parser.add_argument('--work-dir', default='work_dirs', help='each stage gets the folder of its config name in here')
     parser.add_argument('--gpus', type=int, default=0, help='processes for dist_train.sh; 0: one process without it')
-    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'], help='mixed precision, as in train.py')
+    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
+                        help='mixed precision, as in train.py; behind the configs')
     parser.add_argument('--accumulate', type=int, default=1, metavar='BATCHES', help='batches for an update, as in train.py')
     parser.add_argument('--resume', action='store_true', help='go on where an interrupted run stopped')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for all stages, as key=value')

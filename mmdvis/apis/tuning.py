@@ -1,5 +1,6 @@
 """A model made quicker for inference, with the same numbers out or, in half precision, nearly so."""
 import warnings
+from typing import Set
 
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
@@ -35,19 +36,28 @@ def tune(model: DVIS, precision: str = 'fp32') -> DVIS:
     model.segmenter.to(memory_format=torch.channels_last)
     model.precision = precision
     if precision != 'fp32':
-        lower_products(model, PRECISIONS[precision])
+        lower_products(model, precision)
     if precision == 'fp16' and model.data_preprocessor.mean.device.type == 'cpu':
         warnings.warn('the CPU has no quick products in fp16; bf16 is what it is good at', stacklevel=2)
     return model.requires_grad_(False)
 
 
-def lower_products(model: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of linear maps, convolutions and attentions, but for those that say where deformable attention looks."""
-    exact = {part for module in model.modules() if hasattr(module, 'sampling_offsets')
-             for part in (module.sampling_offsets, module.attention_weights)}
+def lower_products(model: DVIS, precision: str) -> None:
+    """Casts the weights of linear maps, convolutions and attentions, but for those that run in float32 whatever is around."""
+    exact, dtype = exact_parts(model, precision), PRECISIONS[precision]
     for module in model.modules():
         if isinstance(module, PRODUCTS) and module not in exact:
             module.to(dtype)
-        elif hasattr(module, 'in_proj_weight'):
+        elif hasattr(module, 'in_proj_weight') and module not in exact:
             module.in_proj_weight.data = module.in_proj_weight.data.to(dtype)
             module.in_proj_bias.data = module.in_proj_bias.data.to(dtype)
+
+
+def exact_parts(model: DVIS, precision: str) -> Set[nn.Module]:
+    """What says where deformable attention looks; all of it in adapters; and the pixel decoder, where bfloat16 is not meant."""
+    decoder = set(model.segmenter.pixel_decoder.modules())
+    found = set() if precision == 'bf16' else set(decoder)
+    for module in model.modules():
+        if hasattr(module, 'sampling_offsets'):
+            found.update([module.sampling_offsets, module.attention_weights] if module in decoder else module.modules())
+    return found

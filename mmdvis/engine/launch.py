@@ -70,6 +70,8 @@ def set_precision(config: Config, kind: str) -> None:
     mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
     if kind not in mixed:
         raise ValueError(f"the precision is one of {', '.join(mixed)}, got {kind!r}")
+    if kind == 'fp16' and config.get('runner_type') == 'ShardedRunner':
+        raise ValueError('the scale of fp16 losses would differ between the processes of a sharded model; take bf16')
     config.optim_wrapper.update(mixed[kind])
 
 
@@ -97,6 +99,8 @@ def accumulate(config: Config, steps: int) -> None:
                 scheduler[name] *= steps
         if 'milestones' in scheduler:
             scheduler.milestones = [steps * milestone for milestone in scheduler.milestones]
+    if 'base_batch_size' in config.get('auto_scale_lr', {}):  # of one process's batches, as the runner counts them
+        config.auto_scale_lr.base_batch_size /= steps
     checkpoint = config.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
         checkpoint.interval *= steps

@@ -5,7 +5,8 @@ from typing import Any, Callable, Dict, Optional, Sequence, Union
 import torch
 import torch.distributed as dist
 from mmengine._strategy import FSDPStrategy
-from mmengine.optim import BaseOptimWrapper
+from mmengine.device import get_device
+from mmengine.optim import BaseOptimWrapper, OptimWrapper
 from mmengine.runner import FlexibleRunner
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -32,7 +33,7 @@ def clip_sharded(parameters: Sequence[Tensor], max_norm: float, norm_type: float
     """``clip_grad_norm_`` for shards: by the norm over all processes, where torch's takes that of this process's part.
 
     Args:
-        parameters: this process's shards, with gradients; every element of the model is in just one process.
+        parameters: this process's shards, with gradients, maybe none; every element of the model is in just one process.
         max_norm: the largest norm that stays as it is.
         norm_type: 2; no other is needed.
 
@@ -41,13 +42,23 @@ def clip_sharded(parameters: Sequence[Tensor], max_norm: float, norm_type: float
     """
     if norm_type != 2:
         raise ValueError(f'gradients that are sharded are clipped by their 2-norm, got norm_type={norm_type}')
-    total = torch.stack([parameter.grad.detach().double().square().sum() for parameter in parameters]).sum()
+    total = torch.zeros((), dtype=torch.float64, device=get_device())
+    for parameter in parameters:
+        total += parameter.grad.detach().double().square().sum()
     dist.all_reduce(total)
     norm = total.sqrt()
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.)
     for parameter in parameters:
         parameter.grad.mul_(factor.to(parameter.grad.dtype))
     return norm
+
+
+def clip_whole(wrapper: OptimWrapper) -> None:
+    """Takes the place of mmengine's ``_clip_grad``, which passes over processes without gradients; the others would wait."""
+    parameters = [parameter for group in wrapper.optimizer.param_groups for parameter in group['params']
+                  if parameter.grad is not None]
+    norm = clip_sharded(parameters, **wrapper.clip_grad_kwargs)
+    wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', float(norm))
 
 
 @STRATEGIES.register_module()
@@ -81,7 +92,7 @@ class ShardedStrategy(FSDPStrategy):
         """As in mmengine, but gradients are clipped by the norm of the whole model."""
         wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(wrapper, 'clip_func', None) is clip_grad_norm_:
-            wrapper.clip_func = clip_sharded
+            wrapper._clip_grad = partial(clip_whole, wrapper)
         return wrapper
 
     def load_checkpoint(self, filename: str, *, callback: Optional[Callable] = None, **kwargs: Any) -> Dict[str, Any]:
@@ -101,7 +112,10 @@ class ShardedStrategy(FSDPStrategy):
 
 @RUNNERS.register_module()
 class ShardedRunner(FlexibleRunner):
-    """mmengine's runner with a strategy, :class:`ShardedStrategy` unless told otherwise.
+    """mmengine's runner with a strategy, :class:`ShardedStrategy` unless told otherwise; it does not validate.
+
+    In validation every process has videos of its own, and those with shorter ones would not answer when the others gather
+    weights; ``tools/test.py`` scores checkpoints with whole models.
 
     Attributes:
         trust: must stay False; see :class:`VideoRunner`.
@@ -111,4 +125,6 @@ class ShardedRunner(FlexibleRunner):
         if not dist.is_initialized() and kwargs.get('launcher', 'none') == 'none':
             raise CheckpointError('a model is sharded over several processes; start them with tools/dist_train.sh, or take '
                                   'the config without _fsdp')
+        for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            kwargs[name] = None
         super().__init__(*args, strategy=strategy or dict(type='mmdvis.ShardedStrategy'), **kwargs)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmdvis.apis.tuning import tune
+from mmdvis.registry import MODELS
 from mmdvis.structures import ArrayFrames, VideoDataSample
 
 
@@ -69,3 +70,16 @@ def test_the_pixel_decoder_trains_in_float32_under_autocast():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert decoder(features)[0].dtype == torch.float32
         assert decoder.eval()(features)[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+@pytest.mark.parametrize('adapter', [False, True])
+@pytest.mark.filterwarnings('ignore:the CPU has no quick products')
+def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
+    """Adapters sample in float32 whatever is around; so does the whole pixel decoder in fp16."""
+    vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
+    backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
+    segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16, ) * 4) if adapter else tiny.SEGMENTER
+    found = tune(MODELS.build(dict(type='DVIS', segmenter=segmenter, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
+                                   postprocessor=tiny.PANOPTIC)).eval(), precision)
+    assert torch.isfinite(tracks(found).mask_features.float()).all()

@@ -118,6 +118,7 @@ def test_clipping_in_a_single_process_is_torchs(limit, tmp_path):
     dist.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
     try:
         norm = clip_sharded(ours, limit)
+        assert clip_sharded([], limit) == 0  # a process without gradients takes part all the same
         with pytest.raises(ValueError, match='clipped by their 2-norm, got norm_type=1'):
             clip_sharded(ours, limit, norm_type=1)
     finally:

@@ -196,6 +196,8 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
 
 
 def test_an_unknown_precision_is_named(toy_root, tmp_path):
+    with pytest.raises(ValueError, match='would differ between the processes of a sharded model; take bf16'):
+        set_precision(stage(tmp_path, 'minvis', toy_root, None, runner_type='ShardedRunner'), 'fp16')
     with pytest.raises(ValueError, match="the precision is one of fp16, bf16, got 'fp8'"):
         set_precision(stage(tmp_path, 'minvis', toy_root, None), 'fp8')
 
@@ -205,6 +207,7 @@ def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
     config = stage(tmp_path, 'minvis', toy_root, None)
     config.param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
                               dict(type='MultiStepLR', by_epoch=False, milestones=[1], gamma=0.1)]
+    config.auto_scale_lr = dict(enable=True, base_batch_size=6)  # 3 batches of 2: the rate stays
     steps, step = [], torch.optim.AdamW.step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, 'step',
@@ -213,6 +216,7 @@ def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
         assert train(config).name == 'iter_6.pth'
     assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones, config.param_scheduler[0].end) == (6, [3], 3)
     assert config.default_hooks.checkpoint.interval == 6 and len(steps) == 2
+    assert max(steps) <= config.optim_wrapper.optimizer.lr < 1.01 * max(steps)
 
 
 def test_accumulating_needs_a_loop_of_iterations(toy_root, tmp_path):

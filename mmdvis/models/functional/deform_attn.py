@@ -40,7 +40,11 @@ def triton_runs(device: torch.device) -> bool:
     try:
         from .deform_triton import triton_attention
         locations = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
-        triton_attention(torch.ones(1, 1, 1, 16, device=device), [(1, 1)], locations, torch.ones(1, 1, 1, 1, 1, device=device))
+        value = torch.ones(1, 1, 1, 16, device=device, requires_grad=True)
+        with torch.enable_grad():
+            found = triton_attention(value, [(1, 1)], locations, torch.ones(1, 1, 1, 1, 1, device=device)).sum()
+        if not abs(found.item() - 16) + abs(torch.autograd.grad(found, value)[0].sum().item() - 16) < 1e-3:
+            raise ArithmeticError('wrong sums')
         return True
     except Exception as error:  # Triton calls a C compiler, and what that may raise is nowhere written
         warnings.warn(f'Triton does not run here ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '

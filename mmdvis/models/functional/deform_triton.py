@@ -1,4 +1,5 @@
 """Deformable attention as Triton kernels, for GPUs without mmcv's compiled operator. Importing this needs Triton."""
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Optional, Sequence, Tuple
 
 import torch
@@ -103,8 +104,9 @@ class TritonAttention(torch.autograd.Function):
         """value (B, S, H, d), levels (L, 3) int32, locations (B, N, H, L, P, 2), weights (B, N, H, L, P) -> (B, N, H * d)."""
         ctx.save_for_backward(value, levels, locations, weights)
         out = value.new_empty(*locations.shape[:3], value.shape[-1])
-        forward_kernel[grid(locations)](value, levels, locations, weights, out, value.shape[1], locations.shape[1],
-                                        constants(value, locations))
+        with on_device_of(value):
+            forward_kernel[grid(locations)](value, levels, locations, weights, out, value.shape[1], locations.shape[1],
+                                            constants(value, locations))
         return out.flatten(2)
 
     @staticmethod
@@ -114,9 +116,15 @@ class TritonAttention(torch.autograd.Function):
         value, levels, locations, weights = ctx.saved_tensors
         to_value = torch.zeros_like(value, dtype=torch.float32)
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
-        backward_kernel[grid(locations)](value, levels, locations, weights, grad.contiguous(), to_value, to_locations, to_weights,
-                                         value.shape[1], locations.shape[1], constants(value, locations))
+        with on_device_of(value):
+            backward_kernel[grid(locations)](value, levels, locations, weights, grad.contiguous(), to_value, to_locations,
+                                             to_weights, value.shape[1], locations.shape[1], constants(value, locations))
         return to_value.to(value.dtype), None, to_locations, to_weights
+
+
+def on_device_of(value: Tensor) -> AbstractContextManager:
+    """A context in which kernels are started where ``value`` is; Triton itself takes the current device."""
+    return torch.cuda.device(value.device) if value.is_cuda else nullcontext()
 
 
 def grid(locations: Tensor) -> Tuple[int, int]:
