@@ -7,7 +7,6 @@ import time
 from typing import Callable, List
 
 import torch
-from plain import sampled_attention
 from prettytable import PrettyTable
 from torch import Tensor
 
@@ -40,6 +39,7 @@ def median_ms(attention: Callable[..., Tensor], inputs: List[Tensor], times: int
 
 def main() -> None:
     """Both ways, both forms."""
+    from plain import sampled_attention
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
