@@ -12,7 +12,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmdvis.models import DVIS
-from mmdvis.structures import FrameSource, VideoDataSample
+from mmdvis.structures import ArrayFrames, FrameSource, VideoDataSample
 
 from .model_cost import HEADS, products_and_gathers
 
@@ -86,8 +86,7 @@ def components(model: DVIS) -> Dict[str, nn.Module]:
 
 def usage(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
     """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode."""
-    warm_up = type(source)(source.read(0, min(2, len(source))))
-    model.predict([warm_up], [VideoDataSample()])
+    model.predict([ArrayFrames(source.read(0, min(2, len(source))))], [VideoDataSample()])
     spent: Dict[str, float] = {}
 
     def watch(name: str, module: nn.Module) -> List[Any]:

@@ -8,7 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmdvis.models import DVIS
-from mmdvis.structures import FrameSource, MemoryNeed, ResizedFrames
+from mmdvis.structures import FrameSource, MemoryNeed
+from mmdvis.structures.frame_source import FrameView
+from mmdvis.structures.frame_views import view
 
 from .video_stream import Frame
 
@@ -26,15 +28,12 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     return MemoryNeed(queries, 2 * masks * (height // 4) * (length // 4), source.original[0] * source.original[1])
 
 
-class CountedFrames:
+class CountedFrames(FrameView):
     """A source that moves a progress bar as it is read."""
 
     def __init__(self, source: FrameSource, bar: tqdm) -> None:
-        self.source, self.bar = source, bar
-        self.size, self.original, self.fps = source.size, source.original, source.fps
-
-    def __len__(self) -> int:
-        return len(self.source)
+        super().__init__(source)
+        self.bar = bar
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""
@@ -71,7 +70,7 @@ class OfflineVideo:
         Raises:
             ValueError: the queries alone are more than ``max_memory``.
         """
-        seen = source if self.short_edge is None else ResizedFrames(source, self.short_edge, self.max_edge)
+        seen = view(source, self.short_edge, self.max_edge)
         self.model.store = self.choose(seen)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
             (_, prediction), = self.model.predictions([CountedFrames(seen, bar)])

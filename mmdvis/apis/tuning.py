@@ -7,6 +7,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import nn
 
 from mmdvis.models import DVIS
+from mmdvis.structures.axes import check_choice
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
@@ -30,8 +31,7 @@ def tune(model: DVIS, precision: str = 'fp32') -> DVIS:
     """
     if model.training:
         raise ValueError('a model is tuned for inference; call eval() first')
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+    check_choice('precision', precision, PRECISIONS)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
     model.precision = precision

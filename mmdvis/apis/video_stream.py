@@ -6,7 +6,8 @@ from torch import Tensor
 
 from mmdvis.models import DVIS
 from mmdvis.models.detectors.dvis import StreamState
-from mmdvis.structures import ArrayFrames, FrameSource, ResizedFrames, Segment, VideoDataSample
+from mmdvis.structures import ArrayFrames, FrameSource, Segment, VideoDataSample
+from mmdvis.structures.frame_views import view
 
 Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
 
@@ -32,9 +33,7 @@ class VideoStream:
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')
-        source = ArrayFrames(frames)
-        if self.short_edge is not None:
-            source = ResizedFrames(source, self.short_edge, self.max_edge)
+        source = view(ArrayFrames(frames), self.short_edge, self.max_edge)
         prediction, self.state = self.model.stream(source, self.state)
         return self.model.postprocessor(prediction, VideoDataSample())
 

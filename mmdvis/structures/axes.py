@@ -1,7 +1,13 @@
-"""Checks that the tensors of one frozen type agree on the axes they share."""
-from typing import Dict, Tuple
+"""Checks of what is given: that tensors agree on the axes they share, and that a name is one of those that mean something."""
+from typing import Collection, Dict, Tuple
 
 Size = Tuple[int, int]  # height, width
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raises ValueError, which names all that is ``allowed``, unless ``value`` is among it."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def check_axes(owner: object, axes: Dict[str, str]) -> None:

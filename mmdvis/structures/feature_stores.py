@@ -5,6 +5,7 @@ from typing import Callable, List, NamedTuple, Optional, Protocol, Tuple
 import torch
 from torch import Tensor
 
+from .axes import check_choice
 from .frame_source import FrameSource
 
 BLOCK = 1 << 27  # bytes of memory that are taken at once, and touched as they are filled
@@ -75,8 +76,7 @@ class SpooledFeatures:
         self.device = features.device
         for frame in features:
             if self.buffer is None:
-                dtype = torch.float16 if frame.dtype in (torch.float32, torch.float64) else frame.dtype
-                self.buffer = torch.empty(frame.shape, dtype=dtype)
+                self.buffer = torch.empty(frame.shape, dtype=halved(frame).dtype)
             self.buffer.copy_(frame)
             self.transfer(self.frames, self.file.write)
             self.frames += 1
@@ -128,8 +128,7 @@ def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Te
     Raises:
         ValueError: there is no such kind.
     """
-    if kind not in STORES:
-        raise ValueError(f"store must be {', '.join(map(repr, STORES))}, got {kind!r}")
+    check_choice('store', kind, STORES)
     if kind == 'recompute':
         return RecomputedFeatures(source, compute)
     return SpooledFeatures() if kind == 'disk' else KeptFeatures(exact=kind == 'exact')

@@ -221,7 +221,22 @@ def short_edge_size(size: Size, short_edge: int, max_edge: Optional[int] = None)
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-class ResizedFrames:
+class FrameView:
+    """What all sources share that show the frames of another source in their own way."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
+
+    @property
+    def problems(self) -> Dict[int, str]:
+        """Of the source; see :class:`FileFrames`."""
+        return getattr(self.source, 'problems', {})
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+class ResizedFrames(FrameView):
     """A source whose frames are resized on the host by Pillow's bilinear filter, as detectron2 does.
 
     Args:
@@ -231,16 +246,8 @@ class ResizedFrames:
     """
 
     def __init__(self, source: FrameSource, short_edge: int, max_edge: Optional[int] = None) -> None:
-        self.source, self.fps, self.original = source, source.fps, source.original
+        super().__init__(source)
         self.size = short_edge_size(source.size, short_edge, max_edge)
-
-    @property
-    def problems(self) -> Dict[int, str]:
-        """Of the source; see :class:`FileFrames`."""
-        return getattr(self.source, 'problems', {})
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W) at ``size``."""
@@ -252,21 +259,13 @@ class ResizedFrames:
                           for frame in frames])
 
 
-class PrefetchedFrames:
+class PrefetchedFrames(FrameView):
     """A source that reads the next window of the same length while the caller works on this one."""
 
     def __init__(self, source: FrameSource) -> None:
-        self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
+        super().__init__(source)
         self.worker: Optional[ThreadPoolExecutor] = None  # made at the first read, so that a source can be pickled
         self.pending: Dict[Tuple[int, int], Future] = {}
-
-    @property
-    def problems(self) -> Dict[int, str]:
-        """Of the source; see :class:`FileFrames`."""
-        return getattr(self.source, 'problems', {})
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W); starts to read the window behind it."""

@@ -1,24 +1,13 @@
 """Sources of frames that show another source in another way."""
-from typing import Dict, Optional
+from typing import Optional
 
 from torch import Tensor
 
-from .frame_source import FrameSource, ResizedFrames
+from .frame_source import FrameSource, FrameView, ResizedFrames
 
 
-class FlippedFrames:
+class FlippedFrames(FrameView):
     """The frames of a source, mirrored from left to right."""
-
-    def __init__(self, source: FrameSource) -> None:
-        self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
-
-    @property
-    def problems(self) -> Dict[int, str]:
-        """Of the source; see :class:`FileFrames`."""
-        return getattr(self.source, 'problems', {})
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""

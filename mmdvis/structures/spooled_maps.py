@@ -1,10 +1,11 @@
 """Maps of a whole video, in memory as long as they are small."""
 import os
 import tempfile
-from typing import List, Tuple
 
 import torch
 from torch import Tensor
+
+from .axes import Size
 
 
 class SpooledMaps:
@@ -16,22 +17,19 @@ class SpooledMaps:
 
     def __init__(self, limit: int = 1 << 28) -> None:
         self.file = tempfile.SpooledTemporaryFile(max_size=limit)
-        self.shapes: List[Tuple[int, ...]] = []
-        self.dtype = torch.uint8
+        self.size: Size = (0, 0)
+        self.dtype, self.number = torch.uint8, 0
 
     def append(self, values: Tensor) -> None:
         """A map (H, W) uint8 or int16, all of one size and type."""
-        self.dtype = values.dtype
-        self.shapes.append(tuple(values.shape))
+        self.dtype, self.size, self.number = values.dtype, tuple(values.shape), self.number + 1
+        self.file.seek(0, os.SEEK_END)
         self.file.write(values.contiguous().cpu().numpy().tobytes())
 
     def __len__(self) -> int:
-        return len(self.shapes)
+        return self.number
 
     def __getitem__(self, frame: int) -> Tensor:
-        shape, width = self.shapes[frame], self.dtype.itemsize
-        size = shape[0] * shape[1] * width
-        self.file.seek(frame * size)
-        found = torch.frombuffer(bytearray(self.file.read(size)), dtype=self.dtype).view(shape)
-        self.file.seek(0, os.SEEK_END)
-        return found
+        length = self.size[0] * self.size[1] * self.dtype.itemsize
+        self.file.seek(frame * length)
+        return torch.frombuffer(bytearray(self.file.read(length)), dtype=self.dtype).view(self.size)

@@ -9,7 +9,7 @@ import torch
 from conftest import load
 
 from mmdvis.apis import VideoStream
-from mmdvis.apis.benchmark import Machine, floors, measure_machine, random_video, table, usage
+from mmdvis.apis.benchmark import Machine, best_of, floors, measure_machine, random_video, table, usage
 from mmdvis.apis.model_cost import model_cost
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.structures import STORES, ArrayFrames, VideoDataSample
@@ -49,6 +49,18 @@ def test_floors_are_products_at_the_machines_rate_and_bytes_at_its_bandwidth():
     only_gather = floors(tiny.model('dvis', True), (64, 96), Machine(dict(fp32=1e30, bf16=1e30), 1e9), 'fp32')
     assert only_gather['pixel decoder'] == pytest.approx(4 * samples * tiny.WIDTH // 2 / 1e9)
     assert only_gather['backbone'] == pytest.approx(0, abs=1e-12)
+
+
+def test_rates_are_what_was_done_by_the_time_it_took(monkeypatch):
+    monkeypatch.setattr('mmdvis.apis.benchmark.best_of', lambda run, device: run() is None or 0.5)
+    machine = measure_machine(torch.device('cpu'), 64)
+    assert machine.products == dict(fp32=4 * 64 ** 3, bf16=4 * 64 ** 3) and machine.gathered == 2 * 4 * 40000 * 48 * 32
+
+
+def test_the_best_run_counts_but_never_the_first(monkeypatch):
+    times = iter([0., 0.1, 1., 3., 5., 7., 9., 14.])
+    monkeypatch.setattr('mmdvis.apis.benchmark.time.perf_counter', lambda: next(times))
+    assert best_of(lambda: None, torch.device('cpu'), 3) == 2.
 
 
 def test_the_machine_has_rates():

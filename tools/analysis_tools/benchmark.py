@@ -1,4 +1,4 @@
-"""Times and memory of a config's model on one video, by component, with random weights unless there is a checkpoint."""
+"""Times and memory of a config's model on one video, by component, with random weights."""
 import argparse
 import json
 import platform

@@ -10,10 +10,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
-from mmdvis.models.functional.precision import mixed_precision
+from mmdvis.models.functional.precision import PRECISIONS, mixed_precision
 from mmdvis.registry import MODELS
 from mmdvis.structures import (STAGES, STORES, FactoredMasks, FeatureStore, FrameSize, FrameSource, StepContext,
                                TrackQueries, VideoDataSample, VideoPrediction, cat_time, feature_store)
+from mmdvis.structures.axes import check_choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +63,8 @@ class DVIS(BaseModel):
                                       ('clip_len', clip_len, 'the whole video')):
             if length is not None and length < 1:
                 raise ValueError(f'{name} must be at least one frame, got {length}; {name}=None means {default}')
-        mixed_precision(precision, torch.device('cpu'))  # says now if there is no such precision
-        if store not in STORES:
-            raise ValueError(f"store must be {', '.join(map(repr, STORES))}, got {store!r}")
+        check_choice('precision', precision, PRECISIONS)
+        check_choice('store', store, STORES)
         self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None

@@ -1,4 +1,7 @@
 """Contrastive losses of DVIS++ (arXiv:2312.13305) for tracks, without loops and without a bank of earlier embeddings."""
+from typing import Callable, Iterable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +21,12 @@ def contrast(anchors: Tensor, positives: Tensor, negatives: Tensor, allowed: Ten
     far = torch.einsum('nc,nmc->nm', anchors, negatives).masked_fill(~allowed, -torch.inf)
     pairs = (far[:, None] - near[..., None]).flatten(1)  # (N, P * M)
     return torch.logsumexp(F.pad(pairs, (1, 0)), 1)  # the padded zero is the 1
+
+
+def mean_contrast(contrast_of: Callable[[Tensor, Tensor], Tensor], clips: Iterable[Tensor],
+                  slots: Iterable[np.ndarray]) -> Tensor:
+    """The mean over clips of a contrastive loss of their embeddings (T, Q, C), given the slots with an object, in float32."""
+    return torch.stack([contrast_of(x.float(), torch.as_tensor(rows, device=x.device)) for x, rows in zip(clips, slots)]).mean()
 
 
 def neighbour_contrast(references: Tensor, slots: Tensor) -> Tensor:

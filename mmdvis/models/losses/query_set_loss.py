@@ -115,7 +115,7 @@ class QuerySetLoss(nn.Module):
         return guide if guide is not None and context.progress < self.guided else predictions
 
     def forward(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
-                guide: Optional[LayerPredictions] = None) -> Dict[str, Tensor]:
+                guide: Optional[LayerPredictions] = None, pairs: Optional[List[Pairs]] = None) -> Dict[str, Tensor]:
         """The losses of every layer.
 
         Args:
@@ -123,6 +123,7 @@ class QuerySetLoss(nn.Module):
             targets: B clips.
             context: progress and randomness.
             guide: predictions (L = 1) of the stage before, with the rows in the order of ``predictions``.
+            pairs: what :meth:`pairs` gave for all this, where the caller needs it, too.
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, ``d{i}.loss_*`` of the layers before it.
@@ -131,7 +132,8 @@ class QuerySetLoss(nn.Module):
             if self.matching == 'frame':
                 predictions, guide = split_frames(predictions), None if guide is None else split_frames(guide)
                 targets = [frame for clip in targets for frame in clip.frames()]
-            pairs = self.match(self.matched_by(predictions, context, guide), targets, context)
+            if pairs is None:
+                pairs = self.match(self.matched_by(predictions, context, guide), targets, context)
             layers = len(predictions.class_logits)
             pairs = [tuple(np.broadcast_to(side, (layers, side.shape[1])) for side in pair) for pair in pairs]
             classes = self.class_losses(predictions.class_logits, targets, pairs)

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import mean_logits
-from mmdvis.models.functional.contrast import track_contrast
+from mmdvis.models.functional.contrast import mean_contrast, track_contrast
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
@@ -60,12 +60,11 @@ class TemporalRefiner(BaseModule):
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
         mean = torch.stack([mean_logits(*video) for video in zip(tracks.class_logits, tracks.valid)])  # (B, Q, K + 1)
         guide = LayerPredictions(mean[None, :, None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
-        losses = self.criterion(layers, targets, context, guide)
+        pairs = self.criterion.pairs(layers, targets, context, guide)
+        losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:
-            pairs = self.criterion.pairs(layers.last(), targets, context, guide)
-            found = [track_contrast(video.float(), torch.as_tensor(slots[-1], device=video.device))
-                     for video, (slots, _) in zip(x[-1], pairs)]
-            losses['loss_contrast'] = self.contrast * torch.stack(found).mean()
+            slots = [slots[-1] for slots, _ in pairs]
+            losses['loss_contrast'] = self.contrast * mean_contrast(track_contrast, x[-1], slots)
         return losses
 
     def decode(self, tracks: TrackQueries) -> Iterator[Tensor]:

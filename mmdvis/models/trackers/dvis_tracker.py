@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdvis.models.functional.contrast import neighbour_contrast
+from mmdvis.models.functional.contrast import mean_contrast, neighbour_contrast
 from mmdvis.models.functional.matching import last_present, track_orders
 from mmdvis.models.functional.predict import LayerPredictions, fold_projection
 from mmdvis.models.functional.query_noise import QueryNoise, noisy_orders
@@ -119,12 +119,11 @@ class DVISTracker(BaseModule):
         layers = self.predict(clip, queries.mask_features)
         rows = queries.select_rows(orders)
         guide = LayerPredictions(rows.class_logits[None], rows.mask_embeds[None], rows.mask_features)
-        losses = self.criterion(layers, targets, context, guide)
+        pairs = self.criterion.pairs(layers, targets, context, guide)
+        losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:
-            pairs = self.criterion.pairs(layers.last(), targets, context, guide)
-            found = [neighbour_contrast(x.float(), torch.as_tensor(slots[-1], device=x.device))
-                     for x, (slots, _) in zip(clip.references, pairs)]
-            losses['loss_contrast'] = self.contrast * torch.stack(found).mean()
+            slots = [slots[-1] for slots, _ in pairs]
+            losses['loss_contrast'] = self.contrast * mean_contrast(neighbour_contrast, clip.references, slots)
         return losses
 
     def training_starts(self, queries: FrameQueries, context: StepContext) -> Tuple[Tensor, Tensor]:
