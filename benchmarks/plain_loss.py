@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdvis.models.functional.assignment import Pairs
 from mmdvis.models.functional.match_cost import PointOverlap, cross_entropy_loss, dice_loss
 from mmdvis.models.functional.point_sampling import unsure_points
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss, query_set_loss
-from mmdvis.models.losses.query_set_loss import Pairs
+from mmdvis.models.losses.truth import Truth
 from mmdvis.structures import ClipTargets, StepContext
 
 
@@ -70,7 +71,7 @@ def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequ
                 context: StepContext) -> Tuple[Tensor, Tensor]:
     """Cross-entropy and dice (L,), everything at once."""
     device, layers = predictions.mask_features.device, len(predictions.mask_embeds)
-    masks, truth = self.masks_of(predictions, [rows for rows, _ in pairs]), self.truth_of(targets, pairs, device)
+    masks, truth = self.masks_of(predictions, [rows for rows, _ in pairs]), Truth.of(targets, pairs, self.truth_maps, device)
     points = unsure_points(masks, self.num_points, self.oversample, self.importance, context.generator('points', device))
     values, wanted = sample(masks, *points), sample_truth(truth.units, truth.rows, *points)
     losses = cross_entropy_loss(values, wanted), dice_loss(values.sigmoid(), wanted)
@@ -82,6 +83,5 @@ def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequ
 def plain_loss() -> Iterator[None]:
     """Lets every set loss take the plain way inside a ``with``."""
     with patch.object(query_set_loss, 'matched_masks', matched_masks), patch.object(query_set_loss, 'sample_masks', sample), \
-            patch.object(query_set_loss, 'sample_truth', sample_truth), patch.object(QuerySetLoss, 'costs', costs), \
-            patch.object(QuerySetLoss, 'mask_losses', mask_losses):
+            patch.object(QuerySetLoss, 'costs', costs), patch.object(QuerySetLoss, 'mask_losses', mask_losses):
         yield

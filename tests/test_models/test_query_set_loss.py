@@ -9,10 +9,11 @@ import torch
 from conftest import load
 
 from mmdvis.models import QuerySetLoss
+from mmdvis.models.functional import point_sampling
+from mmdvis.models.functional.assignment import assign, checked, owners
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.predict import LayerPredictions
-from mmdvis.models.losses.query_set_loss import assign, checked, owners
 from mmdvis.structures import ClipTargets, StepContext
 
 SIZE = (32, 48)
@@ -198,6 +199,20 @@ def test_samples_equal_grid_sample():
     truth = masks > 0
     torch.testing.assert_close(sample_truth(truth, torch.tensor([2, 0, 0]), frames, coords),
                                sample_masks(truth[[2, 0, 0]].float(), frames, coords))
+
+
+@pytest.mark.parametrize('at_once', [1, 22, 1 << 15])
+def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
+    """Single frames are sampled as floats, frames of videos gathered; points may be the same for all rows."""
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', at_once)
+    g = torch.Generator().manual_seed(0)
+    truth, rows = torch.rand(4, 1, 5, 7, generator=g) > 0.5, torch.tensor([3, 0, 0, 1, 2])
+    coords, frames = torch.rand(5, 11, 2, generator=g) * 1.2 - 0.1, torch.zeros(1, 1, dtype=torch.long)
+    twice = torch.cat([truth, ~truth], 1)
+    still, moving = sample_truth(truth, rows, frames, coords), sample_truth(twice, rows, frames.expand(5, 11), coords)
+    torch.testing.assert_close(still, moving)
+    torch.testing.assert_close(sample_truth(truth, rows, frames, coords[:1])[0], still[0])
+    torch.testing.assert_close(sample_truth(twice, rows, frames, coords[:1])[0], still[0])
 
 
 def test_most_points_lie_where_the_mask_is_unsure():

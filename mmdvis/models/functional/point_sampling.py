@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLED = 1 << 20  # points that are sampled together
+SAMPLED = 1 << 20  # points of maps that are sampled together
+READ, READ_ON_CPU = 1 << 22, 1 << 15  # the same of masks; on a CPU temporaries that fit its cache
 
 
 def sample_features(features: Tensor, coords: Tensor) -> Tensor:
@@ -57,20 +58,31 @@ def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
 
 
 def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
-    """Values in [0, 1] of bool masks at points, read where they lie: no mask is copied or turned into floats.
+    """Values in [0, 1] of bool masks at points, a few rows at a time; the masks are never copied as a whole.
 
     Args:
         truth (V, T, H, W): bool.
         rows (N,): int64, which mask each row of points reads.
-        frames (N, P), coords (N, P, 2): as in :func:`sample_masks`.
+        frames (N, P), coords (N, P, 2): as in :func:`sample_masks`; a first axis of 1 is the same for all rows.
 
     Returns:
         (N, P) float.
     """
+    found = coords.new_empty(len(rows), coords.shape[1])
+    some = max(1, (READ if truth.is_cuda else READ_ON_CPU) // max(coords.shape[1], 1))
+    frames, coords = (x.expand(len(rows), *x.shape[1:]) for x in (frames, coords))
+    for part, *where in zip(*(x.split(some) for x in (found, rows, frames, coords))):
+        part.copy_(read_points(truth, *where))
+    return found
+
+
+def read_points(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+    """:func:`sample_truth` for a few rows; a CPU is quicker to turn a few single frames into floats than to find corners."""
     num_frames, height, width = truth.shape[1:]
-    start, flat = (frames + rows[:, None] * num_frames) * (height * width), truth.reshape(-1)
-    return sum(flat.index_select(0, (start + place).flatten()).view(len(rows), coords.shape[1]) * weight
-               for place, weight in corners(coords, height, width))
+    if num_frames == 1 and not truth.is_cuda:
+        return sample_features(truth[rows].float(), coords)[:, 0]
+    flat, start = truth.reshape(-1), (frames + rows[:, None] * num_frames) * (height * width)
+    return sum(flat.take(start + place) * weight for place, weight in corners(coords, height, width))
 
 
 def unsure_points(logits: Tensor, num_points: int, oversample: float, importance: float,

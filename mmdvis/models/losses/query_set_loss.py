@@ -1,15 +1,13 @@
 """The set loss of Mask2Former for frames, clips and videos: match once, then class, mask and dice loss."""
-import logging
-from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from mmdvis.models.functional.assignment import Pairs, assign, checked, owners
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.precision import full_precision
@@ -18,37 +16,9 @@ from mmdvis.models.functional.recompute import Recomputed
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
 
-LOGGER = logging.getLogger('mmdvis')
+from .truth import Truth, kept_points, to_index
+
 MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # candidate points that are looked at, and mask logits that are held, together
-Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Ground truth of the units that are compared.
-
-    Attributes:
-        units (V, T', H, W): bool, the masks of all objects.
-        rows: int64, which of them each unit of each layer is compared with.
-        void (V', T', H, W), void_rows: the same of pixels that are not compared; None: all are.
-    """
-    units: Tensor
-    rows: Tensor
-    void: Optional[Tensor] = None
-    void_rows: Optional[Tensor] = None
-
-    def layers(self, block: slice, number: int) -> 'Truth':
-        """The same for a block of the ``number`` layers."""
-        rows, void_rows = (None if x is None else x.view(number, -1)[block].flatten() for x in (self.rows, self.void_rows))
-        return replace(self, rows=rows, void_rows=void_rows)
-
-    def at(self, frames: Tensor, coords: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        """Values (N, P) at points of each row, and whether they count, float (N, P) or None."""
-        wanted = sample_truth(self.units, self.rows, frames, coords)
-        if self.void is None:
-            return wanted, None
-        kept = (sample_truth(self.void, self.void_rows, frames, coords) < 0.5).float()
-        return wanted * kept, kept
 
 
 @MODELS.register_module()
@@ -224,7 +194,7 @@ class QuerySetLoss(nn.Module):
         Layers go through in blocks whose masks are made, sampled and forgotten, and made again for the gradients.
         """
         device, found = predictions.mask_features.device, []
-        truth, generator = self.truth_of(targets, pairs, device), context.generator('points', device)
+        truth, generator = Truth.of(targets, pairs, self.truth_maps, device), context.generator('points', device)
         layers, per_layer = len(predictions.mask_embeds), sum(rows.shape[1] for rows, _ in pairs)
         area = predictions.mask_features[0, :, 0].numel()
         step = max(1, min(MAX_MASKS // max(per_layer * area, 1), MAX_POINTS // max(per_layer * self.num_points, 1)))
@@ -265,54 +235,15 @@ class QuerySetLoss(nn.Module):
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
         return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
 
-    def truth_of(self, targets: Sequence[ClipTargets], pairs: Sequence[Pairs], device: torch.device) -> Truth:
-        """What the units of all layers are compared with."""
-        picked = [self.maps(clip.masks[None])[0] for clip in targets]  # units of all objects
-        rows = self.truth_rows(pairs, picked, targets, device)
-        if all(clip.ignored is None for clip in targets):
-            return Truth(joined(picked), rows)
-        voids = [self.maps(ignored_of(clip)[None, None])[0] for clip in targets]
-        void_rows = self.truth_rows([(slots, 0 * objects) for slots, objects in pairs], voids, None, device)
-        return Truth(joined(picked), rows, joined(voids), void_rows)
-
-    def truth_rows(self, pairs: Sequence[Pairs], units: Sequence[Tensor], targets: Optional[Sequence[ClipTargets]],
-                   device: torch.device) -> Tensor:
-        """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64.
-
-        Without ``targets`` a clip has the units of one object.
-        """
-        rows, start = [], 0
-        for b, ((_, objects), unit) in enumerate(zip(pairs, units)):
-            per_object = len(unit) // max(1 if targets is None else len(targets[b].labels), 1)
-            rows.append((objects[..., None] * per_object + np.arange(per_object) + start).reshape(len(objects), -1))
-            start += len(unit)
-        return to_index(np.concatenate(rows, 1).ravel(), device)
+    def truth_maps(self, masks: Tensor) -> Tensor:
+        """The masks (N, T, H, W) of objects as units that are compared as a whole."""
+        return self.maps(masks[None])[0]
 
     def maps(self, masks: Tensor) -> Tensor:
         """The masks (L, n, T, h, w) as units that are compared as a whole: one a frame, or one a video."""
         if self.matching != 'video':
             return masks.flatten(1, 2).unsqueeze(2)
         return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
-
-
-def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors one after the other; a single one is not copied."""
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
-
-
-def ignored_of(clip: ClipTargets) -> Tensor:
-    """The pixels (T, H, W) bool of a clip that no mask is compared at."""
-    if clip.ignored is not None:
-        return clip.ignored
-    return clip.masks.new_zeros((clip.masks.shape[1], *clip.masks.shape[2:]))
-
-
-def kept_points(ignored: Optional[Tensor], frame: int, coords: Tensor) -> Optional[Tensor]:
-    """Which points (1, P, 2) of a frame count, (P,) bool; None where all do."""
-    if ignored is None:
-        return None
-    row = torch.zeros(1, dtype=torch.long, device=coords.device)
-    return sample_truth(ignored[None], row, torch.full_like(row[:, None], frame), coords)[0] < 0.5
 
 
 def split_frames(predictions: LayerPredictions) -> LayerPredictions:
@@ -333,51 +264,3 @@ def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Te
     if predictions.mask_bias is not None:
         masks = masks + predictions.mask_bias[:, b].take_along_dim(index, 2).transpose(1, 2)[..., None, None]
     return masks
-
-
-def owners(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """The object (L, n) whose class the slot of each pair is trained with: the last of those that share it."""
-    same = rows[:, :, None] == rows[:, None, :]
-    last = np.where(same, np.arange(rows.shape[1]), 0).max(-1, initial=0)
-    return np.take_along_axis(objects, last, 1)
-
-
-def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:
-    """A copy of the numbers as a tensor that indexes."""
-    return torch.tensor(numbers, dtype=torch.long, device=device)
-
-
-def checked(cost: np.ndarray, name: str) -> np.ndarray:
-    """The costs with finite values; says which clip has others."""
-    if not np.isfinite(cost).all():
-        LOGGER.error('the matching costs of %s hold %d values that are not finite; they count as very dear. A lower '
-                     'learning rate or full precision mends it.', name, int((~np.isfinite(cost)).sum()))
-    return np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
-
-
-def assign(cost: np.ndarray, first: np.ndarray, shared: bool = False) -> Pairs:
-    """Matches objects in the order of their first frames; a slot once taken is taken for all later frames.
-
-    Args:
-        cost (L, Q, N): of each layer.
-        first (N,): first frame of each object.
-        shared: let later frames take the slots of earlier ones.
-
-    Returns:
-        queries and objects, both (L, n), in the order of the objects, or of their first frames where slots are shared;
-        n = min(Q, N) unless they are.
-    """
-    queries, objects = [], []
-    for layer in cost:
-        free, rows, columns = np.arange(layer.shape[0]), [], []
-        for frame in np.unique(first):
-            new = np.flatnonzero(first == frame)
-            row, column = linear_sum_assignment(layer[np.ix_(free, new)])
-            rows.append(free[row])
-            columns.append(new[column])
-            free = free if shared else np.delete(free, row)
-        found = np.concatenate(columns) if columns else np.zeros(0, int)
-        order = np.lexsort((found, first[found])) if shared else np.argsort(found)
-        queries.append(np.concatenate(rows)[order] if columns else np.zeros(0, int))
-        objects.append(np.concatenate(columns)[order] if columns else np.zeros(0, int))
-    return np.stack(queries).astype(np.int64), np.stack(objects).astype(np.int64)
