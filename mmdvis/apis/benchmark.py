@@ -149,10 +149,10 @@ def floors(model: DVIS, size: Tuple[int, int], machine: Machine, precision: str,
             for name, (products, gathered) in products_and_gathers(model, size, frames).items()}
 
 
-def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None) -> PrettyTable:
-    """Milliseconds a frame by component, with the floor and, if there is one, the baseline and its ratio."""
+def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None, unit: str = 'frame') -> PrettyTable:
+    """Milliseconds a frame, or what ``unit`` names, by component, with the floor and, if given, the baseline and its ratio."""
     extra = ['plain ms', 'plain / ours'] if baseline else []
-    rows = PrettyTable(['component', 'ms / frame', 'floor ms', *extra])
+    rows = PrettyTable(['component', f'ms / {unit}', 'floor ms', *extra])
     rows.align = 'r'
     rows.align['component'] = 'l'
     for name in sorted(found.seconds, key=lambda name: name == 'all'):

@@ -117,7 +117,7 @@ def model_cost(model: DVIS, size: Tuple[int, int], frames: int = 5) -> List[Cost
 
 def counts_of(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Counts]:
     """What every component counts for one frame; arguments as :func:`model_cost`."""
-    model = model.eval().cpu()
+    model = model.eval().cpu().requires_grad_(False)  # the counter follows whatever wants gradients
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')

@@ -66,13 +66,22 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
 
 
 def set_precision(config: Config, kind: str) -> None:
-    """Sets mixed precision: ``'fp16'`` with scaled losses, which needs an accelerator, or ``'bf16'``; config is changed."""
+    """Sets mixed precision, and convolutions channels last, which they then run quicker.
+
+    Args:
+        config: changed in place.
+        kind: ``'fp16'`` with scaled losses, which needs an accelerator, or ``'bf16'``.
+
+    Raises:
+        ValueError: there is no such precision, or the model is sharded and ``kind`` is ``'fp16'``.
+    """
     mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
     if kind not in mixed:
         raise ValueError(f"the precision is one of {', '.join(mixed)}, got {kind!r}")
     if kind == 'fp16' and config.get('runner_type') == 'ShardedRunner':
         raise ValueError('the scale of fp16 losses would differ between the processes of a sharded model; take bf16')
     config.optim_wrapper.update(mixed[kind])
+    config.setdefault('channels_last', True)
 
 
 def accumulate(config: Config, steps: int) -> None:

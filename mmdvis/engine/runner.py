@@ -1,11 +1,13 @@
 """The runner, with the one change that matters: checkpoints are untrusted."""
 from pathlib import Path
-from typing import Callable, List, Union
+from typing import Callable, Dict, List, Optional, Union
 
+import torch
 from mmengine.fileio import get_local_path
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
 
 from mmdvis.registry import RUNNERS
 from mmdvis.structures import meta_of, read_checkpoint, state_dict_of
@@ -25,6 +27,12 @@ class VideoRunner(Runner):
     """
 
     trust = False
+
+    def wrap_model(self, model_wrapper_cfg: Optional[Dict], model: nn.Module) -> nn.Module:
+        """As in mmengine; where the config says ``channels_last=True``, convolutions are laid out so before."""
+        if self.cfg.get('channels_last'):
+            model = model.to(memory_format=torch.channels_last)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def load_checkpoint(self, filename: str, map_location: Union[str, Callable] = 'cpu', strict: bool = False,
                         revise_keys: List[tuple] = [(r'^module.', '')]) -> dict:

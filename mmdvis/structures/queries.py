@@ -1,6 +1,6 @@
 """What flows between the stages: queries of single frames, and queries that are tracks."""
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Dict, List, Optional, Sequence
+from typing import ClassVar, Dict, Iterable, List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,20 @@ class FrameQueries:
 
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
+
+    @classmethod
+    def of_windows(cls, windows: Iterable['FrameQueries'], num_frames: int) -> 'FrameQueries':
+        """Windows of the same clips one after the other, of ``num_frames`` in all; each may be forgotten before the next."""
+        found, start = {}, 0
+        for window in windows:
+            stop = start + window.present.shape[1]
+            for name in cls.AXES:
+                part = getattr(window, name)
+                if not start:
+                    found[name] = part.new_empty(part.shape[0], num_frames, *part.shape[2:])
+                found[name][:, start:stop] = part
+            start = stop
+        return cls(**found)
 
     def select_rows(self, order: Tensor) -> 'FrameQueries':
         """The same frames with row ``order[b, t, q]`` in place of row q; ``order`` is (B, T, Q) int64."""

@@ -63,6 +63,11 @@ def test_the_segmenter_of_the_paper():
     assert costs['tracker'].macs / 1e9 + masks == pytest.approx(1.68, rel=0.01)
 
 
+def test_a_segmenter_that_learns_costs_what_a_frozen_one_does():
+    learning, frozen = model_cost(tiny.model('cosine'), (64, 96)), model_cost(tiny.model('dvis'), (64, 96))
+    assert [(cost.name, cost.macs) for cost in learning] == [(cost.name, cost.macs) for cost in frozen[:3]]
+
+
 def test_every_component_has_a_row(tmp_path, monkeypatch, capsys):
     model = tiny.model('dvis', refiner=True)
     number = sum(p.numel() for p in model.parameters())

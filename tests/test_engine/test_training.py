@@ -183,11 +183,18 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
         config, seen = stage(tmp_path, name, toy_root, minvis[1]), losses.setdefault(kind, [])
         if kind == 'bf16':
             set_precision(config, kind)
-        plain = BaseModel.parse_losses
-        monkeypatch.setattr(BaseModel, 'parse_losses', lambda self, found: seen.append(found) or plain(self, found))
+        plain, layouts = BaseModel.parse_losses, set()
+
+        def watch(self, found):
+            seen.append(found)
+            weights = [x for x in self.segmenter.parameters() if x.dim() == 4 and min(x.shape[1:]) > 1]
+            layouts.add(all(x.is_contiguous(memory_format=torch.channels_last) for x in weights))
+            return plain(self, found)
+        monkeypatch.setattr(BaseModel, 'parse_losses', watch)
         state = read_checkpoint(train(config))['state_dict']
         monkeypatch.undo()
         assert all(value.dtype == torch.float32 for value in state.values() if value.is_floating_point())
+        assert layouts == {kind == 'bf16' or name == 'online'}  # channels last: in half precision, or frozen
     assert losses['fp32'][0].keys() == losses['bf16'][0].keys()
     for key, value in losses['fp32'][0].items():
         assert losses['bf16'][0][key].dtype == torch.float32

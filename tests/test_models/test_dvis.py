@@ -61,6 +61,20 @@ def test_frozen_weights_and_statistics_stay(tracker, refiner):
     assert all(not m.training for name in frozen for m in getattr(model, name).modules())
 
 
+def test_a_frozen_segmenter_sees_frame_by_frame_what_it_sees_at_once():
+    model, seen = tiny.model('dvis').train(), []
+    model.segmenter.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
+    frames, given = torch.randn(2, 3, 3, 64, 96), samples([tiny.targets(3)] * 2)
+    losses = model(frames, given, mode='loss')
+    assert seen == [1, 1, 1]
+    with torch.no_grad():
+        whole = model.segmenter(frames)
+    targets = [sample.gt_targets for sample in given]
+    expected = model.tracker.loss(whole, targets, model.step_context())
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_a_learning_segmenter_updates_its_statistics():
     model = tiny.model('cosine')
     before = model.segmenter.backbone.bn1.running_mean.clone()

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from mmdvis.models import CosineTracker
-from mmdvis.structures import ClipTargets, TrackQueries, cat_time
+from mmdvis.structures import ClipTargets, FrameQueries, TrackQueries, cat_time
 
 
 def tracks(num_frames=3, batch=1, seed=0):
@@ -86,3 +86,10 @@ def test_frames_of_targets_hold_who_is_visible():
     frames = tiny.targets(3).frames()  # objects born in frames 0, 1 and 2
     assert [frame.ids.tolist() for frame in frames] == [[1], [1, 2], [1, 2, 3]]
     assert all(frame.masks.shape[1] == 1 and frame.visible.all() for frame in frames)
+
+
+def test_windows_follow_each_other():
+    whole = tiny.frame_queries(5)
+    parts = (tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5)))
+    found = FrameQueries.of_windows(parts, 5)
+    assert all(torch.equal(getattr(found, name), getattr(whole, name)) for name in FrameQueries.AXES)

@@ -1,19 +1,21 @@
-"""Times and memory of a config's model on one video, by component, with random weights."""
+"""Times and memory of a config's model, by component, with random weights: a video's prediction, or a training step."""
 import argparse
 import json
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Optional, Tuple
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-import mmdvis.models  # noqa: F401  registers what configs name
 from mmdvis.apis import tune
-from mmdvis.apis.benchmark import floors, measure_machine, random_video, table, usage
+from mmdvis.apis.benchmark import Usage, floors, measure_machine, random_video, table, usage
+from mmdvis.apis.training_benchmark import training_batch, training_floor, training_usage
+from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
 from mmdvis.structures import ArrayFrames, ResizedFrames, VideoFileFrames
 
@@ -25,15 +27,58 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--frames', type=int, default=20)
-    parser.add_argument('--size', type=int, default=360, help='short edge of the frames')
+    parser.add_argument('--frames', type=int, help='of the video (default 20), or of a training clip (default: as in the config)')
+    parser.add_argument('--size', type=int, help='short edge of the frames (default 360), or edge of the crop (default 608)')
     parser.add_argument('--video', help='take the first frames of this video; else noise of 16 : 9')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
     parser.add_argument('--baseline', choices=['plain'], help='also run the plain path of benchmarks/plain.py')
+    parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step on so many clips instead')
+    parser.add_argument('--objects', type=int, default=20, help='of a training clip')
     parser.add_argument('--threads', type=int, help='of torch on the CPU')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was done, at what size, on how many frames, and what it took, ours and the plain way."""
+    work: str
+    size: Tuple[int, int]
+    frames: int
+    ours: Usage
+    plain: Optional[Usage]
+
+
+def predict(model: DVIS, args: argparse.Namespace) -> Run:
+    """What the prediction of a video takes a frame; ours is tuned."""
+    number, short, device, baseline = args.frames or 20, args.size or 360, torch.device(args.device), None
+    frames = random_video(number, (short, round(short * 16 / 9)))
+    if args.video:
+        frames = ResizedFrames(VideoFileFrames(args.video), short).read(0, number)
+    source, model = ArrayFrames(frames), model.eval()
+    with torch.no_grad():
+        if args.baseline:
+            from plain import plain_path
+            with plain_path(model):
+                baseline = usage(model, source, device)
+        found = usage(tune(model, args.precision), source, device)
+    return Run(f'{number} frames of {source.size[0]} x {source.size[1]}', source.size, number, found, baseline)
+
+
+def learn(model: DVIS, args: argparse.Namespace, config: Config) -> Run:
+    """What a training step takes."""
+    clip, size, baseline = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
+    frames = args.frames or clip.get('num_frames', 1)
+    batch = training_batch(args.train, frames, size, args.objects, config.model.segmenter.num_classes)
+    if args.baseline:
+        from plain import plain_path
+        from plain_loss import plain_loss
+        with plain_path(model), plain_loss():
+            baseline = training_usage(model.train(), batch, 'fp32')
+    found = training_usage(model.train(), batch, args.precision)
+    work = f'a step on {args.train} x {frames} frames of {size} x {size}'
+    return Run(work, (size, size), args.train * frames, found, baseline)
 
 
 def main() -> None:
@@ -45,32 +90,24 @@ def main() -> None:
     config, device = Config.fromfile(args.config), torch.device(args.device)
     config.merge_from_dict(args.cfg_options or {})
     machine = measure_machine(device)
-    frames = random_video(args.frames, (args.size, round(args.size * 16 / 9)))
-    if args.video:
-        frames = ResizedFrames(VideoFileFrames(args.video), args.size).read(0, args.frames)
-    source, baseline = ArrayFrames(frames), None
     torch.manual_seed(0)
-    model = MODELS.build(config.model).to(device).eval()
-    with torch.no_grad():
-        if args.baseline:
-            from plain import plain_path
-            with plain_path(model):
-                baseline = usage(model, source, device)
-        found = usage(tune(model, args.precision), source, device)
-    floor = floors(MODELS.build(config.model), source.size, machine, args.precision)
-    print(f'{args.config}, {args.frames} frames of {source.size[0]} x {source.size[1]}, {args.precision}, '
-          f'{platform.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {date.today()}')
+    model = MODELS.build(config.model).to(device)
+    run, unit = (learn(model, args, config), 'step') if args.train else (predict(model, args), 'frame')
+    floor = floors(MODELS.build(config.model), run.size, machine, args.precision)
+    if args.train:
+        floor = training_floor(floor, model, run.frames)
+    print(f'{args.config}, {run.work}, {args.precision}, {platform.processor()}, {torch.get_num_threads()} threads, '
+          f'torch {torch.__version__}, {date.today()}')
     print(f"this machine: {machine.products['fp32'] / 1e9:.0f} GFLOP/s fp32, {machine.products['bf16'] / 1e9:.0f} bf16, "
           f'{machine.gathered / 1e9:.1f} GB/s gathered')
-    print(table(found, floor, baseline))
-    for name, run in (('ours', found), ('plain', baseline)):
-        if run is not None:
-            print(f'{name}: {1 / run.seconds["all"]:.2f} frames/s, {run.host / 2**20:.0f} MB host and '
-                  f'{run.device / 2**20:.0f} MB device over the model')
+    print(table(run.ours, floor, run.plain, unit))
+    for name, took in (('ours', run.ours), ('plain', run.plain)):
+        if took is not None:
+            print(f'{name}: {1 / took.seconds["all"]:.2f} {unit}s/s, {took.host / 2**20:.0f} MB host and '
+                  f'{took.device / 2**20:.0f} MB device over the model')
     if args.json:
-        args.json.write_text(json.dumps(dict(
-            vars(args), json=None, size=source.size, machine=asdict(machine), floor=floor, ours=asdict(found),
-            plain=baseline and asdict(baseline)), indent=1))
+        found = dict(vars(args), json=None, machine=asdict(machine), floor=floor, **asdict(run))
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == '__main__':

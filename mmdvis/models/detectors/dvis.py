@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.models.functional.precision import PRECISIONS, mixed_precision
 from mmdvis.registry import MODELS
-from mmdvis.structures import (STAGES, STORES, FactoredMasks, FeatureStore, FrameSize, FrameSource, StepContext,
-                               TrackQueries, VideoDataSample, VideoPrediction, cat_time, feature_store)
+from mmdvis.structures import (STAGES, STORES, FactoredMasks, FeatureStore, FrameQueries, FrameSize, FrameSource,
+                               StepContext, TrackQueries, VideoDataSample, VideoPrediction, cat_time, feature_store)
 from mmdvis.structures.axes import check_choice
 
 
@@ -70,8 +70,8 @@ class DVIS(BaseModel):
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
         self.window, self.clip_len, self.causal, self.precision, self.store = window, clip_len, causal, precision, store
         self.learns = learning_stages(self, learns)
-        for name, stage in self.frozen_stages():
-            stage.requires_grad_(False)
+        for _, stage in self.frozen_stages():
+            stage.requires_grad_(False).to(memory_format=torch.channels_last)
 
     def frozen_stages(self) -> List[Tuple[str, nn.Module]]:
         """The stages that do not learn."""
@@ -104,10 +104,16 @@ class DVIS(BaseModel):
             if name in self.learns:
                 losses.update({prefix + key: x for key, x in stage.loss(value, targets, context).items()})
             if name != self.learns[-1]:
-                with torch.set_grad_enabled(name in self.learns):
-                    value = stage(value)
-                    value = value[0] if name == 'tracker' else value
+                value = self.pass_on(name, value)
         return losses
+
+    def pass_on(self, name: str, value: Any) -> Any:
+        """What a stage hands to the next one in training; frozen ones keep nothing for gradients."""
+        stage, learns = getattr(self, name), name in self.learns
+        with torch.set_grad_enabled(learns):
+            if name == 'segmenter' and not learns and value.device.type == 'cpu':  # frame by frame, see window
+                return FrameQueries.of_windows(map(stage, value.split(1, 1)), value.shape[1])
+            return stage(value)[0] if name == 'tracker' else stage(value)
 
     def step_context(self) -> StepContext:
         """Progress and randomness of this iteration, as mmengine's runner published them."""

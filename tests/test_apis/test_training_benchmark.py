@@ -1,0 +1,58 @@
+"""A training step is taken apart, and its parts add up."""
+import json
+import sys
+
+import pytest
+import tiny
+import torch
+from conftest import load
+
+from mmdvis.apis.benchmark import Machine
+from mmdvis.apis.training_benchmark import training_batch, training_floor, training_usage
+
+SMALL = dict(clips=2, frames=3, size=64, objects=5, classes=tiny.CLASSES)
+
+
+def test_a_batch_is_what_a_loader_gives():
+    batch = training_batch(**SMALL)
+    assert [clip.shape for clip in batch['inputs']] == [(3, 3, 64, 64)] * 2 and batch['inputs'][0].dtype == torch.uint8
+    maps = batch['data_samples'][0].gt_index_maps
+    assert maps.shape == (1, 3, 64, 64) and all(frame.unique().tolist() == [1, 2, 3, 4, 5] for frame in maps[0])
+    assert torch.equal(maps[0, 0, 10:, 10:][:-1, :-1], maps[0, 1, 11:, 11:])  # a pixel a frame
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+@pytest.mark.parametrize('tracker, refiner', [('cosine', False), ('dvis', False), ('dvis', True)])
+def test_parts_of_a_step_add_up_and_the_model_learns(tracker, refiner, precision):
+    model = tiny.model(tracker, refiner).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = training_usage(model, training_batch(**SMALL), precision).seconds
+    assert ('frozen stages' in found) == (tracker == 'dvis')
+    assert found['all'] == pytest.approx(sum(value for name, value in found.items() if name != 'all'))
+    changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == set(model.learns)
+
+
+def test_floors_of_a_step_are_those_of_its_frames():
+    floor = dict(backbone=1., tracker=0.5, refiner=0.25)
+    learns = {'cosine': ('segmenter', 0., 3.), 'dvis': ('tracker', 3., 1.5)}
+    for tracker, (name, frozen, learning) in learns.items():
+        model = tiny.model(tracker)
+        assert model.learns == (name, )
+        assert training_floor(floor, model, 3) == {
+            'frozen stages': frozen, 'learning stage and loss': learning, 'gradients': 2 * learning}
+    assert training_floor(floor, tiny.model('dvis', True), 3)['frozen stages'] == 4.5
+
+
+def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'tiny.py'
+    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'])
+    config.write_text(f"model = {model!r}\ntrain_dataloader = dict(dataset=dict(clip=dict(num_frames=2)))")
+    tool = load('tools/analysis_tools/benchmark.py')
+    monkeypatch.setattr(tool, 'measure_machine', lambda device: Machine(dict(fp32=1e9, bf16=2e9), 1e9))
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--train', '2', '--size', '64', '--objects', '3',
+                                      '--baseline', 'plain', '--json', str(tmp_path / 'found.json')])
+    tool.main()
+    text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
+    assert 'a step on 2 x 2 frames of 64 x 64' in text and 'steps/s' in text
+    assert found['frames'] == 4 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
