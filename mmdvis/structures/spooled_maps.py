@@ -15,7 +15,7 @@ class SpooledMaps:
         limit: bytes.
     """
 
-    def __init__(self, limit: int = 1 << 28) -> None:
+    def __init__(self, limit: int = 1 << 26) -> None:
         self.file = tempfile.SpooledTemporaryFile(max_size=limit)
         self.size: Size = (0, 0)
         self.dtype, self.number = torch.uint8, 0

@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mmdvis.apis import tune
-from mmdvis.apis.benchmark import Usage, floors, measure_machine, random_video, table, usage
+from mmdvis.apis.benchmark import Usage, floors, keep_rows, measure_machine, random_video, table, usage
 from mmdvis.apis.training_benchmark import training_batch, training_floor, training_usage
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, help='of the video (default 20), or of a training clip (default: as in the config)')
     parser.add_argument('--size', type=int, help='short edge of the frames (default 360), or edge of the crop (default 608)')
     parser.add_argument('--video', help='take the first frames of this video; else noise of 16 : 9')
+    parser.add_argument('--kept', type=int, default=0, help='rows that become segments; random weights show none')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
     parser.add_argument('--baseline', choices=['plain'], help='also run the plain path of benchmarks/plain.py')
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step on so many clips instead')
@@ -57,6 +58,8 @@ def predict(model: DVIS, args: argparse.Namespace) -> Run:
     if args.video:
         frames = ResizedFrames(VideoFileFrames(args.video), short).read(0, number)
     source, model = ArrayFrames(frames), model.eval()
+    if args.kept:
+        keep_rows(model, args.kept)
     with torch.no_grad():
         if args.baseline:
             from plain import plain_path

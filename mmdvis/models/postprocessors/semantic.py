@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample, VideoPrediction, VideoSemantic
+from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic
+
+VOTES = 1 << 24  # sums that are held together: classes times pixels
 
 
 @MODELS.register_module()
@@ -27,22 +29,31 @@ class SemanticPostprocessor(nn.Module):
 
     def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
         """The sample with ``pred_semantic``, contiguous labels (T, H, W), uint8 where they fit."""
-        frames = range(prediction.num_frames)
-        if self.around is None:
-            maps = [self.vote(prediction, t) for t in frames]
-        else:
-            sample = self.around(prediction, sample)
-            found = sample.pred_panoptic
-            maps = [classes_of(found.id_map[t], {s.id: s.label for s in found.segments_at(t)}) for t in frames]
-            maps = [torch.where(m < 0, self.vote(prediction, t), m) if (m < 0).any() else m for t, m in zip(frames, maps)]
         small = np.uint8 if prediction.scores.shape[-1] <= 256 else np.uint16
-        return VideoSemantic(torch.stack(maps).numpy().astype(small)).pack(sample)
+        sample = sample if self.around is None else self.around(prediction, sample)
+        found = None if self.around is None else sample.pred_panoptic
+        result: Optional[np.ndarray] = None
+        for frame in range(prediction.num_frames):
+            labels = self.label(prediction, frame, found)
+            result = np.empty((prediction.num_frames, *labels.shape), small) if result is None else result
+            result[frame] = labels.numpy()
+        return VideoSemantic(result).pack(sample)
+
+    def label(self, prediction: VideoPrediction, frame: int, found: Optional[VideoPanoptic]) -> Tensor:
+        """(H, W) int64: the class of every pixel of one frame; of its segment where ``found`` has one."""
+        if found is None:
+            return self.vote(prediction, frame)
+        labels = classes_of(found.id_map[frame], {s.id: s.label for s in found.segments_at(frame)})
+        is_void = labels < 0
+        return torch.where(is_void, self.vote(prediction, frame), labels) if is_void.any() else labels
 
     def vote(self, prediction: VideoPrediction, frame: int) -> Tensor:
         """(H, W) int64: the class with the largest sum in every pixel of one frame."""
         scores = (prediction.scores[frame] if prediction.is_causal else prediction.scores)[:, :-1]
         rows = (scores.amax(1) >= self.min_score).nonzero()[:, 0]
-        return torch.einsum('qk,qhw->khw', scores[rows], prediction.probs_of(rows)(frame)).argmax(0).cpu()
+        probs, weights = prediction.probs_of(rows)(frame), scores[rows]
+        stripe = max(1, VOTES // max(weights.shape[1] * probs.shape[-1], 1))  # lines at once
+        return torch.cat([torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)])
 
 
 def classes_of(ids: Tensor, labels: Dict[int, int]) -> Tensor:

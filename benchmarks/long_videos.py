@@ -1,0 +1,143 @@
+"""What a frame more costs: memory of the process and frames a second of a short and of a long video.
+
+Online: one process takes in the whole video; what it holds, and its peak, are read when as many frames have come as the short
+and as the long video have, the peak over as many frames each. Offline: a process for each length and store. Frames of a
+clip go round in a loop; weights are random, and a few rows become segments.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from prettytable import PrettyTable
+from torch import Tensor
+from tqdm import tqdm
+
+from mmdvis.apis import OfflineVideo, VideoStream, tune
+from mmdvis.apis.benchmark import keep_rows, peak, random_video, reset_peak
+from mmdvis.apis.offline_video import memory_need
+from mmdvis.registry import MODELS
+from mmdvis.structures import ArrayFrames, ResizedFrames, VideoFileFrames
+from mmdvis.structures.frame_source import FrameView
+
+CPU, WINDOW = torch.device('cpu'), 10
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a model with a refiner; online it goes without')
+    parser.add_argument('--modes', nargs='+', default=['online', 'disk', 'recompute'],
+                        choices=['online', 'memory', 'disk', 'recompute'])
+    parser.add_argument('--frames', type=int, nargs=2, default=[200, 1000], metavar=('SHORT', 'LONG'))
+    parser.add_argument('--size', type=int, default=360, help='short edge of the frames')
+    parser.add_argument('--video', help='loop the first 20 frames of this video; else noise of 16 : 9')
+    parser.add_argument('--precision', choices=['fp32', 'bf16'], default='bf16')
+    parser.add_argument('--kept', type=int, default=10, help='rows that become segments')
+    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class LoopedFrames(FrameView):
+    """The frames of a source over and over."""
+
+    def __init__(self, source: ArrayFrames, length: int) -> None:
+        super().__init__(source)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as uint8 (t, 3, H, W)."""
+        return torch.cat([self.source.read(t % len(self.source), t % len(self.source) + 1) for t in range(start, stop)])
+
+
+def online(stream: VideoStream, source: LoopedFrames, marks: List[int]) -> List[Dict[str, float]]:
+    """Bytes held, peak and frames/s at each of some numbers of frames, over as many frames before it as the first mark's half."""
+    found, span, seen = [], marks[0] // 2, 0
+    with tqdm(total=marks[-1], unit='frame', desc='online') as bar:
+        def take(stop: int) -> None:
+            nonlocal seen
+            for start in range(seen, stop, WINDOW):
+                stream.push(source.read(start, min(start + WINDOW, stop)))
+                bar.update(min(WINDOW, stop - start))
+            seen = stop
+        for mark in marks:
+            take(mark - span)
+            reset_peak(CPU)
+            begun = time.perf_counter()
+            take(mark)
+            rate = span / (time.perf_counter() - begun)
+            found.append(dict(frames=mark, peak=peak(CPU)[0], held=reset_peak(CPU)[0], rate=rate))
+    return found
+
+
+def offline(video: OfflineVideo, source: LoopedFrames, store: str) -> Dict[str, float]:
+    """Peak bytes over the model and frames/s of a whole video."""
+    video.choose = lambda _: store
+    before, begun = reset_peak(CPU)[0], time.perf_counter()
+    for _ in tqdm(video.frames(source), total=len(source), unit='frame', desc=store):
+        pass
+    return dict(frames=len(source), peak=peak(CPU)[0] - before, rate=len(source) / (time.perf_counter() - begun))
+
+
+def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
+    """One process's work."""
+    init_default_scope('mmdvis')
+    config = Config.fromfile(args.config)
+    if mode == 'online':
+        config.model.refiner = None
+    torch.manual_seed(0)
+    model = tune(MODELS.build(config.model).eval(), args.precision)
+    keep_rows(model, args.kept)
+    clip = random_video(20, (args.size, round(args.size * 16 / 9)))
+    if args.video:
+        clip = ResizedFrames(VideoFileFrames(args.video), args.size).read(0, 20)
+    source = LoopedFrames(ArrayFrames(clip), frames)
+    if mode == 'online':
+        return online(VideoStream(model), source, args.frames)
+    need = memory_need(model, source)
+    next(OfflineVideo(model, progress=False).frames(LoopedFrames(ArrayFrames(clip), 2)))  # warm
+    return dict(offline(OfflineVideo(model), source, mode), formula=need.queries)
+
+
+def measure(mode: str, frames: int) -> Any:
+    """The same in a process of its own."""
+    done = subprocess.run([sys.executable, *sys.argv, '--one', mode, str(frames)], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f'{mode}, {frames} frames: the process ended with {done.returncode}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """All modes; a row for each."""
+    args = parse_args()
+    if args.one:
+        print(json.dumps(run(args, args.one[0], int(args.one[1]))))
+        return
+    rows, found = PrettyTable(['mode', 'frames', 'peak MB', 'frames/s', 'KB a frame', 'formula KB']), {}
+    for mode in args.modes:
+        pair = measure(mode, args.frames[1]) if mode == 'online' else [measure(mode, frames) for frames in args.frames]
+        slope = (pair[1]['peak'] - pair[0]['peak']) / (pair[1]['frames'] - pair[0]['frames'])
+        found[mode] = dict(runs=pair, bytes_a_frame=slope)
+        for result in pair:
+            rows.add_row([mode, result['frames'], f"{result['peak'] / 2**20:.0f}", f"{result['rate']:.2f}",
+                          f'{slope / 2**10:.1f}' if result is pair[1] else '', f"{result.get('formula', 0) / 2**10:.1f}"])
+        if mode == 'online':
+            held = (pair[1]['held'] - pair[0]['held']) / (pair[1]['frames'] - pair[0]['frames'])
+            rows.add_row(['online, between pushes', '', '', '', f'{held / 2**10:.1f}', '0.0'])
+    print(rows)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__':
+    main()

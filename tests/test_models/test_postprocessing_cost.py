@@ -1,0 +1,84 @@
+"""What results cost: masks of kept rows only, and never all classes of all frames."""
+from dataclasses import dataclass, field
+from typing import List, Tuple
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.models.postprocessors import semantic
+from mmdvis.structures import VideoDataSample, VideoPrediction
+
+CLASSES, SIZE = 6, (24, 40)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Random masks that remember how many were asked for."""
+    asked: List[Tuple[int, int]] = field(default_factory=list)
+
+    def logits(self, rows, frame):
+        self.asked.append((frame, len(rows)))
+        return torch.randn(len(rows), *SIZE, generator=torch.Generator().manual_seed(frame))
+
+    def probs(self, rows, frame):
+        return self.logits(rows, frame).sigmoid()
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers of any tensor that is made."""
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.numbers = max([self.numbers, *(x.numel() for x in tree_leaves(result) if torch.is_tensor(x))])
+        return result
+
+
+def prediction(slots, frames=3, kept=4, causal=False):
+    """The first ``kept`` of the rows are surely something, the others nothing."""
+    scores = torch.zeros(slots, CLASSES + 1)
+    scores[:, -1] = 1.
+    scores[:kept] = torch.eye(CLASSES + 1)[torch.arange(kept) % CLASSES] * 0.9 + 0.01
+    scores = scores.expand(frames, -1, -1) if causal else scores
+    return VideoPrediction(torch.arange(slots), scores, torch.ones(frames, slots, dtype=torch.bool), Recorded())
+
+
+def largest(run):
+    with Largest() as seen:
+        run()
+    return seen.numbers
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2, 0.5, 0.), InstancePostprocessor(4)])
+def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, causal):
+    found = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
+    for given in found.values():
+        postprocessor(given, VideoDataSample())
+    assert found[10].masks.asked == found[100].masks.asked == [(t, 4) for t in range(3)]
+
+
+def test_tensors_of_a_fusion_do_not_grow_with_the_queries():
+    run = PanopticPostprocessor(2, 0.5, 0.)
+    few, many = (largest(lambda: run(prediction(slots), VideoDataSample())) for slots in (10, 300))
+    assert few == many
+    assert largest(lambda: run(prediction(10, kept=8), VideoDataSample())) == 2 * few  # but with the kept ones
+
+
+@pytest.mark.parametrize('causal', [False, True])
+def test_no_tensor_of_semantic_results_holds_more_for_longer_videos(causal):
+    run, frame = SemanticPostprocessor(), SIZE[0] * SIZE[1]
+    sizes = [largest(lambda: run(prediction(8, frames, causal=causal), VideoDataSample())) for frames in (2, 9)]
+    assert sizes[0] == sizes[1] == 8 * frame  # the masks of a frame, and CLASSES * 9 frames would be more
+
+
+def test_votes_in_stripes_are_votes(monkeypatch):
+    whole = SemanticPostprocessor()(prediction(8), VideoDataSample()).pred_semantic.label_map
+    monkeypatch.setattr(semantic, 'VOTES', CLASSES * SIZE[1] * 5)  # five lines, then a last one of four
+    given, run = prediction(8), SemanticPostprocessor()
+    assert (run(given, VideoDataSample()).pred_semantic.label_map == whole).all()
+    assert whole.dtype == 'uint8' and len(set(whole.ravel().tolist())) > 1
+    assert [frame for frame, _ in given.masks.asked] == [0, 1, 2]
