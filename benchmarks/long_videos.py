@@ -61,15 +61,16 @@ class LoopedFrames(FrameView):
 
 
 def online(stream: VideoStream, source: LoopedFrames, marks: List[int]) -> List[Dict[str, float]]:
-    """Bytes held, peak and frames/s at each of some numbers of frames, over as many frames before it as the first mark's half."""
-    found, span, seen = [], marks[0] // 2, 0
+    """Bytes held, peak and frames/s at two numbers of frames, over as many frames before each as the first has halves."""
+    found, seen = [], 0
+    span = min(marks[0] // 2, marks[1] - marks[0])
     with tqdm(total=marks[-1], unit='frame', desc='online') as bar:
         def take(stop: int) -> None:
             nonlocal seen
             for start in range(seen, stop, WINDOW):
                 stream.push(source.read(start, min(start + WINDOW, stop)))
                 bar.update(min(WINDOW, stop - start))
-            seen = stop
+            seen = max(seen, stop)
         for mark in marks:
             take(mark - span)
             reset_peak(CPU)

@@ -70,6 +70,8 @@ def plain_path(model: DVIS) -> Iterator[None]:
     handles = [stage.register_forward_hook(make_masks) for stage in (model.tracker, model.refiner)
                if hasattr(stage, 'layers')]
     with patch.object(deform_attn, 'gathered_attention', sampled_attention), \
+            patch.object(deform_attn, 'has_compiled_ops', lambda: False), \
+            patch.object(deform_attn, 'triton_runs', lambda device: False), \
             patch.object(Attention, 'forward', written_out), patch.object(MaskedDecoder, 'forward', decode_with_masks):
         try:
             yield

@@ -7,6 +7,7 @@ own: time and peak memory of matching, losses and their gradients, over what was
 """
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, nargs='+', default=[5, 21])
     parser.add_argument('--queries', type=int, nargs='+', default=[100, 200])
     parser.add_argument('--size', type=int, default=SIZE)
+    parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     parser.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -48,8 +50,8 @@ def clip(frames: int, size: int) -> ClipTargets:
     return ClipTargets(labels, torch.arange(1, OBJECTS + 1), masks, masks.flatten(2).any(-1), 'rectangles')
 
 
-def step(way: str, frames: int, queries: int, size: int) -> Dict[str, float]:
-    """Seconds and peak bytes of one loss and its gradients."""
+def step(frames: int, queries: int, size: int, repeats: int) -> Dict[str, float]:
+    """Median seconds of a loss and its gradients, and their peak bytes; a first one does not count."""
     generator = torch.Generator().manual_seed(1)
     matching = 'first_appearance' if frames < 10 else 'video'
     embeds = torch.randn(LAYERS, 1, frames, queries, CHANNELS, generator=generator).requires_grad_()
@@ -57,16 +59,22 @@ def step(way: str, frames: int, queries: int, size: int) -> Dict[str, float]:
     spans = 1 if matching == 'video' else frames
     logits = torch.randn(LAYERS, 1, spans, queries, CLASSES + 1, generator=generator).requires_grad_()
     target, loss = clip(frames, size), QuerySetLoss(CLASSES, matching=matching)
-    before = reset_peak(CPU)[0]
-    start = time.perf_counter()
-    losses = loss(LayerPredictions(logits, embeds, features), [target], StepContext())
-    sum(losses.values()).backward()
-    return dict(seconds=time.perf_counter() - start, peak=peak(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
+    given, seconds = LayerPredictions(logits, embeds, features), []
+    for k in range(repeats + 1):
+        if k == 1:
+            before = reset_peak(CPU)[0]
+        embeds.grad = logits.grad = None
+        start = time.perf_counter()
+        losses = loss(given, [target], StepContext())
+        sum(losses.values()).backward()
+        seconds.append(time.perf_counter() - start)
+    return dict(seconds=statistics.median(seconds[1:]), peak=peak(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
 
 
-def measure(way: str, frames: int, queries: int, size: int) -> Dict[str, Any]:
+def measure(way: str, frames: int, queries: int, args: argparse.Namespace) -> Dict[str, Any]:
     """The same in a process of its own."""
-    command = [sys.executable, __file__, '--size', str(size), '--one', way, str(frames), str(queries)]
+    command = [sys.executable, __file__, '--size', str(args.size), '--repeats', str(args.repeats),
+               '--one', way, str(frames), str(queries)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f'{way}, {frames} frames, {queries} queries failed:\n{done.stderr[-2000:]}')
@@ -81,15 +89,15 @@ def main() -> None:
         if way == 'plain':
             from plain_loss import plain_loss
             with plain_loss():
-                print(json.dumps(step(way, frames, queries, args.size)))
+                print(json.dumps(step(frames, queries, args.size, args.repeats)))
         else:
-            print(json.dumps(step(way, frames, queries, args.size)))
+            print(json.dumps(step(frames, queries, args.size, args.repeats)))
         return
     rows = PrettyTable(['frames', 'queries', 'plain s', 'ours s', 'ratio', 'plain MB', 'ours MB', 'ratio '])
     found: List[Dict[str, Any]] = []
     for frames in args.frames:
         for queries in args.queries:
-            plain, ours = (measure(way, frames, queries, args.size) for way in ('plain', 'ours'))
+            plain, ours = (measure(way, frames, queries, args) for way in ('plain', 'ours'))
             found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
             seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
             rows.add_row([frames, queries, *(f'{x:.2f}' for x in seconds), f'{seconds[1] / seconds[0]:.2f}',

@@ -1,6 +1,7 @@
 """Times and memory of a model, by component, beside what the machine could do at best."""
 import ctypes
 import gc
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from mmdvis.structures import ArrayFrames, FrameSource, VideoDataSample, VideoPr
 
 from .model_cost import HEADS, products_and_gathers
 
-LIBC = ctypes.CDLL(None)
+LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
 BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 
@@ -38,10 +39,11 @@ class Usage:
 
     Attributes:
         seconds: component -> seconds a frame; ``'all'``: everything.
-        host, device: peak bytes over what there was before; device is 0 on the CPU.
+        host, device: peak bytes over what there was before the first run; device is 0 on the CPU, host is not a number where
+            the system does not forget an earlier peak.
     """
     seconds: Dict[str, float]
-    host: int
+    host: float
     device: int
 
 
@@ -85,31 +87,60 @@ def components(model: DVIS) -> Dict[str, nn.Module]:
 
 
 def usage(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
-    """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode."""
-    model.predict([ArrayFrames(source.read(0, min(2, len(source))))], [VideoDataSample()])
-    spent: Dict[str, float] = {}
+    """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode.
 
-    def watch(name: str, module: nn.Module) -> List[Any]:
-        def before(*_: Any) -> None:
-            synchronise(device)
-            spent[name] = spent.get(name, 0.) - time.perf_counter()
-
-        def after(*_: Any) -> None:
-            synchronise(device)
-            spent[name] += time.perf_counter()
-        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-    handles = [handle for name, module in components(model).items() for handle in watch(name, module)]
+    Mask features that are made again for the masks count with the postprocessor.
+    """
     resident = reset_peak(device)
+    model.predict([ArrayFrames(source.read(0, min(2, len(source))))], [VideoDataSample()])
+    watch = StopWatch(device)
+    for name, module in components(model).items():
+        watch.follow(name, module, outermost=name == 'postprocessor')
+    reset_peak(device)
     start = time.perf_counter()
     model.predict([source], [VideoDataSample()])
     synchronise(device)
-    spent['all'] = time.perf_counter() - start
+    spent = dict(watch.spent, all=time.perf_counter() - start)
     host, on_device = peak(device)
-    for handle in handles:
-        handle.remove()
+    watch.stop()
     spent[HEADS] = spent.pop('segmenter') - spent['backbone'] - spent['pixel decoder']
     spent['rest'] = spent['all'] - sum(seconds for name, seconds in spent.items() if name != 'all')
     return Usage({name: seconds / len(source) for name, seconds in spent.items()}, host - resident[0], on_device - resident[1])
+
+
+class StopWatch:
+    """Seconds that modules take.
+
+    Attributes:
+        spent: name -> seconds.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.is_closed = device, False
+        self.spent: Dict[str, float] = {}
+        self.handles: List[Any] = []
+
+    def follow(self, name: str, module: nn.Module, outermost: bool = False) -> None:
+        """Times the calls of a module; while one that is ``outermost`` runs, no other is timed."""
+        self.spent[name] = 0.
+
+        def before(*_: Any) -> None:
+            if outermost or not self.is_closed:
+                synchronise(self.device)
+                self.spent[name] -= time.perf_counter()
+            self.is_closed |= outermost
+
+        def after(*_: Any) -> None:
+            if outermost or not self.is_closed:
+                synchronise(self.device)
+                self.spent[name] += time.perf_counter()
+            self.is_closed &= not outermost
+        self.handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+    def stop(self) -> None:
+        """Times no longer."""
+        for handle in self.handles:
+            handle.remove()
 
 
 def status(name: str) -> int:
@@ -125,8 +156,8 @@ def reset_peak(device: torch.device) -> Tuple[int, int]:
     gc.collect()
     if hasattr(LIBC, 'malloc_trim'):
         LIBC.malloc_trim(0)  # gives back what is free, so that it counts again when it is used again
-    if os.access('/proc/self/clear_refs', os.W_OK):
-        with open('/proc/self/clear_refs', 'w') as file:
+    if forgets_peaks():
+        with open(CLEAR, 'w') as file:
             file.write('5')
     if device.type != 'cuda':
         return status('VmRSS'), 0
@@ -134,9 +165,15 @@ def reset_peak(device: torch.device) -> Tuple[int, int]:
     return status('VmRSS'), torch.cuda.memory_allocated(device)
 
 
-def peak(device: torch.device) -> Tuple[int, int]:
-    """Peak bytes since then on host and device."""
-    return status('VmHWM'), torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
+def forgets_peaks() -> bool:
+    """Whether the system lets a process forget its peak, as Linux does."""
+    return os.access(CLEAR, os.W_OK)
+
+
+def peak(device: torch.device) -> Tuple[float, int]:
+    """Peak bytes since then on host and device; of the host not a number where peaks are not forgotten."""
+    host = float(status('VmHWM')) if forgets_peaks() else math.nan
+    return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
 
 
 def keep_rows(model: DVIS, number: int) -> None:

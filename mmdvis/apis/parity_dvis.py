@@ -1,8 +1,8 @@
 """The parity fixture of a complete DVIS: every stage, every task, every window length."""
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from mmdvis.registry import MODELS
 from mmdvis.structures import ArrayFrames, VideoDataSample, cat_time, read_checkpoint
 
 from .parity import Arrays, Comparison, agreement, compare_heads, dense_masks, deviation, equality, load_weights
+from .tuning import tune
 from .weight_conversion import convert_detectron2
 
 SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
@@ -28,11 +29,14 @@ class Fixture:
         weights: our names.
         expected: what the official code gave.
         leftover: official names that no rule knows.
+        options, precision: of the model, which is tuned to a precision if one is given.
     """
     info: Dict[str, Any]
     weights: Dict[str, Tensor]
     expected: Arrays
     leftover: Tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    precision: Optional[str] = None
 
     @classmethod
     def read(cls, folder: Path) -> 'Fixture':
@@ -50,16 +54,9 @@ class Fixture:
 
     def model(self, system: str, task: str, **options: Any) -> DVIS:
         """The model of one of ``SYSTEMS`` for the task vps, vis or vss, with the official weights."""
-        model = MODELS.build(dict(model_config(self.info, system, task), **options)).eval()
+        model = MODELS.build({**model_config(self.info, system, task), **self.options, **options}).eval()
         load_weights(model, self.weights)
-        return model
-
-
-def compare_folder(folder: Path) -> List[Comparison]:
-    """Everything that a folder with ``info.json``, ``official_state_dict.npz`` and ``expected.npz`` asks for."""
-    fixture = Fixture.read(folder)
-    return [equality('leftover names', list(fixture.leftover), []), *compare_stages(fixture), *compare_results(fixture),
-            *compare_windows(fixture)]
+        return model if self.precision is None else tune(model, self.precision)
 
 
 def backbone_config(backbone: Dict[str, Any]) -> dict:

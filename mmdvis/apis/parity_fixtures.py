@@ -2,13 +2,22 @@
 from pathlib import Path
 from typing import List
 
-from .parity import Comparison
+from .parity import Comparison, equality
 from .parity_adapter import compare_adapters
-from .parity_dvis import compare_folder
+from .parity_dvis import Fixture, compare_results, compare_stages, compare_windows
+from .parity_options import compare_options
 from .parity_parts import compare_losses, compare_parts
 
+
+def compare_dvis(folder: Path) -> List[Comparison]:
+    """Everything that a folder with ``info.json``, ``official_state_dict.npz`` and ``expected.npz`` asks for."""
+    fixture = Fixture.read(folder)
+    return [equality('leftover names', list(fixture.leftover), []), *compare_stages(fixture), *compare_results(fixture),
+            *compare_windows(fixture), *compare_options(fixture)]
+
+
 KINDS = (  # files that tell a kind, and what compares it
-    (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_folder),
+    (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_dvis),
     (('*_tracker_state_dict.npz', '*_refiner_state_dict.npz', 'info.json'), compare_parts),
     (('adapter_*_state_dict.npz', 'info.json'), compare_adapters),
     (('inputs.npz', 'expected.json'), compare_losses))

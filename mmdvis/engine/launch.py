@@ -66,7 +66,7 @@ def set_resume(config: Config, resume: Optional[str]) -> None:
 
 
 def set_precision(config: Config, kind: str) -> None:
-    """Sets mixed precision, and convolutions channels last, which they then run quicker.
+    """Sets mixed precision and, unless the model is sharded, convolutions channels last, which they then run quicker.
 
     Args:
         config: changed in place.

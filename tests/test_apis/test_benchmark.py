@@ -1,6 +1,7 @@
 """The plain path gives the same numbers, and the tool adds up."""
 import gc
 import json
+import math
 import sys
 
 import pytest
@@ -8,8 +9,8 @@ import tiny
 import torch
 from conftest import load
 
-from mmdvis.apis import VideoStream
-from mmdvis.apis.benchmark import Machine, best_of, floors, measure_machine, random_video, table, usage
+from mmdvis.apis import OfflineVideo, VideoStream
+from mmdvis.apis.benchmark import Machine, best_of, floors, keep_rows, measure_machine, peak, random_video, table, usage
 from mmdvis.apis.model_cost import model_cost
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.structures import STORES, ArrayFrames, VideoDataSample
@@ -30,8 +31,11 @@ def test_the_plain_path_ends_where_ours_does(tracker):
         assert torch.equal(getattr(ours, name), getattr(again, name))  # nothing of it stays behind
 
 
-def test_components_add_up_to_the_whole():
-    model = tiny.model('dvis', True).eval()
+@pytest.mark.parametrize('store', ['exact', 'recompute'])
+def test_components_add_up_to_the_whole(store):
+    """Features that are made again count where that happens, and nowhere twice."""
+    model = tiny.model('dvis', True, store=store).eval()
+    keep_rows(model, 3)
     with torch.no_grad():
         found = usage(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
     whole = found.seconds['all']
@@ -83,6 +87,22 @@ def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
     assert found['ours']['seconds']['all'] > 0 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
 
 
+def test_a_peak_that_is_not_forgotten_is_not_told(monkeypatch):
+    monkeypatch.setattr('mmdvis.apis.benchmark.forgets_peaks', lambda: False)
+    assert math.isnan(peak(torch.device('cpu'))[0])
+    with torch.no_grad():
+        assert math.isnan(usage(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host)
+
+
+def test_memory_is_counted_from_the_built_model_on(monkeypatch):
+    """What the run that does not count leaves behind, as threads and plans of convolutions, is part of it."""
+    starts = iter([(100, 0), (170, 0)])
+    monkeypatch.setattr('mmdvis.apis.benchmark.reset_peak', lambda device: next(starts))
+    monkeypatch.setattr('mmdvis.apis.benchmark.peak', lambda device: (250., 0))
+    with torch.no_grad():
+        assert usage(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host == 150
+
+
 def live_bytes():
     """Bytes of all tensors that somebody holds, each storage once."""
     storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in gc.get_objects() if torch.is_tensor(x)}
@@ -108,6 +128,18 @@ def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not
     assert kept['disk'] == pytest.approx(kept['recompute'], rel=0.05)
     assert kept['memory'] - kept['recompute'] == pytest.approx(need.features, rel=0.05)
     assert kept['exact'] - kept['recompute'] == pytest.approx(2 * need.features, rel=0.05)
+
+
+def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
+    """From the first frame that is given out to the last, whatever is held."""
+    monkeypatch.setattr('mmdvis.structures.feature_stores.BLOCK', 1)
+    monkeypatch.setattr('mmdvis.structures.spooled_maps.LIMIT', 1)
+    model = tiny.model('dvis', True).eval()
+    keep_rows(model, 3)
+    video = OfflineVideo(model, progress=False)
+    monkeypatch.setattr(video, 'choose', lambda source: 'recompute')
+    found = [live_bytes() for _ in video.frames(ArrayFrames(random_video(30, (64, 96))))]
+    assert len(found) == 30 and max(found) - min(found) <= 0.02 * min(found)
 
 
 def test_a_stream_holds_no_more_after_more_frames():

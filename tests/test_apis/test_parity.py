@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import DATA, load
 
+from mmdvis.apis import parity_options
 from mmdvis.apis.parity import Comparison, agreement, deviation, equality, report
 from mmdvis.apis.parity_dvis import SYSTEMS, Fixture, compare_windows, run_windows
 from mmdvis.apis.parity_fixtures import compare_fixtures
@@ -22,7 +23,24 @@ def test_a_complete_model_agrees(folder):
     """Names, stages, results of every task, and windows of every length."""
     found = compare_fixtures(folder)
     text, holds = report(found)
-    assert holds and len(found) == 1 + 14 + 17 + 45, text
+    assert holds and len(found) == 1 + 14 + 17 + 45 + 2 * 17 + 7, text
+    half = {c.name: float(c.found.split()[0]) for c in found if c.name.endswith('(bf16)')}
+    assert len(half) == 7 and all(97 < share < 100 for share in half.values())  # told, not judged
+
+
+@pytest.fixture(autouse=True)
+def few_options(monkeypatch):
+    """Of the options that round, one; the tool has all."""
+    monkeypatch.setattr(parity_options, 'ROUNDED', {'bf16': parity_options.ROUNDED['bf16']})
+
+
+def test_an_exact_option_that_is_not_is_found_out(monkeypatch):
+    monkeypatch.setattr(parity_options, 'EXACT', {'features that lie': (dict(store='memory'), 'fp32')})
+    monkeypatch.setattr(parity_options, 'ROUNDED', {})
+    monkeypatch.setattr('mmdvis.structures.feature_stores.halved', lambda features: (0.5 * features).half())
+    fixture = Fixture.read(FOLDERS[0])
+    verdicts = {c.name: c.verdict for c in parity_options.compare_options(fixture)}
+    assert verdicts['DVIS_online.vss.sem_seg (features that lie)'] == 'FAIL'
 
 
 @pytest.mark.parametrize('system', SYSTEMS)

@@ -51,41 +51,49 @@ class Run:
     plain: Optional[Usage]
 
 
-def predict(model: DVIS, args: argparse.Namespace) -> Run:
+def predict(args: argparse.Namespace, config: Config) -> Run:
     """What the prediction of a video takes a frame; ours is tuned."""
-    number, short, device, baseline = args.frames or 20, args.size or 360, torch.device(args.device), None
+    number, short, device, plain = args.frames or 20, args.size or 360, torch.device(args.device), None
     frames = random_video(number, (short, round(short * 16 / 9)))
     if args.video:
         frames = ResizedFrames(VideoFileFrames(args.video), short).read(0, number)
-    source, model = ArrayFrames(frames), model.eval()
-    if args.kept:
-        keep_rows(model, args.kept)
+    source = ArrayFrames(frames)
     with torch.no_grad():
+        ours = usage(tune(build(args, config).eval(), args.precision), source, device)
         if args.baseline:
             from plain import plain_path
+            model = build(args, config).eval().to(memory_format=torch.contiguous_format)
             with plain_path(model):
-                baseline = usage(model, source, device)
-        found = usage(tune(model, args.precision), source, device)
-    return Run(f'{number} frames of {source.size[0]} x {source.size[1]}', source.size, number, found, baseline)
+                plain = usage(model, source, device)
+    return Run(f'{number} frames of {source.size[0]} x {source.size[1]}', source.size, number, ours, plain)
 
 
-def learn(model: DVIS, args: argparse.Namespace, config: Config) -> Run:
+def learn(args: argparse.Namespace, config: Config) -> Run:
     """What a training step takes."""
-    clip, size, baseline = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
+    clip, size, plain = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
     frames = args.frames or clip.get('num_frames', 1)
     batch = training_batch(args.train, frames, size, args.objects, config.model.segmenter.num_classes)
+    ours = training_usage(build(args, config).train(), batch, args.precision)
     if args.baseline:
         from plain import plain_path
         from plain_loss import plain_loss
+        model = build(args, config).train().to(memory_format=torch.contiguous_format)
         with plain_path(model), plain_loss():
-            baseline = training_usage(model.train(), batch, 'fp32')
-    found = training_usage(model.train(), batch, args.precision)
-    work = f'a step on {args.train} x {frames} frames of {size} x {size}'
-    return Run(work, (size, size), args.train * frames, found, baseline)
+            plain = training_usage(model, batch, 'fp32')
+    return Run(f'a step on {args.train} x {frames} frames of {size} x {size}', (size, size), args.train * frames, ours, plain)
+
+
+def build(args: argparse.Namespace, config: Config) -> DVIS:
+    """The model with weights that are random, but the same each time."""
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).to(args.device)
+    if args.kept:
+        keep_rows(model, args.kept)
+    return model
 
 
 def main() -> None:
-    """Measures the machine, the baseline, then the model; prints a table."""
+    """Measures the machine, the model, then the baseline; prints a table."""
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -93,10 +101,9 @@ def main() -> None:
     config, device = Config.fromfile(args.config), torch.device(args.device)
     config.merge_from_dict(args.cfg_options or {})
     machine = measure_machine(device)
-    torch.manual_seed(0)
-    model = MODELS.build(config.model).to(device)
-    run, unit = (learn(model, args, config), 'step') if args.train else (predict(model, args), 'frame')
-    floor = floors(MODELS.build(config.model), run.size, machine, args.precision)
+    run, unit = (learn(args, config), 'step') if args.train else (predict(args, config), 'frame')
+    model = MODELS.build(config.model)
+    floor = floors(model, run.size, machine, args.precision)
     if args.train:
         floor = training_floor(floor, model, run.frames)
     print(f'{args.config}, {run.work}, {args.precision}, {platform.processor()}, {torch.get_num_threads()} threads, '

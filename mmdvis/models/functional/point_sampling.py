@@ -1,12 +1,13 @@
 """Bilinear samples of maps at points, and the choice of points where a mask is unsure (PointRend, arXiv:1912.08193)."""
-from typing import List, Tuple, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLED = 1 << 20  # points of maps that are sampled together
-READ, READ_ON_CPU = 1 << 22, 1 << 15  # the same of masks; on a CPU temporaries that fit its cache
+SAMPLED = 1 << 20  # candidate points that are sampled together
+READ, READ_ON_CPU = 1 << 22, 1 << 15  # points that are read together; on a CPU temporaries that fit its cache
+Corners = List[Tuple[Tensor, Tensor]]  # place and weight of each neighbour of points
 
 
 def sample_features(features: Tensor, coords: Tensor) -> Tensor:
@@ -15,7 +16,7 @@ def sample_features(features: Tensor, coords: Tensor) -> Tensor:
     return F.grid_sample(features, grid, mode='bilinear', align_corners=False)[:, :, 0]
 
 
-def corners(coords: Tensor, height: int, width: int) -> List[Tuple[Tensor, Tensor]]:
+def corners(coords: Tensor, height: int, width: int) -> Corners:
     """The four neighbours of each point and their bilinear weights.
 
     Args:
@@ -40,25 +41,81 @@ def neighbours(x: Tensor, size: Union[int, Tensor]) -> Tuple[Tuple[Tensor, Tenso
     return (first, (1 - part) * (first == before)), (second, part * (second == after))
 
 
-def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor, known: Optional[Tensor] = None) -> Tensor:
     """One value a point from the maps of each row; neighbouring frames are never mixed.
 
     Args:
         masks (N, T, h, w): mask logits.
-        frames (N, P): int64, the frame of each point.
+        frames (N, P): the frame of each point.
         coords (N, P, 2): normalised (x, y).
+        known (N, P): the values, where only their gradients are wanted.
 
     Returns:
         (N, P)
     """
     if masks.shape[1] == 1 and len(masks):
-        return sample_features(masks, coords)[:, 0]
-    flat, area = masks.flatten(1), masks.shape[-2] * masks.shape[-1]
-    return sum(flat.gather(1, place + frames * area) * weight for place, weight in corners(coords, *masks.shape[-2:]))
+        return sample_features(masks, coords)[:, 0]  # quick enough to be done twice
+    return SampledFrames.apply(masks, frames, coords, known)
+
+
+class SampledFrames(torch.autograd.Function):
+    """:func:`sample_masks` of several frames, which keeps nothing but the points for its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, masks: Tensor, frames: Tensor, coords: Tensor, known: Optional[Tensor]) -> Tensor:
+        """The values (N, P)."""
+        ctx.shape = masks.shape
+        ctx.save_for_backward(frames, coords)
+        if known is not None:
+            return known.clone()
+        return read_points(masks, torch.arange(len(masks), device=masks.device), frames, coords)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        """Gradients of the masks."""
+        frames, coords = ctx.saved_tensors
+        found, grad = grad.new_zeros(ctx.shape), grad.reshape(-1)
+        rows = torch.arange(ctx.shape[0], device=grad.device)
+        for piece, corner in places(rows, frames, coords, ctx.shape):
+            for place, weight in corner:
+                found.view(-1).scatter_add_(0, place, weight * grad[piece])
+        return found, None, None, None
+
+
+def places(rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]) -> Iterator[Tuple[slice, Corners]]:
+    """Where points lie in flattened maps, a portion of the points at a time.
+
+    Args:
+        rows (N,): which maps each row of points reads.
+        frames (N, P), coords (N, P, 2): see :func:`sample_masks`.
+        shape: (V, T, h, w) of the maps.
+
+    Yields:
+        which of the N * P points, and of each of their four neighbours the place, int64, and the weight.
+    """
+    _, num_frames, height, width = shape
+    number = coords.shape[1]
+    frames, coords = frames.expand(coords.shape[:2]).reshape(-1), coords.reshape(-1, 2)
+    step = READ if coords.is_cuda else READ_ON_CPU
+    for start in range(0, len(coords), step):
+        piece = slice(start, min(start + step, len(coords)))
+        row = rows[torch.arange(piece.start, piece.stop, device=rows.device) // number]
+        first = (row * num_frames + frames[piece]) * (height * width)
+        yield piece, [(first + place, weight) for place, weight in corners(coords[piece], height, width)]
+
+
+def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+    """Values (N, P) of maps (V, T, h, w), of floats or bools, at points; arguments as :func:`places`."""
+    flat, found = maps.reshape(-1), coords.new_empty(coords.shape[:2])
+    for piece, corner in places(rows, frames, coords, maps.shape):
+        found.view(-1)[piece] = sum(flat.take(place) * weight for place, weight in corner)
+    return found
 
 
 def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
-    """Values in [0, 1] of bool masks at points, a few rows at a time; the masks are never copied as a whole.
+    """Values in [0, 1] of bool masks at points; the masks are never copied as a whole.
+
+    A CPU is quicker to turn a few single frames into floats than to find the neighbours of their points.
 
     Args:
         truth (V, T, H, W): bool.
@@ -68,21 +125,12 @@ def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) ->
     Returns:
         (N, P) float.
     """
-    found = coords.new_empty(len(rows), coords.shape[1])
-    some = max(1, (READ if truth.is_cuda else READ_ON_CPU) // max(coords.shape[1], 1))
     frames, coords = (x.expand(len(rows), *x.shape[1:]) for x in (frames, coords))
-    for part, *where in zip(*(x.split(some) for x in (found, rows, frames, coords))):
-        part.copy_(read_points(truth, *where))
-    return found
-
-
-def read_points(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
-    """:func:`sample_truth` for a few rows; a CPU is quicker to turn a few single frames into floats than to find corners."""
-    num_frames, height, width = truth.shape[1:]
-    if num_frames == 1 and not truth.is_cuda:
-        return sample_features(truth[rows].float(), coords)[:, 0]
-    flat, start = truth.reshape(-1), (frames + rows[:, None] * num_frames) * (height * width)
-    return sum(flat.take(start + place) * weight for place, weight in corners(coords, height, width))
+    if truth.shape[1] > 1 or truth.is_cuda or not len(rows):
+        return read_points(truth, rows, frames, coords)
+    some = max(1, READ_ON_CPU // max(coords.shape[1], 1))
+    portions = zip(rows.split(some), coords.split(some))
+    return torch.cat([sample_features(truth[row].float(), points)[:, 0] for row, points in portions])
 
 
 def unsure_points(logits: Tensor, num_points: int, oversample: float, importance: float,
@@ -97,7 +145,7 @@ def unsure_points(logits: Tensor, num_points: int, oversample: float, importance
         generator: on the device of ``logits``.
 
     Returns:
-        frames (N, T * num_points) int64, coords (N, T * num_points, 2).
+        frames (N, T * num_points) int16, coords (N, T * num_points, 2).
     """
     rows, num_frames = logits.shape[:2]
     total = num_points * num_frames
@@ -109,7 +157,7 @@ def unsure_points(logits: Tensor, num_points: int, oversample: float, importance
     values = torch.cat(sampled).view(rows, coords.shape[1]).abs_()
     chosen = values.topk(num_unsure, dim=1, largest=False, sorted=False).indices
     rest = total - num_unsure
-    more_frames = torch.randint(num_frames, (rows, rest), generator=generator, device=logits.device)
+    more_frames = torch.randint(num_frames, (rows, rest), generator=generator, device=logits.device, dtype=torch.int16)
     more_coords = torch.rand(rows, rest, 2, generator=generator, device=logits.device)
     found = torch.cat([coords.take_along_dim(chosen[..., None], 1), more_coords], 1)
     if num_frames == 1:
@@ -120,5 +168,5 @@ def unsure_points(logits: Tensor, num_points: int, oversample: float, importance
 def random_points(rows: int, num_frames: int, per_frame: int, like: Tensor,
                   generator: torch.Generator) -> Tuple[Tensor, Tensor]:
     """Uniform points, the same number in every frame: frames (rows, T * per_frame) and coords (rows, T * per_frame, 2)."""
-    frames = torch.arange(num_frames, device=like.device).repeat_interleave(per_frame).expand(rows, -1)
+    frames = torch.arange(num_frames, device=like.device, dtype=torch.int16).repeat_interleave(per_frame).expand(rows, -1)
     return frames, torch.rand(rows, num_frames * per_frame, 2, generator=generator, device=like.device)

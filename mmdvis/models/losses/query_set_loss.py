@@ -149,7 +149,7 @@ class QuerySetLoss(nn.Module):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
             objects = objects.to(embeds.device)
-            truth = sample_truth(clip.masks, objects, torch.full_like(objects[:, None], t), coords)
+            truth = sample_truth(clip.masks[:, t:t + 1], objects, torch.zeros_like(objects[:, None]), coords)
             overlap = self.overlap(predictions, b, t, coords, truth, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
@@ -204,7 +204,7 @@ class QuerySetLoss(nn.Module):
             with torch.no_grad():
                 masks = self.masks_of(part, rows)
                 frames, coords = self.draw_points(masks, predictions.mask_embeds.shape[2], generator)
-                points = (frames, coords, *part_truth.at(frames, coords))
+                points = (frames, coords, *part_truth.at(frames, coords), sample_masks(masks, frames, coords))
                 values = self.point_losses(masks, *points)
 
             def compare(embeds: Tensor, features: Tensor, bias: Optional[Tensor], logits: Tensor = part.class_logits,
@@ -228,10 +228,10 @@ class QuerySetLoss(nn.Module):
         return tuple(torch.cat(values) for values in zip(*drawn))
 
     @staticmethod
-    def point_losses(masks: Tensor, frames: Tensor, coords: Tensor, wanted: Tensor, kept: Optional[Tensor]
+    def point_losses(masks: Tensor, frames: Tensor, coords: Tensor, wanted: Tensor, kept: Optional[Tensor], known: Tensor
                      ) -> Tuple[Tensor, Tensor]:
-        """Cross-entropy and dice loss (N,) of masks (N, T', h, w) at points, where they should be ``wanted`` (N, P)."""
-        values = sample_masks(masks, frames, coords)
+        """Cross-entropy and dice loss (N,) of masks (N, T', h, w) at points: they are ``known``, and should be ``wanted``."""
+        values = sample_masks(masks, frames, coords, known)
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
         return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
 

@@ -85,7 +85,7 @@ def kept_points(ignored: Optional[Tensor], frame: int, coords: Tensor) -> Option
     if ignored is None:
         return None
     row = torch.zeros(1, dtype=torch.long, device=coords.device)
-    return sample_truth(ignored[None], row, torch.full_like(row[:, None], frame), coords)[0] < 0.5
+    return sample_truth(ignored[None, frame:frame + 1], row, row[:, None], coords)[0] < 0.5
 
 
 def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:

@@ -1,0 +1,89 @@
+"""What results cost by the number of queries and of those that are kept: time a frame, and peak memory of each task.
+
+Each measurement is a process of its own, on random mask features and queries of one video.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict
+
+import torch
+from prettytable import PrettyTable
+from torch import nn
+
+from mmdvis.apis.benchmark import peak, reset_peak
+from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
+
+CPU, CLASSES, CHANNELS = torch.device('cpu'), 124, 256
+ROWS = dict(panoptic=[(100, 10, 8), (200, 10, 8), (400, 10, 8), (100, 20, 8), (100, 40, 8)],
+            instance=[(100, 10, 8), (400, 10, 8), (100, 20, 8)], semantic=[(100, 100, 4), (100, 100, 8), (100, 100, 16)])
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--size', type=int, nargs=2, default=[720, 1280], metavar=('H', 'W'))
+    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--one', nargs=4, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def prediction(queries: int, kept: int, frames: int, height: int, width: int) -> VideoPrediction:
+    """The first ``kept`` queries are sure of a class, the others of none."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.zeros(queries, CLASSES + 1)
+    scores[kept:, -1] = 1.
+    scores[torch.arange(kept), torch.arange(kept) % CLASSES] = 1.
+    padded = tuple(-(-x // 32) * 32 for x in (height, width))
+    features = torch.randn(frames, CHANNELS, padded[0] // 4, padded[1] // 4, generator=generator)
+    masks = FactoredMasks(torch.randn(frames, queries, CHANNELS, generator=generator), torch.zeros(frames, queries), features,
+                          FrameSize(padded, (height, width), (height, width)))
+    return VideoPrediction(torch.arange(queries), scores, torch.ones(frames, queries, dtype=torch.bool), masks)
+
+
+def postprocessor(task: str, kept: int) -> nn.Module:
+    """The one of a task."""
+    if task == 'panoptic':
+        return PanopticPostprocessor(58, 0.5, 0.)
+    return InstancePostprocessor(kept) if task == 'instance' else SemanticPostprocessor()
+
+
+@torch.no_grad()
+def run(task: str, queries: int, kept: int, frames: int, height: int, width: int) -> Dict[str, float]:
+    """Seconds a frame and peak bytes over the prediction."""
+    module = postprocessor(task, kept)
+    module(prediction(queries, kept, 1, 64, 96), VideoDataSample())  # warm
+    given = prediction(queries, kept, frames, height, width)
+    before, start = reset_peak(CPU)[0], time.perf_counter()
+    module(given, VideoDataSample())
+    return dict(seconds=(time.perf_counter() - start) / frames, peak=peak(CPU)[0] - before)
+
+
+def main() -> None:
+    """All of them; a row for each."""
+    args = parse_args()
+    if args.one:
+        task, *numbers = args.one
+        print(json.dumps(run(task, *map(int, numbers), *args.size)))
+        return
+    table, found = PrettyTable(['task', 'queries', 'kept', 'frames', 'ms a frame', 'peak MB']), []
+    for task, rows in ROWS.items():
+        for numbers in rows:
+            command = [sys.executable, *sys.argv, '--one', task, *map(str, numbers)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f'{task} {numbers} failed:\n{done.stderr[-2000:]}')
+            result = json.loads(done.stdout.splitlines()[-1])
+            found.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
+            table.add_row([task, *numbers, f"{1e3 * result['seconds']:.1f}", f"{result['peak'] / 2**20:.0f}"])
+    print(table)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__':
+    main()
