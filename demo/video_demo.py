@@ -17,6 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder for video.mp4, panoptic/*.png and result.json')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='of products')
+    parser.add_argument('--compile', action='store_true', help='compile what gains by it, which takes some seconds at the start')
     parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
     parser.add_argument('--clip-len', type=int, default=10,
@@ -40,7 +41,7 @@ def main() -> int:
     try:
         source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
-        model = tune(model, args.precision)
+        model = tune(model, args.precision, args.compile)
         stream = VideoStream(model, args.short_edge, args.max_edge)
         if args.offline:
             limit = None if args.max_memory is None else int(args.max_memory * 2**30)

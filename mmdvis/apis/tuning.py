@@ -9,11 +9,13 @@ from torch import nn
 from mmdvis.models import DVIS
 from mmdvis.structures.axes import check_choice
 
+from .compiling import compile_parts
+
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
-def tune(model: DVIS, precision: str = 'fp32') -> DVIS:
+def tune(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """Folds batch norms of the backbone into its convolutions and lays convolutions out channels last.
 
     In half precision the weights of products are kept in it, too, so that no step casts them again; where to sample and how
@@ -22,6 +24,7 @@ def tune(model: DVIS, precision: str = 'fp32') -> DVIS:
     Args:
         model: in evaluation mode; changed in place.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        compiled: compile parts of it at the first frame, see :func:`compile_parts`.
 
     Returns:
         the model. In fp32 its results agree with those before up to rounding.
@@ -39,7 +42,8 @@ def tune(model: DVIS, precision: str = 'fp32') -> DVIS:
         lower_products(model, precision)
     if precision == 'fp16' and model.data_preprocessor.mean.device.type == 'cpu':
         warnings.warn('the CPU has no quick products in fp16; bf16 is what it is good at', stacklevel=2)
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    return compile_parts(model) if compiled else model
 
 
 def lower_products(model: DVIS, precision: str) -> None:

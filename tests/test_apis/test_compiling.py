@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from mmdvis.apis.compiling import CompiledCall, compile_parts
+from mmdvis.apis.compiling import CompiledCall
 from mmdvis.apis.tuning import tune
 
 FRAMES = torch.randn(1, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -32,7 +32,7 @@ def test_without_a_compiler_one_sentence_says_so(tmp_path):
     done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, capture_output=True, text=True)
     last = done.stdout.splitlines()[-1]
     assert last.startswith('True') and last.count('torch.compile does not run here') == 1, done.stderr[-2000:]
-    assert 'so the backbone runs as it is; a C++ compiler mends it' in last
+    assert 'so the pixel decoder runs as it is; a C++ compiler mends it' in last
 
 
 def test_errors_of_a_part_that_ran_once_are_errors(monkeypatch):
@@ -69,6 +69,6 @@ def test_a_part_that_does_not_compile_is_tried_once(monkeypatch):
 def test_compiled_results_agree_up_to_rounding():
     with torch.no_grad():
         plain = tune(tiny.model('dvis').eval())(FRAMES)
-        quick = compile_parts(tune(tiny.model('dvis').eval()))(FRAMES)
+        quick = tune(tiny.model('dvis').eval(), compiled=True)(FRAMES)
     for name in ('class_logits', 'mask_embeds', 'mask_features'):
         torch.testing.assert_close(getattr(quick, name), getattr(plain, name), atol=1e-4, rtol=1e-3)

@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--video', help='take the first frames of this video; else noise of 16 : 9')
     parser.add_argument('--kept', type=int, default=0, help='rows that become segments; random weights show none')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
+    parser.add_argument('--compile', action='store_true', help='torch.compile for the parts for which it pays')
     parser.add_argument('--baseline', choices=['plain'], help='also run the plain path of benchmarks/plain.py')
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step on so many clips instead')
     parser.add_argument('--objects', type=int, default=20, help='of a training clip')
@@ -59,7 +60,7 @@ def predict(args: argparse.Namespace, config: Config) -> Run:
         frames = ResizedFrames(VideoFileFrames(args.video), short).read(0, number)
     source = ArrayFrames(frames)
     with torch.no_grad():
-        ours = usage(tune(build(args, config).eval(), args.precision), source, device)
+        ours = usage(tune(build(args, config).eval(), args.precision, args.compile), source, device)
         if args.baseline:
             from plain import plain_path
             model = build(args, config).eval().to(memory_format=torch.contiguous_format)
