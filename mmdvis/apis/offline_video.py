@@ -24,7 +24,8 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels
     masks = segmenter.pixel_decoder.mask_feature.out_channels
     height, length = model.data_preprocessor.padded(source.size)
-    queries = 4 * slots * (5 * width + 2 * masks + segmenter.cls_embed.out_features)
+    product = 4 if model.precision == 'fp32' else 2  # bytes of what comes right from a product
+    queries = slots * (4 * 5 * width + product * (2 * masks + segmenter.cls_embed.out_features))
     return MemoryNeed(queries, 2 * masks * (height // 4) * (length // 4), source.original[0] * source.original[1])
 
 

@@ -139,7 +139,7 @@ class MemoryNeed(NamedTuple):
 
     Attributes:
         queries: what every store needs: 4 Q (5 C + 2 M + K + 1), the tracks, the refined tracks, and two copies of the
-            queries while they are refined.
+            queries while they are refined; in half precision 2 M + K + 1 count half.
         features: 2 M h w, for a store that keeps them in half precision.
         output: H W, one number for each pixel of the result.
     """

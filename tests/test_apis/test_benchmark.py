@@ -9,7 +9,7 @@ import tiny
 import torch
 from conftest import load
 
-from mmdvis.apis import OfflineVideo, VideoStream
+from mmdvis.apis import OfflineVideo, VideoStream, tune
 from mmdvis.apis.benchmark import Machine, best_of, floors, keep_rows, measure_machine, peak, random_video, table, usage
 from mmdvis.apis.model_cost import model_cost
 from mmdvis.apis.offline_video import memory_need
@@ -110,9 +110,9 @@ def live_bytes():
     return sum(storages.values())
 
 
-def bytes_a_frame(store, lengths=(20, 60)):
+def bytes_a_frame(store, lengths=(20, 60), precision='fp32'):
     """What a frame adds to the tensors that are alive when everything is known and masks are about to be made."""
-    model, found = tiny.model('dvis', True, store=store).eval(), []
+    model, found = tune(tiny.model('dvis', True, store=store).eval(), precision), []
     model.postprocessor.register_forward_pre_hook(lambda *_: found.append(live_bytes()))
     for length in lengths:
         frames = random_video(length, (64, 96))
@@ -129,6 +129,14 @@ def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not
     assert kept['disk'] == pytest.approx(kept['recompute'], rel=0.05)
     assert kept['memory'] - kept['recompute'] == pytest.approx(need.features, rel=0.05)
     assert kept['exact'] - kept['recompute'] == pytest.approx(2 * need.features, rel=0.05)
+
+
+def test_queries_in_half_precision_are_less_and_the_formula_knows():
+    source, needs = ArrayFrames(random_video(1, (64, 96))), {}
+    for precision in ('fp32', 'bf16'):
+        needs[precision] = memory_need(tune(tiny.model('dvis', True).eval(), precision), source).queries
+        assert 0.8 * needs[precision] < bytes_a_frame('recompute', precision=precision) <= 1.2 * needs[precision]
+    assert needs['bf16'] == 7 * (4 * 5 * 16 + 2 * (2 * 16 + 6)) < needs['fp32'] == 4 * 7 * (5 * 16 + 2 * 16 + 6)
 
 
 def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
