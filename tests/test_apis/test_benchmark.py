@@ -10,7 +10,8 @@ import torch
 from conftest import load
 
 from mmdvis.apis import OfflineVideo, VideoStream, tune
-from mmdvis.apis.benchmark import Machine, best_of, floors, keep_rows, measure_machine, peak, random_video, table, usage
+from mmdvis.apis.benchmark import (Machine, StopWatch, best_of, floors, keep_rows, measure_machine, peak, random_video,
+                                   table, usage)
 from mmdvis.apis.model_cost import model_cost
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.structures import STORES, ArrayFrames, VideoDataSample
@@ -85,6 +86,23 @@ def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
     text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
     assert 'plain / ours' in text and '3 frames of 64 x 114' in text and '1 GFLOP/s fp32' in text
     assert found['ours']['seconds']['all'] > 0 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
+
+
+def test_a_stop_watch_counts_what_runs_by_itself(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr('mmdvis.apis.benchmark.time.perf_counter', lambda: float(next(ticks)))
+    inner, outer = torch.nn.Identity(), torch.nn.Sequential()
+    outer.append(inner)
+    watch = StopWatch(torch.device('cpu'))
+    watch.follow('inner', inner)
+    watch.follow('outer', outer, outermost=True)
+    inner(1)
+    outer(1)
+    inner(1)
+    assert watch.spent == dict(inner=2., outer=1.)  # what ran inside is the outer one's
+    watch.stop()
+    outer(1)
+    assert watch.spent == dict(inner=2., outer=1.)
 
 
 def test_a_peak_that_is_not_forgotten_is_not_told(monkeypatch):

@@ -2,11 +2,13 @@
 import pytest
 import torch
 
+from mmdvis.models.functional import point_sampling
 from mmdvis.models.functional.class_scores import video_scores
 from mmdvis.models.functional.match_cost import class_cost, dice_loss
 from mmdvis.models.functional.matching import last_present
 from mmdvis.models.functional.panoptic_fusion import confident_rows, name_segments
-from mmdvis.models.functional.point_sampling import corners, random_points, sample_features, sample_truth
+from mmdvis.models.functional.point_sampling import (corners, places, random_points, sample_features, sample_masks,
+                                                     sample_truth)
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp, xavier_matrices
 from mmdvis.models.layers.pixel_decoder import grid_centres
@@ -31,6 +33,40 @@ def test_beyond_the_border_counts_as_zero():
     torch.testing.assert_close(
         sample_truth(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
         torch.tensor([[0.25, 0.5, 1., 0.]]))
+
+
+@pytest.mark.parametrize('at_once', [1, 5, 1 << 15])
+def test_gradients_of_points_in_frames(at_once, monkeypatch):
+    """By finite differences; points beyond the border and several at one place included."""
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', at_once)
+    g = torch.Generator().manual_seed(0)
+    masks = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=g, requires_grad=True)
+    coords = torch.rand(2, 7, 2, dtype=torch.float64, generator=g) * 1.4 - 0.2
+    coords[:, 1] = coords[:, 0]
+    frames = torch.randint(3, (2, 7), generator=g, dtype=torch.int16)
+    frames[:, 1] = frames[:, 0]
+    assert torch.autograd.gradcheck(lambda x: sample_masks(x, frames, coords), masks)
+
+
+def test_known_values_are_not_sampled_again_but_have_gradients(monkeypatch):
+    masks, frames = torch.randn(2, 3, 4, 5, requires_grad=True), torch.ones(2, 6, dtype=torch.int16)
+    coords = torch.rand(2, 6, 2)
+    values = sample_masks(masks, frames, coords)
+    expected, = torch.autograd.grad(values.square().sum(), masks)
+    monkeypatch.setattr(point_sampling, 'read_points', None)  # whoever calls it fails
+    again = sample_masks(masks, frames, coords, values.detach())
+    found, = torch.autograd.grad(again.square().sum(), masks)
+    assert torch.equal(again, values) and torch.equal(found, expected)
+    assert bool((found[:, [0, 2]] == 0).all())
+
+
+def test_places_of_all_points_come_once(monkeypatch):
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 4)
+    rows, frames, coords = torch.tensor([2, 0]), torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.full((2, 3, 2), 0.5)
+    found = list(places(rows, frames, coords, (3, 2, 2, 2)))
+    assert [(piece.start, piece.stop) for piece, _ in found] == [(0, 4), (4, 6)]
+    first = torch.cat([corner[0][0] for _, corner in found])  # upper left neighbour: first pixel of the map
+    assert first.tolist() == [(v * 2 + t) * 4 for v, t in ((2, 0), (2, 1), (2, 1), (0, 1), (0, 0), (0, 0))]
 
 
 def test_every_frame_gets_its_share_of_random_points():

@@ -4,8 +4,7 @@ from typing import List, Tuple
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from largest import largest
 
 from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.models.postprocessors import semantic
@@ -27,16 +26,6 @@ class Recorded:
         return self.logits(rows, frame).sigmoid()
 
 
-class Largest(TorchDispatchMode):
-    """The most numbers of any tensor that is made."""
-    numbers = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.numbers = max([self.numbers, *(x.numel() for x in tree_leaves(result) if torch.is_tensor(x))])
-        return result
-
-
 def prediction(slots, frames=3, kept=4, causal=False):
     """The first ``kept`` of the rows are surely something, the others nothing."""
     scores = torch.zeros(slots, CLASSES + 1)
@@ -44,12 +33,6 @@ def prediction(slots, frames=3, kept=4, causal=False):
     scores[:kept] = torch.eye(CLASSES + 1)[torch.arange(kept) % CLASSES] * 0.9 + 0.01
     scores = scores.expand(frames, -1, -1) if causal else scores
     return VideoPrediction(torch.arange(slots), scores, torch.ones(frames, slots, dtype=torch.bool), Recorded())
-
-
-def largest(run):
-    with Largest() as seen:
-        run()
-    return seen.numbers
 
 
 @pytest.mark.parametrize('causal', [False, True])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLED = 1 << 20  # candidate points that are sampled together
+SAMPLED = 1 << 20  # candidate points that are sampled, and pixels that are turned into floats, together
 READ, READ_ON_CPU = 1 << 22, 1 << 15  # points that are read together; on a CPU temporaries that fit its cache
 Corners = List[Tuple[Tensor, Tensor]]  # place and weight of each neighbour of points
 
@@ -128,7 +128,7 @@ def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) ->
     frames, coords = (x.expand(len(rows), *x.shape[1:]) for x in (frames, coords))
     if truth.shape[1] > 1 or truth.is_cuda or not len(rows):
         return read_points(truth, rows, frames, coords)
-    some = max(1, READ_ON_CPU // max(coords.shape[1], 1))
+    some = max(1, min(READ_ON_CPU // max(coords.shape[1], 1), SAMPLED // (truth.shape[2] * truth.shape[3])))
     portions = zip(rows.split(some), coords.split(some))
     return torch.cat([sample_features(truth[row].float(), points)[:, 0] for row, points in portions])
 

@@ -1,0 +1,53 @@
+"""What a loss holds: masks of matched rows, layer by layer, and truth a few masks at a time."""
+import pytest
+import torch
+from conftest import load
+from largest import largest
+
+from mmdvis.models.functional import point_sampling
+from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.losses import QuerySetLoss, query_set_loss
+from mmdvis.structures import ClipTargets, StepContext
+
+LAYERS, FRAMES, OBJECTS, WIDTH, SIZE = 4, 3, 2, 4, 64
+AREA = SIZE * SIZE
+
+
+def run(queries, matching, objects=OBJECTS, truth=(2 * SIZE, 2 * SIZE)):
+    """A loss and its gradients."""
+    spans = 1 if matching == 'video' else FRAMES
+    logits, embeds = (torch.randn(LAYERS, 1, t, queries, width, requires_grad=True) for t, width in ((spans, 6), (FRAMES, WIDTH)))
+    features = torch.randn(1, FRAMES, WIDTH, SIZE, SIZE)
+    masks = torch.rand(objects, FRAMES, *truth) > 0.5
+    clip = ClipTargets(torch.zeros(objects, dtype=torch.long), torch.arange(1, objects + 1), masks, masks.flatten(2).any(-1))
+    module = QuerySetLoss(5, matching=matching, num_points=16)
+
+    def step():
+        sum(module(LayerPredictions(logits, embeds, features), [clip], StepContext()).values()).backward()
+    return step
+
+
+@pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
+def test_masks_are_those_of_objects_however_many_queries_there_are(matching, monkeypatch):
+    """More objects would be more; the plain form holds every query of every layer."""
+    monkeypatch.setattr(query_set_loss, 'MAX_MASKS', 1)  # a layer at a time
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
+    few, many = largest(run(10, matching)), largest(run(200, matching))
+    assert few == many == OBJECTS * FRAMES * AREA
+    assert largest(run(10, matching, 2 * OBJECTS)) == 2 * few
+    with load('benchmarks/plain_loss.py').plain_loss():
+        assert largest(run(200, matching)) >= LAYERS * 200 * AREA * (1 if matching == 'frame' else FRAMES)
+
+
+@pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
+def test_truth_is_never_copied_as_a_whole(matching, monkeypatch):
+    """However large the ground truth is, what is made of it is a mask, or points."""
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
+    large = (8 * SIZE, 8 * SIZE)
+    step = run(10, matching, truth=large)
+    assert largest(step) <= max(OBJECTS * FRAMES * AREA, large[0] * large[1])
+
+
+def test_layers_share_a_block_where_they_are_small():
+    """Blocks are a knob of memory alone."""
+    assert largest(run(10, 'video')) == LAYERS * OBJECTS * FRAMES * AREA
