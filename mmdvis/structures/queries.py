@@ -36,15 +36,11 @@ class FrameQueries:
     @classmethod
     def of_windows(cls, windows: Iterable['FrameQueries'], num_frames: int) -> 'FrameQueries':
         """Windows of the same clips one after the other, of ``num_frames`` in all; each may be forgotten before the next."""
-        found, start = {}, 0
+        found: Dict[str, Tensor] = {}
+        start = 0
         for window in windows:
-            stop = start + window.present.shape[1]
-            for name in cls.AXES:
-                part = getattr(window, name)
-                if not start:
-                    found[name] = part.new_empty(part.shape[0], num_frames, *part.shape[2:])
-                found[name][:, start:stop] = part
-            start = stop
+            fill(found, window, cls.AXES, start, num_frames)
+            start += window.present.shape[1]
         return cls(**found)
 
     def select_rows(self, order: Tensor) -> 'FrameQueries':
@@ -83,6 +79,30 @@ class TrackQueries:
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
 
+    @classmethod
+    def of_windows(cls, windows: Iterable['TrackQueries'], num_frames: int) -> 'TrackQueries':
+        """Windows of the same videos one after the other, of ``num_frames`` in all; each may be forgotten before the next.
+
+        As :func:`cat_time`, but as long as the tracks are the same ones nothing is held twice, and many small tensors never lie
+        between large ones, which would leave holes in the memory.
+
+        Raises:
+            ValueError: there is no window.
+        """
+        found: Dict[str, Tensor] = {}
+        start, ids, others = 0, None, []
+        for window in windows:
+            ids = window.ids if ids is None else ids
+            if others or not torch.equal(window.ids, ids):
+                others.append(window)
+                continue
+            fill(found, window, [name for name in cls.AXES if name != 'ids'], start, num_frames)
+            start += window.valid.shape[1]
+        if ids is None:
+            raise ValueError('there is nothing to join: at least one window is needed, got none')
+        first = cls(ids, **{name: x[:, :start] for name, x in found.items()})
+        return cat_time([first, *others]) if others else first
+
     def video(self, index: int, num_frames: int) -> 'TrackQueries':
         """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
         names = [f.name for f in fields(self) if f.name != 'ids']
@@ -119,24 +139,27 @@ class TrackQueries:
         return replace(self, ids=ids, **picked)
 
 
-def cat_time(clips: Sequence[TrackQueries], consume: bool = False) -> TrackQueries:
-    """Joins the clips of the same videos in time; a track that a clip lacks is invalid there.
+def fill(found: Dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
+    """Copies fields (B, t, ...) of a window to their place among ``num_frames``; the first window makes the room."""
+    for name in names:
+        part: Tensor = getattr(window, name)
+        if name not in found:
+            found[name] = part.new_empty(part.shape[0], num_frames, *part.shape[2:])
+        found[name][:, start:start + part.shape[1]] = part
 
-    Args:
-        clips: the clips.
-        consume: empty the list ``clips``, so that never more than one field is held twice.
+
+def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
+    """Joins the clips of the same videos in time; a track that a clip lacks is invalid there. A single clip is not copied.
 
     Raises:
         ValueError: ``clips`` is empty.
     """
     if not clips:
         raise ValueError('there is nothing to join: at least one clip is needed, got none')
+    if len(clips) == 1:
+        return clips[0]
     is_fixed = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
     ids = clips[0].ids if is_fixed else torch.cat([clip.ids for clip in clips]).unique()
     rows = [clip.rows_of(ids) for clip in clips]
-    columns = {f.name: [getattr(clip, f.name) for clip in rows] for f in fields(TrackQueries) if f.name != 'ids'}
-    rows.clear()
-    if consume:
-        clips.clear()
-    joined = {name: torch.cat(columns.pop(name), 1) for name in list(columns)}
+    joined = {name: torch.cat([getattr(clip, name) for clip in rows], 1) for name in TrackQueries.AXES if name != 'ids'}
     return TrackQueries(ids, **joined)

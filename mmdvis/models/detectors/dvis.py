@@ -180,19 +180,23 @@ class DVIS(BaseModel):
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
         for members in groups.values():
-            sources, clips, seen = [inputs[b] for b in members], [], 0
+            sources = [inputs[b] for b in members]
             stores = [feature_store(self.store, source, partial(self.mask_features, self.data_preprocessor.padded(source.size)))
                       for source in sources]
-            for clip, _ in self.propagate(sources):
-                for store, features, source in zip(stores, clip.mask_features, sources):
-                    store.append(features[:max(len(source) - seen, 0)])
-                clips.append(clip.without_features())
-                seen += clip.valid.shape[1]
-            tracks = cat_time(clips, consume=True)
+            tracks = TrackQueries.of_windows(self.tracked(sources, stores), max(map(len, sources)))
             refined = self.refine(tracks)
             for k, (b, store) in enumerate(zip(members, stores)):
                 length = len(inputs[b])
                 yield b, self.video_prediction(tracks.video(k, length), refined.video(k, length), inputs[b], features=store)
+
+    def tracked(self, sources: Sequence[FrameSource], stores: Sequence[FeatureStore]) -> Iterator[TrackQueries]:
+        """The tracks of each window, without mask features, which go into the stores."""
+        seen = 0
+        for clip, _ in self.propagate(sources):
+            for store, features, source in zip(stores, clip.mask_features, sources):
+                store.append(features[:max(len(source) - seen, 0)])
+            seen += clip.valid.shape[1]
+            yield clip.without_features()
 
     def mask_features(self, size: Tuple[int, int], frames: Tensor) -> Tensor:
         """Mask features (t, M, h, w) of frames (t, 3, H, W) uint8 that are padded to ``size``."""

@@ -50,7 +50,11 @@ class TemporalRefiner(BaseModule):
             pass
         x = self.decoder_norm(x)
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
-        embeds = torch.cat([self.mask_embed(some) for some in x.split(FRAMES, 1)], 1)
+        embeds: Optional[Tensor] = None
+        for start in range(0, x.shape[1], FRAMES):
+            some = self.mask_embed(x[:, start:start + FRAMES])
+            embeds = some.new_empty(*x.shape[:3], some.shape[-1]) if embeds is None else embeds
+            embeds[:, start:start + FRAMES] = some
         return replace(tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias))
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
