@@ -1,4 +1,5 @@
 """The frozen types check their shapes and keep their rows together."""
+import weakref
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -93,3 +94,37 @@ def test_windows_follow_each_other():
     parts = (tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5)))
     found = FrameQueries.of_windows(parts, 5)
     assert all(torch.equal(getattr(found, name), getattr(whole, name)) for name in FrameQueries.AXES)
+
+
+def test_windows_of_tracks_are_the_whole():
+    whole = tracks(5, batch=2)
+    found = TrackQueries.of_windows((tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5))), 5)
+    assert all(torch.equal(getattr(found, name), getattr(whole, name)) for name in TrackQueries.AXES)
+
+
+def test_windows_with_other_tracks_are_joined_as_clips_are():
+    first, second = tracks(2), tracks(3, seed=1)
+    second = second.rows_of(torch.tensor([2, 0, 99]))
+    third = tracks(1, seed=2)
+    found, expected = TrackQueries.of_windows([first, second, third], 6), cat_time([first, second, third])
+    assert all(torch.equal(getattr(found, name), getattr(expected, name)) for name in TrackQueries.AXES)
+    with pytest.raises(ValueError, match='at least one window is needed'):
+        TrackQueries.of_windows([], 3)
+
+
+def test_a_window_may_be_gone_before_the_next_is_made():
+    alive = []
+
+    def windows():
+        for start in range(4):
+            window = tiny.part(tracks(4), start, start + 1)
+            alive.append(weakref.ref(window))
+            yield window
+            del window
+            assert sum(ref() is not None for ref in alive) <= 1  # the one at hand
+    assert TrackQueries.of_windows(windows(), 4).valid.shape[1] == 4
+
+
+def test_a_single_clip_is_not_copied():
+    clip = tracks()
+    assert cat_time([clip]) is clip
