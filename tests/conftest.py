@@ -1,6 +1,7 @@
 """What all tests share: few threads, the scope of mmdvis, and a fresh message hub."""
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,17 @@ ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
                    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]))
 
 
-def call(*command, fails=False, port=None):
-    """Runs a tool from the root of the repository; returns what it printed, errors included."""
+def free_port():
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def call(*command, fails=False, processes=False):
+    """Runs a tool from the root of the repository (``processes``: that starts several); returns what it printed, errors too."""
     start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
-    environment = dict(ENVIRONMENT, PORT=str(port)) if port else ENVIRONMENT
+    environment = dict(ENVIRONMENT, PORT=str(free_port())) if processes else ENVIRONMENT
     done = subprocess.run([*start, *map(str, command)], cwd=ROOT, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode != 0) == fails, done.stdout[-3000:]

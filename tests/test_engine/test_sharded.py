@@ -31,7 +31,7 @@ def write(folder, toy_root, sharded, stage='minvis', extra=VIT, **options):
 
 
 def run(config, work_dir, *options):
-    call('tools/dist_train.sh', config, 2, '--work-dir', work_dir, *options, port=29621)
+    call('tools/dist_train.sh', config, 2, '--work-dir', work_dir, *options, processes=True)
     return read_checkpoint(sorted(work_dir.glob('iter_*.pth'))[-1])
 
 
@@ -86,7 +86,7 @@ def test_the_next_stage_starts_from_it_and_it_is_scored_by_one_process(sharded, 
     assert 'VPQ' in call('tools/test.py', path, tmp_path / 'out' / 'iter_2.pth', '--work-dir', tmp_path / 'test')
     missing = write(tmp_path / 'none', toy_root, True, stage='online')
     assert 'segmenter must come from the stage before' in call(
-        'tools/dist_train.sh', missing, 2, '--work-dir', tmp_path / 'none', fails=True, port=29622)
+        'tools/dist_train.sh', missing, 2, '--work-dir', tmp_path / 'none', fails=True, processes=True)
 
 
 def test_one_process_alone_is_told_how_to_start_more(toy_root, tmp_path):

@@ -124,11 +124,11 @@ def test_stages_are_chained(trained, toy_root, tmp_path):
 def test_two_processes_train_and_score_like_one(trained, toy_root, tmp_path):
     """Three videos on two processes: the odd one counts once."""
     folder, config, checkpoint = trained
-    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', port=29611)
+    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', processes=True)
     assert (tmp_path / 'two' / 'iter_2.pth').exists()
     figures = []
     for name, command in (('one', ['tools/test.py', config, checkpoint]), ('two', ['tools/dist_test.sh', config, checkpoint, 2])):
-        call(*command, '--work-dir', tmp_path / 'test', '--metrics', tmp_path / f'{name}.json', port=29612)
+        call(*command, '--work-dir', tmp_path / 'test', '--metrics', tmp_path / f'{name}.json', processes=True)
         figures.append(json.loads((tmp_path / f'{name}.json').read_text()))
     assert figures[0].keys() == figures[1].keys()
     for name, value in figures[0].items():
@@ -140,7 +140,7 @@ def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
     """Every parameter of the stage has a gradient, else the wrapper would stop; frozen weights stay, the others move."""
     _, _, checkpoint = trained
     config = tiny_config.write(tmp_path, 'online', toy_root, load_from=checkpoint)
-    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'online', port=29613)
+    call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'online', processes=True)
     before, after = (read_checkpoint(path)['state_dict'] for path in (checkpoint, tmp_path / 'online' / 'iter_2.pth'))
     assert all(torch.equal(after[name], value) for name, value in before.items())
     moments = read_checkpoint(tmp_path / 'online' / 'iter_2.pth')['optimizer']['state']
