@@ -6,8 +6,6 @@ clip go round in a loop; weights are random, and a few rows become segments.
 """
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List
@@ -20,10 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmdvis.apis import OfflineVideo, VideoStream, tune
-from mmdvis.apis.benchmark import keep_rows, peak, random_video, reset_peak
+from mmdvis.apis.benchmark import first_frames, in_own_process, keep_rows, peak, reset_peak
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames, ResizedFrames, VideoFileFrames
+from mmdvis.structures import ArrayFrames
 from mmdvis.structures.frame_source import FrameView
 
 CPU, WINDOW = torch.device('cpu'), 10
@@ -99,23 +97,13 @@ def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
     torch.manual_seed(0)
     model = tune(MODELS.build(config.model).eval(), args.precision)
     keep_rows(model, args.kept)
-    clip = random_video(20, (args.size, round(args.size * 16 / 9)))
-    if args.video:
-        clip = ResizedFrames(VideoFileFrames(args.video), args.size).read(0, 20)
+    clip = first_frames(args.video, 20, args.size)
     source = LoopedFrames(ArrayFrames(clip), frames)
     if mode == 'online':
         return online(VideoStream(model), source, args.frames)
     need = memory_need(model, source)
     next(OfflineVideo(model, progress=False).frames(LoopedFrames(ArrayFrames(clip), 2)))  # warm
     return dict(offline(OfflineVideo(model), source, mode), formula=need.queries)
-
-
-def measure(mode: str, frames: int) -> Any:
-    """The same in a process of its own."""
-    done = subprocess.run([sys.executable, *sys.argv, '--one', mode, str(frames)], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f'{mode}, {frames} frames: the process ended with {done.returncode}')
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -126,7 +114,8 @@ def main() -> None:
         return
     rows, found = PrettyTable(['mode', 'frames', 'peak MB', 'frames/s', 'KB a frame', 'formula KB']), {}
     for mode in args.modes:
-        pair = measure(mode, args.frames[1]) if mode == 'online' else [measure(mode, frames) for frames in args.frames]
+        pair = in_own_process('--one', mode, args.frames[1]) if mode == 'online' else [
+            in_own_process('--one', mode, frames) for frames in args.frames]
         slope = (pair[1]['peak'] - pair[0]['peak']) / (pair[1]['frames'] - pair[0]['frames'])
         found[mode] = dict(runs=pair, bytes_a_frame=slope)
         for result in pair:

@@ -4,8 +4,6 @@ Each measurement is a process of its own, on random mask features and queries of
 """
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Dict
@@ -14,7 +12,7 @@ import torch
 from prettytable import PrettyTable
 from torch import nn
 
-from mmdvis.apis.benchmark import peak, reset_peak
+from mmdvis.apis.benchmark import in_own_process, peak, reset_peak
 from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
 
@@ -73,11 +71,7 @@ def main() -> None:
     table, found = PrettyTable(['task', 'queries', 'kept', 'frames', 'ms a frame', 'peak MB']), []
     for task, rows in ROWS.items():
         for numbers in rows:
-            command = [sys.executable, *sys.argv, '--one', task, *map(str, numbers)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(f'{task} {numbers} failed:\n{done.stderr[-2000:]}')
-            result = json.loads(done.stdout.splitlines()[-1])
+            result = in_own_process('--one', task, *numbers)
             found.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
             table.add_row([task, *numbers, f"{1e3 * result['seconds']:.1f}", f"{result['peak'] / 2**20:.0f}"])
     print(table)

@@ -8,8 +8,6 @@ own: time and peak memory of matching, losses and their gradients, over what was
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List
@@ -17,7 +15,7 @@ from typing import Any, Dict, List
 import torch
 from prettytable import PrettyTable
 
-from mmdvis.apis.benchmark import peak, reset_peak
+from mmdvis.apis.benchmark import in_own_process, peak, reset_peak
 from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
@@ -71,16 +69,6 @@ def step(frames: int, queries: int, size: int, repeats: int) -> Dict[str, float]
     return dict(seconds=statistics.median(seconds[1:]), peak=peak(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
 
 
-def measure(way: str, frames: int, queries: int, args: argparse.Namespace) -> Dict[str, Any]:
-    """The same in a process of its own."""
-    command = [sys.executable, __file__, '--size', str(args.size), '--repeats', str(args.repeats),
-               '--one', way, str(frames), str(queries)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f'{way}, {frames} frames, {queries} queries failed:\n{done.stderr[-2000:]}')
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
     """All sizes, both ways."""
     args = parse_args()
@@ -97,7 +85,7 @@ def main() -> None:
     found: List[Dict[str, Any]] = []
     for frames in args.frames:
         for queries in args.queries:
-            plain, ours = (measure(way, frames, queries, args) for way in ('plain', 'ours'))
+            plain, ours = (in_own_process('--one', way, frames, queries) for way in ('plain', 'ours'))
             found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
             seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
             rows.add_row([frames, queries, *(f'{x:.2f}' for x in seconds), f'{seconds[1] / seconds[0]:.2f}',

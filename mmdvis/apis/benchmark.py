@@ -1,8 +1,11 @@
 """Times and memory of a model, by component, beside what the machine could do at best."""
 import ctypes
 import gc
+import json
 import math
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -13,7 +16,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmdvis.models import DVIS
-from mmdvis.structures import ArrayFrames, FrameSource, VideoDataSample, VideoPrediction
+from mmdvis.structures import ArrayFrames, FrameSource, ResizedFrames, VideoDataSample, VideoFileFrames, VideoPrediction
 
 from .model_cost import HEADS, products_and_gathers
 
@@ -215,6 +218,25 @@ def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = Non
         other = [] if baseline is None else [f'{1e3 * baseline.seconds[name]:.1f}', f'{baseline.seconds[name] / seconds:.2f}']
         rows.add_row([name, f'{1e3 * seconds:.1f}', f'{1e3 * least:.1f}', *other])
     return rows
+
+
+def in_own_process(*arguments: Any) -> Any:
+    """What this script, called with further arguments, prints as json in its last line: a process of its own has its own peak.
+
+    Raises:
+        SystemExit: the process failed; it has said why.
+    """
+    done = subprocess.run([sys.executable, *sys.argv, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f'{" ".join(map(str, arguments))}: the process ended with {done.returncode}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def first_frames(video: Optional[str], frames: int, short: int) -> Tensor:
+    """The first frames of a video with a short edge of ``short``, uint8 (T, 3, H, W); without a video noise of 16 : 9."""
+    if video is None:
+        return random_video(frames, (short, round(short * 16 / 9)))
+    return ResizedFrames(VideoFileFrames(video), short).read(0, frames)
 
 
 def random_video(frames: int, size: Tuple[int, int]) -> Tensor:

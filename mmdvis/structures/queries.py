@@ -1,11 +1,12 @@
 """What flows between the stages: queries of single frames, and queries that are tracks."""
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Dict, Iterable, List, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from .axes import check_axes
+from .filling import put
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ class TrackQueries:
     AXES: ClassVar[Dict[str, str]] = dict(
         ids='Q', valid='BTQ', embeds='BTQC', class_logits='BTQK', mask_embeds='BTQM', mask_bias='BTQ',
         mask_features='BTMhw', context='BTQC')
+    IN_TIME: ClassVar[Tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # the fields (B, T, ...)
 
     def __post_init__(self) -> None:
         check_axes(self, self.AXES)
@@ -96,7 +98,7 @@ class TrackQueries:
             if others or not torch.equal(window.ids, ids):
                 others.append(window)
                 continue
-            fill(found, window, [name for name in cls.AXES if name != 'ids'], start, num_frames)
+            fill(found, window, cls.IN_TIME, start, num_frames)
             start += window.valid.shape[1]
         if ids is None:
             raise ValueError('there is nothing to join: at least one window is needed, got none')
@@ -105,8 +107,7 @@ class TrackQueries:
 
     def video(self, index: int, num_frames: int) -> 'TrackQueries':
         """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
-        names = [f.name for f in fields(self) if f.name != 'ids']
-        return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in names})
+        return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in self.IN_TIME})
 
     def without_features(self) -> 'TrackQueries':
         """The same tracks with maps of no pixel, which is all that stages after the tracker need of them to predict."""
@@ -121,8 +122,7 @@ class TrackQueries:
         if length is not None and length < 1:
             raise ValueError(f'a clip must have at least one frame, got {length}; None means the whole video')
         frames = self.valid.shape[1]
-        names = [f.name for f in fields(self) if f.name != 'ids']
-        return [replace(self, **{name: getattr(self, name)[:, start:start + (length or frames)] for name in names})
+        return [replace(self, **{name: getattr(self, name)[:, start:start + (length or frames)] for name in self.IN_TIME})
                 for start in range(0, frames, length or frames)]
 
     def rows_of(self, ids: Tensor) -> 'TrackQueries':
@@ -142,10 +142,7 @@ class TrackQueries:
 def fill(found: Dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
     """Copies fields (B, t, ...) of a window to their place among ``num_frames``; the first window makes the room."""
     for name in names:
-        part: Tensor = getattr(window, name)
-        if name not in found:
-            found[name] = part.new_empty(part.shape[0], num_frames, *part.shape[2:])
-        found[name][:, start:start + part.shape[1]] = part
+        found[name] = put(found.get(name), getattr(window, name), start, num_frames, axis=1)
 
 
 def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
@@ -161,5 +158,5 @@ def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
     is_fixed = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
     ids = clips[0].ids if is_fixed else torch.cat([clip.ids for clip in clips]).unique()
     rows = [clip.rows_of(ids) for clip in clips]
-    joined = {name: torch.cat([getattr(clip, name) for clip in rows], 1) for name in TrackQueries.AXES if name != 'ids'}
+    joined = {name: torch.cat([getattr(clip, name) for clip in rows], 1) for name in TrackQueries.IN_TIME}
     return TrackQueries(ids, **joined)

@@ -1,25 +1,22 @@
 """Maps of a whole video, in memory as long as they are small."""
 import os
 import tempfile
-from typing import Optional
 
 import torch
 from torch import Tensor
 
 from .axes import Size
 
-LIMIT = 1 << 26  # bytes
-
 
 class SpooledMaps:
     """Maps of small integers, in memory up to a limit and in a nameless file beyond it.
 
     Args:
-        limit: bytes; None: 64 MB.
+        limit: bytes.
     """
 
-    def __init__(self, limit: Optional[int] = None) -> None:
-        self.file = tempfile.SpooledTemporaryFile(max_size=LIMIT if limit is None else limit)
+    def __init__(self, limit: int = 1 << 26) -> None:
+        self.file = tempfile.SpooledTemporaryFile(max_size=limit)
         self.size: Size = (0, 0)
         self.dtype, self.number = torch.uint8, 0
 

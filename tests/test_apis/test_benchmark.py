@@ -3,6 +3,7 @@ import gc
 import json
 import math
 import sys
+from functools import partial
 
 import pytest
 import tiny
@@ -14,7 +15,7 @@ from mmdvis.apis.benchmark import (Machine, StopWatch, best_of, floors, keep_row
                                    table, usage)
 from mmdvis.apis.model_cost import model_cost
 from mmdvis.apis.offline_video import memory_need
-from mmdvis.structures import STORES, ArrayFrames, VideoDataSample
+from mmdvis.structures import STORES, ArrayFrames, SpooledMaps, VideoDataSample
 
 
 @pytest.mark.parametrize('tracker', ['cosine', 'dvis'])
@@ -160,7 +161,7 @@ def test_queries_in_half_precision_are_less_and_the_formula_knows():
 def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
     """From the first frame that is given out to the last, whatever is held."""
     monkeypatch.setattr('mmdvis.structures.feature_stores.BLOCK', 1)
-    monkeypatch.setattr('mmdvis.structures.spooled_maps.LIMIT', 1)
+    monkeypatch.setattr('mmdvis.models.functional.panoptic_fusion.SpooledMaps', partial(SpooledMaps, 1))
     model = tiny.model('dvis', True).eval()
     keep_rows(model, 3)
     video = OfflineVideo(model, progress=False)

@@ -2,6 +2,7 @@
 import argparse
 import json
 import sys
+from itertools import count
 
 import pytest
 import tiny
@@ -9,8 +10,9 @@ import torch
 from conftest import load
 
 from mmdvis.apis import OfflineVideo, VideoStream
-from mmdvis.apis.benchmark import keep_rows, random_video
+from mmdvis.apis.benchmark import first_frames, in_own_process, keep_rows, random_video
 from mmdvis.structures import ArrayFrames, VideoDataSample
+from mmdvis.visualization import VideoWriter
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
     states = iter([100, 100, 200, 200])
     monkeypatch.setattr(tool, 'reset_peak', lambda device: (next(states), 0))
     monkeypatch.setattr(tool, 'peak', lambda device: (1000, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 5): next(clock))
     seen = []
     stream = VideoStream(tiny.model('dvis').eval())
     push = stream.push
@@ -51,7 +54,7 @@ def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
     source = tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 50)
     found = tool.online(stream, source, [20, 50])
     assert [x['frames'] for x in found] == [20, 50] and [x['held'] for x in found] == [100, 200]
-    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] > 0 for x in found)
+    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2. for x in found)  # ten frames in five seconds
 
 
 def test_marks_that_are_near_each_other_are_kept():
@@ -68,8 +71,9 @@ def test_a_long_video_goes_through_whole(store, monkeypatch):
     keep_rows(model, 3)
     monkeypatch.setattr(tool, 'reset_peak', lambda device: (2**20, 0))
     monkeypatch.setattr(tool, 'peak', lambda device: (2**23, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 2): next(clock))
     found = tool.offline(OfflineVideo(model, progress=False), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7), store)
-    assert found['frames'] == 7 and found['rate'] > 0 and model.store == store and found['peak'] == 7 * 2**20
+    assert found == dict(frames=7, rate=3.5, peak=7 * 2**20) and model.store == store
 
 
 def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, monkeypatch, capsys):
@@ -77,7 +81,7 @@ def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, mon
     runs = {('online', 30): [dict(frames=10, peak=0, held=0, rate=2.), dict(frames=30, peak=40960, held=20480, rate=2.)],
             ('disk', 10): dict(frames=10, peak=0, rate=1., formula=1024),
             ('disk', 30): dict(frames=30, peak=61440, rate=1., formula=1024)}
-    monkeypatch.setattr(tool, 'measure', lambda mode, frames: runs[mode, frames])
+    monkeypatch.setattr(tool, 'in_own_process', lambda one, mode, frames: runs[mode, frames])
     monkeypatch.setattr(sys, 'argv', ['long_videos.py', config, '--modes', 'online', 'disk', '--frames', '10', '30', '--json',
                                       str(tmp_path / 'found.json')])
     tool.main()
@@ -94,7 +98,7 @@ def test_one_measurement_of_a_long_video(config):
 
 
 @pytest.mark.parametrize('task, kept', [('panoptic', 3), ('instance', 3), ('semantic', 9)])
-def test_the_cost_of_results_is_that_of_kept_rows(task, kept):
+def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
     tool = load('benchmarks/postprocessing.py')
     given = tool.prediction(9, kept, 2, 30, 40)
     asked = []
@@ -105,5 +109,28 @@ def test_the_cost_of_results_is_that_of_kept_rows(task, kept):
     finally:
         type(given.masks).small = small
     assert asked == [kept] * 2 and len(list(result.keys())) == 1
-    found = tool.run(task, 9, kept, 2, 30, 40)
-    assert found['seconds'] > 0 and found['peak'] >= 0
+    monkeypatch.setattr(tool, 'reset_peak', lambda device: (100, 0))
+    monkeypatch.setattr(tool, 'peak', lambda device: (350, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 6): next(clock))
+    assert tool.run(task, 9, kept, 2, 30, 40) == dict(seconds=3., peak=250)  # six seconds for two frames
+
+
+def test_a_process_of_its_own_prints_json_last(tmp_path, monkeypatch):
+    script = tmp_path / 'script.py'
+    script.write_text('import sys; print("talk"); print(len(sys.argv)) if sys.argv[1] == "a" else sys.exit(3)')
+    monkeypatch.setattr(sys, 'argv', [str(script), 'a'])
+    assert in_own_process('--one', 7) == 4
+    monkeypatch.setattr(sys, 'argv', [str(script), 'b'])
+    with pytest.raises(SystemExit, match='--one 7: the process ended with 3'):
+        in_own_process('--one', 7)
+
+
+def test_frames_are_those_of_the_video_or_noise(tmp_path):
+    noise = first_frames(None, 3, 36)
+    assert noise.shape == (3, 3, 36, 64) and torch.equal(noise, random_video(3, (36, 64)))
+    path, seen = str(tmp_path / 'clip.mp4'), torch.full((40, 64, 3), 200, dtype=torch.uint8).numpy()
+    with VideoWriter(path, 10.) as writer:
+        for _ in range(3):
+            writer.write(seen)
+    found = first_frames(path, 2, 20)
+    assert found.shape == (2, 3, 20, 32) and float(found.float().mean()) == pytest.approx(200, abs=3)

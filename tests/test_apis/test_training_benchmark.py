@@ -1,6 +1,7 @@
 """A training step is taken apart, and its parts add up."""
 import json
 import sys
+from itertools import count
 
 import pytest
 import tiny
@@ -32,6 +33,16 @@ def test_parts_of_a_step_add_up_and_the_model_learns(tracker, refiner, precision
     assert all(seconds > 0 for seconds in found.values()) and {'learning stage and loss', 'gradients', 'update'} < set(found)
     changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == set(model.learns)
+
+
+@pytest.mark.parametrize('tracker, refiner, frozen', [('cosine', False, 0), ('dvis', False, 3), ('dvis', True, 4)])
+def test_every_part_gets_the_time_it_took(tracker, refiner, frozen, monkeypatch):
+    """By a clock that goes on by one whenever it is read: at the start, after every frozen call and after every part."""
+    ticks = count()
+    monkeypatch.setattr('mmdvis.apis.training_benchmark.time.perf_counter', lambda: float(next(ticks)))
+    found = training_usage(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
+    parts = {'learning stage and loss': 1., 'gradients': 1., 'update': 1., 'all': 3. + frozen}
+    assert found == (dict(parts, **{'frozen stages': float(frozen)}) if frozen else parts)
 
 
 def test_floors_of_a_step_are_those_of_its_frames():

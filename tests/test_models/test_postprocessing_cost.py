@@ -65,3 +65,12 @@ def test_votes_in_stripes_are_votes(monkeypatch):
     assert (run(given, VideoDataSample()).pred_semantic.label_map == whole).all()
     assert whole.dtype == 'uint8' and len(set(whole.ravel().tolist())) > 1
     assert [frame for frame, _ in given.masks.asked] == [0, 1, 2]
+
+
+@pytest.mark.parametrize('classes, dtype', [(255, 'uint8'), (300, 'uint16')])
+def test_labels_take_the_bytes_they_need(classes, dtype):
+    scores = torch.zeros(1, classes + 1)
+    scores[0, classes - 1] = 1.
+    only = VideoPrediction(torch.arange(1), scores, torch.ones(2, 1, dtype=torch.bool), Recorded())
+    found = SemanticPostprocessor()(only, VideoDataSample()).pred_semantic.label_map
+    assert found.dtype == dtype and (found == classes - 1).all() and found.shape == (2, *SIZE)

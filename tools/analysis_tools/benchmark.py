@@ -13,11 +13,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mmdvis.apis import tune
-from mmdvis.apis.benchmark import Usage, floors, keep_rows, measure_machine, random_video, table, usage
+from mmdvis.apis.benchmark import Usage, first_frames, floors, keep_rows, measure_machine, table, usage
 from mmdvis.apis.training_benchmark import training_batch, training_floor, training_usage
 from mmdvis.models import DVIS
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames, ResizedFrames, VideoFileFrames
+from mmdvis.structures import ArrayFrames
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'benchmarks'))
 
@@ -55,10 +55,7 @@ class Run:
 def predict(args: argparse.Namespace, config: Config) -> Run:
     """What the prediction of a video takes a frame; ours is tuned."""
     number, short, device, plain = args.frames or 20, args.size or 360, torch.device(args.device), None
-    frames = random_video(number, (short, round(short * 16 / 9)))
-    if args.video:
-        frames = ResizedFrames(VideoFileFrames(args.video), short).read(0, number)
-    source = ArrayFrames(frames)
+    source = ArrayFrames(first_frames(args.video, number, short))
     with torch.no_grad():
         ours = usage(tune(build(args, config).eval(), args.precision, args.compile), source, device)
         if args.baseline:

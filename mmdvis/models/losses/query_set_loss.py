@@ -204,12 +204,14 @@ class QuerySetLoss(nn.Module):
             with torch.no_grad():
                 masks = self.masks_of(part, rows)
                 frames, coords = self.draw_points(masks, predictions.mask_embeds.shape[2], generator)
-                points = (frames, coords, *part_truth.at(frames, coords), sample_masks(masks, frames, coords))
-                values = self.point_losses(masks, *points)
+                known, wanted = sample_masks(masks, frames, coords), part_truth.at(frames, coords)
+                points, values = (frames, coords, known), self.point_losses(known, *wanted)
 
             def compare(embeds: Tensor, features: Tensor, bias: Optional[Tensor], logits: Tensor = part.class_logits,
-                        rows: Sequence[np.ndarray] = rows, points: Tuple[Tensor, ...] = points) -> Tuple[Tensor, Tensor]:
-                return self.point_losses(self.masks_of(LayerPredictions(logits, embeds, features, bias), rows), *points)
+                        rows: Sequence[np.ndarray] = rows, points: Tuple[Tensor, ...] = points,
+                        wanted: Tuple[Optional[Tensor], ...] = wanted) -> Tuple[Tensor, Tensor]:
+                masks = self.masks_of(LayerPredictions(logits, embeds, features, bias), rows)
+                return self.point_losses(sample_masks(masks, *points), *wanted)
             found.append(Recomputed.apply(compare, values, part.mask_embeds, part.mask_features, part.mask_bias))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=device)
@@ -228,10 +230,8 @@ class QuerySetLoss(nn.Module):
         return tuple(torch.cat(values) for values in zip(*drawn))
 
     @staticmethod
-    def point_losses(masks: Tensor, frames: Tensor, coords: Tensor, wanted: Tensor, kept: Optional[Tensor], known: Tensor
-                     ) -> Tuple[Tensor, Tensor]:
-        """Cross-entropy and dice loss (N,) of masks (N, T', h, w) at points: they are ``known``, and should be ``wanted``."""
-        values = sample_masks(masks, frames, coords, known)
+    def point_losses(values: Tensor, wanted: Tensor, kept: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Cross-entropy and dice loss (N,) of mask logits (N, P) at points, where they should be ``wanted``."""
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
         return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
 

@@ -1,12 +1,12 @@
 """Video panoptic segmentation from a prediction."""
 from typing import List, Optional, Tuple
 
-import torch
 from torch import Tensor, nn
 
 from mmdvis.models.functional.panoptic_fusion import Fusion, fuse_panoptic
 from mmdvis.registry import MODELS
 from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, VideoPrediction
+from mmdvis.structures.filling import put
 
 
 @MODELS.register_module()
@@ -25,23 +25,21 @@ class PanopticPostprocessor(nn.Module):
 
     def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
         """The sample with ``pred_panoptic``: fused over the whole video, or frame by frame if the scores are causal."""
-        length, by_frame = prediction.num_frames, []
         whole = None if prediction.is_causal else self.fuse(prediction)
         id_map: Optional[Tensor] = None
-        for frame in range(length):
-            painted = self.paint(prediction, frame, by_frame) if whole is None else whole.map(frame)
-            id_map = torch.empty(length, *painted.shape, dtype=painted.dtype) if id_map is None else id_map
-            id_map[frame] = painted
+        by_frame: List[Tuple[Segment, ...]] = []
+        for frame in range(prediction.num_frames):
+            found, place = (self.fuse_frame(prediction, frame), 0) if whole is None else (whole, frame)
+            id_map = put(id_map, found.map(place)[None], frame, prediction.num_frames)
+            by_frame.append(tuple(found.segments))
         if whole is not None:
             return VideoPanoptic(id_map, tuple(whole.segments)).pack(sample)
         last = {segment.id: segment for segments in by_frame for segment in segments}
         return VideoPanoptic(id_map, tuple(last.values()), tuple(by_frame)).pack(sample)
 
-    def paint(self, prediction: VideoPrediction, frame: int, by_frame: List[Tuple[Segment, ...]]) -> Tensor:
-        """Ids (H, W) int32 of a frame by its own scores; its segments are added to ``by_frame``."""
-        found = fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
-        by_frame.append(tuple(found.segments))
-        return found.map(0)
+    def fuse_frame(self, prediction: VideoPrediction, frame: int) -> Fusion:
+        """The fusion of one frame by its own scores, which are causal."""
+        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
 
     def fuse(self, prediction: VideoPrediction) -> Fusion:
         """The fusion of a whole video, whose frames can be painted one by one; scores are not causal."""

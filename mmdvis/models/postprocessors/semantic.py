@@ -1,12 +1,12 @@
 """Video semantic segmentation from a prediction."""
 from typing import Dict, Optional
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic
+from mmdvis.structures.filling import put
 
 VOTES = 1 << 24  # sums that are held together: classes times pixels
 
@@ -29,15 +29,13 @@ class SemanticPostprocessor(nn.Module):
 
     def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
         """The sample with ``pred_semantic``, contiguous labels (T, H, W), uint8 where they fit."""
-        small = np.uint8 if prediction.scores.shape[-1] <= 256 else np.uint16
+        small = torch.uint8 if prediction.scores.shape[-1] <= 256 else torch.uint16
         sample = sample if self.around is None else self.around(prediction, sample)
         found = None if self.around is None else sample.pred_panoptic
-        result: Optional[np.ndarray] = None
+        result: Optional[Tensor] = None
         for frame in range(prediction.num_frames):
-            labels = self.label(prediction, frame, found)
-            result = np.empty((prediction.num_frames, *labels.shape), small) if result is None else result
-            result[frame] = labels.numpy()
-        return VideoSemantic(result).pack(sample)
+            result = put(result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames)
+        return VideoSemantic(result.numpy()).pack(sample)
 
     def label(self, prediction: VideoPrediction, frame: int, found: Optional[VideoPanoptic]) -> Tensor:
         """(H, W) int64: the class of every pixel of one frame; of its segment where ``found`` has one."""

@@ -13,6 +13,7 @@ from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries
+from mmdvis.structures.filling import put
 
 FRAMES = 64  # that the heads look at together
 
@@ -52,9 +53,7 @@ class TemporalRefiner(BaseModule):
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
         embeds: Optional[Tensor] = None
         for start in range(0, x.shape[1], FRAMES):
-            some = self.mask_embed(x[:, start:start + FRAMES])
-            embeds = some.new_empty(*x.shape[:3], some.shape[-1]) if embeds is None else embeds
-            embeds[:, start:start + FRAMES] = some
+            embeds = put(embeds, self.mask_embed(x[:, start:start + FRAMES]), start, x.shape[1], axis=1)
         return replace(tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias))
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
