@@ -21,6 +21,20 @@ def corner(values, base, row, column, height, width, heads: tl.constexpr, size: 
 
 
 @triton.jit
+def corners(values, spots, at, base, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
+    """The four corners around the samples ``at``: values, places, masks, each from upper left to lower right; and the shares."""
+    x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
+    y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
+    left, top = tl.floor(x), tl.floor(y)
+    column, row = left.to(tl.int32), top.to(tl.int32)
+    v00, p00, m00 = corner(values, base, row, column, height, width, heads, size, channel, live)
+    v01, p01, m01 = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
+    v10, p10, m10 = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
+    v11, p11, m11 = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
+    return v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, (x - left)[:, None], (y - top)[:, None]
+
+
+@triton.jit
 def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: tl.constexpr):
     """One head of a block of queries of one batch entry; ``sizes`` as :func:`constants` gives them."""
     heads: tl.constexpr = sizes[0]
@@ -39,15 +53,8 @@ def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: 
         base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
         for point in range(points):
             at = sample + level * points + point
-            x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
-            y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
-            left, top = tl.floor(x), tl.floor(y)
-            part_x, part_y = (x - left)[:, None], (y - top)[:, None]
-            column, row = left.to(tl.int32), top.to(tl.int32)
-            v00, _, _ = corner(values, base, row, column, height, width, heads, size, channel, live)
-            v01, _, _ = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
-            v10, _, _ = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
-            v11, _, _ = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
+            v00, v01, v10, v11, _, _, _, _, _, _, _, _, part_x, part_y = corners(
+                values, spots, at, base, height, width, heads, size, channel, live)
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
             total += tl.load(weights + at, mask=live, other=0.)[:, None] * (above + part_y * (below - above))
     place = ((batch * queries + query) * heads + head)[:, None] * size + channel[None]
@@ -74,16 +81,9 @@ def backward_kernel(values, levels, spots, weights, grad, to_values, to_spots, t
         base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
         for point in range(points):
             at = sample + level * points + point
-            x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
-            y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
+            v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, part_x, part_y = corners(
+                values, spots, at, base, height, width, heads, size, channel, live)
             share = tl.load(weights + at, mask=live, other=0.)
-            left, top = tl.floor(x), tl.floor(y)
-            part_x, part_y = (x - left)[:, None], (y - top)[:, None]
-            column, row = left.to(tl.int32), top.to(tl.int32)
-            v00, p00, m00 = corner(values, base, row, column, height, width, heads, size, channel, live)
-            v01, p01, m01 = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
-            v10, p10, m10 = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
-            v11, p11, m11 = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
             along_x = (v01 - v00) + part_y * ((v11 - v10) - (v01 - v00))
             tl.store(to_weights + at, tl.sum(seed * (above + part_y * (below - above)), 1), mask=live)
