@@ -21,12 +21,11 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from prettytable import PrettyTable
 
-from mmdvis.datasets import VIPSegDataset
-from mmdvis.datasets.class_lists import known
-from mmdvis.datasets.transforms import FlipClip, LoadClip, ResizeClip, SampleClip
-from mmdvis.datasets.transforms.clip_geometry import resize_frames
-from mmdvis.datasets.transforms.clip_io import PackClip
-from mmdvis.structures import VideoFileFrames, id_to_rgb, short_edge_size
+from mmdvis.datasets.classes import known
+from mmdvis.datasets.transforms import FlipClip, LoadClip, PackClip, ResizeClip, SampleClip
+from mmdvis.datasets.transforms.geometry import resize_frames
+from mmdvis.datasets.vipseg import VIPSegDataset
+from mmdvis.io import VideoFileFrames, id_to_rgb, short_edge_size
 
 HEIGHT, WIDTH, FRAMES, CLIP, THINGS, STUFF = 720, 1280, 8, 5, 15, 5
 S11 = tuple(range(480, 801, 32))

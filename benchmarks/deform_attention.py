@@ -11,6 +11,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmdvis.models.functional.deform_attn import gathered_attention
+from mmdvis.testing.plain_paths import sampled_attention
 
 SHAPES, HEADS, WIDTH, POINTS = [(15, 20), (30, 40), (60, 80)], 8, 32, 4
 
@@ -39,7 +40,6 @@ def median_ms(attention: Callable[..., Tensor], inputs: List[Tensor], times: int
 
 def main() -> None:
     """Both ways, both forms."""
-    from plain import sampled_attention
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

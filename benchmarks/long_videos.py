@@ -17,12 +17,12 @@ from prettytable import PrettyTable
 from torch import Tensor
 from tqdm import tqdm
 
+from mmdvis.analysis.profile_inference import first_frames, in_own_process, keep_rows, peak, reset_peak
 from mmdvis.apis import OfflineVideo, VideoStream, tune
-from mmdvis.apis.benchmark import first_frames, in_own_process, keep_rows, peak, reset_peak
 from mmdvis.apis.offline_video import memory_need
+from mmdvis.io import ArrayFrames
+from mmdvis.io.frame_views import FrameView
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames
-from mmdvis.structures.frame_source import FrameView
 
 CPU, WINDOW = torch.device('cpu'), 10
 

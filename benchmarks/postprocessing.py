@@ -12,8 +12,8 @@ import torch
 from prettytable import PrettyTable
 from torch import nn
 
-from mmdvis.apis.benchmark import in_own_process, peak, reset_peak
-from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.analysis.profile_inference import in_own_process, peak, reset_peak
+from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
 
 CPU, CLASSES, CHANNELS = torch.device('cpu'), 124, 256

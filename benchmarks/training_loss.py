@@ -15,10 +15,11 @@ from typing import Any, Dict, List
 import torch
 from prettytable import PrettyTable
 
-from mmdvis.apis.benchmark import in_own_process, peak, reset_peak
-from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.analysis.profile_inference import in_own_process, peak, reset_peak
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
+from mmdvis.testing.plain_loss import plain_loss
 
 SIZE, OBJECTS, LAYERS, CLASSES, CHANNELS = 608, 20, 6, 124, 256
 CPU = torch.device('cpu')
@@ -75,7 +76,6 @@ def main() -> None:
     if args.one:
         way, frames, queries = args.one[0], int(args.one[1]), int(args.one[2])
         if way == 'plain':
-            from plain_loss import plain_loss
             with plain_loss():
                 print(json.dumps(step(frames, queries, args.size, args.repeats)))
         else:

@@ -13,8 +13,8 @@ from typing import Callable, Dict, List, Tuple
 import numpy as np
 from PIL import Image
 
-from mmdvis.evaluation.functional.scoring import score_stq, score_vpq
-from mmdvis.structures import id_to_rgb
+from mmdvis.evaluation.files.scoring import score_stq, score_vpq
+from mmdvis.io import id_to_rgb
 
 SEED, HEIGHT, WIDTH, FRAMES, VIDEOS = 20240607, 720, 1280, 20, 5
 DIGEST = '814076ee3d02435b244547d667aa0d354f13f9b3c6842b6c75048fec719508fa'  # of the maps of all videos
@@ -163,7 +163,7 @@ def cpu_seconds(run: Callable[[], object]) -> Tuple[float, object]:
 
 def peak_megabytes(*where: Path) -> float:
     """Largest memory of a process that does nothing but score."""
-    code = ('import sys; from pathlib import Path; from mmdvis.evaluation.functional.scoring import score_vpq; '
+    code = ('import sys; from pathlib import Path; from mmdvis.evaluation.files.scoring import score_vpq; '
             'score_vpq("vipseg", *map(Path, sys.argv[1:])); print(open("/proc/self/status").read())')
     done = subprocess.run([sys.executable, '-c', code, *map(str, where)], check=True, capture_output=True, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith('VmHWM'))

@@ -12,8 +12,8 @@ from typing import Dict, List
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmdvis.analysis.toy_report import compare_video, summarise, table
 from mmdvis.apis import init_model
-from mmdvis.apis.toy_summary import compare_video, summarise, table
 from mmdvis.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parent.parent

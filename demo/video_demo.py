@@ -5,7 +5,7 @@ import sys
 from mmengine.config import DictAction
 
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video, tune
-from mmdvis.structures import PrefetchedFrames, open_frames
+from mmdvis.io import PrefetchedFrames, open_frames
 
 
 def parse_args() -> argparse.Namespace:

@@ -69,7 +69,7 @@ def other_problems(versions: Dict[str, Optional[str]]) -> List[Tuple[str, str]]:
 def ops_state() -> str:
     """Whether mmcv's operators are compiled and load here."""
     try:
-        from mmdvis.compat import has_compiled_ops
+        from .mmcv_ops_fallback import has_compiled_ops
         return 'compiled' if has_compiled_ops() else 'not compiled (the DVIS family does not need them)'
     except ImportError as error:
         return f'unknown, mmcv does not import: {error}'

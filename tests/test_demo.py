@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
+from helpers.commands import ROOT
 from mmengine.config import Config
 
 

@@ -3,7 +3,7 @@ import re
 
 import pytest
 import yaml
-from conftest import ROOT
+from helpers.commands import ROOT
 
 PAGES = sorted([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'data' / 'README.md', ROOT / 'demo' / 'README.md',
                 *(ROOT / 'docs').rglob('*.md'), *(ROOT / 'configs').rglob('*.md')])

@@ -9,9 +9,17 @@ from typing import Dict, List
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmdvis.evaluation.functional.official_json import BadInputError
-from mmdvis.evaluation.functional.scoring import (FLAVOURS, Scores, default_workers, score_pq, score_stq, score_vis,
-                                                  score_vpq, score_vss)
+from mmdvis.errors import BadInputError
+from mmdvis.evaluation.files.scoring import (
+    FLAVOURS,
+    Scores,
+    default_workers,
+    score_pq,
+    score_stq,
+    score_vis,
+    score_vpq,
+    score_vss,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,8 +8,9 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import fuse, load_config, one_sentence, passes_of, test
-from mmdvis.evaluation.functional.official_json import BadInputError
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.engine.launch import fuse, load_config, passes_of, test
+from mmdvis.errors import BadInputError
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,8 +5,9 @@ import os
 from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.engine.launch import accumulate, load_config, one_sentence, set_precision, set_resume, train
-from mmdvis.evaluation.functional.official_json import BadInputError
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume, train
+from mmdvis.errors import BadInputError
 
 
 def parse_args() -> argparse.Namespace:

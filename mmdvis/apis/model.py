@@ -7,10 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmdvis import datasets, models  # noqa: F401  registers what configs name
-from mmdvis.datasets.class_lists import KNOWN, known
-from mmdvis.models import DVIS
+from mmdvis.checkpoints import contradictions, hand_over, meta_of, read_checkpoint, state_dict_of
+from mmdvis.datasets.classes import KNOWN, known
+from mmdvis.models.detectors import DVIS
 from mmdvis.registry import DATASETS, MODELS
-from mmdvis.structures import contradictions, hand_over, meta_of, read_checkpoint, state_dict_of
 
 
 def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optional[Dict[str, Any]] = None,

@@ -7,10 +7,10 @@ from typing import Iterator, Optional
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.models import DVIS
-from mmdvis.structures import FrameSource, MemoryNeed
-from mmdvis.structures.frame_source import FrameView
-from mmdvis.structures.frame_views import view
+from mmdvis.io import MemoryNeed, view
+from mmdvis.io.frame_views import FrameView
+from mmdvis.models.detectors import DVIS
+from mmdvis.structures import FrameSource
 
 from .video_stream import Frame
 

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdvis.structures import FrameSource, Segment, id_to_rgb
-from mmdvis.visualization import InBackground, VideoWriter, draw_panoptic
+from mmdvis.io import InBackground, VideoWriter, id_to_rgb
+from mmdvis.structures import FrameSource, Segment
+from mmdvis.visualization import draw_panoptic
 
 from .offline_video import OfflineVideo
 from .video_stream import VideoStream

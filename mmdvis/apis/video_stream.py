@@ -4,10 +4,10 @@ from typing import Iterator, List, Optional, Tuple
 import numpy as np
 from torch import Tensor
 
-from mmdvis.models import DVIS
+from mmdvis.io import ArrayFrames, view
+from mmdvis.models.detectors import DVIS
 from mmdvis.models.detectors.dvis import StreamState
-from mmdvis.structures import ArrayFrames, FrameSource, Segment, VideoDataSample
-from mmdvis.structures.frame_views import view
+from mmdvis.structures import FrameSource, Segment, VideoDataSample
 
 Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
 

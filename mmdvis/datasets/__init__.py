@@ -1,10 +1,10 @@
 """Datasets on their official files."""
 from . import samplers, transforms
+from .base import ClipDataset
 from .cityscapes_vps import CityscapesVPSDataset, VIPERVPSDataset
-from .clip_dataset import ClipDataset
-from .coco_clips import CocoInstanceClipDataset, CocoPanopticClipDataset
+from .coco import CocoInstanceClipDataset, CocoPanopticClipDataset
+from .concat import ClipMixture
 from .image_folder import ImageFolderVideoDataset
-from .mixture import ClipMixture
 from .vipseg import VIPSegDataset
 from .vspw import VSPWDataset
 from .youtube_vis import OVISDataset, YouTubeVISDataset

@@ -4,14 +4,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional
 
+from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError
 
-from .class_lists import ClassList, categories_of, known
-from .clip_dataset import once
-from .json_entries import Entry, parse, read_bytes
-from .record_index import RecordIndex, Records, attempt, open_index
-from .vipseg import PanopticVideoDataset, class_rows, has_annotations, panoptic_record, vipseg_records
+from .annotation_index import RecordIndex, Records, attempt, open_index
+from .annotation_json import Entry, has_annotations, parse, read_bytes
+from .base import once
+from .classes import ClassList, categories_of, class_rows, known
+from .panoptic_json import PanopticVideoDataset, panoptic_record, vipseg_records
 
 IMAGE_ENDINGS = ('_newImg8bit.png', '_leftImg8bit.png')
 MASK_ENDINGS = ('_final_mask.png', '_gtFine_color.png', '.png')  # of frames annotated for VPS, by Cityscapes, anything

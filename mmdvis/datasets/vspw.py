@@ -3,14 +3,14 @@ import os
 from pathlib import Path
 from typing import Iterator, List
 
+from mmdvis.errors import DataError
+from mmdvis.io import IMAGE_SUFFIXES
 from mmdvis.registry import DATASETS
-from mmdvis.structures import IMAGE_SUFFIXES, DataError
 
-from .class_lists import ClassList, categories_of, known
-from .clip_dataset import ClipDataset, check_order, once
-from .json_entries import list_folder, parse, read_bytes
-from .record_index import RecordIndex, attempt
-from .vipseg import class_rows
+from .annotation_index import RecordIndex, attempt
+from .annotation_json import list_folder, parse, read_bytes
+from .base import ClipDataset, check_order, once
+from .classes import ClassList, categories_of, class_rows, known
 
 
 def read_list(path: Path) -> List[str]:

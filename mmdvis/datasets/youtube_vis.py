@@ -2,15 +2,14 @@
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
+from mmdvis.errors import DataError
+from mmdvis.io.rle import check_mask
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError
 
-from .class_lists import categories_of
-from .clip_dataset import ClipDataset, check_order, once
-from .json_entries import Entry, parse, read_bytes
-from .record_index import RecordIndex, Records, attempt, open_index
-from .transforms.run_length import check_mask
-from .vipseg import class_rows, has_annotations
+from .annotation_index import RecordIndex, Records, attempt, open_index
+from .annotation_json import Entry, has_annotations, parse, read_bytes
+from .base import ClipDataset, check_order, once
+from .classes import categories_of, class_rows
 
 VERSIONS = (2019, 2021, 2022)
 

@@ -1,8 +1,7 @@
 """What the tools do between the command line and the runner."""
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 import torch.distributed as dist
@@ -10,8 +9,9 @@ from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.runner import find_latest_checkpoint
 
+from mmdvis.errors import CheckpointError
 from mmdvis.registry import RUNNERS
-from mmdvis.structures import STAGES, CheckpointError, DataError
+from mmdvis.structures import STAGES
 
 from .runner import VideoRunner
 from .sharded import ShardedRunner
@@ -113,27 +113,6 @@ def accumulate(config: Config, steps: int) -> None:
     checkpoint = config.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
         checkpoint.interval *= steps
-
-
-@contextmanager
-def one_sentence(*kinds: type) -> Iterator[None]:
-    """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
-
-    Args:
-        kinds: further errors that are told so.
-    """
-    try:
-        yield
-    except (CheckpointError, DataError, OSError, *kinds) as error:
-        raise SystemExit(f'error: {last_words(error)}')
-
-
-def last_words(error: BaseException) -> str:
-    """The message of an error; of one that comes from a worker of a dataloader, without the traceback it carries."""
-    text = str(error)
-    if 'Original Traceback' not in text:
-        return text
-    return text[text.rindex(f'{type(error).__name__}: '):].partition(': ')[2].strip()
 
 
 def make_runner(config: Config, trust: bool) -> Union[VideoRunner, ShardedRunner]:

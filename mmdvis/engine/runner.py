@@ -9,10 +9,9 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
+from mmdvis.checkpoints.mmengine_guard import guard_mmengine
 from mmdvis.registry import RUNNERS
-from mmdvis.structures import meta_of, read_checkpoint, state_dict_of
-
-from .safe_loading import guard_mmengine
 
 guard_mmengine()
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+from mmdvis.checkpoints import meta_of, state_dict_of
+from mmdvis.checkpoints.mmengine_guard import guard_mmengine
+from mmdvis.errors import CheckpointError
 from mmdvis.registry import FUNCTIONS, RUNNERS, STRATEGIES
-from mmdvis.structures import CheckpointError, meta_of, state_dict_of
-
-from .safe_loading import guard_mmengine
 
 guard_mmengine()
 

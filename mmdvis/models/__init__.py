@@ -1,7 +1,7 @@
 """Stages and the detectors that compose them."""
 from .backbones import DINOv2, HFBackbone, ViTAdapter
 from .detectors import DVIS, ClipPreprocessor, VideoFusion
-from .functional.predict import LayerPredictions
+from .functional.layer_predictions import LayerPredictions
 from .losses import QuerySetLoss
 from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from .refiners import TemporalRefiner

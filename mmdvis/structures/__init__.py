@@ -1,23 +1,16 @@
-"""The frozen types that flow between stages, and the readers of frames and checkpoints."""
-from .checkpoint import CheckpointError, meta_of, read_checkpoint, state_dict_of
+"""The frozen data types that flow between the stages of a model, and the protocols of what they are made from."""
 from .clip_targets import ClipTargets
-from .feature_stores import STORES, FeatureStore, MemoryNeed, feature_store
-from .frame_source import (ArrayFrames, FileFrames, FrameSource, PrefetchedFrames, ResizedFrames, VideoFileFrames,
-                           open_frames, short_edge_size)
-from .handover import STAGES, Handover, contradictions, hand_over, switches_of
-from .image_files import IMAGE_SUFFIXES, DataError, fault_of, image_size, natural_key, read_image, read_pixels
-from .masks import FactoredMasks, FrameSize, MaskSource
+from .frame_source import FrameSource
+from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameSize, MapStore, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
-from .spooled_maps import SpooledMaps
+from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
 from .step_context import StepContext
 from .video_prediction import VideoPrediction
-from .video_results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic, id_to_rgb
+from .video_segmenter import STAGES
+from .write_slice import put
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'STAGES', 'STORES', 'ArrayFrames', 'CheckpointError', 'ClipTargets', 'DataError', 'FactoredMasks',
-    'FeatureStore', 'FileFrames', 'FrameQueries', 'FrameSize', 'FrameSource', 'Handover', 'MaskSource', 'MemoryNeed',
-    'PrefetchedFrames', 'ResizedFrames', 'Segment', 'SpooledMaps', 'StepContext', 'TrackQueries', 'VideoDataSample',
-    'VideoFileFrames', 'VideoInstances', 'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'contradictions',
-    'fault_of', 'feature_store', 'hand_over', 'id_to_rgb', 'image_size', 'meta_of', 'natural_key', 'open_frames',
-    'read_checkpoint', 'read_image', 'read_pixels', 'short_edge_size', 'state_dict_of', 'switches_of'
+    'STAGES', 'AveragedMasks', 'ClipTargets', 'FactoredMasks', 'FeatureStore', 'FlippedMasks', 'FrameQueries', 'FrameSize',
+    'FrameSource', 'MapStore', 'MaskSource', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample', 'VideoInstances',
+    'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'put'
 ]

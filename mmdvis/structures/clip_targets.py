@@ -5,7 +5,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .axes import check_axes
+from mmdvis.checks import check_axes
 
 
 @dataclass(frozen=True, eq=False)

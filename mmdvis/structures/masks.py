@@ -1,13 +1,12 @@
 """Where masks come from: a product of two factors, or values already multiplied out."""
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Union
+from typing import NamedTuple, Protocol, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .axes import Size, check_axes
-from .feature_stores import FeatureStore
+from mmdvis.checks import Size, check_axes
 
 
 class FrameSize(NamedTuple):
@@ -21,6 +20,26 @@ class FrameSize(NamedTuple):
     padded: Size
     image: Size
     original: Size
+
+
+class FeatureStore(Protocol):
+    """Frames are put in once, in their order, and may then be asked for, best in their order, too."""
+
+    def append(self, features: Tensor) -> None:
+        """Features (t, M, h, w) of the next frames."""
+
+    def __getitem__(self, frame: int) -> Tensor:
+        """Features (M, h, w) of a frame."""
+
+
+class MapStore(Protocol):
+    """Maps (H, W) of small integers, one per frame, appended in order and read by index."""
+
+    def append(self, values: Tensor) -> None:
+        """Adds the map (H, W) of the next frame."""
+
+    def __getitem__(self, frame: int) -> Tensor:
+        """The map (H, W) of a frame."""
 
 
 class MaskSource(Protocol):
@@ -82,3 +101,44 @@ class FactoredMasks:
         if not len(rows):
             return self.embeds.new_zeros(0, *self.size.original)
         return resize(to_image(self.small(rows, frame), self.size).sigmoid(), self.size.original)
+
+
+@dataclass(frozen=True, eq=False)
+class FlippedMasks:
+    """The masks of a pass that saw its frames mirrored, mirrored back."""
+    masks: MaskSource
+
+    def logits(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask logits (len(rows), H, W)."""
+        return self.masks.logits(rows, frame).flip(-1)
+
+    def probs(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask probabilities (len(rows), H, W)."""
+        return self.masks.probs(rows, frame).flip(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class AveragedMasks:
+    """The mean of the mask probabilities of several passes.
+
+    Attributes:
+        passes: the masks of each, all of one size.
+        orders: of each pass (Q,): int64, which of its rows is row q of the first; -1: none, and the others count.
+    """
+    passes: Tuple[MaskSource, ...]
+    orders: Tuple[Tensor, ...]
+
+    def probs(self, rows: Tensor, frame: int) -> Tensor:
+        """Mask probabilities (len(rows), H, W)."""
+        total, number = 0., 0
+        for masks, order in zip(self.passes, self.orders):
+            own = order.to(rows.device)[rows]
+            found = own >= 0
+            values = masks.probs(own.clamp(min=0), frame)
+            total = total + values * found[:, None, None]
+            number = number + found
+        return total / number[:, None, None]
+
+    def logits(self, rows: Tensor, frame: int) -> Tensor:
+        """Logits of the mean probabilities, positive where they pass one half."""
+        return torch.logit(self.probs(rows, frame), eps=1e-6)

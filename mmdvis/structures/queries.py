@@ -5,8 +5,9 @@ from typing import ClassVar, Dict, Iterable, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from .axes import check_axes
-from .filling import put
+from mmdvis.checks import check_axes
+
+from .write_slice import put
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@ from typing import Callable
 
 from torch import Tensor
 
-from .axes import check_axes
+from mmdvis.checks import check_axes
+
 from .masks import MaskSource
 
 

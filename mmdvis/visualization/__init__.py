@@ -1,8 +1,8 @@
 """Pictures and videos of results."""
-from .background import InBackground
-from .colours import colour_of
-from .draw import draw_panoptic
+from mmdvis.io import InBackground, VideoWriter
+
 from .draw_results_hook import DrawResultsHook
-from .video_writer import VideoWriter
+from .palette import colour_of
+from .visualizer import draw_panoptic
 
 __all__ = ['DrawResultsHook', 'InBackground', 'VideoWriter', 'colour_of', 'draw_panoptic']

@@ -7,10 +7,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmdvis.io import VideoWriter
 from mmdvis.registry import HOOKS
 
-from .draw import draw_panoptic
-from .video_writer import VideoWriter
+from .visualizer import draw_panoptic
 
 
 @HOOKS.register_module()

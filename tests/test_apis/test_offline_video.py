@@ -3,13 +3,14 @@ import json
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
 from mmdvis.apis import OfflineVideo, segment_video
 from mmdvis.apis.offline_video import memory_need
+from mmdvis.io import STORES, ArrayFrames, SpooledMaps
 from mmdvis.models.layers import temporal_layer
-from mmdvis.structures import STORES, ArrayFrames, SpooledMaps, VideoDataSample
+from mmdvis.structures import VideoDataSample
 
 META = dict(classes=tuple('abcde'), category_ids=(3, 1, 4, 15, 9))
 

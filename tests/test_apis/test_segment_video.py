@@ -4,12 +4,12 @@ import json
 import av
 import numpy as np
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from PIL import Image
 
 from mmdvis.apis import VideoStream, init_model, segment_video
-from mmdvis.structures import ArrayFrames, FileFrames
+from mmdvis.io import ArrayFrames, FileFrames
 
 CLASSES = tuple('abcde')
 META = dict(classes=CLASSES, category_ids=(3, 1, 4, 15, 9))

@@ -5,15 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_datasets
 import torch
+from helpers import tiny_datasets
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
+from mmdvis.cli.exit_on_error import last_words, one_sentence
 from mmdvis.engine.hooks import BadFramesHook
-from mmdvis.engine.launch import last_words, one_sentence
+from mmdvis.errors import DataError
+from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError, FileFrames, PrefetchedFrames, ResizedFrames
 
 BAD = '00000015'
 

@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from mmdvis.datasets.clip_dataset import train_transforms
+from mmdvis.datasets.base import train_transforms
 from mmdvis.datasets.transforms import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip, SampleClip
-from mmdvis.datasets.transforms.clip_geometry import resize_frames, resize_maps
-from mmdvis.datasets.transforms.clip_io import seen_only
+from mmdvis.datasets.transforms.geometry import resize_frames, resize_maps
+from mmdvis.datasets.transforms.loading import seen_only
 
 
 def draw(transform, length, number=400):

@@ -3,19 +3,16 @@ import json
 import zipfile
 
 import numpy as np
-import official_layouts as official
 import pytest
-import tiny_datasets
-from mmengine.config import Config
+from helpers import official_layouts as official
+from helpers import tiny_datasets
+from helpers.tiny_datasets import settings_of
 
-from mmdvis.datasets import class_lists
-from mmdvis.engine.launch import load_config
+from mmdvis.datasets import classes as class_lists
+from mmdvis.engine.launch import load_config, train
 from mmdvis.engine.launch import test as run_test
-from mmdvis.engine.launch import train
 from mmdvis.registry import DATASETS
 
-VIS = dict(ovis_360p='annotations/annotations_train.json', youtube_vis_2019_360p='train.json', youtube_vis_2021_360p='train.json')
-PREFIX = dict(ovis_360p='train', youtube_vis_2019_360p='train/JPEGImages', youtube_vis_2021_360p='train/JPEGImages')
 KINDS = ('vipseg', 'vspw_720p', 'ovis_360p', 'youtube_vis_2019_360p', 'youtube_vis_2021_360p', 'cityscapes_vps', 'viper_vps',
          'coco_panoptic', 'coco_instance')
 FIGURE = dict(vipseg='VPQ', vspw_720p='mIoU', cityscapes_vps='VPQ', viper_vps='VPQ', coco_panoptic='PQ')
@@ -23,29 +20,6 @@ WRITTEN = dict(  # what a submission of each holds
     vipseg=['pred.json', 'pan_pred/0_val/00000010.png'], vspw_720p=['0_val/00000010.png'],
     cityscapes_vps=['pred.json', 'pan_pred/0003_0013_city_000003_000004.png'],
     viper_vps=['pred.json', 'pan_pred/0_val_day/00000010.png'], coco_panoptic=['pred.json', 'pan_pred/1/000000000001.png'])
-RUN = '''
-default_scope = 'mmdvis'
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
-default_hooks = dict(logger=dict(type='LoggerHook', interval=1), bad_frames=dict(type='BadFramesHook'),
-                     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1))
-randomness = dict(seed=1)
-log_level = 'ERROR'
-'''
-
-
-def settings_of(kind, root):
-    """A whole config: the base of the dataset, a tiny model; public truth where validation labels are private."""
-    settings = tiny_datasets.config(kind, root)
-    settings.merge_from_dict(Config.fromstring(RUN, '.py').to_dict())
-    settings.model = tiny_datasets.model(settings)
-    if kind in VIS:
-        for name in ('val_dataloader', 'test_dataloader'):
-            settings[name].dataset.update(ann_file=VIS[kind], data_prefix=dict(img=PREFIX[kind]))
-        settings.val_evaluator = [dict(type='VISMetric', gt_json=str(root / VIS[kind]), ovis='ovis' in kind)]
-    return settings
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -143,7 +117,7 @@ def test_the_flat_json_of_viper(tmp_path):
 
 @pytest.mark.parametrize('kind', ('ovis_360p', 'youtube_vis_2021_360p', 'youtube_vis_2022_480p'))
 def test_private_splits_are_read_but_not_scored(kind, tmp_path):
-    from mmdvis.evaluation.functional.official_json import BadInputError
+    from mmdvis.errors import BadInputError
     from mmdvis.registry import METRICS
     tiny_datasets.write(kind, tmp_path)
     settings = tiny_datasets.config(kind, tmp_path)
@@ -157,7 +131,7 @@ def test_private_splits_are_read_but_not_scored(kind, tmp_path):
 
 
 def test_the_test_splits_of_vipseg_and_vspw(tmp_path):
-    from mmdvis.evaluation.functional.official_json import BadInputError
+    from mmdvis.errors import BadInputError
     from mmdvis.registry import METRICS
     tiny_datasets.write('vipseg', tmp_path / 'a')
     tiny_datasets.write('vspw_720p', tmp_path / 'b')

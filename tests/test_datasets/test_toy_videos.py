@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdvis.datasets.toy_scene import SHAPES, STUFF, STUFF_ID, SceneOptions, draw_group, draw_scene, inside, render
-from mmdvis.datasets.toy_videos import category_of, segments_of, write_toy_videos
-from mmdvis.datasets.transforms.clip_truth import read_id_map
+from mmdvis.datasets.toy.scene import SHAPES, STUFF, STUFF_ID, SceneOptions, draw_group, draw_scene, inside, render
+from mmdvis.datasets.toy.videos import category_of, segments_of, write_toy_videos
+from mmdvis.datasets.transforms.ground_truth import read_id_map
 
 SMALL = SceneOptions(size=(48, 80), num_frames=4)
 

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
 
-from mmdvis.datasets import VIPSegDataset
-from mmdvis.datasets.class_lists import class_list
-from mmdvis.datasets.transforms.clip_truth import read_id_map
+from mmdvis.datasets.classes import class_list
+from mmdvis.datasets.transforms.ground_truth import read_id_map
+from mmdvis.datasets.vipseg import VIPSegDataset
 from mmdvis.registry import DATASETS
 
 

@@ -2,8 +2,8 @@
 from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from mmengine.logging import MMLogger
 from torch import nn
 

@@ -1,15 +1,15 @@
 """A model spread over two processes trains as one that each of them has whole."""
 import pytest
-import tiny_config
 import torch
 import torch.distributed as dist
-from conftest import call
+from helpers import tiny_config
+from helpers.commands import call
 from mmengine._strategy import FSDPStrategy
 
+from mmdvis.checkpoints import read_checkpoint
 from mmdvis.engine.launch import load_config, make_runner
 from mmdvis.engine.sharded import ShardedStrategy, clip_sharded, wrap_named
 from mmdvis.models.backbones.dinov2 import Block
-from mmdvis.structures import read_checkpoint
 
 VIT = '''
 vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)

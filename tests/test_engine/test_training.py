@@ -3,14 +3,13 @@ import logging
 import os
 
 import pytest
-import tiny_config
 import torch
+from helpers import tiny_config
 from mmengine.model import BaseModel
 
-from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume
+from mmdvis.checkpoints import read_checkpoint
+from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume, train
 from mmdvis.engine.launch import test as run_test
-from mmdvis.engine.launch import train
-from mmdvis.structures import read_checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -95,7 +94,7 @@ def test_random_weights_are_never_scored(minvis, toy_root):
 
 def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp_path, monkeypatch):
     """Without any seed on the command line, too."""
-    from mmdvis.models import DVIS
+    from mmdvis.models.detectors import DVIS
     seen, loss = [], DVIS.loss
 
     def spy(self, inputs, data_samples):
@@ -134,7 +133,7 @@ def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path)
 
 def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypatch):
     """With six iterations the guide is used in the first three, whether or not the run was interrupted."""
-    from mmdvis.models import QuerySetLoss
+    from mmdvis.models.losses import QuerySetLoss
     folder, first = minvis
     seen, match = [], QuerySetLoss.match
 

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import named
+from helpers.commands import named
 
 from mmdvis.evaluation.functional.frame_table import frame_table
 from mmdvis.evaluation.functional.stq import count_stq

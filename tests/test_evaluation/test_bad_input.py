@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.metric_fixtures import SET, VIPSEG
 from PIL import Image
-from test_scoring import SET, VIPSEG, score  # noqa: F401
 
-from mmdvis.evaluation.functional.official_json import BadInputError
-from mmdvis.evaluation.functional.panoptic_files import read_ids
+from mmdvis.errors import BadInputError
+from mmdvis.evaluation.files.panoptic_files import read_ids
 
 VIDEO, FRAME = '441_reenter', '00000292.png'
 

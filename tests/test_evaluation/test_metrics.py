@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdvis.evaluation.functional.panoptic_files import read_ids, vipseg_truth
+from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_truth
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
 from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic
 

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DATA, named
+from helpers.commands import DATA, named
 from PIL import Image
 
 from mmdvis.evaluation.functional.frame_table import frame_table, listed, places

@@ -4,36 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import DATA, load
+from helpers.metric_fixtures import CITY, EXPECTED, IMAGES, NAMES, SET, TRACKS, VIPER, VIPSEG, VSS
 from PIL import Image
-
-SET = DATA / 'metrics'
-EXPECTED = json.loads((SET / 'expected.json').read_text())
-NAMES = {c['id']: c['name'] for c in json.loads((SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json').read_text())['categories']}
-VIPSEG = ['--gt-json', SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json', '--gt-dir', SET / 'vipseg' / 'panomasksRGB', '--pred',
-          SET / 'vipseg' / 'submission']
-CITY = ['--flavour', 'cityscapes', '--gt-json', SET / 'cityscapes_vps' / 'panoptic_gt_val_city_vps.json', '--gt-dir',
-        SET / 'cityscapes_vps' / 'panoptic_video', '--pred']
-VIPER = ['--flavour', 'viper', '--gt-json', SET / 'viper' / 'panoptic_gt_viper.json', '--gt-dir', SET / 'viper' / 'panomasksRGB',
-         '--pred', SET / 'viper' / 'submission']
-VSS = ['--gt', SET / 'vspw', '--list', SET / 'vspw' / 'val.txt', '--pred', SET / 'vspw' / 'pred']
-IMAGES = ['--gt-json', SET / 'image_pq' / 'panoptic_gt.json', '--gt-dir', SET / 'image_pq' / 'panoptic_gt', '--pred-json',
-          SET / 'image_pq' / 'panoptic_pred.json', '--pred-dir', SET / 'image_pq' / 'panoptic_pred']
-TRACKS = ['--gt', SET / 'ytvis' / 'gt.json', '--pred', SET / 'ytvis' / 'results.json']
-
-
-@pytest.fixture
-def score(tmp_path, monkeypatch):
-    """Runs tools/score.py; returns its exit code and what it wrote."""
-    tool = load('tools/score.py')
-
-    def run(task, *words):
-        out = tmp_path / 'out' / 'scores.json'
-        monkeypatch.setattr('sys.argv', ['score.py', task, *map(str, words), '--json', str(out), *(
-            [] if '--workers' in words else ['--workers', '1'])])
-        code = tool.main()
-        return code, json.loads(out.read_text()) if out.exists() else None
-    return run
 
 
 def close(found, wanted, tolerance=1e-9):

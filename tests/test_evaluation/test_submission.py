@@ -5,11 +5,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from helpers.metric_fixtures import SET
 from PIL import Image
 from pycocotools import mask as coco_mask
-from test_scoring import SET
 
-from mmdvis.evaluation.functional.panoptic_files import read_ids
+from mmdvis.evaluation.files.panoptic_files import read_ids
 from mmdvis.evaluation.metrics import SubmissionWriter
 from mmdvis.structures import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
 

@@ -1,7 +1,7 @@
 """The segmenter against mmdet's Mask2Former, a second implementation with the same parameter names."""
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from mmengine.config import ConfigDict
 
 from mmdvis.models.layers.pixel_decoder import PixelDecoder

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdvis.models import DINOv2, HFBackbone, ViTAdapter
+from mmdvis.models.backbones import DINOv2, HFBackbone, ViTAdapter
 from mmdvis.models.backbones.vit_adapter import MRFP, join_levels, split_levels
 from mmdvis.registry import MODELS
 

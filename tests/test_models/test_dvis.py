@@ -1,11 +1,12 @@
 """The conductor: freezing, losses, windows, batches, streams."""
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from mmengine.logging import MessageHub
 
+from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors.clip_preprocessor import ClipPreprocessor
-from mmdvis.structures import ArrayFrames, VideoDataSample, cat_time
+from mmdvis.structures import VideoDataSample, cat_time
 
 SETUPS = [('cosine', False), ('dvis', False), ('dvis_first_frame', True)]
 

@@ -1,19 +1,19 @@
 """DVIS++ against a plain float64 computation on official names, written from its description."""
 import math
 
-import official
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import official_weights as official
+from helpers import tiny
 from scipy.optimize import linear_sum_assignment
 
-from mmdvis.apis.parity import dense_masks, load_weights
-from mmdvis.apis.weight_conversion import convert_detectron2
-from mmdvis.models import CosineTracker, DVISTracker
-from mmdvis.models.functional.predict import fold_projection
+from mmdvis.checkpoints.converters import convert_detectron2
+from mmdvis.models.functional.layer_predictions import fold_projection
+from mmdvis.models.trackers import CosineTracker, DVISTracker
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, StepContext
+from mmdvis.testing.parity.comparison import dense_masks, load_weights
 
 C, M, K, Q, LAYERS, HEADS, FFN = 16, 12, 5, 6, 2, 4, 24  # the segmenter's width; tracker and refiner have 2 C
 PIXEL = dict(num_layers=1, num_heads=2, ffn_channels=20, norm_groups=4)

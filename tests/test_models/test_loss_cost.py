@@ -1,13 +1,13 @@
 """What a loss holds: masks of matched rows, layer by layer, and truth a few masks at a time."""
 import pytest
 import torch
-from conftest import load
-from largest import largest
+from helpers.largest_tensor import largest
 
 from mmdvis.models.functional import point_sampling
-from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss, query_set_loss
 from mmdvis.structures import ClipTargets, StepContext
+from mmdvis.testing.plain_loss import plain_loss
 
 LAYERS, FRAMES, OBJECTS, WIDTH, SIZE = 4, 3, 2, 4, 64
 AREA = SIZE * SIZE
@@ -35,7 +35,7 @@ def test_masks_are_those_of_objects_however_many_queries_there_are(matching, mon
     few, many = largest(run(10, matching)), largest(run(200, matching))
     assert few == many == OBJECTS * FRAMES * AREA
     assert largest(run(10, matching, 2 * OBJECTS)) == 2 * few
-    with load('benchmarks/plain_loss.py').plain_loss():
+    with plain_loss():
         assert largest(run(200, matching)) >= LAYERS * 200 * AREA * (1 if matching == 'frame' else FRAMES)
 
 

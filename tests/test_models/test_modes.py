@@ -1,12 +1,13 @@
 """Online, causal, offline and semi-online are options of one detector."""
 import pytest
-import tiny
 import torch
-from conftest import DATA
+from helpers import tiny
+from helpers.commands import DATA
 from torch import nn
 
-from mmdvis.apis.parity_dvis import Fixture
-from mmdvis.structures import ArrayFrames, FrameQueries, VideoDataSample, cat_time
+from mmdvis.io import ArrayFrames
+from mmdvis.structures import FrameQueries, VideoDataSample, cat_time
+from mmdvis.testing.parity.dvis import Fixture
 
 SEMANTIC = dict(type='SemanticPostprocessor')
 

@@ -2,10 +2,10 @@
 import math
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models.functional.contrast import contrast, neighbour_contrast, track_contrast
+from mmdvis.models.functional.contrastive import contrast, neighbour_contrast, track_contrast
 from mmdvis.models.functional.matching import track_orders
 from mmdvis.models.functional.query_noise import NoiseDraw, QueryNoise, noisy_orders
 from mmdvis.registry import MODELS

@@ -4,12 +4,18 @@ import torch
 
 from mmdvis.models.functional import point_sampling
 from mmdvis.models.functional.class_scores import video_scores
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import class_cost, dice_loss
 from mmdvis.models.functional.matching import last_present
 from mmdvis.models.functional.panoptic_fusion import confident_rows, name_segments
-from mmdvis.models.functional.point_sampling import (corners, places, random_points, sample_features, sample_masks,
-                                                     sample_truth)
-from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.functional.point_sampling import (
+    corners,
+    places,
+    random_points,
+    sample_features,
+    sample_masks,
+    sample_truth,
+)
 from mmdvis.models.layers.heads import mask_mlp, xavier_matrices
 from mmdvis.models.layers.pixel_decoder import grid_centres
 from mmdvis.models.postprocessors.instance import encode

@@ -4,10 +4,9 @@ from typing import List, Tuple
 
 import pytest
 import torch
-from largest import largest
+from helpers.largest_tensor import largest
 
-from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
-from mmdvis.models.postprocessors import semantic
+from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor, semantic
 from mmdvis.structures import VideoDataSample, VideoPrediction
 
 CLASSES, SIZE = 6, (24, 40)

@@ -4,17 +4,17 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-import tiny
 import torch
-from conftest import load
+from helpers import tiny
 
-from mmdvis.models import QuerySetLoss
 from mmdvis.models.functional import point_sampling
 from mmdvis.models.functional.assignment import assign, checked, owners
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
-from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
+from mmdvis.testing.plain_loss import plain_loss
 
 SIZE = (32, 48)
 
@@ -163,9 +163,8 @@ def test_costs_equal_dense_masks():
                                             ('video', False)])
 def test_losses_and_gradients_equal_the_plain_form(matching, bias):
     """Masks of all slots and layers at once, ground truth in float32, one call; the points are the same."""
-    plain = load('benchmarks/plain_loss.py')
     found = []
-    for way in (nullcontext(), plain.plain_loss()):
+    for way in (nullcontext(), plain_loss()):
         p = predictions(3, per_video=matching == 'video', bias=bias)
         leaves = [x.detach().requires_grad_() for x in (p.class_logits, p.mask_embeds, p.mask_features)]
         given = LayerPredictions(*leaves, p.mask_bias)

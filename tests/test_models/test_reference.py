@@ -1,12 +1,13 @@
 """Tracker and refiner against plain float64 loops written from the formulas of the paper."""
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from mmdvis.models import CosineTracker, DVISTracker, TemporalRefiner
+from mmdvis.models.refiners import TemporalRefiner
+from mmdvis.models.trackers import CosineTracker, DVISTracker
 from mmdvis.structures import FrameQueries
 
 

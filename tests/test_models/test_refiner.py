@@ -1,11 +1,12 @@
 """The temporal refiner."""
 from dataclasses import replace
 
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models import CosineTracker, TemporalRefiner
 from mmdvis.models.layers.temporal_layer import time_masks
+from mmdvis.models.refiners import TemporalRefiner
+from mmdvis.models.trackers import CosineTracker
 
 
 def tracks(num_frames=6, batch=1, lengths=None):

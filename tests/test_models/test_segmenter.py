@@ -5,9 +5,9 @@ from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny
 
 from mmdvis.models.functional import deform_attn
 from mmdvis.models.functional.deform_attn import compiled_attention, gathered_attention, sample_grid

@@ -1,12 +1,20 @@
 """What every registered segmenter, refiner and postprocessor promises."""
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models import CosineTracker, postprocessors, refiners, segmenters
+from mmdvis.models import postprocessors, refiners, segmenters
+from mmdvis.models.trackers import CosineTracker
 from mmdvis.registry import MODELS
-from mmdvis.structures import FrameQueries, StepContext, TrackQueries, VideoDataSample, VideoPrediction
-from mmdvis.structures.masks import FactoredMasks, FrameSize
+from mmdvis.structures import (
+    FactoredMasks,
+    FrameQueries,
+    FrameSize,
+    StepContext,
+    TrackQueries,
+    VideoDataSample,
+    VideoPrediction,
+)
 
 SEGMENTERS = dict(mask2former=tiny.SEGMENTER)
 REFINERS = dict(temporal=tiny.REFINER)

@@ -2,8 +2,8 @@
 import io
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
 from mmdvis.registry import MODELS
 

@@ -1,10 +1,10 @@
 """What single trackers do."""
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models import CosineTracker, DVISTracker
 from mmdvis.models.functional.matching import chain_orders, cosine_distance, track_orders
+from mmdvis.models.trackers import CosineTracker, DVISTracker
 from mmdvis.structures import StepContext
 
 

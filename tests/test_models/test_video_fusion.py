@@ -2,15 +2,14 @@
 from dataclasses import dataclass, replace
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.io import ArrayFrames, FlippedFrames, view
 from mmdvis.models.functional.video_fusion import align, fuse_predictions
+from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames, VideoDataSample, VideoPrediction
-from mmdvis.structures.frame_views import FlippedFrames, view
-from mmdvis.structures.fused_masks import AveragedMasks, FlippedMasks
+from mmdvis.structures import AveragedMasks, FlippedMasks, VideoDataSample, VideoPrediction
 
 FRAMES, ROWS, SIZE = 3, 4, (12, 16)
 POSTS = [PanopticPostprocessor(2, 0.2, 0.2), InstancePostprocessor(6), SemanticPostprocessor()]

@@ -3,10 +3,10 @@ import weakref
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from mmdvis.models import CosineTracker
+from mmdvis.models.trackers import CosineTracker
 from mmdvis.structures import ClipTargets, FrameQueries, TrackQueries, cat_time
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import tiny_config
-from conftest import ROOT, load
+from helpers import tiny_config
+from helpers.commands import ROOT, load
 
 TOOLS = sorted(p for folder in ('tools', 'demo', 'benchmarks') for p in (ROOT / folder).rglob('*.py')
                if '__main__' in p.read_text())  # the others are not called

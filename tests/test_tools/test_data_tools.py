@@ -4,14 +4,14 @@ import sys
 
 import av
 import numpy as np
-import official_layouts as official
 import pytest
-import tiny_datasets
-from conftest import load
+from helpers import official_layouts as official
+from helpers import tiny_datasets
+from helpers.commands import load
 from PIL import Image
 
-from mmdvis.datasets import class_lists
-from mmdvis.datasets.find_layout import find_datasets
+from mmdvis.datasets import classes as class_lists
+from mmdvis.datasets.detect_layout import find_datasets
 
 FOUND = dict(
     vipseg=3, vspw_720p=3, ovis_360p=2, youtube_vis_2021_360p=2, youtube_vis_2022_480p=2, cityscapes_vps=5, viper_vps=2,
@@ -72,7 +72,7 @@ def test_a_config_is_checked_once_for_each_dataset(tmp_path, monkeypatch, capsys
 
 
 def test_images_of_two_videos_that_are_one(tmp_path):
-    from mmdvis.datasets.checking import check_dataset
+    from mmdvis.analysis.check_dataset import check_dataset
     root = tiny_datasets.write('youtube_vis_2021_360p', tmp_path)
     content = json.loads((root / 'train.json').read_text())
     content['videos'][1]['file_names'][3] = content['videos'][0]['file_names'][3]
@@ -86,7 +86,7 @@ def test_nothing_to_check(arguments, sentence, tmp_path, monkeypatch, capsys):
     (tmp_path / 'notes.txt').write_text('')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        run(official.__file__.replace('tests/official_layouts.py', 'tools/misc/check_dataset.py'), monkeypatch, *arguments)
+        run(official.__file__.replace('tests/helpers/official_layouts.py', 'tools/misc/check_dataset.py'), monkeypatch, *arguments)
     assert ended.value.code == 2 and sentence in capsys.readouterr().out
 
 

@@ -6,12 +6,12 @@ import zipfile
 import av
 import numpy as np
 import pytest
-import tiny_config
 import torch
-from conftest import DATA, call
+from helpers import tiny_config
+from helpers.commands import DATA, call
 from PIL import Image
 
-from mmdvis.structures import read_checkpoint
+from mmdvis.checkpoints import read_checkpoint
 
 
 @pytest.fixture(scope='module')

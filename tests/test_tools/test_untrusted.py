@@ -10,16 +10,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-import tiny_config
 import torch
-from conftest import load
+from helpers import tiny_config
+from helpers.commands import load
 from mmengine.config import Config
 from PIL import Image
 
 from mmdvis.apis import init_model
+from mmdvis.checkpoints.mmengine_guard import load_file
 from mmdvis.engine.launch import load_config, make_runner
-from mmdvis.engine.safe_loading import load_file
-from mmdvis.models import DVIS
+from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 
 REFUSED = {'payload': 'was not loaded: it holds objects other than tensors, numbers and arrays; only if you trust its author',

@@ -7,9 +7,9 @@ from pathlib import Path
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmdvis.apis.result_analysis import analyse, class_rows, worst_first, write_worst
-from mmdvis.evaluation.functional.official_json import BadInputError
-from mmdvis.evaluation.functional.scoring import FLAVOURS
+from mmdvis.analysis.error_analysis import analyse, class_rows, worst_first, write_worst
+from mmdvis.errors import BadInputError
+from mmdvis.evaluation.files.scoring import FLAVOURS
 
 
 def parse_args() -> argparse.Namespace:

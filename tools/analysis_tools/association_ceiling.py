@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
+from mmdvis.analysis.oracle_tracking import predict_with_truth
 from mmdvis.apis import init_model
-from mmdvis.apis.association_ceiling import predict_with_truth
 from mmdvis.datasets.transforms import id_maps_of, labels_of
 from mmdvis.registry import DATASETS, METRICS
 

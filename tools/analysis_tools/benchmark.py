@@ -2,7 +2,6 @@
 import argparse
 import json
 import platform
-import sys
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -12,14 +11,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from mmdvis.analysis.profile_inference import Usage, first_frames, floors, keep_rows, measure_machine, table, usage
+from mmdvis.analysis.profile_training import training_batch, training_floor, training_usage
 from mmdvis.apis import tune
-from mmdvis.apis.benchmark import Usage, first_frames, floors, keep_rows, measure_machine, table, usage
-from mmdvis.apis.training_benchmark import training_batch, training_floor, training_usage
-from mmdvis.models import DVIS
+from mmdvis.io import ArrayFrames
+from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
-from mmdvis.structures import ArrayFrames
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+from mmdvis.testing.plain_loss import plain_loss
+from mmdvis.testing.plain_paths import plain_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--kept', type=int, default=0, help='rows that become segments; random weights show none')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
     parser.add_argument('--compile', action='store_true', help='torch.compile for the parts for which it pays')
-    parser.add_argument('--baseline', choices=['plain'], help='also run the plain path of benchmarks/plain.py')
+    parser.add_argument('--baseline', choices=['plain'], help='also run the plain path of mmdvis/testing/plain_paths.py')
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step on so many clips instead')
     parser.add_argument('--objects', type=int, default=20, help='of a training clip')
     parser.add_argument('--threads', type=int, help='of torch on the CPU')
@@ -59,7 +58,6 @@ def predict(args: argparse.Namespace, config: Config) -> Run:
     with torch.no_grad():
         ours = usage(tune(build(args, config).eval(), args.precision, args.compile), source, device)
         if args.baseline:
-            from plain import plain_path
             model = build(args, config).eval().to(memory_format=torch.contiguous_format)
             with plain_path(model):
                 plain = usage(model, source, device)
@@ -73,8 +71,6 @@ def learn(args: argparse.Namespace, config: Config) -> Run:
     batch = training_batch(args.train, frames, size, args.objects, config.model.segmenter.num_classes)
     ours = training_usage(build(args, config).train(), batch, args.precision)
     if args.baseline:
-        from plain import plain_path
-        from plain_loss import plain_loss
         model = build(args, config).train().to(memory_format=torch.contiguous_format)
         with plain_path(model), plain_loss():
             plain = training_usage(model, batch, 'fp32')

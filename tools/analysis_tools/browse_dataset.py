@@ -10,12 +10,12 @@ from PIL import Image
 from tqdm import tqdm
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.apis.browse import contact_sheet, training_clip, whole_video, write_clip
-from mmdvis.datasets.checking import datasets_in
-from mmdvis.datasets.find_layout import find_datasets
-from mmdvis.engine.launch import one_sentence
+from mmdvis.analysis.browse_dataset import contact_sheet, training_clip, whole_video, write_clip
+from mmdvis.analysis.check_dataset import datasets_in
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.detect_layout import find_datasets
+from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
-from mmdvis.structures import DataError
 
 
 def parse_args() -> argparse.Namespace:

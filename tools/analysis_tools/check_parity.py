@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-from mmdvis.apis.parity import report
-from mmdvis.apis.parity_fixtures import compare_fixtures
+from mmdvis.testing.parity.comparison import report
+from mmdvis.testing.parity.fixtures import compare_fixtures
 
 
 def parse_args() -> argparse.Namespace:

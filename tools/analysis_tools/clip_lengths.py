@@ -7,7 +7,8 @@ from typing import Dict, List
 from mmengine.config import DictAction
 from prettytable import PrettyTable
 
-from mmdvis.engine.launch import load_config, one_sentence, test
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.engine.launch import load_config, test
 
 COLUMNS = ('VPQ', 'VPQ_Th', 'VPQ_St', 'STQ_corrected', 'AQ_corrected', 'SQ_corrected')
 

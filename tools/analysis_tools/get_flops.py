@@ -7,7 +7,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 import mmdvis.models  # noqa: F401  registers what configs name
-from mmdvis.apis.model_cost import model_cost, summary, table
+from mmdvis.analysis.flops import model_cost, summary, table
 from mmdvis.registry import MODELS
 
 

@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.preparation.cityscapes_vps import prepare_split
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.converters.cityscapes_vps import prepare_split
 
 
 def parse_args() -> argparse.Namespace:

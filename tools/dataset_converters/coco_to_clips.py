@@ -2,9 +2,9 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.coco_clips import CLASS_MAPS
-from mmdvis.datasets.preparation.jsons import coco_to_clips
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.coco import CLASS_MAPS
+from mmdvis.datasets.converters.json_files import coco_to_clips
 
 
 def parse_args() -> argparse.Namespace:

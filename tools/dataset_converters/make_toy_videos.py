@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.toy_layouts import LAYOUTS
-from mmdvis.datasets.toy_videos import write_toy_videos
+from mmdvis.datasets.toy.layouts import LAYOUTS
+from mmdvis.datasets.toy.videos import write_toy_videos
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.preparation.jsons import split_train_dev
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.converters.json_files import split_train_dev
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.preparation.viper import CODINGS, prepare_viper
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.converters.viper import CODINGS, prepare_viper
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,8 +3,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mmdvis.datasets.preparation.vipseg import prepare_vipseg
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.converters.vipseg import prepare_vipseg
 
 
 def parse_args() -> argparse.Namespace:

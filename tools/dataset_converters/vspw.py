@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.datasets.preparation.vspw import prepare_vspw
-from mmdvis.engine.launch import one_sentence
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.converters.vspw import prepare_vspw
 
 
 def parse_args() -> argparse.Namespace:

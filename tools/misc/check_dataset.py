@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.datasets.checking import check_dataset, datasets_in, table
-from mmdvis.datasets.find_layout import find_datasets
-from mmdvis.engine.launch import one_sentence
+from mmdvis.analysis.check_dataset import check_dataset, datasets_in, table
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.detect_layout import find_datasets
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """Converts a detectron2 checkpoint of Mask2Former, MinVIS, DVIS or DVIS++ to mmdvis."""
 import argparse
 
-from mmdvis.apis.weight_conversion import convert_detectron2, convert_file, converter_arguments
+from mmdvis.checkpoints.converters import convert_detectron2
+from mmdvis.cli.convert_weights import convert_file, converter_arguments
 
 
 def parse_args() -> argparse.Namespace:

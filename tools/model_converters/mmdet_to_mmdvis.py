@@ -1,7 +1,8 @@
 """Converts a checkpoint of mmdet's Mask2Former to a segmenter of mmdvis."""
 import argparse
 
-from mmdvis.apis.weight_conversion import convert_file, convert_mmdet, converter_arguments
+from mmdvis.checkpoints.converters import convert_mmdet
+from mmdvis.cli.convert_weights import convert_file, converter_arguments
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,9 +6,9 @@ from typing import Any, Dict
 
 import torch
 
-from mmdvis.datasets.record_index import file_digest
-from mmdvis.engine.launch import one_sentence
-from mmdvis.structures import meta_of, read_checkpoint, state_dict_of
+from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
+from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.datasets.annotation_index import file_digest
 
 KEPT = ('dataset_meta', 'switches', 'mmengine_version', 'mmdvis_version', 'experiment_name')  # of a checkpoint's meta information
 

@@ -1,8 +1,8 @@
 """What happens to a clip between the disk and the model."""
-from .clip_geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
-from .clip_io import LoadClip, OpenVideo, PackClip
-from .clip_sampling import SampleClip
-from .clip_truth import id_maps_of, labels_of
+from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
+from .ground_truth import id_maps_of, labels_of
+from .loading import LoadClip, OpenVideo, PackClip
+from .sampling import SampleClip
 
 __all__ = [
     'CropClip', 'FlipClip', 'JitterClip', 'LoadClip', 'OpenVideo', 'PackClip', 'ResizeClip', 'RotateClip', 'SampleClip',

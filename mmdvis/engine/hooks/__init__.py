@@ -1,6 +1,6 @@
 """Hooks."""
 from .bad_frames import BadFramesHook
+from .checkpoint_loading import StageHandoverHook
 from .class_count import ClassCountHook
-from .stage_handover import StageHandoverHook
 
 __all__ = ['BadFramesHook', 'ClassCountHook', 'StageHandoverHook']

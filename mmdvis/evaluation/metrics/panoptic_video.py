@@ -5,9 +5,9 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from mmdvis.evaluation.files.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticTruth
+from mmdvis.evaluation.files.scoring import FLAVOURS, table_of
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.evaluation.functional.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticTruth
-from mmdvis.evaluation.functional.scoring import FLAVOURS, table_of
 from mmdvis.structures import VideoPanoptic
 
 

@@ -12,8 +12,8 @@ from mmengine.evaluator import BaseMetric
 from PIL import Image
 
 from mmdvis.evaluation.functional.frame_table import MAX_COLOUR
+from mmdvis.io import id_to_rgb
 from mmdvis.registry import METRICS
-from mmdvis.structures import id_to_rgb
 
 from .panoptic_video import frame_segments
 from .vis_metric import tracks_of

@@ -9,10 +9,10 @@ from mmengine.evaluator import BaseMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmdvis.evaluation.files.official_json import annotations_of
+from mmdvis.evaluation.files.scoring import by_class
+from mmdvis.evaluation.files.track_files import VideoTracks, check_mask, count_vis, read_truth
 from mmdvis.evaluation.functional import vis_ap
-from mmdvis.evaluation.functional.official_json import annotations_of
-from mmdvis.evaluation.functional.scoring import by_class
-from mmdvis.evaluation.functional.track_files import VideoTracks, check_mask, count_vis, read_truth
 from mmdvis.registry import METRICS
 from mmdvis.structures import VideoInstances
 

@@ -4,9 +4,9 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from mmengine.evaluator import BaseMetric
 
+from mmdvis.evaluation.files.panoptic_files import image_truth
+from mmdvis.evaluation.files.scoring import pq_figures
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.evaluation.functional.panoptic_files import image_truth
-from mmdvis.evaluation.functional.scoring import pq_figures
 from mmdvis.evaluation.functional.vpq import IMAGES, WindowCounts, count_video, summarise
 from mmdvis.registry import METRICS
 

@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from mmdvis.evaluation.files.scoring import mask_files, read_labels
 from mmdvis.evaluation.functional import vss
-from mmdvis.evaluation.functional.scoring import mask_files, read_labels
 from mmdvis.registry import METRICS
 
 

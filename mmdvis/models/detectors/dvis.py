@@ -9,12 +9,24 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmdvis.checks import check_choice
+from mmdvis.io import STORES, feature_store
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.models.functional.precision import PRECISIONS, mixed_precision
 from mmdvis.registry import MODELS
-from mmdvis.structures import (STAGES, STORES, FactoredMasks, FeatureStore, FrameQueries, FrameSize, FrameSource,
-                               StepContext, TrackQueries, VideoDataSample, VideoPrediction, cat_time, feature_store)
-from mmdvis.structures.axes import check_choice
+from mmdvis.structures import (
+    STAGES,
+    FactoredMasks,
+    FeatureStore,
+    FrameQueries,
+    FrameSize,
+    FrameSource,
+    StepContext,
+    TrackQueries,
+    VideoDataSample,
+    VideoPrediction,
+    cat_time,
+)
 
 
 @dataclass(frozen=True, eq=False)

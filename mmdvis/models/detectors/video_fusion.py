@@ -6,11 +6,11 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
+from mmdvis.checkpoints import hand_over, read_checkpoint, state_dict_of
+from mmdvis.io import view
 from mmdvis.models.functional.video_fusion import fuse_predictions
 from mmdvis.registry import MODELS
-from mmdvis.structures import FrameSource, VideoDataSample, VideoPrediction, hand_over, read_checkpoint, state_dict_of
-from mmdvis.structures.frame_views import view
-from mmdvis.structures.fused_masks import FlippedMasks
+from mmdvis.structures import FlippedMasks, FrameSource, VideoDataSample, VideoPrediction
 
 
 @MODELS.register_module()

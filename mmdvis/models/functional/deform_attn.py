@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmdvis.compat import has_compiled_ops
+from mmdvis.mmcv_ops_fallback import has_compiled_ops
 
 from .point_sampling import neighbours
 

@@ -5,7 +5,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from mmdvis.structures import Segment, SpooledMaps
+from mmdvis.structures import MapStore, Segment
 
 
 def confident_rows(scores: Tensor, score_thr: float) -> Tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +26,7 @@ class Fusion:
     """
     segments: List[Segment]
     ids: Tensor
-    winners: SpooledMaps
+    winners: MapStore
 
     def map(self, index: int) -> Tensor:
         """Ids (H, W) int32, on the host, of the frame of that place in the list of frames."""
@@ -34,7 +34,7 @@ class Fusion:
 
 
 def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], Tensor]], frames: Sequence[int],
-                  num_things: int, score_thr: float, overlap_thr: float, slot_ids: bool = False) -> Fusion:
+                  winners: MapStore, num_things: int, score_thr: float, overlap_thr: float, slot_ids: bool = False) -> Fusion:
     """Panoptic fusion with whole-video areas (DVIS, ``inference_video_vps``).
 
     A pixel goes to the row with the largest score times mask, if that mask is at least 0.5 there. A row is dropped
@@ -45,12 +45,13 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
         scores (Q, K + 1): class probabilities, last column: no object.
         probs_of: rows (k,) -> (frame -> (k, H, W) mask probabilities at the output size).
         frames: the frames to fuse, at least one.
+        winners: an empty store, which receives the winning row of every pixel, frame by frame.
         num_things: labels below it are things.
         slot_ids: number things by row + 1 and stuff by Q + 1 + label, which no later frame can change; else 1, 2, ... in
             the order of the rows.
     """
     rows, top, labels = confident_rows(scores, score_thr)
-    num_rows, probs_at, winners = len(rows), probs_of(rows), SpooledMaps()
+    num_rows, probs_at = len(rows), probs_of(rows)
     won, claimed, kept = (torch.zeros(num_rows, dtype=torch.int64, device=scores.device) for _ in range(3))
     small = torch.uint8 if num_rows < 255 else torch.int16
     for frame in frames:

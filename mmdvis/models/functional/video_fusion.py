@@ -6,8 +6,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mmdvis.structures import VideoPrediction
-from mmdvis.structures.fused_masks import AveragedMasks
+from mmdvis.structures import AveragedMasks, VideoPrediction
 
 ROWS, PIXELS, FRAMES = 16, 96, 8  # rows at once, pixels along the longer edge, and frames that are compared
 

@@ -8,15 +8,15 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmdvis.models.functional.assignment import Pairs, assign, checked, owners
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
 from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
 from mmdvis.models.functional.precision import full_precision
-from mmdvis.models.functional.predict import LayerPredictions
 from mmdvis.models.functional.recompute import Recomputed
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
 
-from .truth import Truth, kept_points, to_index
+from .mask_targets import Truth, kept_points, to_index
 
 MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # candidate points that are looked at, and mask logits that are held, together
 

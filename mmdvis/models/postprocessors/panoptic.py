@@ -3,10 +3,10 @@ from typing import List, Optional, Tuple
 
 from torch import Tensor, nn
 
+from mmdvis.io import SpooledMaps
 from mmdvis.models.functional.panoptic_fusion import Fusion, fuse_panoptic
 from mmdvis.registry import MODELS
-from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, VideoPrediction
-from mmdvis.structures.filling import put
+from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, VideoPrediction, put
 
 
 @MODELS.register_module()
@@ -39,8 +39,9 @@ class PanopticPostprocessor(nn.Module):
 
     def fuse_frame(self, prediction: VideoPrediction, frame: int) -> Fusion:
         """The fusion of one frame by its own scores, which are causal."""
-        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], slot_ids=True, **self.options)
+        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], SpooledMaps(), slot_ids=True, **self.options)
 
     def fuse(self, prediction: VideoPrediction) -> Fusion:
         """The fusion of a whole video, whose frames can be painted one by one; scores are not causal."""
-        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), **self.options)
+        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), SpooledMaps(),
+                             **self.options)

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic
-from mmdvis.structures.filling import put
+from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic, put
 
 VOTES = 1 << 24  # sums that are held together: classes times pixels
 

@@ -7,13 +7,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import mean_logits
-from mmdvis.models.functional.contrast import mean_contrast, track_contrast
-from mmdvis.models.functional.predict import LayerPredictions
+from mmdvis.models.functional.contrastive import mean_contrast, track_contrast
+from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClipTargets, StepContext, TrackQueries
-from mmdvis.structures.filling import put
+from mmdvis.structures import ClipTargets, StepContext, TrackQueries, put
 
 FRAMES = 64  # that the heads look at together
 

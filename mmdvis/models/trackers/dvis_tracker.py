@@ -6,9 +6,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdvis.models.functional.contrast import mean_contrast, neighbour_contrast
+from mmdvis.models.functional.contrastive import mean_contrast, neighbour_contrast
+from mmdvis.models.functional.layer_predictions import LayerPredictions, fold_projection
 from mmdvis.models.functional.matching import last_present, track_orders
-from mmdvis.models.functional.predict import LayerPredictions, fold_projection
 from mmdvis.models.functional.query_noise import QueryNoise, noisy_orders
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.referring_layer import referring_layers

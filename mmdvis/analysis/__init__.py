@@ -1,0 +1,1 @@
+"""Measuring models, datasets and results: profiles, costs, error analysis, dataset checks and reports."""

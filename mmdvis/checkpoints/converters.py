@@ -1,0 +1,152 @@
+"""Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from .key_maps import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROPPED, Rule
+from .loading import SWITCHES, stage_of
+
+RELEASED = dict(  # the options that released trackers and refiners were trained with
+    dvis={'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
+          'tracker.cross_attention': 'referring', 'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
+    dvis_plus={'segmenter.normed_embeds': False, 'tracker.legacy_inverse_match': False, 'tracker.start': 'matched',
+               'tracker.cross_attention': 'referring', 'tracker.context': 'embeds', 'tracker.normed_outputs': False})
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted checkpoint.
+
+    Attributes:
+        state_dict: our names.
+        renamed: their name -> our name.
+        reasons: their name -> what is special about it, where something is.
+        dropped: their name -> why.
+        leftover: their names that no rule knows.
+        switches: options that the weights were trained with and no shape shows.
+    """
+    state_dict: Dict[str, Tensor]
+    renamed: Dict[str, str]
+    reasons: Dict[str, str]
+    dropped: Dict[str, str]
+    leftover: Tuple[str, ...]
+    switches: Dict[str, Any]
+
+    def report(self) -> List[str]:
+        """A line for every tensor, and their numbers."""
+        why = {old: f' ({reason})' for old, reason in self.reasons.items()}
+        return [*(f"renamed  {old} -> {new}{why.get(old, '')}" for old, new in self.renamed.items()),
+                *(f'dropped  {old}: {reason}' for old, reason in self.dropped.items()),
+                *(f'left     {old}' for old in self.leftover),
+                *(f'needs    {name} = {value!r}' for name, value in self.switches.items()),
+                f'{len(self.renamed)} renamed, {len(self.dropped)} dropped, {len(self.leftover)} left over']
+
+    def save(self, path: Union[str, Path], source: str, allow_leftover: Sequence[str] = ()) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            path: where to.
+            source: where the weights come from, to be kept in it.
+            allow_leftover: beginnings of names that may be left over.
+
+        Raises:
+            ValueError: other names are left over, or there is no weight at all.
+        """
+        if not self.state_dict:
+            example = next(iter(self.leftover), 'no tensor at all')
+            raise ValueError(f'{source} holds nothing that this converter knows, but {example}; nothing was written. '
+                             'Take the converter of the project that the weights come from')
+        left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
+        if left:
+            raise ValueError(f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
+                             'written. Name their prefix in --allow-leftover to go on without them')
+        if Path(path).resolve() == Path(source).resolve():
+            raise ValueError(f'{path} is the source itself; name another file to write')
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        meta = dict(source=Path(source).name, switches=self.switches)
+        with tempfile.TemporaryDirectory(prefix='.part-', dir=Path(path).parent) as folder:
+            try:
+                torch.save(dict(meta=meta, state_dict=self.state_dict), Path(folder) / 'weights.pth')
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(f'{path} cannot be written: {str(error).splitlines()[0]}') from None
+            os.replace(Path(folder) / 'weights.pth', path)
+
+
+def first_match(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
+    """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none does."""
+    for rule in rules:
+        pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
+        if re.match(pattern, name):
+            return re.sub(pattern, rule.target, name, count=1), rule.why
+    return '', ''
+
+
+def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence[Rule], dropped: Dict[str, str],
+            change: Callable[[str, Tensor], Tensor]) -> Conversion:
+    """Renames weights.
+
+    Args:
+        weights: as the other project names them.
+        rules: tried in their order.
+        aliases: applied to a name before the rules.
+        dropped: pattern -> why such a tensor is not needed.
+        change: our name, tensor -> the tensor in our layout.
+
+    Raises:
+        ValueError: two tensors get one name.
+    """
+    state, renamed, reasons, gone, leftover = {}, {}, {}, {}, []
+    for name, tensor in weights.items():
+        alias, reason = first_match(name, aliases)
+        why = next((why for pattern, why in dropped.items() if re.match(pattern, alias or name)), None)
+        if why is not None:
+            gone[name] = why
+            continue
+        new, special = first_match(alias or name, rules)
+        if not new:
+            leftover.append(name)
+            continue
+        if new in state:
+            other = next(old for old, target in renamed.items() if target == new)
+            raise ValueError(f'{name} and {other} would both become {new}; the file holds the same weights twice')
+        renamed[name], state[new] = new, change(new, tensor)
+        if reason or special:
+            reasons[name] = reason or special
+    return Conversion(state, renamed, reasons, gone, tuple(leftover), released_switches(state))
+
+
+def convert_detectron2(official: Dict[str, Tensor]) -> Conversion:
+    """Converts a state dict of Mask2Former, MinVIS, DVIS or DVIS++ as detectron2 names it."""
+    def change(name: str, tensor: Tensor) -> Tensor:
+        return reorder_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+    return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, change)
+
+
+def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
+    """Converts a state dict of mmdet's Mask2Former, of its image or its video model."""
+    return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
+
+
+def released_switches(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """The options that released weights of these names were trained with, for the stages that are there."""
+    family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
+    stages = {stage_of(name) for name in state}
+    return {name: value for name, value in RELEASED[family].items() if SWITCHES[name] in stages}
+
+
+def reorder_merging(tensor: Tensor) -> Tensor:
+    """Swin's patch merging in mmdet's order.
+
+    Swin lays the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them channel
+    by channel in the order (0, 0), (0, 1), (1, 0), (1, 1). Takes the weight (2c, 4c) or a vector of the norm (4c,).
+    """
+    if tensor.shape[-1] % 4:
+        raise ValueError(f"a weight of Swin's patch merging has a width of four parts, got {tuple(tensor.shape)}")
+    blocks = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return blocks.transpose(-1, -2).flatten(-2).contiguous()

@@ -1,0 +1,26 @@
+"""Ends a program with one sentence where its input is at fault."""
+from contextlib import contextmanager
+from typing import Iterator
+
+from mmdvis.errors import CheckpointError, DataError
+
+
+@contextmanager
+def one_sentence(*kinds: type) -> Iterator[None]:
+    """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
+
+    Args:
+        kinds: further errors that are told so.
+    """
+    try:
+        yield
+    except (CheckpointError, DataError, OSError, *kinds) as error:
+        raise SystemExit(f'error: {last_words(error)}')
+
+
+def last_words(error: BaseException) -> str:
+    """The message of an error; of one that comes from a worker of a dataloader, without the traceback it carries."""
+    text = str(error)
+    if 'Original Traceback' not in text:
+        return text
+    return text[text.rindex(f'{type(error).__name__}: '):].partition(': ')[2].strip()

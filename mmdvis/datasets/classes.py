@@ -1,0 +1,189 @@
+"""The class lists of the benchmarks, and what a file's own list is checked against."""
+import colorsys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from mmdvis.errors import DataError
+
+from .annotation_json import Entry
+
+VIPSEG = (
+    'wall ceiling door stair ladder escalator playground_slide handrail_or_fence window rail goal pillar pole floor ground '
+    'grass sand athletic_field road path crosswalk building house bridge tower windmill well_or_well_lid other_construction '
+    'sky mountain stone wood ice snowfield grandstand sea river lake waterfall water billboard_or_bulletin_board sculpture '
+    'pipeline flag parasol_or_umbrella cushion_or_carpet tent roadblock car bus truck bicycle motorcycle wheeled_machine '
+    'ship_or_boat raft airplane tyre traffic_light lamp person cat dog horse cattle other_animal tree flower other_plant toy '
+    'ball_net backboard skateboard bat ball cupboard_or_showcase_or_storage_rack box traveling_case_or_trolley_case basket '
+    'bag_or_package trash_can cage plate tub_or_bowl_or_pot bottle_or_cup barrel fishbowl bed pillow table_or_desk '
+    'chair_or_seat bench sofa shelf bathtub gun commode roaster other_machine refrigerator washing_machine microwave_oven fan '
+    'curtain textiles clothes painting_or_poster mirror flower_pot_or_vase clock book tool blackboard tissue '
+    'screen_or_television computer printer mobile_phone keyboard other_electronic_product fruit food instrument train')
+VIPSEG_THINGS = (
+    2, 4, 8, 10, 41, 43, 44, *range(46, 53), 54, 55, 56, *range(60, 66), 72, 74, *range(76, 80), *range(82, 93), 95, 96, 97,
+    *range(99, 103), *range(106, 110), *range(114, 119), 122, 123)
+OVIS = (
+    'Person Bird Cat Dog Horse Sheep Cow Elephant Bear Zebra Giraffe Poultry Giant_panda Lizard Parrot Monkey Rabbit Tiger '
+    'Fish Turtle Bicycle Motorcycle Airplane Boat Vehical')
+YOUTUBE_VIS_2019 = (
+    'person giant_panda lizard parrot skateboard sedan ape dog snake monkey hand rabbit duck cat cow fish train horse turtle '
+    'bear motorbike giraffe leopard fox deer owl surfboard airplane truck zebra tiger elephant snowboard boat shark mouse '
+    'frog eagle earless_seal tennis_racket')
+YOUTUBE_VIS_2021 = (
+    'airplane bear bird boat car cat cow deer dog duck earless_seal elephant fish flying_disc fox frog giant_panda giraffe '
+    'horse leopard lizard monkey motorbike mouse parrot person rabbit shark skateboard snake snowboard squirrel surfboard '
+    'tennis_racket tiger train truck turtle whale zebra')
+CITYSCAPES = (
+    'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck bus '
+    'train motorcycle bicycle')
+VIPER = (
+    'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier trash '
+    'trafficlight firehydrant chair trashcan person motorcycle car van bus truck')
+
+
+COCO = (
+    'person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter bench '
+    'bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard '
+    'sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass cup fork knife spoon '
+    'bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch potted_plant bed dining_table '
+    'toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink refrigerator book clock vase scissors '
+    'teddy_bear hair_drier toothbrush')
+COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # numbers that COCO's ids leave out
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Classes in the order of labels: things first, each group by ascending category id.
+
+    Attributes:
+        names, category_ids, palette: of each label.
+        num_things: labels below it are things.
+    """
+    names: Tuple[str, ...]
+    category_ids: Tuple[int, ...]
+    num_things: int
+    palette: Tuple[Tuple[int, int, int], ...]
+
+    @property
+    def labels(self) -> Dict[int, int]:
+        """Category id -> label."""
+        return {number: label for label, number in enumerate(self.category_ids)}
+
+    def metainfo(self) -> Dict[str, Any]:
+        """What a dataset tells about its classes."""
+        return dict(classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette)
+
+
+def class_list(rows: Sequence[Tuple[int, str, bool, Optional[Sequence[int]]]]) -> ClassList:
+    """The classes of (category id, name, whether it is a thing, colour or None) in any order."""
+    rows = sorted(rows, key=lambda row: (not row[2], row[0]))
+    return ClassList(tuple(row[1] for row in rows), tuple(row[0] for row in rows), sum(row[2] for row in rows),
+                     tuple(tuple(row[3]) if row[3] else shade(label) for label, row in enumerate(rows)))
+
+
+def shade(label: int) -> Tuple[int, int, int]:
+    """A colour for a class whose file says none."""
+    colour = colorsys.hsv_to_rgb(label * 0.618033988749895 % 1, 0.75, 0.9)
+    return tuple(int(255 * part) for part in colour)
+
+
+def numbered(names: str, start: int, things: Optional[Sequence[int]] = None) -> ClassList:
+    """Classes numbered from ``start``; ``things`` are category ids, None: all."""
+    return class_list([(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)])
+
+
+KNOWN = {
+    'VIPSeg': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),
+    'VSPW': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),
+    'OVIS': lambda: numbered(OVIS, 1),
+    'YouTubeVIS2019': lambda: numbered(YOUTUBE_VIS_2019, 1),
+    'YouTubeVIS2021': lambda: numbered(YOUTUBE_VIS_2021, 1),
+    'YouTubeVIS2022': lambda: numbered(YOUTUBE_VIS_2021, 1),
+    'CityscapesVPS': lambda: numbered(CITYSCAPES, 0, range(11, 19)),
+    'VIPER': lambda: numbered(VIPER, 0, range(13, 23)),
+    'COCO': lambda: class_list([(k, name, True, None) for k, name in zip(
+        (k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]),
+}
+
+
+def known(name: str) -> ClassList:
+    """The class list of a benchmark.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    if name not in KNOWN:
+        raise DataError(f'there is no class list {name!r}; there are {", ".join(KNOWN)}, or None for the list of the file')
+    return KNOWN[name]()
+
+
+def categories_of(content: Entry, things_only: bool = False) -> ClassList:
+    """``categories`` of an official json; ``things_only``: of a format that has nothing but things.
+
+    Raises:
+        DataError: an entry is not as it should be, or two have one id.
+    """
+    rows: List[Tuple[int, str, bool, Optional[Sequence[int]]]] = []
+    for category in content.entries('categories', 'category'):
+        is_thing = things_only or category.integer('isthing') == 1
+        rows.append((category.integer('id'), category.text('name'), is_thing, colour_in(category)))
+    numbers = [row[0] for row in rows]
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    if twice:
+        raise DataError(f'{content.where}: the category id {twice[0]} is there more than once; ids must be unique')
+    if not rows:
+        raise DataError(f'{content.where}: there are no categories, so nothing can be labelled')
+    return class_list(rows)
+
+
+def colour_in(category: Entry) -> Optional[List[int]]:
+    """The colour that a category states as three numbers in [0, 255], else None."""
+    colour = category.value.get('color')
+    is_colour = isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
+    return colour if is_colour else None
+
+
+def plain(name: str) -> str:
+    """A name without what spelling varies in."""
+    return ''.join(letter for letter in name.lower() if letter.isalnum())
+
+
+def check_against(found: ClassList, name: str, path: Path) -> None:
+    """Compares a file's classes with the known list of a benchmark.
+
+    Ids and the split into things and stuff must be equal, and no known name may stand at another id; a name that is only
+    spelled in another way is warned of.
+
+    Raises:
+        DataError: the list is another one, so labels would mean something else than in released weights.
+    """
+    expected = known(name)
+    advice = f'class_list=None takes the list of the file as it is, e.g. for your own data in the layout of {name}'
+    if found.category_ids != expected.category_ids or found.num_things != expected.num_things:
+        raise DataError(
+            f'{path} has {found.num_things} thing and {len(found.names) - found.num_things} other categories with the ids '
+            f'{shorten(found.category_ids)}; {name} has {expected.num_things} and {len(expected.names) - expected.num_things} '
+            f'with the ids {shorten(expected.category_ids)}. {advice}')
+    place = {plain(label): number for label, number in zip(expected.names, expected.category_ids)}
+    strange = []
+    for number, label, right in zip(found.category_ids, found.names, expected.names):
+        if plain(label) == plain(right):
+            continue
+        if plain(label) in place:
+            raise DataError(f'{path} has {label!r} as category {number}, which is {right!r} in {name} ({label!r} is '
+                            f'{place[plain(label)]} there), so labels would change. {advice}')
+        strange.append(f'{number} is {label!r} instead of {right!r}')
+    if strange:
+        warnings.warn(f'{path}: names of categories differ from those known of {name}: {shorten(strange)}', stacklevel=3)
+
+
+def shorten(items: Sequence[Any], number: int = 6) -> str:
+    """The first items as text."""
+    return ', '.join(map(str, items[:number])) + (', ...' if len(items) > number else '')
+
+
+def class_rows(classes: ClassList) -> List[list]:
+    """The classes as an index keeps them."""
+    return [[number, name, label < classes.num_things, list(colour)] for label, (number, name, colour) in enumerate(
+        zip(classes.category_ids, classes.names, classes.palette))]

@@ -1,0 +1,109 @@
+"""COCO's images as short videos: for joint training with video datasets, and for pre-training a segmenter."""
+from functools import partial
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from mmdvis.io.rle import check_mask
+from mmdvis.registry import DATASETS
+
+from .annotation_index import Records, attempt
+from .annotation_json import Entry, has_annotations, parse, read_bytes
+from .base import once
+from .classes import ClassList, categories_of, check_against, class_rows, known
+from .panoptic_json import PanopticVideoDataset, panoptic_record
+from .youtube_vis import TrackDataset, read_owned
+
+# COCO category id -> category id of the video dataset (the maps of DVIS's coco2*_train.json files)
+CLASS_MAPS: Dict[str, Dict[int, int]] = {
+    'OVIS': {1: 1, 2: 21, 3: 25, 4: 22, 5: 23, 6: 25, 8: 25, 9: 24, 17: 3, 18: 4, 19: 5, 20: 6, 21: 7, 22: 8, 23: 9, 24: 10,
+             25: 11},
+    'YouTubeVIS2019': {1: 1, 2: 21, 3: 6, 4: 21, 5: 28, 7: 17, 8: 29, 9: 34, 17: 14, 18: 8, 19: 18, 21: 15, 22: 32, 23: 20,
+                       24: 30, 25: 22, 35: 33, 36: 33, 41: 5, 42: 27, 43: 40},
+    'YouTubeVIS2021': {1: 26, 2: 23, 3: 5, 4: 23, 5: 1, 7: 36, 8: 37, 9: 4, 16: 3, 17: 6, 18: 9, 19: 19, 21: 7, 22: 12, 23: 2,
+                       24: 40, 25: 18, 34: 14, 35: 31, 36: 31, 41: 29, 42: 33, 43: 34},
+}
+CLASS_MAPS['YouTubeVIS2022'] = CLASS_MAPS['YouTubeVIS2021']
+
+
+def read_instances(path: Path) -> Records:
+    """The records of ``instances_*.json``: every image is a video of one frame."""
+    return read_owned(path, ('images', 'image', 'image_id'), 'annotation', image_record)
+
+
+def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
+    """The record of an image; crowds are left out."""
+    size, name, tracks = (image.integer('height'), image.integer('width')), image.text('file_name'), []
+    for entry in found:
+        if entry.flag('iscrowd'):
+            continue
+        mask = entry.part('segmentation')
+        check_mask(mask, size, f'{entry.where} of image {name}')
+        tracks.append(dict(id=len(tracks) + 1, annotation=entry.integer('id'), category=entry.integer('category_id'),
+                           masks=[mask]))
+    return dict(video_id=number, size=size, categories=[track['category'] for track in tracks], tracks=tracks,
+                frames=[dict(name=name, image=name)])
+
+
+def read_panoptic_images(path: Path) -> Records:
+    """The records of ``panoptic_*.json``: every image is a video of one frame."""
+    content = parse(read_bytes(path), path)
+    classes, labelled = categories_of(content), has_annotations(content)
+
+    def records() -> Iterator[dict]:
+        images = list(content.entries('images', 'image', 'id'))
+        entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
+        truth = dict(zip(once((e.text('image_id') for e in entries), 'annotation of the image', path), entries))
+        for name, image in zip(once((image.text('id') for image in images), 'image', path), images):
+            annotations = [truth[name]] if name in truth else []
+            mask = truth[name].text('file_name') if name in truth else ''
+            yield attempt(panoptic_record, name, [image], annotations if labelled else None, f'{path}: image {name}',
+                          classes.category_ids, partial(panoptic_files, mask))
+    return dict(classes=class_rows(classes), labelled=labelled), records()
+
+
+def panoptic_files(mask: str, image: Entry) -> Tuple[str, str]:
+    """Image and mask of an image."""
+    return image.text('file_name'), mask
+
+
+@DATASETS.register_module()
+class CocoInstanceClipDataset(TrackDataset):
+    """``instances_*.json``; in training, a clip is an image ``num_frames`` times, which the augmentation moves.
+
+    Args:
+        target: the video dataset whose classes the objects get (``'OVIS'``, ``'YouTubeVIS2019'``, ``'YouTubeVIS2021'``,
+            ``'YouTubeVIS2022'``); objects of other classes are left out. None: COCO's own classes.
+        **kwargs: of :class:`ClipDataset`; ``filter_empty=True`` leaves out images without usable objects.
+    """
+
+    METAINFO = dict(dataset_type='COCO', task='vis')
+    reader = staticmethod(read_instances)
+
+    def __init__(self, target: Optional[str] = None, **kwargs: object) -> None:
+        if target is not None and target not in CLASS_MAPS:
+            raise ValueError(f"target must be {', '.join(CLASS_MAPS)} or None, got {target!r}")
+        self.target = target
+        super().__init__(**kwargs)
+
+    def classes_of_index(self) -> ClassList:
+        """Those of the target, or COCO's."""
+        found = super().classes_of_index()
+        if self.target is None:
+            return found
+        check_against(found, 'COCO', self.origin)  # a file that is mapped already must not be mapped again
+        return known(self.target)
+
+    @property
+    def label_map(self) -> Dict[int, int]:
+        """COCO's category id -> label."""
+        if self.target is None:
+            return self.classes.labels
+        return {number: self.classes.labels[to] for number, to in CLASS_MAPS[self.target].items()}
+
+
+@DATASETS.register_module()
+class CocoPanopticClipDataset(PanopticVideoDataset):
+    """``panoptic_*.json`` with its PNGs; in training, a clip is an image ``num_frames`` times, which the augmentation moves."""
+
+    METAINFO = dict(dataset_type='COCO', task='vps')
+    reader = staticmethod(read_panoptic_images)

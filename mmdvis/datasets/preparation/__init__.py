@@ -1,1 +1,0 @@
-"""Brings releases into the layouts that the datasets read."""

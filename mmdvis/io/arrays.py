@@ -1,0 +1,38 @@
+"""Frames in memory as a source, and what all sources share."""
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdvis.checks import Size
+
+
+def to_tensor(frames: Sequence[np.ndarray]) -> Tensor:
+    """(H, W, 3) arrays -> uint8 (t, 3, H, W)."""
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+
+def check_window(start: int, stop: int, length: int) -> None:
+    """Raises IndexError unless 0 <= start < stop <= length."""
+    if not 0 <= start < stop <= length:
+        raise IndexError(f'frames [{start}, {stop}) do not lie in a video of {length} frames')
+
+
+class ArrayFrames:
+    """Frames in memory: uint8 RGB (T, 3, H, W)."""
+
+    def __init__(self, frames: Tensor, original: Optional[Size] = None, fps: Optional[float] = None) -> None:
+        if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
+            raise ValueError(f'frames must be uint8 (T, 3, H, W), got {frames.dtype} {tuple(frames.shape)}')
+        self.frames, self.fps = frames, fps
+        self.size: Size = tuple(frames.shape[-2:])
+        self.original = original or self.size
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as uint8 (t, 3, H, W)."""
+        check_window(start, stop, len(self))
+        return self.frames[start:stop]

@@ -1,0 +1,112 @@
+"""Videos as sources of frames: a file list, a video file, an array. Only the window at hand is ever decoded."""
+from collections import Counter
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from torch import Tensor
+
+from mmdvis.checks import Size
+from mmdvis.errors import DataError
+from mmdvis.structures.frame_source import FrameSource
+
+from .arrays import check_window, to_tensor
+from .images import IMAGE_SUFFIXES, image_size, natural_key, read_image
+from .video_files import VideoFileFrames
+
+
+def size_or_none(path: Path) -> Optional[Size]:
+    """(height, width) of an image file; None where it cannot be read."""
+    try:
+        return image_size(path)
+    except DataError:
+        return None
+
+
+class FileFrames:
+    """A list of image files, all of one size.
+
+    Args:
+        paths: the files in the order of time.
+        fps: frames in a second, if known.
+        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest before it that can
+            (the first frames of a video: after it). Frames of another size than most of the video cannot be used.
+
+    Attributes:
+        problems: frame -> what was wrong with it, of the frames that were replaced.
+
+    Raises:
+        DataError: the list is empty, a file cannot be read, or (when read) a frame has another size than the first.
+    """
+
+    def __init__(self, paths: Sequence[Union[str, Path]], fps: Optional[float] = None, on_error: str = 'raise') -> None:
+        if not paths:
+            raise DataError('a video needs at least one frame, got an empty list of files')
+        self.paths, self.fps, self.on_error = [Path(path) for path in paths], fps, on_error
+        self.problems: Dict[int, str] = {}
+        self.size = self.original = (0, 0)
+        if on_error == 'raise':
+            self.size = self.original = read_image(self.paths[0]).shape[:2]
+            return
+        sizes = Counter(size for size in map(size_or_none, self.paths) if size)
+        if sizes:
+            self.size = self.original = sizes.most_common(1)[0][0]
+        self.neighbour(0)  # says it now, if there is nothing to show
+
+    @classmethod
+    def from_folder(cls, folder: Union[str, Path], fps: Optional[float] = None) -> 'FileFrames':
+        """All images of a folder in natural order; names that begin with a dot are passed over."""
+        paths = sorted((p for p in Path(folder).iterdir()
+                        if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')), key=natural_key)
+        if not paths:
+            raise DataError(f'{folder} holds no image; it must hold frames as {", ".join(IMAGE_SUFFIXES)}')
+        return cls(paths, fps)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def try_frame(self, index: int) -> Optional[np.ndarray]:
+        """Frame ``index`` (H, W, 3), or None where it cannot be used and may be replaced."""
+        try:
+            frame = read_image(self.paths[index])
+            if self.size not in ((0, 0), frame.shape[:2]):
+                raise DataError(
+                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), the first frame '
+                    f'{self.size}; all frames of a video must have one size')
+            return frame
+        except DataError as error:
+            if self.on_error == 'raise':
+                raise
+            self.problems[index] = str(error)
+            return None
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as uint8 (t, 3, H, W)."""
+        check_window(start, stop, len(self))
+        frames: List[np.ndarray] = []
+        for index in range(start, stop):
+            frame = self.try_frame(index)
+            if frame is None:
+                frame = frames[-1] if frames else self.neighbour(index)
+            frames.append(frame)
+        return to_tensor(frames)
+
+    def neighbour(self, index: int) -> np.ndarray:
+        """The nearest frame before ``index`` that can be used, else the nearest after it."""
+        for other in (*range(index, -1, -1), *range(index + 1, len(self))):
+            frame = self.try_frame(other)
+            if frame is not None:
+                return frame
+        raise DataError(f'none of the {len(self)} frames of the video can be used: {self.problems[index]}')
+
+
+def open_frames(path: Union[str, Path]) -> FrameSource:
+    """A video file or a folder of frames as a source.
+
+    Raises:
+        ValueError: the path is neither, or what lies there cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FileFrames.from_folder(path)
+    return VideoFileFrames(path)

@@ -1,0 +1,75 @@
+"""Video files as sources of frames, decoded by PyAV."""
+from pathlib import Path
+from typing import Iterator, Optional, Union
+
+import av
+import numpy as np
+from torch import Tensor
+
+from mmdvis.errors import DataError
+
+from .arrays import check_window, to_tensor
+
+
+class VideoFileFrames:
+    """A video file, decoded by PyAV in the order of time; going back reopens the file.
+
+    Raises:
+        DataError: the file is missing, holds no video stream or no frame, or a frame cannot be decoded or has another
+            size than the first.
+    """
+
+    def __init__(self, path: Union[str, Path]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataError(f'there is no video file {path}')
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.video:
+                    raise DataError(f'{path} holds no video stream')
+                stream = container.streams.video[0]
+                self.fps: Optional[float] = float(stream.average_rate) if stream.average_rate else None
+                # packets are counted because the header's figure is often wrong or absent; a trimmed file hides some of them
+                self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+        except av.error.FFmpegError as error:
+            raise DataError(f'{path} cannot be read as a video ({error})') from None
+        if not self.num_frames:
+            raise DataError(f'{path} holds no frame')
+        self.position, self.stream = 0, self.decode()
+        first = next(self.stream, None)
+        if first is None:
+            raise DataError(f'{path}: the first frame cannot be decoded')
+        self.size = self.original = first.shape[:2]
+        self.position, self.stream = 0, self.decode()
+
+    def __len__(self) -> int:
+        return self.num_frames
+
+    def decode(self) -> Iterator[np.ndarray]:
+        """All frames from the beginning, (H, W, 3) uint8 RGB."""
+        index = 0
+        try:
+            with av.open(str(self.path)) as container:
+                for frame in container.decode(video=0):
+                    yield frame.to_ndarray(format='rgb24')
+                    index += 1
+        except av.error.FFmpegError as error:
+            raise DataError(f'frame {index} of {self.path} cannot be decoded ({error})') from None
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as uint8 (t, 3, H, W)."""
+        check_window(start, stop, len(self))
+        if start < self.position:
+            self.position, self.stream = 0, self.decode()
+        frames = []
+        while self.position < stop:
+            frame = next(self.stream, None)
+            if frame is None:
+                raise DataError(f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged')
+            if frame.shape[:2] != self.size:
+                raise DataError(f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
+                                f'frame {self.size}; all frames of a video must have one size')
+            if self.position >= start:
+                frames.append(frame)
+            self.position += 1
+        return to_tensor(frames)

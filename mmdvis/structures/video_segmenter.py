@@ -1,0 +1,4 @@
+"""What everything outside ``models`` relies on of a model that segments videos."""
+
+
+STAGES = ('segmenter', 'tracker', 'refiner')

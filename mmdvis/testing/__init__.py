@@ -1,0 +1,1 @@
+"""Reference implementations and parity with official results, for tests, tools and benchmarks."""

@@ -1,0 +1,1 @@
+"""Comparison of our models with fixtures that the released code made."""

@@ -1,0 +1,91 @@
+"""Compares what our models compute with what the official code gave, from a folder of parity fixtures."""
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmdvis.checkpoints import hand_over
+from mmdvis.structures import FrameQueries, TrackQueries
+
+TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative; of the pixels
+Arrays = Dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One compared quantity.
+
+    Attributes:
+        name: as in the fixture.
+        verdict: ``'ok'``, ``'FAIL'`` or ``'skip'``.
+        found: how far it is off.
+    """
+    name: str
+    verdict: str
+    found: str
+
+
+def judged(holds: bool) -> str:
+    """The word for it."""
+    return 'ok' if holds else 'FAIL'
+
+
+def deviation(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> Comparison:
+    """Compares numbers: each within 1e-4 + 1e-4 * |expected|."""
+    expected = torch.as_tensor(np.array(expected)).float()
+    if value.shape != expected.shape:
+        return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
+    if not value.numel():
+        return Comparison(name, 'ok', 'empty, as it should be')
+    error = (value.float() - expected).abs()
+    relative = float((error / expected.abs().clamp(min=1e-12)).max())
+    share = float((error / (TOLERANCE + TOLERANCE * expected.abs())).max())
+    return Comparison(name, judged(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
+                      f'{share:.3f} of the tolerance')
+
+
+def agreement(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
+    """Compares pixels: 99.95 % of them are equal."""
+    if value.shape != expected.shape:
+        return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
+    wrong = int((np.asarray(value) != np.asarray(expected)).sum())
+    share = 1 - wrong / max(value.size, 1)
+    return Comparison(name, judged(share >= MIN_SHARE), f'{100 * share:.4f} % of the pixels equal, {wrong} not')
+
+
+def equality(name: str, value: object, expected: object) -> Comparison:
+    """Compares what must be the same."""
+    return Comparison(name, judged(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
+
+
+def compare_heads(prefix: str, queries: Union[FrameQueries, TrackQueries], expected: Arrays) -> List[Comparison]:
+    """Compares logits, masks and embeddings of one stage, in the axis orders of the official code."""
+    values = dict(pred_logits=queries.class_logits, pred_masks=dense_masks(queries),
+                  pred_embds=queries.embeds.permute(0, 3, 1, 2))
+    return [deviation(f'{prefix}.{name}', value, expected[f'{prefix}.{name}']) for name, value in values.items()]
+
+
+def dense_masks(queries: Union[FrameQueries, TrackQueries]) -> Tensor:
+    """Mask logits (B, Q, T, h, w) of frame queries or tracks."""
+    masks = torch.einsum('btqm,btmhw->bqthw', queries.mask_embeds, queries.mask_features)
+    if isinstance(queries, TrackQueries):
+        masks = masks + queries.mask_bias.transpose(1, 2)[..., None, None]
+    return masks
+
+
+def load_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
+    """Loads converted weights; every stage of the model must be among them, later stages may be, too.
+
+    Raises:
+        ValueError: weights are missing, unknown or of another shape.
+    """
+    model.load_state_dict(hand_over(model.state_dict(), weights, origin='the converted state dict').weights, strict=False)
+
+
+def report(found: Sequence[Comparison]) -> Tuple[str, bool]:
+    """A line for every quantity, and whether none failed."""
+    width = max((len(c.name) for c in found), default=0) + 2
+    lines = [f'{c.verdict:<5}{c.name:<{width}}{c.found}' for c in found]
+    return '\n'.join(lines), all(c.verdict != 'FAIL' for c in found)

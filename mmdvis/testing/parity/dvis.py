@@ -1,0 +1,204 @@
+"""The parity fixture of a complete DVIS: every stage, every task, every window length."""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from mmdvis.apis import tune
+from mmdvis.checkpoints import read_checkpoint
+from mmdvis.checkpoints.converters import convert_detectron2
+from mmdvis.io import ArrayFrames
+from mmdvis.models.detectors import DVIS
+from mmdvis.registry import MODELS
+from mmdvis.structures import VideoDataSample, cat_time
+
+from .comparison import Arrays, Comparison, agreement, compare_heads, dense_masks, deviation, equality, load_weights
+
+SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """What a folder of the layout holds.
+
+    Attributes:
+        info: sizes of the model, options of the test, shapes of packed results.
+        weights: our names.
+        expected: what the official code gave.
+        leftover: official names that no rule knows.
+        options, precision: of the model, which is tuned to a precision if one is given.
+    """
+    info: Dict[str, Any]
+    weights: Dict[str, Tensor]
+    expected: Arrays
+    leftover: Tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    precision: Optional[str] = None
+
+    @classmethod
+    def read(cls, folder: Path) -> 'Fixture':
+        """Reads and converts."""
+        result = convert_detectron2(read_checkpoint(folder / 'official_state_dict.npz'))
+        with np.load(folder / 'expected.npz') as arrays:
+            expected = dict(arrays)
+        return cls(json.loads((folder / 'info.json').read_text()), result.state_dict, expected, result.leftover)
+
+    @property
+    def source(self) -> ArrayFrames:
+        """The video."""
+        frames = torch.from_numpy(np.array(self.expected['frames'])).permute(0, 3, 1, 2).contiguous()
+        return ArrayFrames(frames, original=tuple(self.info['output_size']))
+
+    def model(self, system: str, task: str, **options: Any) -> DVIS:
+        """The model of one of ``SYSTEMS`` for the task vps, vis or vss, with the official weights."""
+        model = MODELS.build({**model_config(self.info, system, task), **self.options, **options}).eval()
+        load_weights(model, self.weights)
+        return model if self.precision is None else tune(model, self.precision)
+
+
+def backbone_config(backbone: Dict[str, Any]) -> dict:
+    """Config of a fixture's backbone."""
+    if backbone['type'] == 'ResNet':
+        return dict(type='mmdet.ResNet', depth=backbone['depth'], norm_cfg=dict(type='BN', requires_grad=False),
+                    norm_eval=True, style='pytorch')
+    if backbone['type'] == 'SwinTransformer':
+        sizes = {name: backbone[name] for name in ('embed_dims', 'depths', 'num_heads', 'window_size')}
+        return dict(type='mmdet.SwinTransformer', pretrain_img_size=384, **sizes)
+    raise ValueError(f"a backbone must be ResNet or SwinTransformer, got {backbone['type']}")
+
+
+def model_config(info: Dict[str, Any], system: str, task: str) -> dict:
+    """Config of one of ``SYSTEMS`` for the task vps, vis or vss, from a fixture's ``info.json``."""
+    model, test = info['model'], info['test']
+    segmenter = dict(
+        type='Mask2FormerSegmenter', backbone=backbone_config(model['backbone']),
+        in_channels=model['backbone']['out_channels'], num_classes=model['num_classes'], num_queries=model['num_queries'],
+        channels=model['hidden_dim'], mask_channels=model['mask_dim'],
+        pixel_decoder=dict(num_layers=model['pixel_encoder_layers'], ffn_channels=model['pixel_encoder_ffn'],
+                           num_heads=model['num_heads']),
+        decoder=dict(num_layers=model['decoder_layers'], num_heads=model['num_heads'], ffn_channels=model['decoder_ffn']))
+    common = dict(num_classes=model['num_classes'], channels=model['hidden_dim'], mask_channels=model['mask_dim'])
+    layer = dict(num_heads=model['num_heads'], ffn_channels=model['tracker_ffn'])
+    tracker = dict(type='CosineTracker') if system == 'MinVIS' else dict(
+        type='DVISTracker', decoder=dict(num_layers=model['tracker_layers'], **layer), legacy_inverse_match=True,
+        context='first_frame', **common)
+    refiner = dict(type='TemporalRefiner', decoder=dict(num_layers=model['refiner_layers'], **layer), **common)
+    postprocessors = dict(
+        vps=dict(type='PanopticPostprocessor', num_things=model['num_things'], score_thr=test['object_mask_threshold'],
+                 overlap_thr=test['overlap_threshold']),
+        vis=dict(type='InstancePostprocessor', max_num=test['minvis_topk' if system == 'MinVIS' else 'max_num']),
+        vss=dict(type='SemanticPostprocessor'))
+    preprocessor = dict(type='ClipPreprocessor', mean=test['pixel_mean'], std=test['pixel_std'],
+                        divisor=test['size_divisibility'])
+    return dict(type='DVIS', segmenter=segmenter, tracker=tracker,
+                refiner=refiner if 'offline' in system else None, postprocessor=postprocessors[task],
+                data_preprocessor=preprocessor, window=test['window_size'])
+
+
+@torch.no_grad()
+def compare_stages(fixture: Fixture) -> List[Comparison]:
+    """Every stage of the online and the offline model on the whole clip."""
+    found, expected, source = [], fixture.expected, fixture.source
+    for system in SYSTEMS[1:]:
+        model = fixture.model(system, 'vps')
+        frames = model.data_preprocessor.normalise(source.read(0, len(source)), model.data_preprocessor.padded(source.size))
+        queries = model.segmenter(frames[None])
+        tracks, _ = model.tracker(queries)
+        orders = model.tracker.orders(queries, None)[0]
+        moved = int((orders != torch.arange(orders.shape[1])).any(1).sum())
+        if system == 'DVIS_online':
+            found.append(Comparison('matching', 'ok', f'permutes the queries of {moved} of {len(source)} frames'))
+            found += compare_heads('segmenter', queries, expected)
+            found.append(deviation('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features']))
+        found += compare_heads(f'{system}.vps.tracker', tracks, expected)
+        if model.refiner is not None:
+            found += compare_heads(f'{system}.vps.refiner', model.refiner(tracks), expected)
+    return found
+
+
+def compare_results(fixture: Fixture) -> List[Comparison]:
+    """What every task makes of the video, for every system that the fixture has."""
+    found = []
+    for system in SYSTEMS:
+        for task, compare in dict(vps=compare_panoptic, vis=compare_instances, vss=compare_semantic).items():
+            if any(name.startswith(f'{system}.{task}.') for name in fixture.expected):
+                sample = fixture.model(system, task).predict([fixture.source], [VideoDataSample()])[0]
+                found += compare(f'{system}.{task}', sample, fixture.info['expected'], fixture.expected)
+    return found
+
+
+def compare_windows(fixture: Fixture, windows: Sequence[int] = (1, 2, 3)) -> List[Comparison]:
+    """Windows of some lengths against the whole video in one: embeddings, logits, masks, maps and attention masks."""
+    found, source = [], fixture.source
+    for system in SYSTEMS:
+        whole = run_windows(fixture.model(system, 'vps', window=len(source)), source)
+        for window in windows:
+            run, name = run_windows(fixture.model(system, 'vps', window=window), source), f'{system}.window {window}'
+            found += [deviation(f'{name}.{key}', run.values[key], value) for key, value in whole.values.items()]
+            found.append(agreement(f'{name}.panoptic', run.id_map, whole.id_map))
+            flipped = sum(int((a != b).sum()) for a, b in zip(run.attention, whole.attention))
+            bits = sum(mask.numel() for mask in whole.attention)
+            found.append(Comparison(f'{name}.attention masks', 'ok', f'{flipped} of {bits} bits flipped'))
+    return found
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """What a model computes of a video with one window length.
+
+    Attributes:
+        values: of the last stage: class logits, mask logits and embeddings.
+        id_map (T, H, W): int32 panoptic ids.
+        attention: the decoder's attention masks, (T, Q, S) bool for each layer.
+    """
+    values: Dict[str, Tensor]
+    id_map: np.ndarray
+    attention: List[Tensor]
+
+
+@torch.no_grad()
+def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
+    """Runs a model with a panoptic postprocessor, listening to its decoder."""
+    heard: List[List[Tensor]] = [[] for _ in model.segmenter.transformer_decoder.layers]
+
+    def listener(k: int) -> Callable:
+        return lambda module, inputs: heard[k].append(inputs[-1].clone())
+    hooks = [layer.register_forward_pre_hook(listener(k))
+             for k, layer in enumerate(model.segmenter.transformer_decoder.layers)]
+    tracks = cat_time([clip for clip, _ in model.propagate([source])])
+    for hook in hooks:
+        hook.remove()
+    refined = model.refine(tracks)
+    sample = model.postprocessor(model.video_prediction(tracks, refined, source), VideoDataSample())
+    id_map = sample.pred_panoptic.id_map.numpy()
+    values = dict(class_logits=refined.class_logits, mask_logits=dense_masks(refined), embeds=refined.embeds)
+    return WindowRun(values, id_map, [torch.cat(masks) for masks in heard])
+
+
+def compare_panoptic(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+    """The map of ids, the segments and the slots they come from."""
+    result = sample.pred_panoptic
+    segments = [dict(id=s.id, isthing=s.is_thing, category_id=s.label) for s in result.segments]
+    return [agreement(f'{name}.panoptic', result.id_map.numpy(), expected[f'{name}.panoptic']),
+            equality(f'{name}.segments', segments, info[f'{name}.segments']),
+            equality(f'{name}.ids', [s.row for s in result.segments], info[f'{name}.ids'])]
+
+
+def compare_instances(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+    """Scores, labels and masks."""
+    result, shape = sample.pred_instances, info[f'{name}.masks_shape']
+    wanted = np.unpackbits(expected[f'{name}.masks'])[:np.prod(shape)].reshape(shape)
+    masks = np.stack([[coco_mask.decode(dict(code)) for code in track] for track in result.masks])
+    return [deviation(f'{name}.scores', result.scores, expected[f'{name}.scores']),
+            deviation(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
+            agreement(f'{name}.masks', masks, wanted)]
+
+
+def compare_semantic(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+    """The map of classes."""
+    return [agreement(f'{name}.sem_seg', sample.pred_semantic.label_map, expected[f'{name}.sem_seg'])]

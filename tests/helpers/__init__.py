@@ -1,0 +1,1 @@
+"""Machinery that tests share: tiny models, datasets and configs, and running commands."""

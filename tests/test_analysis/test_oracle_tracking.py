@@ -1,0 +1,75 @@
+"""Perfect association of what a segmenter says."""
+import numpy as np
+import pytest
+import torch
+from helpers import tiny
+from helpers.commands import DATA
+
+from mmdvis.analysis.oracle_tracking import frame_order, overlaps, predict_with_truth, reorder, truth_masks
+from mmdvis.io import ArrayFrames
+from mmdvis.models.trackers import CosineTracker
+from mmdvis.structures import VideoDataSample
+from mmdvis.testing.parity.dvis import Fixture
+
+
+def test_overlaps_by_hand():
+    predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
+    truth = truth_masks(np.array([[5, 5, 5, 0]]), [5, 9])
+    assert truth.tolist() == [[[True, True, True, False]], [[False] * 4]]
+    torch.testing.assert_close(overlaps(predicted, truth), torch.tensor([[2 / 3, 0.], [0., 0.]]))
+
+
+def test_every_object_gets_its_query_and_nobody_is_lost():
+    iou = torch.tensor([[0., .9, 0., .1], [.8, 0., .7, 0.]])
+    order, taken = frame_order(iou, torch.zeros(2, 4), 0.25)
+    assert order[:2].tolist() == [1, 0] and sorted(order.tolist()) == [0, 1, 2, 3] and taken.all()
+    order, _ = frame_order(iou, torch.tensor([[0.] * 4, [0., 0., .9, 0.]]), 0.25)
+    assert order[:2].tolist() == [1, 2]  # of two that fit, the one with the right class
+
+
+def test_an_object_without_a_query_is_not_valid():
+    order, taken = frame_order(torch.tensor([[.1, .2, 0.], [0., 0., .9]]), torch.ones(2, 3), 0.25)
+    assert taken.tolist() == [False, True] and order[1] == 2 and sorted(order.tolist()) == [0, 1, 2]
+
+
+def test_rows_are_reordered_together():
+    tracks, _ = CosineTracker()(tiny.frame_queries(2))
+    order = torch.stack([torch.randperm(tiny.QUERIES) for _ in range(2)])[None]
+    valid = torch.rand(1, 2, tiny.QUERIES) > 0.5
+    other = reorder(tracks, order, valid)
+    assert torch.equal(other.valid, valid)
+    for name in ('embeds', 'class_logits', 'mask_embeds'):
+        assert torch.equal(getattr(other, name)[0, 1], getattr(tracks, name)[0, 1, order[0, 1]])
+
+
+def test_the_association_of_the_truth_is_used(monkeypatch):
+    """The truth is what the model says with its tracker; then the tracker's rows are mixed up, and the ceiling mends it."""
+    fixture = Fixture.read(DATA / 'parity' / 'dvis_swin')  # its random weights find several segments
+    model, source = fixture.model('MinVIS', 'vps'), fixture.source
+    result = model.predict([source], [VideoDataSample()])[0].pred_panoptic
+    maps, labels = list(result.id_map.numpy()), {s.id: s.label for s in result.segments}
+    assert len(labels) > 2
+    forward = CosineTracker.forward
+
+    def mixed(self, queries, state=None):
+        tracks, state = forward(self, queries, state)
+        order = torch.stack([torch.randperm(12) for _ in range(tracks.embeds.shape[1])])[None]
+        return reorder(tracks, order, tracks.valid), state
+    monkeypatch.setattr(CosineTracker, 'forward', mixed)
+    wrong = model.predict([source], [VideoDataSample()])[0].pred_panoptic
+    again = predict_with_truth(model, source, maps, labels, VideoDataSample(metainfo=dict(video_id='v')))
+    assert again.video_id == 'v'
+    assert purity(again.pred_panoptic.id_map, result.id_map) > purity(wrong.id_map, result.id_map) + 0.1
+
+
+def purity(predicted, truth):
+    """Share of the pixels of each predicted id that lie in the true id it covers most."""
+    best = sum(np.bincount(truth[predicted == i].numpy()).max() for i in predicted.unique() if i)
+    return best / max(int((predicted > 0).sum()), 1)
+
+
+def test_more_objects_than_queries_are_refused():
+    model, source = tiny.model('cosine').eval(), ArrayFrames(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    labels = {i: 0 for i in range(1, tiny.QUERIES + 2)}
+    with pytest.raises(ValueError, match='got 7 queries for 8 objects and no refiner'):
+        predict_with_truth(model, source, [np.ones((32, 32), np.int32)], labels, VideoDataSample())

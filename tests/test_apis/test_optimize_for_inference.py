@@ -1,0 +1,86 @@
+"""A tuned model gives the numbers of the plain one."""
+import pytest
+import torch
+from helpers import tiny
+from torch import nn
+
+from mmdvis.apis import tune
+from mmdvis.io import ArrayFrames
+from mmdvis.registry import MODELS
+from mmdvis.structures import VideoDataSample
+
+
+def model(**options):
+    """With batch norms that have seen something."""
+    found = tiny.model(refiner=True, **options).eval()
+    generator = torch.Generator().manual_seed(3)
+    for module in found.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=generator))
+    return found
+
+
+def tracks(model):
+    frames = torch.randn(1, 4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model(frames)
+
+
+def test_float32_results_agree_up_to_rounding():
+    plain, tuned = tracks(model()), tracks(tune(model()))
+    for name in ('class_logits', 'mask_embeds', 'mask_features'):
+        torch.testing.assert_close(getattr(tuned, name), getattr(plain, name), atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in tune(model()).segmenter.backbone.modules())
+
+
+def test_bfloat16_keeps_weights_of_products_and_little_else():
+    tuned = tune(model(), 'bf16')
+    found = {name: value.dtype for name, value in tuned.named_parameters()}
+    lower = {name for name, dtype in found.items() if dtype == torch.bfloat16}
+    assert lower >= {'segmenter.backbone.conv1.weight', 'segmenter.transformer_decoder.layers.0.cross_attn.attn.in_proj_weight',
+                     'tracker.layers.0.ffn.layers.0.0.weight', 'refiner.layers.0.conv.0.weight'}
+    assert not any('norm' in name or 'embed.weight' in name and 'level' in name for name in lower)
+    assert all(found[name] == torch.float32 for name in found if 'sampling_offsets' in name or 'attention_weights' in name)
+    plain, half = tracks(model()), tracks(tuned)
+    assert half.mask_features.dtype == torch.bfloat16
+    difference = (half.mask_features.float() - plain.mask_features).norm() / plain.mask_features.norm()
+    assert 0 < difference < 0.05
+
+
+def test_whole_videos_go_through_in_half_precision():
+    frames = torch.randint(256, (5, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = tune(model(), 'bf16').predict([ArrayFrames(frames)], [VideoDataSample()])[0].pred_panoptic
+    assert found.id_map.shape == (5, 50, 70) and found.segments
+
+
+def test_what_cannot_be_tuned_is_said():
+    with pytest.raises(ValueError, match=r'call eval\(\) first'):
+        tune(tiny.model().train())
+    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'int8'"):
+        tune(model(), 'int8')
+    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'half'"):
+        tiny.model(precision='half')
+    with pytest.warns(UserWarning, match='the CPU has no quick products in fp16'):
+        tune(model(), 'fp16')
+
+
+def test_the_pixel_decoder_trains_in_float32_under_autocast():
+    decoder = model().segmenter.pixel_decoder.train()
+    features = [torch.randn(1, channels, 64 // stride, 96 // stride) for channels, stride in zip((8, 16, 32, 64), (4, 8, 16, 32))]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert decoder(features)[0].dtype == torch.float32
+        assert decoder.eval()(features)[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+@pytest.mark.parametrize('adapter', [False, True])
+@pytest.mark.filterwarnings('ignore:the CPU has no quick products')
+def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
+    """Adapters sample in float32 whatever is around; so does the whole pixel decoder in fp16."""
+    vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
+    backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
+    segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16, ) * 4) if adapter else tiny.SEGMENTER
+    found = tune(MODELS.build(dict(type='DVIS', segmenter=segmenter, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
+                                   postprocessor=tiny.PANOPTIC)).eval(), precision)
+    assert torch.isfinite(tracks(found).mask_features.float()).all()

@@ -1,0 +1,136 @@
+"""Benchmarks of what frames and kept rows cost: small runs of them, and what they measure with."""
+import argparse
+import json
+import sys
+from itertools import count
+
+import pytest
+import torch
+from helpers import tiny
+from helpers.commands import load
+
+from mmdvis.analysis.profile_inference import first_frames, in_own_process, keep_rows, random_video
+from mmdvis.apis import OfflineVideo, VideoStream
+from mmdvis.io import ArrayFrames, VideoWriter
+from mmdvis.structures import VideoDataSample
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'tiny.py'
+    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
+                 postprocessor=tiny.PANOPTIC)
+    path.write_text(f'model = {model!r}')
+    return str(path)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+def test_rows_are_kept_whatever_random_weights_say(causal):
+    model = tiny.model('dvis', True, causal=causal).eval()
+    keep_rows(model, 4)
+    _, prediction = next(model.predictions([ArrayFrames(random_video(3, (64, 96)))]))
+    scores, labels = prediction.scores.max(-1)
+    rows = labels if not causal else labels[-1]
+    assert rows.tolist() == [0, 1, 2, 3] + [tiny.CLASSES] * 3 and bool((scores == 1).all())
+
+
+def test_looped_frames_come_round():
+    tool = load('benchmarks/long_videos.py')
+    frames = random_video(3, (8, 8))
+    looped = tool.LoopedFrames(ArrayFrames(frames), 10)
+    assert len(looped) == 10 and torch.equal(looped.read(2, 6), frames[[2, 0, 1, 2]])
+
+
+def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
+    tool = load('benchmarks/long_videos.py')
+    states = iter([100, 100, 200, 200])
+    monkeypatch.setattr(tool, 'reset_peak', lambda device: (next(states), 0))
+    monkeypatch.setattr(tool, 'peak', lambda device: (1000, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 5): next(clock))
+    seen = []
+    stream = VideoStream(tiny.model('dvis').eval())
+    push = stream.push
+    monkeypatch.setattr(stream, 'push', lambda frames: seen.append(len(frames)) or push(frames))
+    source = tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 50)
+    found = tool.online(stream, source, [20, 50])
+    assert [x['frames'] for x in found] == [20, 50] and [x['held'] for x in found] == [100, 200]
+    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2. for x in found)  # ten frames in five seconds
+
+
+def test_marks_that_are_near_each_other_are_kept():
+    tool, seen = load('benchmarks/long_videos.py'), []
+    stream = VideoStream(tiny.model('dvis').eval())
+    push, stream.push = stream.push, lambda frames: seen.append(len(frames)) or push(frames)
+    tool.online(stream, tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 25), [20, 25])
+    assert sum(seen) == 25
+
+
+@pytest.mark.parametrize('store', ['disk', 'recompute'])
+def test_a_long_video_goes_through_whole(store, monkeypatch):
+    tool, model = load('benchmarks/long_videos.py'), tiny.model('dvis', True).eval()
+    keep_rows(model, 3)
+    monkeypatch.setattr(tool, 'reset_peak', lambda device: (2**20, 0))
+    monkeypatch.setattr(tool, 'peak', lambda device: (2**23, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 2): next(clock))
+    found = tool.offline(OfflineVideo(model, progress=False), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7), store)
+    assert found == dict(frames=7, rate=3.5, peak=7 * 2**20) and model.store == store
+
+
+def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, monkeypatch, capsys):
+    tool = load('benchmarks/long_videos.py')
+    runs = {('online', 30): [dict(frames=10, peak=0, held=0, rate=2.), dict(frames=30, peak=40960, held=20480, rate=2.)],
+            ('disk', 10): dict(frames=10, peak=0, rate=1., formula=1024),
+            ('disk', 30): dict(frames=30, peak=61440, rate=1., formula=1024)}
+    monkeypatch.setattr(tool, 'in_own_process', lambda one, mode, frames: runs[mode, frames])
+    monkeypatch.setattr(sys, 'argv', ['long_videos.py', config, '--modes', 'online', 'disk', '--frames', '10', '30', '--json',
+                                      str(tmp_path / 'found.json')])
+    tool.main()
+    lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines() if '|' in line]
+    assert lines[2][-2:] == ['2.0', '0.0'] and lines[3][4] == '1.0' and lines[5][-2:] == ['3.0', '1.0']
+    assert json.loads((tmp_path / 'found.json').read_text())['disk']['bytes_a_frame'] == 3072
+
+
+def test_one_measurement_of_a_long_video(config):
+    tool = load('benchmarks/long_videos.py')
+    args = argparse.Namespace(config=config, size=32, video=None, precision='fp32', kept=2, frames=[10, 20])
+    assert tool.run(args, 'recompute', 12)['formula'] == 4 * 7 * (5 * 16 + 2 * 16 + 6)
+    assert [x['frames'] for x in tool.run(args, 'online', 20)] == [10, 20]
+
+
+@pytest.mark.parametrize('task, kept', [('panoptic', 3), ('instance', 3), ('semantic', 9)])
+def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
+    tool = load('benchmarks/postprocessing.py')
+    given = tool.prediction(9, kept, 2, 30, 40)
+    asked = []
+    small = type(given.masks).small
+    type(given.masks).small, result = lambda self, rows, frame: asked.append(len(rows)) or small(self, rows, frame), None
+    try:
+        result = tool.postprocessor(task, kept)(given, VideoDataSample())
+    finally:
+        type(given.masks).small = small
+    assert asked == [kept] * 2 and len(list(result.keys())) == 1
+    monkeypatch.setattr(tool, 'reset_peak', lambda device: (100, 0))
+    monkeypatch.setattr(tool, 'peak', lambda device: (350, 0))
+    monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 6): next(clock))
+    assert tool.run(task, 9, kept, 2, 30, 40) == dict(seconds=3., peak=250)  # six seconds for two frames
+
+
+def test_a_process_of_its_own_prints_json_last(tmp_path, monkeypatch):
+    script = tmp_path / 'script.py'
+    script.write_text('import sys; print("talk"); print(len(sys.argv)) if sys.argv[1] == "a" else sys.exit(3)')
+    monkeypatch.setattr(sys, 'argv', [str(script), 'a'])
+    assert in_own_process('--one', 7) == 4
+    monkeypatch.setattr(sys, 'argv', [str(script), 'b'])
+    with pytest.raises(SystemExit, match='--one 7: the process ended with 3'):
+        in_own_process('--one', 7)
+
+
+def test_frames_are_those_of_the_video_or_noise(tmp_path):
+    noise = first_frames(None, 3, 36)
+    assert noise.shape == (3, 3, 36, 64) and torch.equal(noise, random_video(3, (36, 64)))
+    path, seen = str(tmp_path / 'clip.mp4'), torch.full((40, 64, 3), 200, dtype=torch.uint8).numpy()
+    with VideoWriter(path, 10.) as writer:
+        for _ in range(3):
+            writer.write(seen)
+    found = first_frames(path, 2, 20)
+    assert found.shape == (2, 3, 20, 32) and float(found.float().mean()) == pytest.approx(200, abs=3)

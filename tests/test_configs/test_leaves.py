@@ -1,0 +1,173 @@
+"""Every config is loaded, dumped, reloaded, built and stepped once on tiny inputs."""
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import tiny
+from helpers.commands import ROOT
+from mmengine.config import Config
+from torch import nn
+
+from mmdvis.engine.optimizers.grouped_constructor import parameter_groups
+from mmdvis.io import ArrayFrames
+from mmdvis.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmdvis.structures import VideoDataSample
+
+CONFIGS = ROOT / 'configs'
+LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
+def test_a_config_survives_being_dumped(path, tmp_path):
+    config = Config.fromfile(path)
+    config.dump(tmp_path / 'dumped.py')
+    again = Config.fromfile(tmp_path / 'dumped.py')
+    assert again.model == config.model and again.train_dataloader == config.train_dataloader
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
+def test_stages_agree_and_start_from_each_other(path):
+    config = Config.fromfile(path)
+    classes = {config.model[s].num_classes for s in ('segmenter', 'tracker', 'refiner')
+               if 'num_classes' in (config.model.get(s) or {})}
+    assert classes == {config.num_classes}
+    if config.model.tracker.type == 'DVISTracker':
+        assert config.load_from, 'a later stage needs the checkpoint of the one before'
+        if config.model.segmenter.get('reid') and not config.model.get('refiner'):
+            assert config.load_from.startswith('checkpoints/')  # its segmenter cannot be trained here
+            return
+        before = Path(config.load_from).parent.name
+        assert any(p.stem == before for p in LEAVES)
+        assert config.load_from.endswith(f"iter_{Config.fromfile(next(CONFIGS.rglob(before + '.py'))).train_cfg.max_iters}.pth")
+
+
+def signature(path):
+    """What a model is made of, without what the dataset says and without losses."""
+    model = Config.fromfile(path).model.to_dict()
+
+    def stripped(part):
+        if not isinstance(part, dict):
+            return part
+        return {key: stripped(value) for key, value in part.items() if key not in (
+            'num_classes', 'postprocessor', 'loss', 'noise', 'init_cfg', 'data_preprocessor', 'learns', 'num_queries')}
+    return json.dumps(stripped(model), sort_keys=True)
+
+
+def distinct(paths):
+    """One config for each distinct model."""
+    found = {}
+    for path in paths:
+        found.setdefault(signature(path), path)
+    return sorted(found.values())
+
+
+MODELS_OF = distinct(LEAVES)
+LARGE = [path for path in MODELS_OF if '_vit-' in path.stem]
+
+
+def groups_by_hand(model, lr, decay, factor):
+    """The rate and decay of every parameter that learns, from the recipe's words."""
+    norms = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+    found = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            if parameter.requires_grad:
+                free = isinstance(module, norms) or (isinstance(module, nn.Embedding) and 'level_encoding' not in name)
+                free = free or 'relative_position_bias_table' in name or 'absolute_pos_embed' in name
+                found[id(parameter)] = (lr * (factor if 'backbone' in name else 1.), 0. if free else decay)
+    return found
+
+
+def check_groups(model, config):
+    """Every parameter that learns is in one group, with the rate and decay that the recipe says."""
+    rules = dict(config.optim_wrapper.paramwise_cfg)
+    optimizer = config.optim_wrapper.optimizer
+    groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
+    found = [(id(p), (group['lr'], group['weight_decay'])) for group in groups for p in group['params']]
+    assert len(found) == len({key for key, _ in found}) == sum(p.requires_grad for p in model.parameters())
+    factor = rules.get('lr_mult', {}).get('backbone', 1.)
+    expected = groups_by_hand(model, optimizer.lr, optimizer.weight_decay, factor)
+    assert all(expected[key] == pytest.approx(value) for key, value in found)
+
+
+@pytest.mark.parametrize('path', [p for p in MODELS_OF if p not in LARGE], ids=lambda p: p.stem)
+def test_a_model_is_built_and_stepped_once(path):
+    torch.manual_seed(0)
+    config = Config.fromfile(path)
+    config.model.segmenter.backbone.pop('init_cfg', None)  # weights that cannot be reached here
+    for name in ('segmenter', 'tracker', 'refiner'):
+        if 'loss' in (config.model.get(name) or {}):
+            config.model[name].loss.num_points = 64  # the only thing that a test makes smaller
+    model = MODELS.build(config.model).train()
+    if 'toy' not in path.parts:  # whose recipe is another one
+        check_groups(model, config)
+    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(config.optim_wrapper.constructor)
+    wrapper = constructor(
+        {k: v for k, v in config.optim_wrapper.items() if k not in ('constructor', 'paramwise_cfg')},
+        config.optim_wrapper.paramwise_cfg)(model)
+    frames = min(config.train_dataloader.dataset.clip.num_frames, 3)
+    sample = VideoDataSample()
+    sample.set_field(tiny.targets(frames), 'gt_targets')
+    before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
+    losses = model(torch.randn(1, frames, 3, 64, 96), [sample], mode='loss')
+    loss, _ = model.parse_losses(losses)
+    wrapper.update_params(loss)
+    changed = [not torch.equal(a, b) for a, b in zip(before, (p for p in model.parameters() if p.requires_grad))]
+    assert torch.isfinite(loss) and sum(changed) > 0.9 * len(changed)
+    video = ArrayFrames(torch.randint(0, 256, (2, 3, 40, 50), dtype=torch.uint8))
+    result = model.eval().predict([video], [VideoDataSample()])[0]
+    assert any(field in result for field in ('pred_panoptic', 'pred_instances', 'pred_semantic'))
+
+
+@pytest.mark.parametrize('path', LARGE, ids=lambda p: p.stem)
+def test_a_large_model_is_built_without_memory(path):
+    config = Config.fromfile(path)
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    check_groups(model, config)
+    frozen = [name for name, p in model.named_parameters() if 'vit_module' in name and p.requires_grad]
+    assert not frozen
+    assert {p.device.type for p in model.parameters()} == {'meta'}
+
+
+@pytest.mark.parametrize('name, expected, learning', [
+    ('minvis_r50_8xb1-t1-20k_ovis-360p', 44_009_242, 43_956_122),
+    ('minvis_swin-l_8xb1-t1-20k_ovis-480p', 215_507_854, 215_507_854)])
+def test_parameters_of_the_paper(name, expected, learning):
+    """K = 25; the paper prints 43.95 and 215.30 M. A ResNet's BatchNorm is frozen, its scale and shift do not learn."""
+    model = MODELS.build(Config.fromfile(CONFIGS / 'minvis' / f'{name}.py').model)
+    assert sum(p.numel() for p in model.parameters()) == expected
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == learning
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
+def test_a_name_says_what_is_in_it(path):
+    """{model}_{backbone}_{gpus}xb{clips}-t{frames}-{iters}_{dataset}."""
+    found = re.fullmatch(r'[\w-]+?_[\w-]+?_\d+xb(\d+)(?:-t(\d+))?(?:-(\d+)k)?_[\w-]+', path.stem)
+    if found is None:
+        assert '_released_' in path.stem
+        return
+    config, (clips, frames, thousands) = Config.fromfile(path), found.groups()
+    assert config.train_dataloader.batch_size == int(clips)
+    assert config.train_dataloader.dataset.clip.num_frames == int(frames or 1)
+    if thousands:
+        assert config.train_cfg.max_iters // 1000 == int(thousands)
+        milestones = config.param_scheduler.milestones
+        assert milestones[-1] < config.train_cfg.max_iters and (len(milestones) == 2 or milestones == [
+            int(0.7 * config.train_cfg.max_iters)])
+
+
+def test_the_three_vipseg_stages_follow_the_recipe():
+    """The recipe of the DVIS paper: clip lengths 1, 5 and 21, reversal and crop in the refiner, 20k iterations."""
+    found = {}
+    for folder, stem in (('minvis', 'minvis_r50_8xb1-t1-20k'), ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
+                         ('dvis', 'dvis-offline_r50_8xb1-t21-20k')):
+        config = Config.fromfile(CONFIGS / folder / f'{stem}_vipseg-720p.py')
+        data = config.train_dataloader.dataset
+        found[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))
+        assert (config.train_cfg.max_iters, config.param_scheduler.milestones) == (20000, [14000])
+        assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.clip_grad.max_norm) == (1e-4, 0.01)
+        assert config.test_dataloader.dataset.test == dict(short_edge=720, max_edge=1333)
+    assert list(found.values()) == [(1, 0, None), (5, 0, None), (21, 0.5, dict(size=(608, 608)))]

@@ -1,0 +1,19 @@
+"""Fixtures of the evaluation tests."""
+import json
+
+import pytest
+from helpers.commands import load
+
+
+@pytest.fixture
+def score(tmp_path, monkeypatch):
+    """Runs tools/score.py; returns its exit code and what it wrote."""
+    tool = load('tools/score.py')
+
+    def run(task, *words):
+        out = tmp_path / 'out' / 'scores.json'
+        monkeypatch.setattr('sys.argv', ['score.py', task, *map(str, words), '--json', str(out), *(
+            [] if '--workers' in words else ['--workers', '1'])])
+        code = tool.main()
+        return code, json.loads(out.read_text()) if out.exists() else None
+    return run

@@ -1,0 +1,135 @@
+"""Official weights in, official results out, on copies of the small fixtures."""
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.commands import DATA, load
+
+from mmdvis.testing.parity import options as parity_options
+from mmdvis.testing.parity.comparison import Comparison, agreement, deviation, equality, report
+from mmdvis.testing.parity.dvis import SYSTEMS, Fixture, compare_windows, run_windows
+from mmdvis.testing.parity.fixtures import compare_fixtures
+from mmdvis.testing.parity.parts import compare_losses, mean_deviation
+
+SHARED = Path(__file__).parents[3] / 'shared' / 'fixtures' / 'parity'
+FOLDERS = [DATA / 'parity' / 'dvis_swin', *(folder for folder in [SHARED / 'dvis_r18'] if folder.is_dir())]
+
+
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
+def test_a_complete_model_agrees(folder):
+    """Names, stages, results of every task, and windows of every length."""
+    found = compare_fixtures(folder)
+    text, holds = report(found)
+    assert holds and len(found) == 1 + 14 + 17 + 45 + 2 * 17 + 7, text
+    half = {c.name: float(c.found.split()[0]) for c in found if c.name.endswith('(bf16)')}
+    assert len(half) == 7 and all(97 < share < 100 for share in half.values())  # told, not judged
+
+
+@pytest.fixture(autouse=True)
+def few_options(monkeypatch):
+    """Of the options that round, one; the tool has all."""
+    monkeypatch.setattr(parity_options, 'ROUNDED', {'bf16': parity_options.ROUNDED['bf16']})
+
+
+def test_an_exact_option_that_is_not_is_found_out(monkeypatch):
+    monkeypatch.setattr(parity_options, 'EXACT', {'features that lie': (dict(store='memory'), 'fp32')})
+    monkeypatch.setattr(parity_options, 'ROUNDED', {})
+    monkeypatch.setattr('mmdvis.io.feature_stores.halved', lambda features: (0.5 * features).half())
+    fixture = Fixture.read(FOLDERS[0])
+    verdicts = {c.name: c.verdict for c in parity_options.compare_options(fixture)}
+    assert verdicts['DVIS_online.vss.sem_seg (features that lie)'] == 'FAIL'
+
+
+@pytest.mark.parametrize('system', SYSTEMS)
+def test_window_lengths_give_equal_maps(system):
+    fixture = Fixture.read(FOLDERS[0])
+    whole, *others = (run_windows(fixture.model(system, 'vps', window=window), fixture.source) for window in (7, 1, 2, 3))
+    assert [mask.shape[0] for mask in whole.attention] == [7] * 3 and any(mask.any() for mask in whole.attention)
+    for other in others:
+        assert np.array_equal(whole.id_map, other.id_map)
+        for name, value in whole.values.items():
+            torch.testing.assert_close(other.values[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_flipped_bits_are_counted():
+    found = [c for c in compare_windows(Fixture.read(FOLDERS[0]), windows=(3, )) if 'attention' in c.name]
+    assert [c.name for c in found] == [f'{system}.window 3.attention masks' for system in SYSTEMS]
+    assert all(c.found.endswith('bits flipped') and ' of 21168 ' in c.found for c in found)
+
+
+def test_parts_of_dvis_plus_and_both_adapters_agree():
+    found = compare_fixtures(DATA / 'parity' / 'dvis_plus')
+    text, holds = report(found)
+    assert holds and len(found) == 9 + 2 * 10, text
+    assert {c.verdict for c in found} == {'ok'}
+
+
+def test_a_changed_adapter_is_found_out(tmp_path):
+    folder = tmp_path / 'plus'
+    shutil.copytree(DATA / 'parity' / 'dvis_plus', folder)
+    with np.load(folder / 'adapter_mlp_state_dict.npz') as arrays:
+        weights = dict(arrays)
+    weights['level_embed'] = weights['level_embed'] + np.float16(0.1)
+    (folder / 'adapter_mlp_state_dict.npz').unlink()
+    np.savez(folder / 'adapter_mlp_state_dict.npz', **weights)
+    verdicts = {c.name: c.verdict for c in compare_fixtures(folder)}
+    assert verdicts['adapter_mlp.f2'] == 'FAIL' and verdicts['adapter_swiglufused.f2'] == 'ok'
+
+
+def test_a_changed_weight_is_found_out(tmp_path):
+    """The check would be worthless otherwise."""
+    folder = tmp_path / 'plus'
+    shutil.copytree(DATA / 'parity' / 'dvis_plus', folder)
+    with np.load(folder / 'dvis_plus_tracker_state_dict.npz') as arrays:
+        weights = dict(arrays)
+    weights['ref_proj.layers.1.bias'] = weights['ref_proj.layers.1.bias'] + np.float16(0.05)
+    np.savez(folder / 'dvis_plus_tracker_state_dict.npz', **weights)
+    found = {c.name: c.verdict for c in compare_fixtures(folder)}
+    assert found['dvis_plus.tracker.pred_references'] == 'FAIL' and found['dvis_plus.indices'] == 'ok'
+    assert found['dvis_plus.refiner.pred_logits'] == 'ok'
+
+
+def test_the_tool_fails_because_of_a_figure(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / 'losses'
+    shutil.copytree(DATA / 'parity' / 'losses', folder)
+    expected = json.loads((folder / 'expected.json').read_text())
+    expected['tracker']['losses']['loss_ce']['mean'] += 0.001
+    (folder / 'expected.json').write_text(json.dumps(expected))
+    monkeypatch.setattr('sys.argv', ['check_parity.py', str(folder)])
+    assert load('tools/analysis_tools/check_parity.py').main() == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith('FAIL')]
+    assert len(failed) == 1 and failed[0].split()[1] == 'tracker.loss_ce'
+
+
+def test_losses_agree():
+    text, holds = report(compare_losses(DATA / 'parity' / 'losses', draws=60))
+    assert holds and text.count('matching') == 6 and text.count('standard errors') == 12, text
+
+
+def test_a_folder_says_of_which_kind_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match='there is no folder'):
+        compare_fixtures(tmp_path / 'none')
+    with pytest.raises(ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'):
+        compare_fixtures(tmp_path)
+
+
+def test_a_wrong_value_is_seen():
+    found = [deviation('x', torch.ones(2), np.array([1., 1.001])), agreement('y', np.zeros(10000), np.arange(10000) == 3)]
+    text, holds = report(found)
+    assert not holds and text.startswith('FAIL x  largest error 1.00e-03 absolute') and 'ok   y  99.9900 %' in text
+    assert deviation('x', torch.ones(3), np.ones(2)).verdict == 'FAIL'
+    assert deviation('x', torch.tensor([float('nan')]), np.ones(1)).verdict == 'FAIL'
+    assert agreement('y', np.zeros(1000), np.arange(1000) == 3).verdict == 'FAIL'
+    assert agreement('y', np.zeros((2, 3)), np.zeros((3, 2))).verdict == 'FAIL'
+    assert equality('z', [1], [2]) == Comparison('z', 'FAIL', 'is [1], should be [2]')
+
+
+def test_means_of_draws_are_judged_by_their_spread():
+    drawn = np.array([1., 1.2, 0.8, 1.])  # standard error 0.0816
+    assert mean_deviation('x', drawn, dict(mean=1.3, stderr=0.01)).verdict == 'ok'
+    assert mean_deviation('x', drawn, dict(mean=1.4, stderr=0.01)).verdict == 'FAIL'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.00005, stderr=0.)).verdict == 'ok'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.0002, stderr=0.)).verdict == 'FAIL'
