@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from prettytable import PrettyTable
 
-from mmdvis.datasets.classes import known
+from mmdvis.datasets.classes import known_classes
 from mmdvis.datasets.transforms import FlipClip, LoadClip, PackClip, ResizeClip, SampleClip
 from mmdvis.datasets.transforms.geometry import resize_frames
 from mmdvis.datasets.vipseg import VIPSegDataset
@@ -81,7 +81,7 @@ def draw_image(rng: np.random.Generator, regions: np.ndarray) -> np.ndarray:
 
 def write_videos(root: Path, video: Optional[str], number: int = 4) -> None:
     """A small VIPSeg."""
-    classes, source = known('VIPSeg'), VideoFileFrames(video) if video else None
+    classes, source = known_classes('VIPSeg'), VideoFileFrames(video) if video else None
     categories = [dict(id=k, name=classes.names[classes.labels[k]], isthing=int(classes.labels[k] < 58), color=[k, k, k])
                   for k in sorted(classes.category_ids)]
     kinds = [*classes.category_ids[58:58 + STUFF], *classes.category_ids[:THINGS]]
@@ -177,7 +177,7 @@ def parts_of_decode(dataset: VIPSegDataset, frames: int = 24) -> Dict[str, float
 def write_tracks(path: Path, videos: int, frames: int = 30, tracks: int = 2, size: int = 600) -> None:
     """A json of YouTube-VIS's form; the run lengths are texts of the right length, which nothing decodes here."""
     rng = np.random.default_rng(0)
-    classes = known('YouTubeVIS2021')
+    classes = known_classes('YouTubeVIS2021')
     letters = rng.integers(48, 112, (64, size), dtype=np.uint8)
     texts = [bytes(row).decode() for row in letters]
     content = dict(

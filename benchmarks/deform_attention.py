@@ -11,7 +11,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmdvis.models.functional.deform_attn import gathered_attention
-from mmdvis.testing.plain_paths import sampled_attention
+from mmdvis.testing.plain_paths import grid_sample_attention
 
 SHAPES, HEADS, WIDTH, POINTS = [(15, 20), (30, 40), (60, 80)], 8, 32, 4
 
@@ -49,7 +49,7 @@ def main() -> None:
     inputs = [torch.randn(args.frames, tokens, HEADS, WIDTH), locations, weights]
     rows = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio'])
     for name, learns in (('forward', False), ('forward and backward', True)):
-        plain, ours = (median_ms(way, inputs, args.times, learns) for way in (sampled_attention, gathered_attention))
+        plain, ours = (median_ms(way, inputs, args.times, learns) for way in (grid_sample_attention, gathered_attention))
         rows.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
     print(rows)
 

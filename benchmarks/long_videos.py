@@ -17,8 +17,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.analysis.profile_inference import first_frames, in_own_process, keep_rows, peak, reset_peak
-from mmdvis.apis import OfflineVideo, VideoStream, tune
+from mmdvis.analysis.profile_inference import first_frames, run_in_subprocess, force_segments, peak_memory, reset_peak_memory
+from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.io import ArrayFrames
 from mmdvis.io.frame_views import FrameView
@@ -71,21 +71,21 @@ def online(stream: VideoStream, source: LoopedFrames, marks: List[int]) -> List[
             seen = max(seen, stop)
         for mark in marks:
             take(mark - span)
-            reset_peak(CPU)
+            reset_peak_memory(CPU)
             begun = time.perf_counter()
             take(mark)
             rate = span / (time.perf_counter() - begun)
-            found.append(dict(frames=mark, peak=peak(CPU)[0], held=reset_peak(CPU)[0], rate=rate))
+            found.append(dict(frames=mark, peak=peak_memory(CPU)[0], held=reset_peak_memory(CPU)[0], rate=rate))
     return found
 
 
 def offline(video: OfflineVideo, source: LoopedFrames, store: str) -> Dict[str, float]:
     """Peak bytes over the model and frames/s of a whole video."""
     video.choose = lambda _: store
-    before, begun = reset_peak(CPU)[0], time.perf_counter()
+    before, begun = reset_peak_memory(CPU)[0], time.perf_counter()
     for _ in tqdm(video.frames(source), total=len(source), unit='frame', desc=store):
         pass
-    return dict(frames=len(source), peak=peak(CPU)[0] - before, rate=len(source) / (time.perf_counter() - begun))
+    return dict(frames=len(source), peak=peak_memory(CPU)[0] - before, rate=len(source) / (time.perf_counter() - begun))
 
 
 def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
     if mode == 'online':
         config.model.refiner = None
     torch.manual_seed(0)
-    model = tune(MODELS.build(config.model).eval(), args.precision)
-    keep_rows(model, args.kept)
+    model = optimize_for_inference(MODELS.build(config.model).eval(), args.precision)
+    force_segments(model, args.kept)
     clip = first_frames(args.video, 20, args.size)
     source = LoopedFrames(ArrayFrames(clip), frames)
     if mode == 'online':
@@ -114,8 +114,8 @@ def main() -> None:
         return
     rows, found = PrettyTable(['mode', 'frames', 'peak MB', 'frames/s', 'KB a frame', 'formula KB']), {}
     for mode in args.modes:
-        pair = in_own_process('--one', mode, args.frames[1]) if mode == 'online' else [
-            in_own_process('--one', mode, frames) for frames in args.frames]
+        pair = run_in_subprocess('--one', mode, args.frames[1]) if mode == 'online' else [
+            run_in_subprocess('--one', mode, frames) for frames in args.frames]
         slope = (pair[1]['peak'] - pair[0]['peak']) / (pair[1]['frames'] - pair[0]['frames'])
         found[mode] = dict(runs=pair, bytes_a_frame=slope)
         for result in pair:

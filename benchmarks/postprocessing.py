@@ -12,7 +12,7 @@ import torch
 from prettytable import PrettyTable
 from torch import nn
 
-from mmdvis.analysis.profile_inference import in_own_process, peak, reset_peak
+from mmdvis.analysis.profile_inference import run_in_subprocess, peak_memory, reset_peak_memory
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
 
@@ -56,9 +56,9 @@ def run(task: str, queries: int, kept: int, frames: int, height: int, width: int
     module = postprocessor(task, kept)
     module(prediction(queries, kept, 1, 64, 96), VideoDataSample())  # warm
     given = prediction(queries, kept, frames, height, width)
-    before, start = reset_peak(CPU)[0], time.perf_counter()
+    before, start = reset_peak_memory(CPU)[0], time.perf_counter()
     module(given, VideoDataSample())
-    return dict(seconds=(time.perf_counter() - start) / frames, peak=peak(CPU)[0] - before)
+    return dict(seconds=(time.perf_counter() - start) / frames, peak=peak_memory(CPU)[0] - before)
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     table, found = PrettyTable(['task', 'queries', 'kept', 'frames', 'ms a frame', 'peak MB']), []
     for task, rows in ROWS.items():
         for numbers in rows:
-            result = in_own_process('--one', task, *numbers)
+            result = run_in_subprocess('--one', task, *numbers)
             found.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
             table.add_row([task, *numbers, f"{1e3 * result['seconds']:.1f}", f"{result['peak'] / 2**20:.0f}"])
     print(table)

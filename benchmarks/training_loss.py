@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 import torch
 from prettytable import PrettyTable
 
-from mmdvis.analysis.profile_inference import in_own_process, peak, reset_peak
+from mmdvis.analysis.profile_inference import run_in_subprocess, peak_memory, reset_peak_memory
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
@@ -61,13 +61,13 @@ def step(frames: int, queries: int, size: int, repeats: int) -> Dict[str, float]
     given, seconds = LayerPredictions(logits, embeds, features), []
     for k in range(repeats + 1):
         if k == 1:
-            before = reset_peak(CPU)[0]
+            before = reset_peak_memory(CPU)[0]
         embeds.grad = logits.grad = None
         start = time.perf_counter()
         losses = loss(given, [target], StepContext())
         sum(losses.values()).backward()
         seconds.append(time.perf_counter() - start)
-    return dict(seconds=statistics.median(seconds[1:]), peak=peak(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
+    return dict(seconds=statistics.median(seconds[1:]), peak=peak_memory(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     found: List[Dict[str, Any]] = []
     for frames in args.frames:
         for queries in args.queries:
-            plain, ours = (in_own_process('--one', way, frames, queries) for way in ('plain', 'ours'))
+            plain, ours = (run_in_subprocess('--one', way, frames, queries) for way in ('plain', 'ours'))
             found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
             seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
             rows.add_row([frames, queries, *(f'{x:.2f}' for x in seconds), f'{seconds[1] / seconds[0]:.2f}',

@@ -12,7 +12,7 @@ from typing import Dict, List
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdvis.analysis.toy_report import compare_video, summarise, table
+from mmdvis.analysis.toy_report import compare_video, write_summary, summary_table
 from mmdvis.apis import init_model
 from mmdvis.registry import DATASETS
 
@@ -92,8 +92,8 @@ def main() -> None:
     steps.run('test oracle', folder / 'oracle' / 'metrics.json', [
         'tools/analysis_tools/association_ceiling.py', str(configs['minvis']), str(checkpoints['minvis']), '--metrics',
         str(folder / 'oracle' / 'metrics.json')])
-    summary = summarise(folder, (*STAGES, 'oracle'), steps.seconds)
-    print(table(summary))
+    summary = write_summary(folder, (*STAGES, 'oracle'), steps.seconds)
+    print(summary_table(summary))
     print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
     init_default_scope('mmdvis')
     model, _ = init_model(str(config), str(last))

@@ -4,7 +4,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video, tune
+from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video, optimize_for_inference
 from mmdvis.io import PrefetchedFrames, open_frames
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     try:
         source = PrefetchedFrames(open_frames(args.input))
         model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
-        model = tune(model, args.precision, args.compile)
+        model = optimize_for_inference(model, args.precision, args.compile)
         stream = VideoStream(model, args.short_edge, args.max_edge)
         if args.offline:
             limit = None if args.max_memory is None else int(args.max_memory * 2**30)

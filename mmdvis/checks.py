@@ -10,7 +10,7 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
         raise ValueError(f"{name} must be {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def check_axes(owner: object, axes: Dict[str, str]) -> None:
+def check_shapes(owner: object, axes: Dict[str, str]) -> None:
     """Compares axes of the same letter over the fields of ``owner``.
 
     Args:

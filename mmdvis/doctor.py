@@ -18,7 +18,7 @@ def version_of(name: str) -> Optional[str]:
         return None
 
 
-def numbers(version: str) -> Tuple[int, ...]:
+def version_numbers(version: str) -> Tuple[int, ...]:
     """The leading numbers of a version: ``'2.3.6+cpu'`` -> (2, 3, 6)."""
     parts = []
     for part in version.split('+')[0].split('.'):
@@ -28,7 +28,7 @@ def numbers(version: str) -> Tuple[int, ...]:
     return tuple(parts)
 
 
-def place_of(name: str) -> Optional[str]:
+def install_location(name: str) -> Optional[str]:
     """The folder a distribution is installed into, None where it is missing."""
     try:
         return str(metadata.distribution(name).locate_file(''))
@@ -55,7 +55,7 @@ def stack_problems(versions: Dict[str, Optional[str]], places: Optional[Dict[str
                           f'pip uninstall -y {upstream} && pip install "{name}>={lowest},<{above}"'))
         elif not version:
             found.append((f'{name} is missing', f'pip install "{name}>={lowest},<{above}"'))
-        elif not numbers(lowest) <= numbers(version) < numbers(above):
+        elif not version_numbers(lowest) <= version_numbers(version) < version_numbers(above):
             found.append((f'{name} {version} is not tested; {lowest} up to {above} is',
                           f'pip install "{name}>={lowest},<{above}"'))
     return found
@@ -95,7 +95,7 @@ def main() -> int:
         print(f'{name:<20} {versions[name] or "missing"}')
     print(f'{"mmcv operators":<20} {ops_state()}')
     print(f'{"devices":<20} {devices()}')
-    problems = stack_problems(versions, {name: place_of(name) for name in names}) + other_problems(versions)
+    problems = stack_problems(versions, {name: install_location(name) for name in names}) + other_problems(versions)
     for what, command in problems:
         print(f'\nPROBLEM: {what}\n  mend it with: {command}')
     print('\nno problem found' if not problems else f'\n{len(problems)} problem(s)')

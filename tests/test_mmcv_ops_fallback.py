@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mmdvis import mmcv_ops_fallback as compat
-from mmdvis.doctor import numbers, other_problems, stack_problems
+from mmdvis.doctor import version_numbers, other_problems, stack_problems
 
 
 def run(code):
@@ -71,8 +71,8 @@ def test_an_upstream_package_of_an_outer_environment_is_no_problem():
 
 
 def test_doctor_counts_versions_by_numbers():
-    assert numbers('2.13.0+cpu') == (2, 13, 0) and numbers('0.10.12rc1') == (0, 10)
-    assert numbers('2.3.10') > numbers('2.3.6')
+    assert version_numbers('2.13.0+cpu') == (2, 13, 0) and version_numbers('0.10.12rc1') == (0, 10)
+    assert version_numbers('2.3.10') > version_numbers('2.3.6')
 
 
 def test_doctor_names_missing_packages():

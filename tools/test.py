@@ -8,8 +8,8 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.cli.exit_on_error import one_sentence
-from mmdvis.engine.launch import fuse, load_config, passes_of, test
+from mmdvis.cli.exit_on_error import exit_on_error
+from mmdvis.engine.launch import set_fusion, load_config, fusion_passes, test
 from mmdvis.errors import BadInputError
 
 
@@ -51,10 +51,10 @@ def main() -> None:
     checkpoint = args.checkpoint
     if args.tta or args.tta_flip or args.ensemble:
         given = dict(config.test_dataloader.dataset.get('test') or {})
-        passes = passes_of(args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge'))
-        fuse(config, [checkpoint, *args.ensemble], passes, args.trust)
+        passes = fusion_passes(args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge'))
+        set_fusion(config, [checkpoint, *args.ensemble], passes, args.trust)
         checkpoint = None
-    with one_sentence(BadInputError):
+    with exit_on_error(BadInputError):
         metrics = test(config, checkpoint, args.trust)
     if args.metrics and is_main_process():
         path = Path(args.metrics)

@@ -5,8 +5,8 @@ import os
 from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.cli.exit_on_error import one_sentence
-from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume, train
+from mmdvis.cli.exit_on_error import exit_on_error
+from mmdvis.engine.launch import set_accumulation, load_config, set_precision, set_resume, train
 from mmdvis.errors import BadInputError
 
 
@@ -34,17 +34,17 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-    with one_sentence(ValueError):
+    with exit_on_error(ValueError):
         if args.amp:
             set_precision(config, args.amp)
         if args.accumulate != 1:
-            accumulate(config, args.accumulate)
+            set_accumulation(config, args.accumulate)
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
-    with one_sentence(BadInputError):
+    with exit_on_error(BadInputError):
         print(f'last checkpoint: {train(config, args.trust)}')
 
 

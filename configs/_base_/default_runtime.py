@@ -6,7 +6,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     bad_frames=dict(type='BadFramesHook'))
-custom_hooks = [dict(type='StageHandoverHook'), dict(type='ClassCountHook')]
+custom_hooks = [dict(type='CheckpointLoadingHook'), dict(type='ClassCountHook')]
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

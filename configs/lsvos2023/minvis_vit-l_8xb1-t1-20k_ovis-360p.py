@@ -5,6 +5,6 @@ _base_ = [
 model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
 load_from = 'work_dirs/mask2former_vit-l_8xb2-737k_coco-instance/iter_737500.pth'
 custom_hooks = [
-    dict(type='StageHandoverHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
+    dict(type='CheckpointLoadingHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
     dict(type='ClassCountHook')
 ]

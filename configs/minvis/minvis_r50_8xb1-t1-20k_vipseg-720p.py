@@ -6,6 +6,6 @@ model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base
 # starts from Mask2Former R50 on COCO panoptic, converted by tools/model_converters/detectron2_to_mmdvis.py
 load_from = 'checkpoints/mask2former_r50_coco-panoptic.pth'
 custom_hooks = [
-    dict(type='StageHandoverHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
+    dict(type='CheckpointLoadingHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
     dict(type='ClassCountHook')
 ]

@@ -5,6 +5,6 @@ _base_ = [
 model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
 load_from = 'checkpoints/mask2former_swin-l_coco-instance.pth'
 custom_hooks = [
-    dict(type='StageHandoverHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
+    dict(type='CheckpointLoadingHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
     dict(type='ClassCountHook')
 ]

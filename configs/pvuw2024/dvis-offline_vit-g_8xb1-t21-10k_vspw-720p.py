@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/schedule_10k-finetune.py', '../_base_/default_runtime.py'
 ]
 model = dict(
-    learns=('refiner', ),
+    trainable=('refiner', ),
     segmenter=dict(num_classes=_base_.num_classes),
     tracker=dict(num_classes=_base_.num_classes),
     refiner=dict(num_classes=_base_.num_classes, loss=dict(guided=0.)),

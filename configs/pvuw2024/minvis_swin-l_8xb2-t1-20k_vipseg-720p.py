@@ -6,7 +6,7 @@ model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base
 train_dataloader = dict(batch_size=2)
 load_from = 'checkpoints/mask2former_swin-l_coco-panoptic.pth'
 custom_hooks = [
-    dict(type='StageHandoverHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
+    dict(type='CheckpointLoadingHook', required=('segmenter', ), allow_mismatch=('segmenter.cls_embed', )),
     dict(type='ClassCountHook')
 ]
 auto_scale_lr = dict(base_batch_size=16)

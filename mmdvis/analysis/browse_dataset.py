@@ -15,7 +15,7 @@ GAP = 6  # pixels between pictures
 MAX_FRAMES = 60  # of a test video that is shown
 
 
-def drawn(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> Frames:
+def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> Frames:
     """Frames with their objects.
 
     Args:
@@ -38,11 +38,11 @@ def training_clip(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
     sample, load, *steps = dataset.pipeline.transforms
     results = load(sample(dataset.get_data_info(index)))
     classes = dataset.metainfo['classes']
-    found = dict(before=drawn(results['clip'], results['maps'], results['labels'], classes))
+    found = dict(before=draw_clip(results['clip'], results['maps'], results['labels'], classes))
     for step in steps:
         if not isinstance(step, PackClip):
             results = step(results)
-    return dict(found, after=drawn(results['clip'], results['maps'], results['labels'], classes))
+    return dict(found, after=draw_clip(results['clip'], results['maps'], results['labels'], classes))
 
 
 def whole_video(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
@@ -59,10 +59,10 @@ def whole_video(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
     ids = id_maps_of(info)
     place = {number: k for k, number in enumerate(labels, 1)}
     maps = np.vectorize(lambda number: place.get(number, 0), otypes=[np.int32])(ids)
-    return dict(before=drawn(clip, maps[None], list(labels.values()), dataset.metainfo['classes']))
+    return dict(before=draw_clip(clip, maps[None], list(labels.values()), dataset.metainfo['classes']))
 
 
-def fitted(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def fit_into(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """A frame scaled to fit into ``size`` (height, width), in the middle of black."""
     scale = min(size[0] / frame.shape[0], size[1] / frame.shape[1])
     height, width = (max(1, round(length * scale)) for length in frame.shape[:2])
@@ -77,7 +77,7 @@ def write_clip(found: Dict[str, Frames], path: Path, fps: float = 6.) -> None:
     size = next(iter(found.values()))[0].shape[:2]
     with VideoWriter(path, fps) as writer:
         for frames in zip(*found.values()):
-            writer.write(np.concatenate([fitted(frame, size) for frame in frames], 1))
+            writer.write(np.concatenate([fit_into(frame, size) for frame in frames], 1))
 
 
 def contact_sheet(clips: Sequence[Tuple[str, Dict[str, Frames]]], columns: int = 5, height: int = 150) -> np.ndarray:
@@ -96,14 +96,14 @@ def contact_sheet(clips: Sequence[Tuple[str, Dict[str, Frames]]], columns: int =
         size = height, max(1, round(height * first.shape[1] / first.shape[0]))
         for kind, frames in found.items():
             chosen = [frames[k] for k in np.linspace(0, len(frames) - 1, columns).round().astype(int)]
-            pictures = [np.pad(fitted(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in chosen]
-            rows.append(np.concatenate([headline(f'{title}: {kind}', sum(p.shape[1] for p in pictures)),
+            pictures = [np.pad(fit_into(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in chosen]
+            rows.append(np.concatenate([title_bar(f'{title}: {kind}', sum(p.shape[1] for p in pictures)),
                                         np.concatenate(pictures, 1)]))
     width = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
 
 
-def headline(text: str, width: int, height: int = 20) -> np.ndarray:
+def title_bar(text: str, width: int, height: int = 20) -> np.ndarray:
     """A line of text (height, width, 3)."""
     image = Image.new('RGB', (width, height), 'white')
     ImageDraw.Draw(image).text((4, 3), text, fill='black', font=ImageFont.load_default(13))

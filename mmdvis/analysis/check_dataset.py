@@ -10,15 +10,15 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 from prettytable import PrettyTable
 
-from mmdvis.datasets.base import ClipDataset, NoVideoError, read_whole
-from mmdvis.datasets.transforms.ground_truth import READERS, named, place_of
+from mmdvis.datasets.base import ClipDataset, NoVideoError, read_all_frames
+from mmdvis.datasets.transforms.ground_truth import ANNOTATION_READERS, with_frame_location, frame_location
 from mmdvis.datasets.transforms.loading import check_size
 from mmdvis.errors import DataError
 from mmdvis.io import read_image
 from mmdvis.registry import DATASETS
 
 SHARED: List[ClipDataset] = []  # of a worker process
-KINDS = ('annotation', 'missing', 'unreadable', 'size', 'truth', 'duplicate')
+PROBLEM_KINDS = ('annotation', 'missing', 'unreadable', 'size', 'truth', 'duplicate')
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class DatasetReport:
                     problems=[vars(problem) for problem in self.problems])
 
 
-def kind_of(path: str) -> str:
+def problem_kind(path: str) -> str:
     """Whether a file that cannot be read is missing or damaged."""
     return 'unreadable' if os.path.exists(path) else 'missing'
 
@@ -93,11 +93,11 @@ def check_frame(info: dict, index: int, reader: Optional[object], size: Optional
     problems: List[Problem] = []
 
     def note(kind: str, error: DataError) -> None:
-        problems.append(Problem(kind, str(info['video_id']), frame['name'], str(named(info, frame, error))))
+        problems.append(Problem(kind, str(info['video_id']), frame['name'], str(with_frame_location(info, frame, error))))
     try:
         found = read_image(frame['image']).shape[:2]
     except DataError as error:
-        note(kind_of(frame['image']), error)
+        note(problem_kind(frame['image']), error)
     if found:
         try:
             check_size(info, frame, found, size)
@@ -108,12 +108,12 @@ def check_frame(info: dict, index: int, reader: Optional[object], size: Optional
             layers = reader.layers(index)
             seen = np.unique(np.concatenate([np.unique(layer) for layer in layers]))
             if found and layers[0].shape != found:
-                note('size', DataError(f"{place_of(info, frame)}: {frame['image']} is {found} (height, width), its mask "
+                note('size', DataError(f"{frame_location(info, frame)}: {frame['image']} is {found} (height, width), its mask "
                                        f'{layers[0].shape}'))
         except DataError as error:
             path = frame.get('mask')
             is_read = path is None or ('cannot be read' not in str(error) and 'is an image of mode' not in str(error))
-            note('truth' if is_read else kind_of(path), error)
+            note('truth' if is_read else problem_kind(path), error)
     return found, seen[seen > 0] - 1, problems
 
 
@@ -126,7 +126,7 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
     labelled = info.get('tracks') is not None or any(frame.get('mask') for frame in info['frames'])
     labelled = labelled and (dataset.index.meta.get('labelled', True) or info['truth'] == 'instance_image')
     labelled = labelled and not (info['truth'] == 'instance_image' and dataset.test_mode)
-    reader, size, empty = READERS[info['truth']](info, indices) if labelled else None, None, 0
+    reader, size, empty = ANNOTATION_READERS[info['truth']](info, indices) if labelled else None, None, 0
     frames_with, problems = Counter(), []
     seen_ever = set()
     for index in indices:
@@ -143,7 +143,7 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
 def check_video_file(info: dict) -> VideoReport:
     """Decodes a video file to its end."""
     try:
-        return VideoReport(read_whole(info), 0, {}, {}, ())
+        return VideoReport(read_all_frames(info), 0, {}, {}, ())
     except DataError as error:
         return VideoReport(0, 0, {}, {}, (Problem('unreadable', str(info['video_id']), '', str(error)), ))
 
@@ -160,20 +160,20 @@ def duplicates(dataset: ClipDataset) -> List[Problem]:
     for number in range(len(dataset)):
         info = dataset.get_data_info(number)
         for frame in info['frames']:
-            other = owners.setdefault(frame['image'], place_of(info, frame))
-            if other != place_of(info, frame):
+            other = owners.setdefault(frame['image'], frame_location(info, frame))
+            if other != frame_location(info, frame):
                 problems.append(Problem('duplicate', str(info['video_id']), frame['name'],
-                                        f"{place_of(info, frame)}: its image {frame['image']} is also that of {other}"))
+                                        f"{frame_location(info, frame)}: its image {frame['image']} is also that of {other}"))
     return problems
 
 
-def unwatched(items: Iterable, total: int) -> Iterable:
+def no_progress(items: Iterable, total: int) -> Iterable:
     """The items without a sign of progress."""
     return items
 
 
 def check_dataset(config: Dict[str, Any], workers: int = 1,
-                  watch: Callable[[Iterable, int], Iterable] = unwatched) -> DatasetReport:
+                  watch: Callable[[Iterable, int], Iterable] = no_progress) -> DatasetReport:
     """Reads a whole dataset.
 
     Args:
@@ -222,14 +222,14 @@ def datasets_in(dataset: Dict[str, Any]) -> List[Dict[str, Any]]:
     return datasets_in(dataset['dataset']) if 'dataset' in dataset else [dataset]  # a wrapper
 
 
-def table(reports: List[DatasetReport]) -> str:
+def report_table(reports: List[DatasetReport]) -> str:
     """A row for each dataset: what it holds, and how many problems of each kind."""
-    text = PrettyTable(['dataset', 'file', 'videos', 'frames', 'objects', 'no object', *KINDS])
+    text = PrettyTable(['dataset', 'file', 'videos', 'frames', 'objects', 'no object', *PROBLEM_KINDS])
     for report in reports:
         kinds = Counter(problem.kind for problem in report.problems)
         objects = sum(found['objects'] for found in report.classes.values())
         text.add_row([report.name, Path(report.origin).name, report.videos, report.frames, objects, len(report.empty_videos),
-                      *(kinds[kind] for kind in KINDS)])
+                      *(kinds[kind] for kind in PROBLEM_KINDS)])
     text.align = 'r'
     text.align['dataset'] = text.align['file'] = 'l'
     return str(text)

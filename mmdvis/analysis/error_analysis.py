@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmdvis.evaluation.files.panoptic_files import FrameFiles, PanopticFiles, read_ids
-from mmdvis.evaluation.files.scoring import FLAVOURS, class_figures, tables_of, vpq_figures
-from mmdvis.evaluation.functional.error_breakdown import KINDS, VideoErrors, find_errors
+from mmdvis.evaluation.files.scoring import FLAVOURS, class_figures, video_tables, vpq_figures
+from mmdvis.evaluation.functional.error_breakdown import ERROR_KINDS, VideoErrors, find_errors
 from mmdvis.evaluation.functional.vpq import WindowCounts, count_video
 from mmdvis.visualization import colour_of
 
-COLOURS = dict(right=(60, 120, 60), switched=(230, 160, 0), missed=(200, 30, 30), false=(150, 60, 200))
-COLOURS['class'] = (30, 110, 220)
+ERROR_COLOURS = dict(right=(60, 120, 60), switched=(230, 160, 0), missed=(200, 30, 30), false=(150, 60, 200))
+ERROR_COLOURS['class'] = (30, 110, 220)
 VOID_COLOUR, LEGEND, MIN_WIDTH = (0, 0, 0), 14, 800
 
 
@@ -33,15 +33,15 @@ class VideoAnalysis:
     def row(self) -> Dict[str, float]:
         """VPQ, identity switches, and the share of each kind of error in all pixels that count."""
         pixels = self.errors.pixels
-        total = max(sum(pixels[kind] for kind in KINDS if kind != 'false'), 1)
-        return dict(VPQ=self.vpq, switches=self.errors.switches, **{kind: pixels[kind] / total for kind in KINDS})
+        total = max(sum(pixels[kind] for kind in ERROR_KINDS if kind != 'false'), 1)
+        return dict(VPQ=self.vpq, switches=self.errors.switches, **{kind: pixels[kind] / total for kind in ERROR_KINDS})
 
 
 def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Dict[str, VideoAnalysis]:
     """Every video of a set; ``watch`` may show progress."""
     kind, found = FLAVOURS[flavour], {}
     for name, frames in watch(list(files.videos.items())):
-        tables = tables_of(frames, files.truth.is_thing, kind.rules.merge_repeated)
+        tables = video_tables(frames, files.truth.is_thing, kind.rules.merge_repeated)
         counts = count_video(tables, list(kind.windows.values()), kind.rules)
         figures = vpq_figures(counts, files.truth.is_thing, kind)
         windows = [figures[window] for window in kind.averaged if not np.isnan(figures[window])]
@@ -49,7 +49,7 @@ def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Dict[
     return found
 
 
-def class_rows(flavour: str, files: PanopticFiles, videos: Dict[str, VideoAnalysis]) -> Dict[str, Dict[str, float]]:
+def per_class_figures(flavour: str, files: PanopticFiles, videos: Dict[str, VideoAnalysis]) -> Dict[str, Dict[str, float]]:
     """Name of each class -> PQ of each window, over all videos."""
     kind = FLAVOURS[flavour]
     total = {k: sum((video.counts[k] for video in videos.values()), WindowCounts()) for k in kind.windows.values()}
@@ -70,8 +70,8 @@ def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int 
     image = Image.new('RGB', (sheet.shape[1], sheet.shape[0] + LEGEND))
     image.paste(Image.fromarray(sheet), (0, LEGEND))
     draw, left = ImageDraw.Draw(image), 2
-    for kind in KINDS:
-        draw.text((left, 1), kind, fill=COLOURS[kind])
+    for kind in ERROR_KINDS:
+        draw.text((left, 1), kind, fill=ERROR_COLOURS[kind])
         left += 8 + int(draw.textlength(kind))
     return image
 
@@ -79,12 +79,12 @@ def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int 
 def error_rows(frame: FrameFiles, errors: VideoErrors, t: int) -> List[np.ndarray]:
     """Truth, prediction and errors of frame ``t`` as pictures (H, W, 3) uint8."""
     truth, predicted, verdict = read_ids(frame.truth.path), read_ids(frame.predicted), errors.frames[t]
-    wrong = paint(truth, {g: COLOURS[kind] for g, kind in verdict.truth.items()})
-    wrong[np.isin(predicted, verdict.false)] = COLOURS['false']
-    return [paint(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (truth, predicted)] + [wrong]
+    wrong = colour_ids(truth, {g: ERROR_COLOURS[kind] for g, kind in verdict.truth.items()})
+    wrong[np.isin(predicted, verdict.false)] = ERROR_COLOURS['false']
+    return [colour_ids(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (truth, predicted)] + [wrong]
 
 
-def paint(ids: np.ndarray, colours: Dict[int, Sequence[int]]) -> np.ndarray:
+def colour_ids(ids: np.ndarray, colours: Dict[int, Sequence[int]]) -> np.ndarray:
     """A picture (H, W, 3) uint8 of ids (H, W); what has no colour is black."""
     names, place = np.unique(ids, return_inverse=True)
     table = np.array([colours.get(int(i), VOID_COLOUR) for i in names], np.uint8)

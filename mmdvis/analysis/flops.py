@@ -12,9 +12,9 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
-BAGS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without gradients
+EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without gradients
 HEADS = 'transformer decoder and heads'
-PRODUCTS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, *BAGS,
+MATMUL_OPS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, *EMBEDDING_BAG_OPS,
             aten._scaled_dot_product_flash_attention_for_cpu, aten._scaled_dot_product_flash_attention,
             aten._scaled_dot_product_efficient_attention, aten._scaled_dot_product_fused_attention_overrideable}
 
@@ -44,7 +44,7 @@ class OutputCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if func._overloadpacket in PRODUCTS:
+        if func._overloadpacket in MATMUL_OPS:
             self.total += (found[0] if isinstance(found, (tuple, list)) else found).numel()
         return found
 
@@ -59,7 +59,7 @@ def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_sha
     return sdpa_flop_count(query, key, value)
 
 
-OWN = {**{bag: bag_flops for bag in BAGS}, aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops}
+CUSTOM_FORMULAS = {**{bag: bag_flops for bag in EMBEDDING_BAG_OPS}, aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops}
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ class Counts:
         return Counts(self.macs / number, self.outputs / number, self.gathered / number)
 
 
-def measured(run: Callable[[], Any]) -> Tuple[Any, Counts]:
+def count_ops(run: Callable[[], Any]) -> Tuple[Any, Counts]:
     """The result of ``run`` and what it counts."""
-    counter = FlopCounterMode(display=False, custom_mapping=OWN)
+    counter = FlopCounterMode(display=False, custom_mapping=CUSTOM_FORMULAS)
     outputs = OutputCounter()
     with torch.no_grad(), counter, outputs:
         result = run()
-    gathered = sum(flops for name, flops in counter.get_flop_counts().get('Global', {}).items() if name in BAGS) / 2
+    gathered = sum(flops for name, flops in counter.get_flop_counts().get('Global', {}).items() if name in EMBEDDING_BAG_OPS) / 2
     return result, Counts(counter.get_total_flops() / 2, outputs.total, gathered)
 
 
-def number_of(*modules: nn.Module) -> int:
+def num_parameters(*modules: nn.Module) -> int:
     """Parameters of modules; None has none."""
     return sum(p.numel() for module in modules if module is not None for p in module.parameters())
 
@@ -109,37 +109,37 @@ def model_cost(model: DVIS, size: Tuple[int, int], frames: int = 5) -> List[Cost
         frames: of the clip over which tracker and refiner are averaged.
     """
     segmenter = model.segmenter
-    heads = number_of(segmenter) - number_of(segmenter.backbone, segmenter.pixel_decoder)
-    parameters = {'backbone': number_of(segmenter.backbone), 'pixel decoder': number_of(segmenter.pixel_decoder), HEADS: heads,
-                  'tracker': number_of(model.tracker), 'refiner': number_of(model.refiner)}
-    return [Cost(name, parameters[name], counts.macs, counts.outputs) for name, counts in counts_of(model, size, frames).items()]
+    heads = num_parameters(segmenter) - num_parameters(segmenter.backbone, segmenter.pixel_decoder)
+    parameters = {'backbone': num_parameters(segmenter.backbone), 'pixel decoder': num_parameters(segmenter.pixel_decoder), HEADS: heads,
+                  'tracker': num_parameters(model.tracker), 'refiner': num_parameters(model.refiner)}
+    return [Cost(name, parameters[name], counts.macs, counts.outputs) for name, counts in component_counts(model, size, frames).items()]
 
 
-def counts_of(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Counts]:
+def component_counts(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Counts]:
     """What every component counts for one frame; arguments as :func:`model_cost`."""
     model = model.eval().cpu().requires_grad_(False)  # the counter follows whatever wants gradients
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')
-    maps, backbone = measured(lambda: segmenter.backbone(images))
-    _, pixel = measured(lambda: segmenter.pixel_decoder(maps))
-    queries, whole = measured(lambda: segmenter(images[None]))
+    maps, backbone = count_ops(lambda: segmenter.backbone(images))
+    _, pixel = count_ops(lambda: segmenter.pixel_decoder(maps))
+    queries, whole = count_ops(lambda: segmenter(images[None]))
     found = {'backbone': backbone, 'pixel decoder': pixel, HEADS: whole - backbone - pixel}
-    given = clip_of(queries, frames)
-    if number_of(tracker):
-        (tracks, _), counts = measured(lambda: tracker(given))
+    given = random_clip(queries, frames)
+    if num_parameters(tracker):
+        (tracks, _), counts = count_ops(lambda: tracker(given))
         found['tracker'] = counts / frames
         if model.refiner is not None:
-            found['refiner'] = measured(lambda: model.refiner(tracks))[1] / frames
+            found['refiner'] = count_ops(lambda: model.refiner(tracks))[1] / frames
     return found
 
 
-def products_and_gathers(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Tuple[float, float]]:
+def macs_and_gathers(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Tuple[float, float]]:
     """Multiply-adds of products, and numbers gathered by deformable attention, of each component and frame."""
-    return {name: (counts.macs - counts.gathered, counts.gathered) for name, counts in counts_of(model, size, frames).items()}
+    return {name: (counts.macs - counts.gathered, counts.gathered) for name, counts in component_counts(model, size, frames).items()}
 
 
-def clip_of(queries: FrameQueries, frames: int) -> FrameQueries:
+def random_clip(queries: FrameQueries, frames: int) -> FrameQueries:
     """Random queries of the shapes of one frame's, for a clip; the mask features are tiny, because masks are not made here."""
     def like(x: Tensor) -> Tensor:
         return torch.randn(1, frames, *x.shape[2:])
@@ -148,7 +148,7 @@ def clip_of(queries: FrameQueries, frames: int) -> FrameQueries:
                         features, torch.ones(1, frames, dtype=torch.bool))
 
 
-def table(costs: List[Cost]) -> str:
+def cost_table(costs: List[Cost]) -> str:
     """A row for every component, and their sum."""
     text = PrettyTable(['component', 'parameters', 'G multiply-adds a frame', 'M activations a frame'])
     total = Cost('all', sum(c.parameters for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
@@ -158,6 +158,6 @@ def table(costs: List[Cost]) -> str:
     return str(text)
 
 
-def summary(costs: List[Cost]) -> Dict[str, Dict[str, float]]:
+def cost_summary(costs: List[Cost]) -> Dict[str, Dict[str, float]]:
     """As json takes it."""
     return {cost.name: dict(parameters=cost.parameters, macs=cost.macs, activations=cost.activations) for cost in costs}

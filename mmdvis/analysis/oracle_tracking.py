@@ -11,19 +11,19 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameSource, TrackQueries, VideoDataSample, cat_time
 
 
-def truth_masks(id_map: np.ndarray, ids: Sequence[int]) -> Tensor:
+def gt_masks(id_map: np.ndarray, ids: Sequence[int]) -> Tensor:
     """Masks (N, H, W) bool of the objects ``ids`` in a map of ids (H, W)."""
     return torch.from_numpy(id_map[None] == np.array(ids).reshape(-1, 1, 1))
 
 
-def overlaps(predicted: Tensor, truth: Tensor) -> Tensor:
+def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
     """IoU (N, Q) of bool masks (Q, H, W) with bool masks (N, H, W); 0 for two empty ones."""
     a, b = truth.flatten(1).float(), predicted.flatten(1).float()
     shared = a @ b.T
     return shared / (a.sum(1, keepdim=True) + b.sum(1) - shared).clamp(min=1)
 
 
-def frame_order(iou: Tensor, class_probs: Tensor, min_iou: float) -> Tuple[np.ndarray, np.ndarray]:
+def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> Tuple[np.ndarray, np.ndarray]:
     """Which query of one frame is which object.
 
     Args:
@@ -45,7 +45,7 @@ def frame_order(iou: Tensor, class_probs: Tensor, min_iou: float) -> Tuple[np.nd
 
 
 @torch.no_grad()
-def predict_with_truth(model: DVIS, source: FrameSource, id_maps: Sequence[np.ndarray], labels: Dict[int, int],
+def predict_with_oracle_tracking(model: DVIS, source: FrameSource, id_maps: Sequence[np.ndarray], labels: Dict[int, int],
                        sample: VideoDataSample, min_iou: float = 0.25) -> VideoDataSample:
     """What the model would say of a video if every query were given to the object it shows.
 
@@ -72,16 +72,16 @@ def predict_with_truth(model: DVIS, source: FrameSource, id_maps: Sequence[np.nd
     probs = tracks.class_logits[0].softmax(-1).cpu()
     orders, valid = [], torch.ones(len(id_maps), slots, dtype=torch.bool)
     for t, id_map in enumerate(id_maps):
-        iou = overlaps(masks.probs(rows, t).cpu() >= 0.5, truth_masks(id_map, ids))
-        order, taken = frame_order(iou, probs[t][:, list(labels.values())].T, min_iou)
+        iou = mask_iou(masks.probs(rows, t).cpu() >= 0.5, gt_masks(id_map, ids))
+        order, taken = match_queries(iou, probs[t][:, list(labels.values())].T, min_iou)
         orders.append(torch.from_numpy(order))
         valid[t, :len(ids)] = torch.from_numpy(taken)
     device = tracks.embeds.device
-    named = reorder(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
+    named = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
     return model.postprocessor(model.video_prediction(named, named, source), sample)
 
 
-def reorder(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:
+def reorder_tracks(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:
     """Row ``order[b, t, q]`` in place of row q, with other ``valid`` flags; both (B, T, Q)."""
     rows = {name: getattr(tracks, name).take_along_dim(order[..., None], 2)
             for name in ('embeds', 'class_logits', 'mask_embeds')}

@@ -19,14 +19,14 @@ from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameSource, VideoDataSample, VideoPrediction
 
-from .flops import HEADS, products_and_gathers
+from .flops import HEADS, macs_and_gathers
 
 LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
 BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 
 @dataclass(frozen=True)
-class Machine:
+class Throughput:
     """What the machine does in this run.
 
     Attributes:
@@ -55,21 +55,21 @@ def best_of(run: Callable[[], Any], device: torch.device, times: int = 5) -> flo
     """The shortest of some runs in seconds, after one that does not count."""
     found = []
     for _ in range(times + 1):
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         run()
-        synchronise(device)
+        synchronize(device)
         found.append(time.perf_counter() - start)
     return min(found[1:])
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Waits for a device."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
-def measure_machine(device: torch.device, size: int = 2048) -> Machine:
+def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
     """Rates of products (size x size x size) and of gathering rows of 32 numbers."""
     products = {}
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
@@ -79,7 +79,7 @@ def measure_machine(device: torch.device, size: int = 2048) -> Machine:
     rows = torch.randint(len(table), (40000, 48), dtype=torch.int32, device=device)
     share = torch.rand(rows.shape, device=device)
     seconds = best_of(lambda: F.embedding_bag(rows, table, mode='sum', per_sample_weights=share), device)
-    return Machine(products, 4 * rows.numel() * table.shape[1] / seconds)
+    return Throughput(products, 4 * rows.numel() * table.shape[1] / seconds)
 
 
 def components(model: DVIS) -> Dict[str, nn.Module]:
@@ -90,22 +90,22 @@ def components(model: DVIS) -> Dict[str, nn.Module]:
     return {name: module for name, module in found.items() if module is not None}
 
 
-def usage(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
+def profile_inference(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
     """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode.
 
     Mask features that are made again for the masks count with the postprocessor.
     """
-    resident = reset_peak(device)
+    resident = reset_peak_memory(device)
     model.predict([ArrayFrames(source.read(0, min(2, len(source))))], [VideoDataSample()])
     watch = StopWatch(device)
     for name, module in components(model).items():
         watch.follow(name, module, outermost=name == 'postprocessor')
-    reset_peak(device)
+    reset_peak_memory(device)
     start = time.perf_counter()
     model.predict([source], [VideoDataSample()])
-    synchronise(device)
+    synchronize(device)
     spent = dict(watch.spent, all=time.perf_counter() - start)
-    host, on_device = peak(device)
+    host, on_device = peak_memory(device)
     watch.stop()
     spent[HEADS] = spent.pop('segmenter') - spent['backbone'] - spent['pixel decoder']
     spent['rest'] = spent['all'] - sum(seconds for name, seconds in spent.items() if name != 'all')
@@ -130,13 +130,13 @@ class StopWatch:
 
         def before(*_: Any) -> None:
             if outermost or not self.is_closed:
-                synchronise(self.device)
+                synchronize(self.device)
                 self.spent[name] -= time.perf_counter()
             self.is_closed |= outermost
 
         def after(*_: Any) -> None:
             if outermost or not self.is_closed:
-                synchronise(self.device)
+                synchronize(self.device)
                 self.spent[name] += time.perf_counter()
             self.is_closed &= not outermost
         self.handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
@@ -147,7 +147,7 @@ class StopWatch:
             handle.remove()
 
 
-def status(name: str) -> int:
+def process_status(name: str) -> int:
     """A line of this process's status in bytes; 0 where the system has none."""
     if not os.path.exists('/proc/self/status'):
         return 0
@@ -155,32 +155,32 @@ def status(name: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ':'))
 
 
-def reset_peak(device: torch.device) -> Tuple[int, int]:
+def reset_peak_memory(device: torch.device) -> Tuple[int, int]:
     """Forgets the peaks so far; bytes in use on host and device."""
     gc.collect()
     if hasattr(LIBC, 'malloc_trim'):
         LIBC.malloc_trim(0)  # gives back what is free, so that it counts again when it is used again
-    if forgets_peaks():
+    if can_reset_peak():
         with open(CLEAR, 'w') as file:
             file.write('5')
     if device.type != 'cuda':
-        return status('VmRSS'), 0
+        return process_status('VmRSS'), 0
     torch.cuda.reset_peak_memory_stats(device)
-    return status('VmRSS'), torch.cuda.memory_allocated(device)
+    return process_status('VmRSS'), torch.cuda.memory_allocated(device)
 
 
-def forgets_peaks() -> bool:
+def can_reset_peak() -> bool:
     """Whether the system lets a process forget its peak, as Linux does."""
     return os.access(CLEAR, os.W_OK)
 
 
-def peak(device: torch.device) -> Tuple[float, int]:
+def peak_memory(device: torch.device) -> Tuple[float, int]:
     """Peak bytes since then on host and device; of the host not a number where peaks are not forgotten."""
-    host = float(status('VmHWM')) if forgets_peaks() else math.nan
+    host = float(process_status('VmHWM')) if can_reset_peak() else math.nan
     return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
 
 
-def keep_rows(model: DVIS, number: int) -> None:
+def force_segments(model: DVIS, number: int) -> None:
     """Lets rows become segments that random weights would never show: the first ``number`` are surely of class 0, 1, 2, ...
 
     All other rows are no object. The model, which has a panoptic postprocessor, is changed in place.
@@ -198,17 +198,17 @@ def keep_rows(model: DVIS, number: int) -> None:
     model.postprocessor.options['overlap_thr'] = 0.
 
 
-def floors(model: DVIS, size: Tuple[int, int], machine: Machine, precision: str, frames: int = 5) -> Dict[str, float]:
+def lower_bounds(model: DVIS, size: Tuple[int, int], machine: Throughput, precision: str, frames: int = 5) -> Dict[str, float]:
     """The least seconds a frame of each component: its products at the machine's rate, and the bytes it gathers.
 
     The model is moved to the meta device and of no use afterwards.
     """
     rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
     return {name: 2 * products / rate + width * gathered / machine.gathered
-            for name, (products, gathered) in products_and_gathers(model, size, frames).items()}
+            for name, (products, gathered) in macs_and_gathers(model, size, frames).items()}
 
 
-def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None, unit: str = 'frame') -> PrettyTable:
+def usage_table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None, unit: str = 'frame') -> PrettyTable:
     """Milliseconds a frame, or what ``unit`` names, by component, with the floor and, if given, the baseline and its ratio."""
     extra = ['plain ms', 'plain / ours'] if baseline else []
     rows = PrettyTable(['component', f'ms / {unit}', 'floor ms', *extra])
@@ -221,7 +221,7 @@ def table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = Non
     return rows
 
 
-def in_own_process(*arguments: Any) -> Any:
+def run_in_subprocess(*arguments: Any) -> Any:
     """What this script, called with further arguments, prints as json in its last line: a process of its own has its own peak.
 
     Raises:

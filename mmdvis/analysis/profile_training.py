@@ -6,11 +6,11 @@ from typing import Any, Dict, List
 import torch
 from torch import Tensor
 
-from mmdvis.apis.optimize_for_inference import PRECISIONS
+from mmdvis.apis.optimize_for_inference import DTYPES
 from mmdvis.models.detectors import DVIS
 from mmdvis.structures import STAGES, VideoDataSample
 
-from .profile_inference import Usage, peak, random_video, reset_peak, synchronise
+from .profile_inference import Usage, peak_memory, random_video, reset_peak_memory, synchronize
 
 
 def training_batch(clips: int, frames: int, size: int, objects: int, classes: int) -> Dict[str, Any]:
@@ -30,7 +30,7 @@ def training_batch(clips: int, frames: int, size: int, objects: int, classes: in
     return dict(inputs=list(random_video(clips * frames, (size, size)).split(frames)), data_samples=samples)
 
 
-def training_usage(model: DVIS, batch: Dict[str, Any], precision: str, steps: int = 2) -> Usage:
+def profile_training(model: DVIS, batch: Dict[str, Any], precision: str, steps: int = 2) -> Usage:
     """What training steps take after one that does not count: seconds of a step, by part, and peak memory.
 
     Args:
@@ -48,41 +48,41 @@ def training_usage(model: DVIS, batch: Dict[str, Any], precision: str, steps: in
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learning, 1e-4, weight_decay=0.05)
     found: List[Dict[str, float]] = []
-    resident = reset_peak(device)
-    take_step(model, batch, precision, optimizer, {})
-    reset_peak(device)
+    resident = reset_peak_memory(device)
+    profile_step(model, batch, precision, optimizer, {})
+    reset_peak_memory(device)
     for _ in range(steps):
         spent: Dict[str, float] = {}
-        take_step(model, batch, precision, optimizer, spent)
+        profile_step(model, batch, precision, optimizer, spent)
         found.append(spent)
-    host, on_device = peak(device)
+    host, on_device = peak_memory(device)
     return Usage(min(found, key=lambda x: x['all']), host - resident[0], on_device - resident[1])
 
 
-def training_floor(floor: Dict[str, float], model: DVIS, frames: int) -> Dict[str, float]:
+def training_lower_bounds(floor: Dict[str, float], model: DVIS, frames: int) -> Dict[str, float]:
     """The least seconds of a step from those of each component and frame: gradients take two products for each one.
 
     Args:
-        floor: see :func:`mmdvis.analysis.profile_inference.floors`.
+        floor: see :func:`mmdvis.analysis.profile_inference.lower_bounds`.
         model: which says what learns; later stages do not run.
         frames: of all clips together.
     """
     stages = dict.fromkeys(STAGES, 0.)
     for name, seconds in floor.items():
         stages[name if name in STAGES else STAGES[0]] += frames * seconds
-    learning = sum(stages[name] for name in model.learns)
-    before = sum(stages[name] for name in STAGES[:STAGES.index(model.learns[-1])] if name not in model.learns)
+    learning = sum(stages[name] for name in model.trainable)
+    before = sum(stages[name] for name in STAGES[:STAGES.index(model.trainable[-1])] if name not in model.trainable)
     return {'frozen stages': before, 'learning stage and loss': learning, 'gradients': 2 * learning}
 
 
-def take_step(model: DVIS, batch: Dict[str, Any], precision: str, optimizer: torch.optim.Optimizer, spent: Dict[str, float]
+def profile_step(model: DVIS, batch: Dict[str, Any], precision: str, optimizer: torch.optim.Optimizer, spent: Dict[str, float]
               ) -> None:
     """One step; fills ``spent``."""
     device = model.data_preprocessor.mean.device
-    clock = Clock(device, spent)
+    clock = LapTimer(device, spent)
     begun = clock.last
     handles = [stage.register_forward_hook(lambda *_: clock.lap('frozen stages')) for _, stage in model.frozen_stages()]
-    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != 'fp32'):
+    with torch.autocast(device.type, DTYPES[precision], enabled=precision != 'fp32'):
         losses = model(**model.data_preprocessor(batch, True), mode='loss')
         total: Tensor = sum(losses.values())
     clock.lap('learning stage and loss')
@@ -97,16 +97,16 @@ def take_step(model: DVIS, batch: Dict[str, Any], precision: str, optimizer: tor
         handle.remove()
 
 
-class Clock:
+class LapTimer:
     """Adds up the seconds since the last lap under a name."""
 
     def __init__(self, device: torch.device, spent: Dict[str, float]) -> None:
-        synchronise(device)
+        synchronize(device)
         self.device, self.spent, self.last = device, spent, time.perf_counter()
 
     def lap(self, name: str) -> None:
         """What was done since the last lap is called ``name``."""
-        synchronise(self.device)
+        synchronize(self.device)
         now = time.perf_counter()
         self.spent[name] = self.spent.get(name, 0.) + now - self.last
         self.last = now

@@ -16,16 +16,16 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameSource, Segment, VideoDataSample
 from mmdvis.visualization import draw_panoptic
 
-COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')
-CORRECTED = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
+METRIC_COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')
+CORRECTED_METRICS = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
 
 
 def row_of(metrics: Dict[str, float]) -> Dict[str, float]:
     """One row of the table from the figures of a test run."""
-    return {name: metrics[f"{name}{'_corrected' if name in CORRECTED else ''}"] for name in COLUMNS}
+    return {name: metrics[f"{name}{'_corrected' if name in CORRECTED_METRICS else ''}"] for name in METRIC_COLUMNS}
 
 
-def summarise(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float]) -> Dict[str, Dict[str, float]]:
+def write_summary(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float]) -> Dict[str, Dict[str, float]]:
     """Writes ``summary.json`` and returns its rows and the seconds of each step.
 
     Args:
@@ -39,23 +39,23 @@ def summarise(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float])
     return summary
 
 
-def table(summary: Dict[str, Dict[str, float]]) -> str:
+def summary_table(summary: Dict[str, Dict[str, float]]) -> str:
     """The rows of a summary as text, in percent."""
-    text = PrettyTable(['system', *COLUMNS])
+    text = PrettyTable(['system', *METRIC_COLUMNS])
     for name, row in summary.items():
         if name != 'seconds':
-            text.add_row([name, *(f'{100 * row[column]:.1f}' for column in COLUMNS)])
+            text.add_row([name, *(f'{100 * row[column]:.1f}' for column in METRIC_COLUMNS)])
     text.align, text.align['system'] = 'r', 'l'
     return str(text)
 
 
-def truth_of(record: dict, num_things: int) -> Tuple[List[np.ndarray], List[Segment]]:
+def ground_truth_of(record: dict, num_things: int) -> Tuple[List[np.ndarray], List[Segment]]:
     """Maps of ids and segments of a video of the dataset."""
     maps, labels = list(id_maps_of(record)), labels_of(record)
     return maps, [Segment(i, 0, label, label < num_things, score=1.) for i, label in labels.items()]
 
 
-def same_ids(predicted: np.ndarray, truth: np.ndarray) -> Dict[int, int]:
+def match_ids(predicted: np.ndarray, truth: np.ndarray) -> Dict[int, int]:
     """Predicted id -> the true id it shares most pixels with over the whole video, one to one; others go beyond the true.
 
     Args:
@@ -85,9 +85,9 @@ def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fp
     record, sample = dataset.get_data_info(index), dataset[index]
     source: FrameSource = sample['inputs']
     result: VideoDataSample = model.predict([source], [sample['data_samples']])[0]
-    maps, segments = truth_of(record, dataset.metainfo['num_things'])
+    maps, segments = ground_truth_of(record, dataset.metainfo['num_things'])
     panoptic, classes, pairs = result.pred_panoptic, dataset.metainfo['classes'], []
-    names = same_ids(panoptic.id_map.numpy(), np.stack(maps))
+    names = match_ids(panoptic.id_map.numpy(), np.stack(maps))
     named = np.vectorize(lambda i: names.get(i, 0), otypes=[np.int32])(panoptic.id_map.numpy())
     found = [replace(s, id=names[s.id]) for s in panoptic.segments if s.id in names]
     with VideoWriter(out.with_suffix('.mp4'), fps) as writer:

@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmdvis import datasets, models  # noqa: F401  registers what configs name
-from mmdvis.checkpoints import contradictions, hand_over, meta_of, read_checkpoint, state_dict_of
-from mmdvis.datasets.classes import KNOWN, known
+from mmdvis.checkpoints import option_conflicts, plan_loading, meta_of, read_checkpoint, state_dict_of
+from mmdvis.datasets.classes import KNOWN_CLASSES, known_classes
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import DATASETS, MODELS
 
@@ -36,10 +36,10 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
     with DefaultScope.overwrite_default_scope(settings.get('default_scope', 'mmdvis')):
         model = MODELS.build(settings.model)
     content = read_checkpoint(checkpoint, trust=trust)
-    result = hand_over(model.state_dict(), state_dict_of(content), origin=checkpoint)
+    result = plan_loading(model.state_dict(), state_dict_of(content), origin=checkpoint)
     model.load_state_dict(result.weights, strict=False)
     origin = meta_of(content)
-    for sentence in (*result.notes(), *contradictions(model, origin.get('switches', {}))):
+    for sentence in (*result.notes(), *option_conflicts(model, origin.get('switches', {}))):
         warnings.warn(f'{checkpoint}: {sentence}', stacklevel=2)
     meta = dict(origin.get('dataset_meta') or {})
     if 'classes' not in meta:  # converted weights do not say
@@ -56,6 +56,6 @@ def classes_of(settings: Config, number: int) -> Dict[str, Any]:
         name = dataset.get('categories', 'VSPW')
     elif kind is datasets.YouTubeVISDataset:
         name = f"YouTubeVIS{dataset.get('version', 2021)}"
-    if name in KNOWN and len(known(name).names) == number:
-        return known(name).metainfo()
+    if name in KNOWN_CLASSES and len(known_classes(name).names) == number:
+        return known_classes(name).metainfo()
     return dict(classes=tuple(f'class {k}' for k in range(number)), category_ids=tuple(range(number)))

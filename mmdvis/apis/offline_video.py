@@ -7,7 +7,7 @@ from typing import Iterator, Optional
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.io import MemoryNeed, view
+from mmdvis.io import MemoryNeed, transform_frames
 from mmdvis.io.frame_views import FrameView
 from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameSource
@@ -71,7 +71,7 @@ class OfflineVideo:
         Raises:
             ValueError: the queries alone are more than ``max_memory``.
         """
-        seen = view(source, self.short_edge, self.max_edge)
+        seen = transform_frames(source, self.short_edge, self.max_edge)
         self.model.store = self.choose(seen)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
             (_, prediction), = self.model.predictions([CountedFrames(seen, bar)])

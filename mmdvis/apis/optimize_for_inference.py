@@ -9,11 +9,11 @@ from torch import nn
 from mmdvis.checks import check_choice
 from mmdvis.models.detectors import DVIS
 
-PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+MATMUL_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d)
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
-def tune(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
+def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """Folds batch norms of the backbone into its convolutions and lays convolutions out channels last.
 
     In half precision the weights of products are kept in it, too, so that no step casts them again; where to sample and how
@@ -32,30 +32,30 @@ def tune(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """
     if model.training:
         raise ValueError('a model is tuned for inference; call eval() first')
-    check_choice('precision', precision, PRECISIONS)
+    check_choice('precision', precision, DTYPES)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
     model.precision = precision
     if precision != 'fp32':
-        lower_products(model, precision)
+        cast_weights(model, precision)
     if precision == 'fp16' and model.data_preprocessor.mean.device.type == 'cpu':
         warnings.warn('the CPU has no quick products in fp16; bf16 is what it is good at', stacklevel=2)
     model.requires_grad_(False)
     return compile_parts(model) if compiled else model
 
 
-def lower_products(model: DVIS, precision: str) -> None:
+def cast_weights(model: DVIS, precision: str) -> None:
     """Casts the weights of linear maps, convolutions and attentions, but for those that run in float32 whatever is around."""
-    exact, dtype = exact_parts(model, precision), PRECISIONS[precision]
+    exact, dtype = float32_modules(model, precision), DTYPES[precision]
     for module in model.modules():
-        if isinstance(module, PRODUCTS) and module not in exact:
+        if isinstance(module, MATMUL_MODULES) and module not in exact:
             module.to(dtype)
         elif hasattr(module, 'in_proj_weight') and module not in exact:
             module.in_proj_weight.data = module.in_proj_weight.data.to(dtype)
             module.in_proj_bias.data = module.in_proj_bias.data.to(dtype)
 
 
-def exact_parts(model: DVIS, precision: str) -> Set[nn.Module]:
+def float32_modules(model: DVIS, precision: str) -> Set[nn.Module]:
     """What says where deformable attention looks; all of it in adapters; and the pixel decoder, where bfloat16 is not meant."""
     decoder = set(model.segmenter.pixel_decoder.modules())
     found = set() if precision == 'bf16' else set(decoder)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdvis.io import InBackground, VideoWriter, id_to_rgb
+from mmdvis.io import BackgroundWriter, VideoWriter, id_to_rgb
 from mmdvis.structures import FrameSource, Segment
 from mmdvis.visualization import draw_panoptic
 
@@ -61,7 +61,7 @@ def segment_video(stream: Union[VideoStream, OfflineVideo], source: FrameSource,
                 writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
                 text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
             frames = tqdm(stream.frames(source, clip_len), total=len(source), unit='frame', disable=not progress)
-            with InBackground() as background:
+            with BackgroundWriter() as background:
                 for index, found in enumerate(frames):
                     background.put(write, index, *found)
             text.write('\n]}\n')

@@ -4,7 +4,7 @@ from typing import Iterator, List, Optional, Tuple
 import numpy as np
 from torch import Tensor
 
-from mmdvis.io import ArrayFrames, view
+from mmdvis.io import ArrayFrames, transform_frames
 from mmdvis.models.detectors import DVIS
 from mmdvis.models.detectors.dvis import StreamState
 from mmdvis.structures import FrameSource, Segment, VideoDataSample
@@ -33,7 +33,7 @@ class VideoStream:
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')
-        source = view(ArrayFrames(frames), self.short_edge, self.max_edge)
+        source = transform_frames(ArrayFrames(frames), self.short_edge, self.max_edge)
         prediction, self.state = self.model.stream(source, self.state)
         return self.model.postprocessor(prediction, VideoDataSample())
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .key_maps import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROPPED, Rule
-from .loading import SWITCHES, stage_of
+from .loading import TRAINED_OPTIONS, stage_of
 
-RELEASED = dict(  # the options that released trackers and refiners were trained with
+RELEASED_OPTIONS = dict(  # the options that released trackers and refiners were trained with
     dvis={'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
           'tracker.cross_attention': 'referring', 'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
     dvis_plus={'segmenter.normed_embeds': False, 'tracker.legacy_inverse_match': False, 'tracker.start': 'matched',
@@ -78,7 +78,7 @@ class Conversion:
             os.replace(Path(folder) / 'weights.pth', path)
 
 
-def first_match(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
+def rename_key(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
     """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none does."""
     for rule in rules:
         pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
@@ -103,12 +103,12 @@ def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence
     """
     state, renamed, reasons, gone, leftover = {}, {}, {}, {}, []
     for name, tensor in weights.items():
-        alias, reason = first_match(name, aliases)
+        alias, reason = rename_key(name, aliases)
         why = next((why for pattern, why in dropped.items() if re.match(pattern, alias or name)), None)
         if why is not None:
             gone[name] = why
             continue
-        new, special = first_match(alias or name, rules)
+        new, special = rename_key(alias or name, rules)
         if not new:
             leftover.append(name)
             continue
@@ -118,13 +118,13 @@ def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence
         renamed[name], state[new] = new, change(new, tensor)
         if reason or special:
             reasons[name] = reason or special
-    return Conversion(state, renamed, reasons, gone, tuple(leftover), released_switches(state))
+    return Conversion(state, renamed, reasons, gone, tuple(leftover), released_options(state))
 
 
 def convert_detectron2(official: Dict[str, Tensor]) -> Conversion:
     """Converts a state dict of Mask2Former, MinVIS, DVIS or DVIS++ as detectron2 names it."""
     def change(name: str, tensor: Tensor) -> Tensor:
-        return reorder_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+        return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
     return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, change)
 
 
@@ -133,14 +133,14 @@ def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
-def released_switches(state: Dict[str, Tensor]) -> Dict[str, Any]:
+def released_options(state: Dict[str, Tensor]) -> Dict[str, Any]:
     """The options that released weights of these names were trained with, for the stages that are there."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
     stages = {stage_of(name) for name in state}
-    return {name: value for name, value in RELEASED[family].items() if SWITCHES[name] in stages}
+    return {name: value for name, value in RELEASED_OPTIONS[family].items() if TRAINED_OPTIONS[name] in stages}
 
 
-def reorder_merging(tensor: Tensor) -> Tensor:
+def reorder_patch_merging(tensor: Tensor) -> Tensor:
     """Swin's patch merging in mmdet's order.
 
     Swin lays the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them channel

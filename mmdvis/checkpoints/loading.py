@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from mmdvis.errors import CheckpointError
 from mmdvis.structures.video_segmenter import STAGES
 
-RECOMPUTED = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-SWITCHES = {  # option that no shape shows -> the stage whose weights depend on it
+RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
+TRAINED_OPTIONS = {  # option that no shape shows -> the stage whose weights depend on it
     'segmenter.normed_embeds': 'tracker', 'tracker.legacy_inverse_match': 'tracker', 'tracker.start': 'tracker',
     'tracker.cross_attention': 'tracker', 'tracker.context': 'refiner', 'tracker.normed_outputs': 'refiner'}
 
 
 @dataclass(frozen=True)
-class Handover:
+class LoadPlan:
     """What becomes of a checkpoint in a model.
 
     Attributes:
@@ -41,7 +41,7 @@ class Handover:
 
 def missing_weights(wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> List[str]:
     """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
-    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED)
+    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED_BUFFERS)
             and (name not in found or found[name].shape != tensor.shape)]
 
 
@@ -50,8 +50,8 @@ def stage_of(name: str) -> str:
     return name.split('.')[0]
 
 
-def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Optional[Sequence[str]] = None,
-              allow_mismatch: Sequence[str] = (), origin: str = 'the checkpoint') -> Handover:
+def plan_loading(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Optional[Sequence[str]] = None,
+              allow_mismatch: Sequence[str] = (), origin: str = 'the checkpoint') -> LoadPlan:
     """Picks what a model loads from a checkpoint.
 
     A stage is there with all its weights or, where it is not ``required``, not at all.
@@ -74,20 +74,20 @@ def hand_over(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Opt
     dropped = tuple(stage for stage in STAGES if stage in given and stage not in stages)
     there = {name: tensor for name, tensor in found.items() if stage_of(name) not in dropped}
     missing = [name for name in missing_weights(wanted, there) if stage_of(name) not in fresh]
-    unknown = [name for name in there if name not in wanted and not name.endswith(RECOMPUTED)]
+    unknown = [name for name in there if name not in wanted and not name.endswith(RECOMPUTED_BUFFERS)]
     allowed = tuple(allow_mismatch)
     faults = [name for name in (*missing, *unknown) if not name.startswith(allowed)]
     if faults:
         one_a_module = {tuple(name.split('.')[:2]): name for name in reversed(faults)}
-        examples = sorted(fault_of(name, wanted, there) for name in one_a_module.values())
+        examples = sorted(describe_mismatch(name, wanted, there) for name in one_a_module.values())
         raise CheckpointError(f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
                               f"{'; '.join(examples[:4])}. Load the checkpoint of the stage before, or the config "
                               'that this one was trained with, or name in allow_mismatch what may differ')
     fits = {name: tensor for name, tensor in there.items() if name in wanted and name not in missing}
-    return Handover(fits, fresh, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
+    return LoadPlan(fits, fresh, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
 
 
-def fault_of(name: str, wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> str:
+def describe_mismatch(name: str, wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> str:
     """What is wrong with a weight."""
     if name not in found:
         return f'{name} is missing'
@@ -96,9 +96,9 @@ def fault_of(name: str, wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> 
     return f'{name} is {tuple(found[name].shape)} and should be {tuple(wanted[name].shape)}'
 
 
-def option_of(model: nn.Module, name: str) -> Any:
+def option_value(model: nn.Module, name: str) -> Any:
     """The value of ``stage.option``; None where the model has no such stage or option, or no weights that depend on it."""
-    dependent = getattr(model, SWITCHES.get(name, ''), None)
+    dependent = getattr(model, TRAINED_OPTIONS.get(name, ''), None)
     if dependent is None or not any(True for _ in dependent.parameters()):
         return None
     stage, option = name.split('.')
@@ -107,15 +107,15 @@ def option_of(model: nn.Module, name: str) -> Any:
     return getattr(getattr(model, stage, None), option, None)
 
 
-def switches_of(model: nn.Module) -> Dict[str, Any]:
+def trained_options(model: nn.Module) -> Dict[str, Any]:
     """The options of a model that its weights depend on, as a checkpoint keeps them."""
-    found = {name: option_of(model, name) for name in SWITCHES}
+    found = {name: option_value(model, name) for name in TRAINED_OPTIONS}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def contradictions(model: nn.Module, needs: Dict[str, Any]) -> List[str]:
+def option_conflicts(model: nn.Module, needs: Dict[str, Any]) -> List[str]:
     """A sentence for every option of ``needs`` that the model has with another value."""
-    needs = {name: value for name, value in needs.items() if name in SWITCHES} if isinstance(needs, dict) else {}
-    found = {name: option_of(model, name) for name in needs}
+    needs = {name: value for name, value in needs.items() if name in TRAINED_OPTIONS} if isinstance(needs, dict) else {}
+    found = {name: option_value(model, name) for name in needs}
     return [f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
             f'set model.{name}={needs[name]!r}' for name, value in found.items() if value is not None and value != needs[name]]

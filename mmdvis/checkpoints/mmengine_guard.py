@@ -10,10 +10,10 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from .reader import read_checkpoint
 
-Device = Union[str, torch.device, Callable, None]
+MapLocation = Union[str, torch.device, Callable, None]
 
 
-def load_file(file: Union[str, io.BytesIO], map_location: Device = None, weights_only: Optional[bool] = None) -> Dict[str, Any]:
+def guarded_torch_load(file: Union[str, io.BytesIO], map_location: MapLocation = None, weights_only: Optional[bool] = None) -> Dict[str, Any]:
     """Takes the place of mmengine's ``_safe_torch_load``; a buffer goes through a temporary file.
 
     Raises:
@@ -27,7 +27,7 @@ def load_file(file: Union[str, io.BytesIO], map_location: Device = None, weights
         return read_checkpoint(path, map_location or 'cpu')
 
 
-def load_url(url: str, model_dir: Optional[str] = None, map_location: Device = None, progress: bool = True) -> Dict[str, Any]:
+def guarded_load_url(url: str, model_dir: Optional[str] = None, map_location: MapLocation = None, progress: bool = True) -> Dict[str, Any]:
     """Takes the place of torch's function of that name: fetches a file once, then reads it with care.
 
     Raises:
@@ -41,7 +41,7 @@ def load_url(url: str, model_dir: Optional[str] = None, map_location: Device = N
     return read_checkpoint(path, map_location or 'cpu')
 
 
-def guard_mmengine() -> None:
+def install_guards() -> None:
     """Puts both in their places, for every scheme of addresses that mmengine knows."""
-    mmengine_checkpoint._safe_torch_load = load_file
-    mmengine_checkpoint.load_url = load_url
+    mmengine_checkpoint._safe_torch_load = guarded_torch_load
+    mmengine_checkpoint.load_url = guarded_load_url

@@ -10,42 +10,42 @@ import torch
 
 from mmdvis.errors import CheckpointError
 
-from .safe_pickle import ArrayUnpickler, harmless_types
+from .safe_pickle import ArrayUnpickler, safe_globals
 
-HOW_TO_TRUST = ('it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust '
+TRUST_HINT = ('it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust '
                 '(trust=True in a program)')
 
-Device = Union[str, torch.device, Callable]
+MapLocation = Union[str, torch.device, Callable]
 
 
-def read_npz(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
+def read_npz(path: Path, map_location: MapLocation, trust: bool) -> Dict[str, Any]:
     """Arrays as tensors; never unpickles."""
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: tensor_of(arrays[name]) for name in arrays.files}
+        return {name: to_tensor(arrays[name]) for name in arrays.files}
 
 
-def read_safetensors(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
+def read_safetensors(path: Path, map_location: MapLocation, trust: bool) -> Dict[str, Any]:
     """Tensors of a file that can hold nothing else."""
     from safetensors.torch import load_file
     return load_file(path)
 
 
-def read_pickle(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
+def read_pickle(path: Path, map_location: MapLocation, trust: bool) -> Dict[str, Any]:
     """A plain pickle, as detectron2's model zoo has them; those of Python 2 too."""
     with open(path, 'rb') as file:
         return pickle.load(file, encoding='latin1') if trust else ArrayUnpickler(file, encoding='latin1').load()
 
 
-def read_torch(path: Path, map_location: Device, trust: bool) -> Dict[str, Any]:
+def read_torch(path: Path, map_location: MapLocation, trust: bool) -> Dict[str, Any]:
     """A file of ``torch.save``."""
-    with torch.serialization.safe_globals(harmless_types()):
+    with torch.serialization.safe_globals(safe_globals()):
         return torch.load(path, map_location=map_location, weights_only=not trust)
 
 
-READERS = {'.npz': read_npz, '.safetensors': read_safetensors, '.pkl': read_pickle}  # torch's format under any other name
+FORMAT_READERS = {'.npz': read_npz, '.safetensors': read_safetensors, '.pkl': read_pickle}  # torch's format under any other name
 
 
-def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust: bool = False, suffix: str = ''
+def read_checkpoint(path: Union[str, Path], map_location: MapLocation = 'cpu', trust: bool = False, suffix: str = ''
                     ) -> Dict[str, Any]:
     """The contents of a ``.pth`` file, a ``.pkl`` of arrays (detectron2's zoo), a ``.safetensors`` or an ``.npz`` file.
 
@@ -63,13 +63,13 @@ def read_checkpoint(path: Union[str, Path], map_location: Device = 'cpu', trust:
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
     try:
-        content = READERS.get(suffix or path.suffix, read_torch)(path, map_location, trust)
+        content = FORMAT_READERS.get(suffix or path.suffix, read_torch)(path, map_location, trust)
     except pickle.UnpicklingError as error:
         if re.search(r'truncated|invalid load key|could not find MARK', str(error)):
             raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged') from None
         named = re.search(r'GLOBAL [^\n]*?(?= was not|$)|getattr\([^\n]*', str(error))
         what = f' ({named.group(0).strip()})' if named else ''
-        raise CheckpointError(f'{path} was not loaded: {HOW_TO_TRUST}{what}') from None
+        raise CheckpointError(f'{path} was not loaded: {TRUST_HINT}{what}') from None
     except ImportError as error:
         raise CheckpointError(f'{path} was not loaded: it needs {error.name}, which is not installed') from None
     except (OSError, MemoryError):
@@ -87,7 +87,7 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split('\n')[0].split('. ')[0] or type(error).__name__
 
 
-def tensor_of(array: np.ndarray) -> torch.Tensor:
+def to_tensor(array: np.ndarray) -> torch.Tensor:
     """The array as a tensor; any precision becomes float32, integers stay as they are."""
     tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder('=')))
     return tensor.float() if tensor.is_floating_point() else tensor
@@ -109,7 +109,7 @@ def state_dict_of(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
         if not isinstance(name, str) or isinstance(value, np.ndarray) and value.dtype.kind not in 'biuf':
             kind = getattr(value, 'dtype', type(value))
             raise CheckpointError(f'a weight must have a text for a name and numbers for values, got {name!r} of type {kind}')
-        weights[name[7:] if name.startswith('module.') else name] = tensor_of(value) if isinstance(value, np.ndarray) else value
+        weights[name[7:] if name.startswith('module.') else name] = to_tensor(value) if isinstance(value, np.ndarray) else value
     return weights
 
 

@@ -34,7 +34,7 @@ class CheckedArray(np.ndarray):
     def __setstate__(self, state: Tuple) -> None:
         _, shape, kind, is_fortran, raw = state
         raw = raw.encode('latin1') if isinstance(raw, str) else raw  # Python 2
-        if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not fits(raw, kind, shape):
+        if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not is_consistent(raw, kind, shape):
             raise pickle.UnpicklingError('GLOBAL numpy.ndarray of other than numbers')
         super().__setstate__((1, shape, kind.dtype, bool(is_fortran), raw))
 
@@ -42,7 +42,7 @@ class CheckedArray(np.ndarray):
         return np.asarray(self).__reduce_ex__(protocol)
 
 
-def fits(raw: bytes, kind: PlainDtype, shape: Tuple[int, ...]) -> bool:
+def is_consistent(raw: bytes, kind: PlainDtype, shape: Tuple[int, ...]) -> bool:
     """Whether so many bytes are an array of this shape."""
     is_shape = isinstance(shape, tuple) and all(isinstance(length, int) and length >= 0 for length in shape)
     return is_shape and len(raw) == math.prod(shape) * kind.dtype.itemsize
@@ -53,10 +53,10 @@ def reconstruct(kind: type, shape: Tuple, code: Any) -> CheckedArray:
     return np.ndarray.__new__(CheckedArray, (0, ), np.int8)
 
 
-def scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
+def numpy_scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
     """Stands for NumPy's function of that name: one number."""
     raw = raw.encode('latin1') if isinstance(raw, str) else raw
-    if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not fits(raw, kind, ()):
+    if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not is_consistent(raw, kind, ()):
         raise pickle.UnpicklingError('GLOBAL numpy scalar that is no number')
     return np.frombuffer(raw, kind.dtype)[0]
 
@@ -64,19 +64,19 @@ def scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
 def from_buffer(raw: Any, kind: PlainDtype, shape: Tuple[int, ...], order: str) -> np.ndarray:
     """Stands for the function that arrays of pickle protocol 5 call."""
     raw = bytes(raw)
-    if not isinstance(kind, PlainDtype) or order not in ('C', 'F') or not fits(raw, kind, shape):
+    if not isinstance(kind, PlainDtype) or order not in ('C', 'F') or not is_consistent(raw, kind, shape):
         raise pickle.UnpicklingError('GLOBAL numpy.ndarray of other than numbers')
     return np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
 
 
-def encoded(text: str, encoding: str) -> bytes:
+def encode_latin1(text: str, encoding: str) -> bytes:
     """How old pickles write bytes; raises UnpicklingError for anything but that."""
     if encoding != 'latin1':
         raise pickle.UnpicklingError(f'GLOBAL _codecs.encode to {encoding!r}')
     return text.encode(encoding)
 
 
-def no_bytes(*arguments: Any) -> bytes:
+def empty_bytes(*arguments: Any) -> bytes:
     """How old pickles write bytes where there are none; raises UnpicklingError for anything but that."""
     if arguments:
         raise pickle.UnpicklingError('GLOBAL bytes of something')
@@ -86,9 +86,9 @@ def no_bytes(*arguments: Any) -> bytes:
 def array_names() -> Dict[str, Any]:
     """Full name -> what takes its place, in the spellings of NumPy 1 and 2."""
     found: Dict[str, Any] = {'numpy.dtype': PlainDtype, 'numpy.ndarray': CheckedArray}
-    found.update({f'{module}.bytes': no_bytes for module in ('builtins', '__builtin__')})
+    found.update({f'{module}.bytes': empty_bytes for module in ('builtins', '__builtin__')})
     for core in ('numpy.core', 'numpy._core'):
-        found.update({f'{core}.multiarray._reconstruct': reconstruct, f'{core}.multiarray.scalar': scalar,
+        found.update({f'{core}.multiarray._reconstruct': reconstruct, f'{core}.multiarray.scalar': numpy_scalar,
                       f'{core}.numeric._frombuffer': from_buffer})
     return found
 
@@ -98,7 +98,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The few names that arrays need; raises UnpicklingError for any other."""
-        allowed = dict(array_names(), **{'collections.OrderedDict': collections.OrderedDict, '_codecs.encode': encoded})
+        allowed = dict(array_names(), **{'collections.OrderedDict': collections.OrderedDict, '_codecs.encode': encode_latin1})
         if f'{module}.{name}' not in allowed:
             raise pickle.UnpicklingError(f'GLOBAL {module}.{name}')
         return allowed[f'{module}.{name}']
@@ -111,7 +111,7 @@ def log_statistic(owner: type, name: str) -> Any:
     return getattr(owner, name)
 
 
-def harmless_types() -> List[Any]:
+def safe_globals() -> List[Any]:
     """What torch's restricted unpickler may build besides tensors: mmengine's log buffers, and arrays of numbers."""
     from mmengine.logging.history_buffer import HistoryBuffer
     return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'),

@@ -6,7 +6,7 @@ from mmdvis.errors import CheckpointError, DataError
 
 
 @contextmanager
-def one_sentence(*kinds: type) -> Iterator[None]:
+def exit_on_error(*kinds: type) -> Iterator[None]:
     """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
 
     Args:
@@ -15,10 +15,10 @@ def one_sentence(*kinds: type) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, DataError, OSError, *kinds) as error:
-        raise SystemExit(f'error: {last_words(error)}')
+        raise SystemExit(f'error: {error_message(error)}')
 
 
-def last_words(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """The message of an error; of one that comes from a worker of a dataloader, without the traceback it carries."""
     text = str(error)
     if 'Original Traceback' not in text:

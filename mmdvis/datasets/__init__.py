@@ -3,14 +3,14 @@ from . import samplers, transforms
 from .base import ClipDataset
 from .cityscapes_vps import CityscapesVPSDataset, VIPERVPSDataset
 from .coco import CocoInstanceClipDataset, CocoPanopticClipDataset
-from .concat import ClipMixture
+from .concat import ConcatClipDataset
 from .image_folder import ImageFolderVideoDataset
 from .vipseg import VIPSegDataset
 from .vspw import VSPWDataset
 from .youtube_vis import OVISDataset, YouTubeVISDataset
 
 __all__ = [
-    'CityscapesVPSDataset', 'ClipDataset', 'ClipMixture', 'CocoInstanceClipDataset', 'CocoPanopticClipDataset',
+    'CityscapesVPSDataset', 'ClipDataset', 'ConcatClipDataset', 'CocoInstanceClipDataset', 'CocoPanopticClipDataset',
     'ImageFolderVideoDataset', 'OVISDataset', 'VIPERVPSDataset', 'VIPSegDataset', 'VSPWDataset', 'YouTubeVISDataset',
     'samplers', 'transforms'
 ]

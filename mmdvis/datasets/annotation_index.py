@@ -14,12 +14,12 @@ from filelock import FileLock
 from mmdvis.errors import DataError
 
 FORMAT = 1  # grows when what readers put into records changes
-MIN_BYTES = 4 << 20  # smaller files are read anew each time
-COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
+MIN_CACHED_BYTES = 4 << 20  # smaller files are read anew each time
+INDEX_COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
 Records = Tuple[Dict[str, Any], Iterable[Union[dict, DataError]]]
 
 
-def attempt(make: Callable[..., Any], *args: object) -> Any:
+def record_or_error(make: Callable[..., Any], *args: object) -> Any:
     """What ``make`` gives, or the DataError it raises: who gets it raises it or, to tell all faults at once, collects it."""
     try:
         return make(*args)
@@ -27,7 +27,7 @@ def attempt(make: Callable[..., Any], *args: object) -> Any:
         return error
 
 
-class RecordIndex:
+class AnnotationIndex:
     """Records of videos, each decoded only when asked for.
 
     Attributes:
@@ -43,7 +43,7 @@ class RecordIndex:
 
     @classmethod
     def build(cls, meta: Dict[str, Any], records: Iterable[Union[dict, DataError]], faults: Optional[List[DataError]] = None
-              ) -> 'RecordIndex':
+              ) -> 'AnnotationIndex':
         """An index in memory.
 
         Args:
@@ -90,7 +90,7 @@ class RecordIndex:
             with os.fdopen(number, 'wb') as file:
                 kept = dict(self.meta, crc32=zlib.crc32(self.blob))
                 np.save(file, np.frombuffer(json.dumps(kept).encode(), np.uint8))
-                for name in COLUMNS:
+                for name in INDEX_COLUMNS:
                     np.save(file, self.columns[name])
                 np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
                 file.flush()
@@ -104,7 +104,7 @@ class RecordIndex:
             raise
 
     @classmethod
-    def load(cls, path: Path) -> 'RecordIndex':
+    def load(cls, path: Path) -> 'AnnotationIndex':
         """An index whose records stay on disk.
 
         Raises:
@@ -112,7 +112,7 @@ class RecordIndex:
         """
         with open(path, 'rb') as file:
             meta = json.loads(np.load(file, allow_pickle=False).tobytes())
-            columns = {name: np.load(file, allow_pickle=False) for name in COLUMNS}
+            columns = {name: np.load(file, allow_pickle=False) for name in INDEX_COLUMNS}
             version = np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((), 0, None)
             place = file.tell()
@@ -125,8 +125,8 @@ class RecordIndex:
 
     def __reduce__(self) -> tuple:
         if self.path is not None:  # a worker process maps the same file instead of taking a copy
-            return RecordIndex.load, (self.path, )
-        return RecordIndex, (self.meta, self.columns, bytes(self.blob))
+            return AnnotationIndex.load, (self.path, )
+        return AnnotationIndex, (self.meta, self.columns, bytes(self.blob))
 
 
 def cache_folder() -> Path:
@@ -144,35 +144,35 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: Optional[List[DataError]] = None) -> RecordIndex:
+def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: Optional[List[DataError]] = None) -> AnnotationIndex:
     """The index of an official file; that of a large file is kept in :func:`cache_folder`.
 
     Args:
         path: the file.
         kind: what reads it; two readers of one file have two indices.
         read: gives the meta information and the records, and says what is wrong with the file.
-        faults: see :meth:`RecordIndex.build`; such an index is not kept.
+        faults: see :meth:`AnnotationIndex.build`; such an index is not kept.
     """
-    if faults is not None or not os.path.isfile(path) or os.path.getsize(path) < MIN_BYTES or not os.access(path, os.R_OK):
-        return RecordIndex.build(*read(path), faults)
+    if faults is not None or not os.path.isfile(path) or os.path.getsize(path) < MIN_CACHED_BYTES or not os.access(path, os.R_OK):
+        return AnnotationIndex.build(*read(path), faults)
     kept = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f'{kept}.lock', mode=0o666):  # of several processes one reads the file, the others wait for its index
-            found = load_kept(kept)
+            found = load_cached(kept)
             if found is None:
-                RecordIndex.build(*read(path)).save(kept)
-                found = RecordIndex.load(kept)
+                AnnotationIndex.build(*read(path)).save(kept)
+                found = AnnotationIndex.load(kept)
             return found
     except OSError as error:
         warnings.warn(f'the index of {path} cannot be kept in {kept.parent} ({error.strerror}); every opening reads the whole '
                       'file. Set MMDVIS_CACHE to a folder that can be written', stacklevel=2)
-        return RecordIndex.build(*read(path))
+        return AnnotationIndex.build(*read(path))
 
 
-def load_kept(path: Path) -> Optional[RecordIndex]:
+def load_cached(path: Path) -> Optional[AnnotationIndex]:
     """The index in a file; None where there is none, or it is damaged."""
     try:
-        return RecordIndex.load(path)
+        return AnnotationIndex.load(path)
     except (ValueError, KeyError, OSError, EOFError):
         return None

@@ -24,7 +24,7 @@ class Entry:
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
-            raise DataError(f'{where} must be an object with keys, got a {kind_of(value)}: {str(value)[:60]}')
+            raise DataError(f'{where} must be an object with keys, got a {type_name(value)}: {str(value)[:60]}')
         self.value, self.where = value, where
 
     def part(self, key: str) -> Any:
@@ -59,7 +59,7 @@ class Entry:
         """A list."""
         value = self.part(key)
         if not isinstance(value, list):
-            raise DataError(f'{self.where}: {key!r} must be a list, got a {kind_of(value)}')
+            raise DataError(f'{self.where}: {key!r} must be a list, got a {type_name(value)}')
         return value
 
     def entries(self, key: str, name: str, label: Optional[str] = None) -> Iterator['Entry']:
@@ -69,13 +69,13 @@ class Entry:
             yield Entry(value, f'{self.where}, {name} {number}')
 
 
-def kind_of(value: Any) -> str:
+def type_name(value: Any) -> str:
     """What json calls the type of a value."""
     names = {dict: 'object', list: 'list', str: 'text', bool: 'truth value', int: 'number', float: 'number'}
     return names.get(type(value), 'null')
 
 
-def parse(data: bytes, path: Path) -> Entry:
+def parse_json(data: bytes, path: Path) -> Entry:
     """The object that a json file holds.
 
     Raises:

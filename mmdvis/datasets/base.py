@@ -15,8 +15,8 @@ from mmdvis.errors import DataError
 from mmdvis.io import image_size, natural_key, open_frames, read_image
 from mmdvis.io.frame_sources import size_or_none
 
-from .annotation_index import RecordIndex
-from .classes import ClassList, check_against, class_list
+from .annotation_index import AnnotationIndex
+from .classes import ClassList, check_against_known, build_class_list
 from .transforms import (
     CropClip,
     FlipClip,
@@ -31,7 +31,7 @@ from .transforms import (
 from .transforms.loading import check_size
 
 LOGGER = logging.getLogger('mmdvis')
-POLICIES = ('raise', 'skip', 'repeat')
+ERROR_POLICIES = ('raise', 'skip', 'repeat')
 MAX_NOTES = 3  # warnings about one file
 MAX_SKIPPED = 100  # bad clips in a row, after which a training stops
 
@@ -102,8 +102,8 @@ class ClipDataset(BaseDataset):
     def __init__(self, clip: Optional[dict] = None, augment: Optional[dict] = None, test: Optional[dict] = None,
                  pipeline: Optional[list] = None, test_mode: bool = False, on_error: str = 'raise',
                  class_list: Optional[str] = 'auto', filter_empty: bool = False, **kwargs: object) -> None:
-        if on_error not in POLICIES:
-            raise ValueError(f"on_error must be {' or '.join(map(repr, POLICIES))}, got {on_error!r}")
+        if on_error not in ERROR_POLICIES:
+            raise ValueError(f"on_error must be {' or '.join(map(repr, ERROR_POLICIES))}, got {on_error!r}")
         self.on_error, self.filter_empty = on_error, filter_empty
         self.left_out: Dict[str, str] = {}
         self.faults: Optional[List[DataError]] = None  # a list takes up faults of the json instead of raising them
@@ -114,7 +114,7 @@ class ClipDataset(BaseDataset):
                 clip or dict(num_frames=1), **dict(augment or {}, on_error=policy))
         super().__init__(pipeline=pipeline, test_mode=test_mode, **kwargs)
 
-    def read_index(self) -> RecordIndex:
+    def read_index(self) -> AnnotationIndex:
         """The records of the official files."""
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ class ClipDataset(BaseDataset):
             LOGGER.info('%s: %d of %d videos have no object and are left out', self.ann_file,
                         len(self.index) - len(self.kept), len(self.index))
         if self._indices is not None:
-            self.kept = chosen(self.kept, self._indices)
+            self.kept = select_indices(self.kept, self._indices)
         self._fully_initialized = True
         if self.test_mode and self.on_error == 'skip':
             self.leave_out_bad()
@@ -148,9 +148,9 @@ class ClipDataset(BaseDataset):
     def classes_of_index(self) -> ClassList:
         """The classes of the file, checked against the known list."""
         rows = self.index.meta['classes']
-        found = class_list([tuple(row) for row in rows])
+        found = build_class_list([tuple(row) for row in rows])
         if self.class_list is not None:
-            check_against(found, self.class_list, self.origin)
+            check_against_known(found, self.class_list, self.origin)
         return found
 
     @property
@@ -168,7 +168,7 @@ class ClipDataset(BaseDataset):
         for number in tqdm(self.kept.tolist(), desc=f'reading {self.origin.name}', unit='video', disable=None):
             record = self.index[number]
             try:
-                read_whole(self.info_of(record))
+                read_all_frames(self.info_of(record))
             except DataError as error:
                 self.left_out[str(record['video_id'])] = f"video {record['video_id']} was left out: {error}"
                 self.kept = self.kept[self.kept != number]
@@ -214,7 +214,7 @@ class ClipDataset(BaseDataset):
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
         """Keeps the first so many videos, or those at ``indices``."""
         self.full_init()
-        self.kept = chosen(self.kept, indices)
+        self.kept = select_indices(self.kept, indices)
 
     def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ClipDataset':
         """A dataset of the first so many videos, or of those at ``indices``; this one stays whole."""
@@ -238,7 +238,7 @@ class ClipDataset(BaseDataset):
         return sizes
 
 
-def chosen(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
+def select_indices(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
     """The first so many, or those at ``indices``; raises IndexError where there are not so many."""
     wrong = [] if isinstance(indices, int) else [k for k in indices if not -len(kept) <= k < len(kept)]
     if wrong:
@@ -246,7 +246,7 @@ def chosen(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
     return kept[:indices] if isinstance(indices, int) else kept[list(indices)]
 
 
-def read_whole(info: dict) -> int:
+def read_all_frames(info: dict) -> int:
     """Decodes every frame of a video; returns their number, and raises DataError where one cannot be used."""
     if info.get('path'):
         source = open_frames(info['path'])
@@ -273,7 +273,7 @@ def check_order(names: Sequence[str], where: str) -> None:
             raise DataError(f'{where}: the frame {name} comes after {last}; frames must be in the order of time')
 
 
-def once(names: Iterator[str], what: str, where: Union[str, Path]) -> Iterator[str]:
+def check_unique(names: Iterator[str], what: str, where: Union[str, Path]) -> Iterator[str]:
     """The names; raises DataError at one that came before."""
     seen = set()
     for name in names:

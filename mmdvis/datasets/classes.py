@@ -75,7 +75,7 @@ class ClassList:
         return dict(classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette)
 
 
-def class_list(rows: Sequence[Tuple[int, str, bool, Optional[Sequence[int]]]]) -> ClassList:
+def build_class_list(rows: Sequence[Tuple[int, str, bool, Optional[Sequence[int]]]]) -> ClassList:
     """The classes of (category id, name, whether it is a thing, colour or None) in any order."""
     rows = sorted(rows, key=lambda row: (not row[2], row[0]))
     return ClassList(tuple(row[1] for row in rows), tuple(row[0] for row in rows), sum(row[2] for row in rows),
@@ -88,34 +88,34 @@ def shade(label: int) -> Tuple[int, int, int]:
     return tuple(int(255 * part) for part in colour)
 
 
-def numbered(names: str, start: int, things: Optional[Sequence[int]] = None) -> ClassList:
+def numbered_classes(names: str, start: int, things: Optional[Sequence[int]] = None) -> ClassList:
     """Classes numbered from ``start``; ``things`` are category ids, None: all."""
-    return class_list([(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)])
+    return build_class_list([(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)])
 
 
-KNOWN = {
-    'VIPSeg': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),
-    'VSPW': lambda: numbered(VIPSEG, 0, VIPSEG_THINGS),
-    'OVIS': lambda: numbered(OVIS, 1),
-    'YouTubeVIS2019': lambda: numbered(YOUTUBE_VIS_2019, 1),
-    'YouTubeVIS2021': lambda: numbered(YOUTUBE_VIS_2021, 1),
-    'YouTubeVIS2022': lambda: numbered(YOUTUBE_VIS_2021, 1),
-    'CityscapesVPS': lambda: numbered(CITYSCAPES, 0, range(11, 19)),
-    'VIPER': lambda: numbered(VIPER, 0, range(13, 23)),
-    'COCO': lambda: class_list([(k, name, True, None) for k, name in zip(
+KNOWN_CLASSES = {
+    'VIPSeg': lambda: numbered_classes(VIPSEG, 0, VIPSEG_THINGS),
+    'VSPW': lambda: numbered_classes(VIPSEG, 0, VIPSEG_THINGS),
+    'OVIS': lambda: numbered_classes(OVIS, 1),
+    'YouTubeVIS2019': lambda: numbered_classes(YOUTUBE_VIS_2019, 1),
+    'YouTubeVIS2021': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
+    'YouTubeVIS2022': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
+    'CityscapesVPS': lambda: numbered_classes(CITYSCAPES, 0, range(11, 19)),
+    'VIPER': lambda: numbered_classes(VIPER, 0, range(13, 23)),
+    'COCO': lambda: build_class_list([(k, name, True, None) for k, name in zip(
         (k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]),
 }
 
 
-def known(name: str) -> ClassList:
+def known_classes(name: str) -> ClassList:
     """The class list of a benchmark.
 
     Raises:
         DataError: there is none of that name.
     """
-    if name not in KNOWN:
-        raise DataError(f'there is no class list {name!r}; there are {", ".join(KNOWN)}, or None for the list of the file')
-    return KNOWN[name]()
+    if name not in KNOWN_CLASSES:
+        raise DataError(f'there is no class list {name!r}; there are {", ".join(KNOWN_CLASSES)}, or None for the list of the file')
+    return KNOWN_CLASSES[name]()
 
 
 def categories_of(content: Entry, things_only: bool = False) -> ClassList:
@@ -127,29 +127,29 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     rows: List[Tuple[int, str, bool, Optional[Sequence[int]]]] = []
     for category in content.entries('categories', 'category'):
         is_thing = things_only or category.integer('isthing') == 1
-        rows.append((category.integer('id'), category.text('name'), is_thing, colour_in(category)))
+        rows.append((category.integer('id'), category.text('name'), is_thing, category_colour(category)))
     numbers = [row[0] for row in rows]
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     if twice:
         raise DataError(f'{content.where}: the category id {twice[0]} is there more than once; ids must be unique')
     if not rows:
         raise DataError(f'{content.where}: there are no categories, so nothing can be labelled')
-    return class_list(rows)
+    return build_class_list(rows)
 
 
-def colour_in(category: Entry) -> Optional[List[int]]:
+def category_colour(category: Entry) -> Optional[List[int]]:
     """The colour that a category states as three numbers in [0, 255], else None."""
     colour = category.value.get('color')
     is_colour = isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
     return colour if is_colour else None
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A name without what spelling varies in."""
     return ''.join(letter for letter in name.lower() if letter.isalnum())
 
 
-def check_against(found: ClassList, name: str, path: Path) -> None:
+def check_against_known(found: ClassList, name: str, path: Path) -> None:
     """Compares a file's classes with the known list of a benchmark.
 
     Ids and the split into things and stuff must be equal, and no known name may stand at another id; a name that is only
@@ -158,21 +158,21 @@ def check_against(found: ClassList, name: str, path: Path) -> None:
     Raises:
         DataError: the list is another one, so labels would mean something else than in released weights.
     """
-    expected = known(name)
+    expected = known_classes(name)
     advice = f'class_list=None takes the list of the file as it is, e.g. for your own data in the layout of {name}'
     if found.category_ids != expected.category_ids or found.num_things != expected.num_things:
         raise DataError(
             f'{path} has {found.num_things} thing and {len(found.names) - found.num_things} other categories with the ids '
             f'{shorten(found.category_ids)}; {name} has {expected.num_things} and {len(expected.names) - expected.num_things} '
             f'with the ids {shorten(expected.category_ids)}. {advice}')
-    place = {plain(label): number for label, number in zip(expected.names, expected.category_ids)}
+    place = {normalize_name(label): number for label, number in zip(expected.names, expected.category_ids)}
     strange = []
     for number, label, right in zip(found.category_ids, found.names, expected.names):
-        if plain(label) == plain(right):
+        if normalize_name(label) == normalize_name(right):
             continue
-        if plain(label) in place:
+        if normalize_name(label) in place:
             raise DataError(f'{path} has {label!r} as category {number}, which is {right!r} in {name} ({label!r} is '
-                            f'{place[plain(label)]} there), so labels would change. {advice}')
+                            f'{place[normalize_name(label)]} there), so labels would change. {advice}')
         strange.append(f'{number} is {label!r} instead of {right!r}')
     if strange:
         warnings.warn(f'{path}: names of categories differ from those known of {name}: {shorten(strange)}', stacklevel=3)

@@ -3,15 +3,15 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from mmdvis.io.rle import check_mask
+from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
 
-from .annotation_index import Records, attempt
-from .annotation_json import Entry, has_annotations, parse, read_bytes
-from .base import once
-from .classes import ClassList, categories_of, check_against, class_rows, known
+from .annotation_index import Records, record_or_error
+from .annotation_json import Entry, has_annotations, parse_json, read_bytes
+from .base import check_unique
+from .classes import ClassList, categories_of, check_against_known, class_rows, known_classes
 from .panoptic_json import PanopticVideoDataset, panoptic_record
-from .youtube_vis import TrackDataset, read_owned
+from .youtube_vis import TrackDataset, read_grouped_records
 
 # COCO category id -> category id of the video dataset (the maps of DVIS's coco2*_train.json files)
 CLASS_MAPS: Dict[str, Dict[int, int]] = {
@@ -27,7 +27,7 @@ CLASS_MAPS['YouTubeVIS2022'] = CLASS_MAPS['YouTubeVIS2021']
 
 def read_instances(path: Path) -> Records:
     """The records of ``instances_*.json``: every image is a video of one frame."""
-    return read_owned(path, ('images', 'image', 'image_id'), 'annotation', image_record)
+    return read_grouped_records(path, ('images', 'image', 'image_id'), 'annotation', image_record)
 
 
 def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
@@ -37,7 +37,7 @@ def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
         if entry.flag('iscrowd'):
             continue
         mask = entry.part('segmentation')
-        check_mask(mask, size, f'{entry.where} of image {name}')
+        check_segmentation(mask, size, f'{entry.where} of image {name}')
         tracks.append(dict(id=len(tracks) + 1, annotation=entry.integer('id'), category=entry.integer('category_id'),
                            masks=[mask]))
     return dict(video_id=number, size=size, categories=[track['category'] for track in tracks], tracks=tracks,
@@ -46,17 +46,17 @@ def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
 
 def read_panoptic_images(path: Path) -> Records:
     """The records of ``panoptic_*.json``: every image is a video of one frame."""
-    content = parse(read_bytes(path), path)
+    content = parse_json(read_bytes(path), path)
     classes, labelled = categories_of(content), has_annotations(content)
 
     def records() -> Iterator[dict]:
         images = list(content.entries('images', 'image', 'id'))
         entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
-        truth = dict(zip(once((e.text('image_id') for e in entries), 'annotation of the image', path), entries))
-        for name, image in zip(once((image.text('id') for image in images), 'image', path), images):
+        truth = dict(zip(check_unique((e.text('image_id') for e in entries), 'annotation of the image', path), entries))
+        for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
             annotations = [truth[name]] if name in truth else []
             mask = truth[name].text('file_name') if name in truth else ''
-            yield attempt(panoptic_record, name, [image], annotations if labelled else None, f'{path}: image {name}',
+            yield record_or_error(panoptic_record, name, [image], annotations if labelled else None, f'{path}: image {name}',
                           classes.category_ids, partial(panoptic_files, mask))
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
@@ -90,8 +90,8 @@ class CocoInstanceClipDataset(TrackDataset):
         found = super().classes_of_index()
         if self.target is None:
             return found
-        check_against(found, 'COCO', self.origin)  # a file that is mapped already must not be mapped again
-        return known(self.target)
+        check_against_known(found, 'COCO', self.origin)  # a file that is mapped already must not be mapped again
+        return known_classes(self.target)
 
     @property
     def label_map(self) -> Dict[int, int]:

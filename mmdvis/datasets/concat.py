@@ -7,7 +7,7 @@ from mmdvis.registry import DATASETS
 
 
 @DATASETS.register_module()
-class ClipMixture(ConcatDataset):
+class ConcatClipDataset(ConcatDataset):
     """A concatenation whose parts have names, so that configs can override one of them, and one ``clip`` for all.
 
     :class:`ClipSampler` draws from it, by ``ratios`` in the order of the names.

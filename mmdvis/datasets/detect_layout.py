@@ -5,7 +5,7 @@ from typing import Any, Dict, Iterator, List
 from mmdvis.errors import DataError
 
 from .annotation_json import list_folder
-from .classes import KNOWN
+from .classes import KNOWN_CLASSES
 from .image_folder import ImageFolderVideoDataset
 
 
@@ -70,7 +70,7 @@ def find_ovis(folder: Path) -> Iterator[Dict[str, Any]]:
 
 def find_youtube_vis(folder: Path) -> Iterator[Dict[str, Any]]:
     """YouTube-VIS; the version from the folder's name, else that of 2021."""
-    version = next((name.removeprefix('YouTubeVIS') for name in KNOWN if name.startswith('YouTubeVIS')
+    version = next((name.removeprefix('YouTubeVIS') for name in KNOWN_CLASSES if name.startswith('YouTubeVIS')
                     and name[-4:] in folder.resolve().name), '2021')
     for split in ('train', 'valid', 'test'):
         for name in (f'{split}.json', f'{split}_sub.json', f'{split}_dev.json', f'{split}/instances.json'):

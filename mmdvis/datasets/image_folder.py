@@ -7,10 +7,10 @@ from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES
 from mmdvis.registry import DATASETS
 
-from .annotation_index import RecordIndex
+from .annotation_index import AnnotationIndex
 from .annotation_json import list_folder
-from .base import ClipDataset, check_order, once
-from .classes import class_rows, known
+from .base import ClipDataset, check_order, check_unique
+from .classes import class_rows, known_classes
 
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.avi', '.webm', '.m4v')
 
@@ -36,14 +36,14 @@ class ImageFolderVideoDataset(ClipDataset):
         self.categories, self.fps = categories, fps
         super().__init__(test_mode=True, **kwargs)
 
-    def read_index(self) -> RecordIndex:
+    def read_index(self) -> AnnotationIndex:
         """One record a video."""
-        classes, root = known(self.categories), Path(self.data_root)
+        classes, root = known_classes(self.categories), Path(self.data_root)
         names = list_folder(root)
         records = list(self.records(root, names))
         if not records:
             raise DataError(f'{root} holds no video; it must hold folders of images or files as {", ".join(VIDEO_SUFFIXES)}')
-        return RecordIndex.build(dict(classes=class_rows(classes)), records)
+        return AnnotationIndex.build(dict(classes=class_rows(classes)), records)
 
     def records(self, root: Path, names: List[str]) -> Iterator[dict]:
         """Looks into the folder."""
@@ -55,7 +55,7 @@ class ImageFolderVideoDataset(ClipDataset):
         if images:
             yield self.record(root.resolve().name, root)
             return
-        for _, name in zip(once((Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name for name in videos),
+        for _, name in zip(check_unique((Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name for name in videos),
                                 'video', root), videos):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield dict(video_id=Path(name).stem, size=None, frames=[dict(name=name, image=name)], path=str(root / name))

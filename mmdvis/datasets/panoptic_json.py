@@ -4,16 +4,16 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 from mmdvis.errors import DataError
 
-from .annotation_index import RecordIndex, Records, attempt, open_index
+from .annotation_index import AnnotationIndex, Records, record_or_error, open_index
 from .annotation_json import Entry, has_annotations
-from .base import ClipDataset, check_order, once
+from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
-from .transforms.ground_truth import COLOURS
+from .transforms.ground_truth import NUM_PNG_COLOURS
 
 Segments = Tuple[List[Tuple[int, int]], List[int]]
 
 
-def segments_of(frame: Entry, categories: Sequence[int]) -> Segments:
+def parse_segments(frame: Entry, categories: Sequence[int]) -> Segments:
     """``segments_info`` of a frame: (id, category) of its objects, and the ids of crowds.
 
     Raises:
@@ -22,8 +22,8 @@ def segments_of(frame: Entry, categories: Sequence[int]) -> Segments:
     objects, crowds, seen = [], [], set()
     for segment in frame.entries('segments_info', 'segment', 'id'):
         number, category = segment.integer('id'), segment.integer('category_id')
-        if not 0 < number < COLOURS:
-            raise DataError(f'{segment.where}: a segment id must lie between 1 and {COLOURS - 1}, because a PNG holds it')
+        if not 0 < number < NUM_PNG_COLOURS:
+            raise DataError(f'{segment.where}: a segment id must lie between 1 and {NUM_PNG_COLOURS - 1}, because a PNG holds it')
         if number in seen:
             raise DataError(f'{segment.where}: the id {number} is there more than once; ids must be unique in a frame')
         if category not in categories:
@@ -36,7 +36,7 @@ def segments_of(frame: Entry, categories: Sequence[int]) -> Segments:
     return objects, crowds
 
 
-def size_of(images: Sequence[Entry], where: str) -> Optional[Tuple[int, int]]:
+def video_size(images: Sequence[Entry], where: str) -> Optional[Tuple[int, int]]:
     """(height, width) of the frames of a video, None where the json does not say.
 
     Raises:
@@ -52,7 +52,7 @@ def size_of(images: Sequence[Entry], where: str) -> Optional[Tuple[int, int]]:
     return sizes[0]
 
 
-def paired(images: Sequence[Entry], annotations: Sequence[Entry], where: str) -> List[Entry]:
+def pair_annotations(images: Sequence[Entry], annotations: Sequence[Entry], where: str) -> List[Entry]:
     """The annotation of each image, by ``image_id``.
 
     Raises:
@@ -61,7 +61,7 @@ def paired(images: Sequence[Entry], annotations: Sequence[Entry], where: str) ->
     if len(images) != len(annotations):
         raise DataError(f'{where} has {len(images)} images and {len(annotations)} annotations; one annotation an image is needed')
     names = [image.text('id') for image in images]
-    found = {name: frame for name, frame in zip(once((a.text('image_id') for a in annotations), 'image_id', where), annotations)}
+    found = {name: frame for name, frame in zip(check_unique((a.text('image_id') for a in annotations), 'image_id', where), annotations)}
     for name, frame in found.items():
         if name not in names:
             raise DataError(f'{frame.where}: there is no image {name} in the video')
@@ -80,20 +80,20 @@ def panoptic_record(name: str, images: Sequence[Entry], annotations: Optional[Se
         files: of an image entry, the paths of image and mask below their folders.
     """
     check_order([image.text('file_name') for image in images], where)
-    truth = paired(images, annotations, where) if annotations is not None else [None] * len(images)
+    truth = pair_annotations(images, annotations, where) if annotations is not None else [None] * len(images)
     frames, meaning, notes = [], {}, []
     for image, annotation in zip(images, truth):
         path, mask = files(image)
         frame: Dict[str, Any] = dict(name=image.text('file_name'), image=path)
         if annotation is not None:
-            objects, crowds = segments_of(annotation, categories)
+            objects, crowds = parse_segments(annotation, categories)
             frame.update(mask=mask, segments=objects, crowds=crowds)
             for number, category in objects:
                 if meaning.setdefault(number, category) != category:
                     notes.append(f'{annotation.where}: the id {number} has category {category}, in an earlier frame it has '
                                  f'{meaning[number]}; in a clip, the first mention counts')
         frames.append(frame)
-    return dict(notes=notes, video_id=name, size=size_of(images, where), categories=sorted(set(meaning.values())), frames=frames)
+    return dict(notes=notes, video_id=name, size=video_size(images, where), categories=sorted(set(meaning.values())), frames=frames)
 
 
 def vipseg_records(content: Entry, path: Path) -> Records:
@@ -102,15 +102,15 @@ def vipseg_records(content: Entry, path: Path) -> Records:
 
     def records() -> Iterator[dict]:
         videos = list(content.entries('videos', 'video', 'video_id'))
-        names = list(once((video.text('video_id') for video in videos), 'video', path))
+        names = list(check_unique((video.text('video_id') for video in videos), 'video', path))
         truth: Dict[str, Entry] = {}
         if labelled:
             entries = list(content.entries('annotations', 'annotations of video', 'video_id'))
-            truth = dict(zip(once((e.text('video_id') for e in entries), 'annotations of the video', path), entries))
+            truth = dict(zip(check_unique((e.text('video_id') for e in entries), 'annotations of the video', path), entries))
         for stranger in truth.keys() - set(names):
             raise DataError(f"{path}: there are annotations of the video {stranger}, which 'videos' does not have")
         for name, video in zip(names, videos):
-            yield attempt(vipseg_record, name, video, truth.get(name), labelled, classes.category_ids)
+            yield record_or_error(vipseg_record, name, video, truth.get(name), labelled, classes.category_ids)
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
@@ -118,10 +118,10 @@ def vipseg_record(name: str, video: Entry, truth: Optional[Entry], labelled: boo
     """The record of an entry of ``videos`` and its entry in ``annotations``."""
     annotations = list(truth.entries('annotations', 'frame', 'file_name')) if truth is not None else []
     return panoptic_record(name, list(video.entries('images', 'frame', 'file_name')), annotations if labelled else None,
-                           video.where, categories, lambda image: files_below(name, image))
+                           video.where, categories, lambda image: frame_files(name, image))
 
 
-def files_below(folder: str, image: Entry) -> Tuple[str, str]:
+def frame_files(folder: str, image: Entry) -> Tuple[str, str]:
     """Image and mask of a frame: both in a folder of the video's name, with the stem of ``file_name``."""
     stem = Path(image.text('file_name')).stem
     return f'{folder}/{stem}.jpg', f'{folder}/{stem}.png'
@@ -134,7 +134,7 @@ class PanopticVideoDataset(ClipDataset):
         DataError: the json is not as it should be, or has no annotations to train on.
     """
 
-    def read_index(self) -> RecordIndex:
+    def read_index(self) -> AnnotationIndex:
         """The records of ``ann_file``."""
         index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:

@@ -4,13 +4,13 @@ from pathlib import Path
 from mmdvis.registry import DATASETS
 
 from .annotation_index import Records
-from .annotation_json import parse, read_bytes
+from .annotation_json import parse_json, read_bytes
 from .panoptic_json import PanopticVideoDataset, vipseg_records
 
 
-def read_vipseg(path: Path) -> Records:
+def read_vipseg_records(path: Path) -> Records:
     """The records of a json in VIPSeg's layout."""
-    return vipseg_records(parse(read_bytes(path), path), path)
+    return vipseg_records(parse_json(read_bytes(path), path), path)
 
 
 @DATASETS.register_module()
@@ -23,4 +23,4 @@ class VIPSegDataset(PanopticVideoDataset):
 
     METAINFO = dict(dataset_type='VIPSeg', task='vps')
     CLASS_LIST = 'VIPSeg'
-    reader = staticmethod(read_vipseg)
+    reader = staticmethod(read_vipseg_records)

@@ -7,10 +7,10 @@ from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES
 from mmdvis.registry import DATASETS
 
-from .annotation_index import RecordIndex, attempt
-from .annotation_json import list_folder, parse, read_bytes
-from .base import ClipDataset, check_order, once
-from .classes import ClassList, categories_of, class_rows, known
+from .annotation_index import AnnotationIndex, record_or_error
+from .annotation_json import list_folder, parse_json, read_bytes
+from .base import ClipDataset, check_order, check_unique
+from .classes import ClassList, categories_of, class_rows, known_classes
 
 
 def read_list(path: Path) -> List[str]:
@@ -25,7 +25,7 @@ def read_list(path: Path) -> List[str]:
         raise DataError(f'{path} is no text; it must name one video a line') from None
     if not names:
         raise DataError(f'{path} names no video; it must name one a line')
-    return list(once(iter(names), 'video', path))
+    return list(check_unique(iter(names), 'video', path))
 
 
 @DATASETS.register_module()
@@ -50,22 +50,22 @@ class VSPWDataset(ClipDataset):
         self.categories = categories
         super().__init__(**kwargs)
 
-    def read_index(self) -> RecordIndex:
+    def read_index(self) -> AnnotationIndex:
         """One record a video of the list."""
-        return RecordIndex.build(dict(classes=class_rows(self.file_classes())), self.records(), self.faults)
+        return AnnotationIndex.build(dict(classes=class_rows(self.file_classes())), self.records(), self.faults)
 
     def file_classes(self) -> ClassList:
         """The classes that the values of the masks stand for."""
         if not self.categories.endswith('.json'):
-            return known(self.categories)
+            return known_classes(self.categories)
         path = Path(self.data_root, self.categories)
-        return categories_of(parse(read_bytes(path), path))
+        return categories_of(parse_json(read_bytes(path), path))
 
     def records(self) -> Iterator[dict]:
         """Looks into the folder of every video."""
         every = list(self.file_classes().category_ids)
         for name in read_list(Path(self.ann_file)):
-            yield attempt(self.record, name, every)
+            yield record_or_error(self.record, name, every)
 
     def record(self, name: str, categories: List[int]) -> dict:
         """The record of a video."""
@@ -74,7 +74,7 @@ class VSPWDataset(ClipDataset):
             raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {folder}')
         images = list_folder(folder / 'origin', IMAGE_SUFFIXES)
         check_order(images, f'video {name}: {folder / "origin"}')
-        stems = list(once((Path(image).stem for image in images), 'frame', f'video {name}: {folder / "origin"}'))
+        stems = list(check_unique((Path(image).stem for image in images), 'frame', f'video {name}: {folder / "origin"}'))
         labelled = not self.test_mode or os.path.exists(folder / 'mask')
         if labelled:
             masks = {Path(mask).stem for mask in list_folder(folder / 'mask', ('.png', ))}

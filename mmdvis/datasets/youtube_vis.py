@@ -3,18 +3,18 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from mmdvis.errors import DataError
-from mmdvis.io.rle import check_mask
+from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
 
-from .annotation_index import RecordIndex, Records, attempt, open_index
-from .annotation_json import Entry, has_annotations, parse, read_bytes
-from .base import ClipDataset, check_order, once
+from .annotation_index import AnnotationIndex, Records, record_or_error, open_index
+from .annotation_json import Entry, has_annotations, parse_json, read_bytes
+from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
 
 VERSIONS = (2019, 2021, 2022)
 
 
-def masks_of(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Optional[dict]]:
+def track_masks(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Optional[dict]]:
     """A mask or None for each frame; an object is there only where both its box and its mask are."""
     masks = track.items('segmentations')
     boxes = track.items('bboxes') if track.value.get('bboxes') is not None else masks
@@ -23,16 +23,16 @@ def masks_of(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Opti
             raise DataError(f'{track.where} has {len(found)} {key}, the video has {len(names)} frames')
     for name, mask in zip(names, masks):
         if mask is not None:
-            check_mask(mask, size, f'{track.where}, frame {name}')
+            check_segmentation(mask, size, f'{track.where}, frame {name}')
     return [mask if box is not None else None for mask, box in zip(masks, boxes)]
 
 
-def read_tracks(path: Path) -> Records:
+def read_track_records(path: Path) -> Records:
     """The records of a json of YouTube-VIS or OVIS."""
-    return read_owned(path, ('videos', 'video', 'video_id'), 'track', track_record)
+    return read_grouped_records(path, ('videos', 'video', 'video_id'), 'track', track_record)
 
 
-def read_owned(path: Path, owner: Tuple[str, str, str], name: str, make: Callable[[int, Entry, List[Entry]], dict]) -> Records:
+def read_grouped_records(path: Path, owner: Tuple[str, str, str], name: str, make: Callable[[int, Entry, List[Entry]], dict]) -> Records:
     """The records of a json with owners (videos or images), and annotations that name theirs.
 
     Args:
@@ -41,16 +41,16 @@ def read_owned(path: Path, owner: Tuple[str, str, str], name: str, make: Callabl
         name: what an annotation is called.
         make: (id, owner, its annotations) -> record.
     """
-    content = parse(read_bytes(path), path)
+    content = parse_json(read_bytes(path), path)
     classes, labelled = categories_of(content, things_only=True), has_annotations(content)
     key, owner_name, reference = owner
 
     def records() -> Iterator[Union[dict, DataError]]:
         owners = list(content.entries(key, owner_name, 'id'))
-        numbers = list(once((entry.integer('id') for entry in owners), owner_name, path))
+        numbers = list(check_unique((entry.integer('id') for entry in owners), owner_name, path))
         owned: Dict[int, List[Entry]] = {number: [] for number in numbers}
         entries = list(content.entries('annotations', name, 'id')) if labelled else []
-        for _, entry in zip(once((entry.integer('id') for entry in entries), f'{name} id', path), entries):
+        for _, entry in zip(check_unique((entry.integer('id') for entry in entries), f'{name} id', path), entries):
             number, category = entry.integer(reference), entry.integer('category_id')
             if number not in owned:
                 raise DataError(f'{entry.where} is of the {owner_name} {number}, which {key!r} does not have')
@@ -58,7 +58,7 @@ def read_owned(path: Path, owner: Tuple[str, str, str], name: str, make: Callabl
                 raise DataError(f'{entry.where}: the category {category} is not in the list of categories')
             owned[number].append(entry)
         for number, entry in zip(numbers, owners):
-            yield attempt(make, number, entry, owned[number])
+            yield record_or_error(make, number, entry, owned[number])
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
@@ -72,7 +72,7 @@ def track_record(number: int, video: Entry, tracks: List[Entry]) -> dict:
         raise DataError(f"{video.where} has the length {video.integer('length')} and {len(names)} file names; both must be equal")
     objects = []
     for track in tracks:
-        masks = masks_of(track, size, names)
+        masks = track_masks(track, size, names)
         if not track.flag('iscrowd'):
             objects.append(dict(id=len(objects) + 1, annotation=track.integer('id'), category=track.integer('category_id'),
                                 masks=masks))
@@ -89,9 +89,9 @@ class TrackDataset(ClipDataset):
 
     METAINFO = dict(task='vis')
     TRUTH = 'tracks'
-    reader = staticmethod(read_tracks)
+    reader = staticmethod(read_track_records)
 
-    def read_index(self) -> RecordIndex:
+    def read_index(self) -> AnnotationIndex:
         """The records of ``ann_file``."""
         index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:

@@ -16,7 +16,7 @@ from mmdvis.structures import STAGES
 from .runner import VideoRunner
 from .sharded import ShardedRunner
 
-TRAINING_HOOKS = ('StageHandoverHook', 'ClassCountHook')
+TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
 
 
 def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
@@ -84,7 +84,7 @@ def set_precision(config: Config, kind: str) -> None:
     config.setdefault('channels_last', True)
 
 
-def accumulate(config: Config, steps: int) -> None:
+def set_accumulation(config: Config, steps: int) -> None:
     """Lets one update take ``steps`` batches: as many updates as before, on as many times the clips.
 
     Whatever counts batches is multiplied: the loop's length, what happens at intervals, when the rate falls. One process and
@@ -132,7 +132,7 @@ def train(config: Config, trust: bool = False) -> Path:
     return Path(find_latest_checkpoint(config.work_dir))
 
 
-def fuse(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, Any]], trust: bool = False) -> None:
+def set_fusion(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, Any]], trust: bool = False) -> None:
     """Makes the config test several checkpoints in several passes, fused.
 
     Args:
@@ -146,7 +146,7 @@ def fuse(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, 
     config.test_dataloader.dataset.test = dict(config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None)
 
 
-def passes_of(short_edges: Sequence[Optional[int]], flip: bool, usual: Optional[int] = None, max_edge: Optional[int] = None
+def fusion_passes(short_edges: Sequence[Optional[int]], flip: bool, usual: Optional[int] = None, max_edge: Optional[int] = None
               ) -> List[Dict[str, Any]]:
     """A pass for each short edge, and with ``flip`` one more for its mirror image.
 
@@ -169,6 +169,6 @@ def test(config: Config, checkpoint: Optional[str], trust: bool = False) -> Dict
         config.pop(name, None)
     stages = [name for name in STAGES if config.model.get(name)]
     others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
-    checks = [dict(type='StageHandoverHook', required=stages)] if checkpoint is not None else []
+    checks = [dict(type='CheckpointLoadingHook', required=stages)] if checkpoint is not None else []
     config.custom_hooks = [*others, *checks]  # no stage is scored at random
     return make_runner(config, trust).test()

@@ -10,10 +10,10 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
-from mmdvis.checkpoints.mmengine_guard import guard_mmengine
+from mmdvis.checkpoints.mmengine_guard import install_guards
 from mmdvis.registry import RUNNERS
 
-guard_mmengine()
+install_guards()
 
 
 @RUNNERS.register_module()

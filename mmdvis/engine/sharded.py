@@ -13,15 +13,15 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from mmdvis.checkpoints import meta_of, state_dict_of
-from mmdvis.checkpoints.mmengine_guard import guard_mmengine
+from mmdvis.checkpoints.mmengine_guard import install_guards
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import FUNCTIONS, RUNNERS, STRATEGIES
 
-guard_mmengine()
+install_guards()
 
 
 @FUNCTIONS.register_module()
-def wrap_named(module: nn.Module, recurse: bool, nonwrapped_numel: int, names: Sequence[str] = ('Block', )) -> bool:
+def wrap_by_class_name(module: nn.Module, recurse: bool, nonwrapped_numel: int, names: Sequence[str] = ('Block', )) -> bool:
     """FSDP's ``auto_wrap_policy``: modules whose class has one of these names are gathered and freed by themselves.
 
     Only modules that are called as a whole can be: what reads a parameter of another module would find its shard.
@@ -29,7 +29,7 @@ def wrap_named(module: nn.Module, recurse: bool, nonwrapped_numel: int, names: S
     return recurse or type(module).__name__ in names
 
 
-def clip_sharded(parameters: Sequence[Tensor], max_norm: float, norm_type: float = 2.) -> Tensor:
+def clip_sharded_grads(parameters: Sequence[Tensor], max_norm: float, norm_type: float = 2.) -> Tensor:
     """``clip_grad_norm_`` for shards: by the norm over all processes, where torch's takes that of this process's part.
 
     Args:
@@ -53,11 +53,11 @@ def clip_sharded(parameters: Sequence[Tensor], max_norm: float, norm_type: float
     return norm
 
 
-def clip_whole(wrapper: OptimWrapper) -> None:
+def clip_grad_sharded_model(wrapper: OptimWrapper) -> None:
     """Takes the place of mmengine's ``_clip_grad``, which passes over processes without gradients; the others would wait."""
     parameters = [parameter for group in wrapper.optimizer.param_groups for parameter in group['params']
                   if parameter.grad is not None]
-    norm = clip_sharded(parameters, **wrapper.clip_grad_kwargs)
+    norm = clip_sharded_grads(parameters, **wrapper.clip_grad_kwargs)
     wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', float(norm))
 
 
@@ -72,7 +72,7 @@ class ShardedStrategy(FSDPStrategy):
 
     def __init__(self, *, units: Sequence[str] = ('Block', ), **kwargs: Any) -> None:
         wrapper = dict(type='MMFullyShardedDataParallel', use_orig_params=True,
-                       auto_wrap_policy=partial(wrap_named, names=tuple(units)))
+                       auto_wrap_policy=partial(wrap_by_class_name, names=tuple(units)))
         offload = torch.cuda.is_available()  # on the CPU it would free what it has just gathered
         if not torch.cuda.is_available():
             wrapper['device_id'] = torch.device('cpu')
@@ -92,7 +92,7 @@ class ShardedStrategy(FSDPStrategy):
         """As in mmengine, but gradients are clipped by the norm of the whole model."""
         wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(wrapper, 'clip_func', None) is clip_grad_norm_:
-            wrapper._clip_grad = partial(clip_whole, wrapper)
+            wrapper._clip_grad = partial(clip_grad_sharded_model, wrapper)
         return wrapper
 
     def load_checkpoint(self, filename: str, *, callback: Optional[Callable] = None, **kwargs: Any) -> Dict[str, Any]:

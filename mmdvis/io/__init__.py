@@ -1,17 +1,17 @@
 """Reading and writing: frame sources, images, masks on disk, videos, and containers that may live on disk."""
 from .arrays import ArrayFrames
-from .background_writer import InBackground
-from .disk_maps import SpooledMaps
+from .background_writer import BackgroundWriter
+from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
 from .frame_sources import FileFrames, open_frames
-from .frame_views import FlippedFrames, PrefetchedFrames, ResizedFrames, short_edge_size, view
-from .images import IMAGE_SUFFIXES, fault_of, image_size, natural_key, read_image, read_pixels
+from .frame_views import FlippedFrames, PrefetchedFrames, ResizedFrames, short_edge_size, transform_frames
+from .images import IMAGE_SUFFIXES, describe_unreadable, image_size, natural_key, read_image, read_pixels
 from .panoptic_png import id_to_rgb
 from .video_files import VideoFileFrames
 from .video_writer import VideoWriter
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'STORES', 'ArrayFrames', 'FileFrames', 'FlippedFrames', 'InBackground', 'MemoryNeed',
-    'PrefetchedFrames', 'ResizedFrames', 'SpooledMaps', 'VideoFileFrames', 'VideoWriter', 'fault_of', 'feature_store',
-    'id_to_rgb', 'image_size', 'natural_key', 'open_frames', 'read_image', 'read_pixels', 'short_edge_size', 'view'
+    'IMAGE_SUFFIXES', 'STORES', 'ArrayFrames', 'FileFrames', 'FlippedFrames', 'BackgroundWriter', 'MemoryNeed',
+    'PrefetchedFrames', 'ResizedFrames', 'DiskBackedMaps', 'VideoFileFrames', 'VideoWriter', 'describe_unreadable', 'feature_store',
+    'id_to_rgb', 'image_size', 'natural_key', 'open_frames', 'read_image', 'read_pixels', 'short_edge_size', 'transform_frames'
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdvis.checks import Size
 
 
-def to_tensor(frames: Sequence[np.ndarray]) -> Tensor:
+def frames_to_tensor(frames: Sequence[np.ndarray]) -> Tensor:
     """(H, W, 3) arrays -> uint8 (t, 3, H, W)."""
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
 

@@ -4,7 +4,7 @@ from threading import Thread
 from typing import Any, Callable, Optional, Tuple
 
 
-class InBackground:
+class BackgroundWriter:
     """A context with one thread; what is put in is done before the context is left, and its errors are raised there or before.
 
     Args:
@@ -16,7 +16,7 @@ class InBackground:
         self.thread = Thread(target=self.work, daemon=True)
         self.error: Optional[BaseException] = None
 
-    def __enter__(self) -> 'InBackground':
+    def __enter__(self) -> 'BackgroundWriter':
         self.thread.start()
         return self
 

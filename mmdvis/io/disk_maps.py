@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdvis.checks import Size
 
 
-class SpooledMaps:
+class DiskBackedMaps:
     """Maps of small integers, in memory up to a limit and in a nameless file beyond it.
 
     Args:

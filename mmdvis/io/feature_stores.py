@@ -9,16 +9,16 @@ from mmdvis.checks import check_choice
 from mmdvis.structures import FrameSource
 from mmdvis.structures.masks import FeatureStore
 
-BLOCK = 1 << 27  # bytes of memory that are taken at once, and touched as they are filled
+BLOCK_BYTES = 1 << 27  # bytes of memory that are taken at once, and touched as they are filled
 STORES = ('exact', 'memory', 'disk', 'recompute')
 
 
-def halved(features: Tensor) -> Tensor:
+def to_half(features: Tensor) -> Tensor:
     """Features in half precision; those that have it already are left as they are."""
     return features.half() if features.dtype in (torch.float32, torch.float64) else features
 
 
-class KeptFeatures:
+class MemoryFeatures:
     """Features in memory, where they are made, in large blocks: small ones between other tensors would leave holes.
 
     Args:
@@ -32,9 +32,9 @@ class KeptFeatures:
 
     def append(self, features: Tensor) -> None:
         """See :class:`FeatureStore`."""
-        for frame in features if self.exact else halved(features):
+        for frame in features if self.exact else to_half(features):
             if not self.blocks or self.filled == len(self.blocks[-1]):
-                frames = max(1, BLOCK // max(frame.numel() * frame.element_size(), 1))
+                frames = max(1, BLOCK_BYTES // max(frame.numel() * frame.element_size(), 1))
                 layout = frame[None].is_contiguous(memory_format=torch.channels_last)
                 self.blocks.append(torch.empty(
                     (frames, *frame.shape), dtype=frame.dtype, device=frame.device,
@@ -47,7 +47,7 @@ class KeptFeatures:
         return self.blocks[frame // len(self.blocks[0])][frame % len(self.blocks[0])]
 
 
-class SpooledFeatures:
+class DiskFeatures:
     """Features in half precision in a nameless file, which is gone when the store is; one buffer serves all frames.
 
     Args:
@@ -67,7 +67,7 @@ class SpooledFeatures:
         self.device = features.device
         for frame in features:
             if self.buffer is None:
-                self.buffer = torch.empty(frame.shape, dtype=halved(frame).dtype)
+                self.buffer = torch.empty(frame.shape, dtype=to_half(frame).dtype)
             self.buffer.copy_(frame)
             self.transfer(self.frames, self.file.write)
             self.frames += 1
@@ -122,7 +122,7 @@ def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Te
     check_choice('store', kind, STORES)
     if kind == 'recompute':
         return RecomputedFeatures(source, compute)
-    return SpooledFeatures() if kind == 'disk' else KeptFeatures(exact=kind == 'exact')
+    return DiskFeatures() if kind == 'disk' else MemoryFeatures(exact=kind == 'exact')
 
 
 class MemoryNeed(NamedTuple):

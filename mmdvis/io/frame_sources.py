@@ -10,7 +10,7 @@ from mmdvis.checks import Size
 from mmdvis.errors import DataError
 from mmdvis.structures.frame_source import FrameSource
 
-from .arrays import check_window, to_tensor
+from .arrays import check_window, frames_to_tensor
 from .images import IMAGE_SUFFIXES, image_size, natural_key, read_image
 from .video_files import VideoFileFrames
 
@@ -89,7 +89,7 @@ class FileFrames:
             if frame is None:
                 frame = frames[-1] if frames else self.neighbour(index)
             frames.append(frame)
-        return to_tensor(frames)
+        return frames_to_tensor(frames)
 
     def neighbour(self, index: int) -> np.ndarray:
         """The nearest frame before ``index`` that can be used, else the nearest after it."""

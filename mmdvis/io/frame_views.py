@@ -9,7 +9,7 @@ from torch import Tensor
 from mmdvis.checks import Size
 from mmdvis.structures import FrameSource
 
-from .arrays import to_tensor
+from .arrays import frames_to_tensor
 
 
 def short_edge_size(size: Size, short_edge: int, max_edge: Optional[int] = None) -> Size:
@@ -55,7 +55,7 @@ class ResizedFrames(FrameView):
         if tuple(frames.shape[-2:]) == self.size:
             return frames
         height, width = self.size
-        return to_tensor([np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.BILINEAR))
+        return frames_to_tensor([np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.BILINEAR))
                           for frame in frames])
 
 
@@ -89,7 +89,7 @@ class FlippedFrames(FrameView):
         return self.source.read(start, stop).flip(-1)
 
 
-def view(source: FrameSource, short_edge: Optional[int] = None, max_edge: Optional[int] = None,
+def transform_frames(source: FrameSource, short_edge: Optional[int] = None, max_edge: Optional[int] = None,
          flip: bool = False) -> FrameSource:
     """A source resized so that its short edge has a length (unless the long one would pass ``max_edge``), and mirrored."""
     shown = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)

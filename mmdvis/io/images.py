@@ -11,7 +11,7 @@ from mmdvis.errors import DataError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
-DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow's words for it
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow's words for it
 
 
 def natural_key(name: Union[str, Path]) -> List[Union[int, str]]:
@@ -19,7 +19,7 @@ def natural_key(name: Union[str, Path]) -> List[Union[int, str]]:
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r'(\d+)', Path(name).name)]
 
 
-def fault_of(path: Union[str, Path], error: Optional[BaseException] = None) -> str:
+def describe_unreadable(path: Union[str, Path], error: Optional[BaseException] = None) -> str:
     """What is wrong with a file that could not be read, as the end of a sentence."""
     if isinstance(error, PermissionError):
         return 'cannot be read as an image: the permission is missing; change it with chmod'
@@ -56,8 +56,8 @@ def read_pixels(path: Union[str, Path], modes: Tuple[str, ...] = (), kinds: Tupl
             return image
     except DataError:
         raise
-    except DAMAGE as error:
-        raise DataError(f'{path} {fault_of(path, error)}') from None
+    except READ_ERRORS as error:
+        raise DataError(f'{path} {describe_unreadable(path, error)}') from None
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:
@@ -74,5 +74,5 @@ def image_size(path: Union[str, Path]) -> Tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size[::-1]
-    except DAMAGE as error:
-        raise DataError(f'{path} {fault_of(path, error)}') from None
+    except READ_ERRORS as error:
+        raise DataError(f'{path} {describe_unreadable(path, error)}') from None

@@ -10,7 +10,7 @@ Mask = Optional[Union[dict, list]]
 Size = Tuple[int, int]
 
 
-def runs_of(counts: Union[str, bytes]) -> np.ndarray:
+def run_lengths(counts: Union[str, bytes]) -> np.ndarray:
     """The run lengths of COCO's compressed text: five bits a letter, every third and later run as a difference."""
     letters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
     if not len(letters) or letters.min() < 0 or letters.max() > 63 or letters[-1] & 32:
@@ -34,7 +34,7 @@ def is_polygon(part: Any, size: Size) -> bool:
         isinstance(x, (int, float)) and -limit <= x <= 2 * limit for x in part)  # false for NaN, too
 
 
-def check_mask(mask: Any, size: Size, where: str) -> None:
+def check_segmentation(mask: Any, size: Size, where: str) -> None:
     """Raises DataError where a mask is no run-length mask (or list of polygons) of a frame of ``size``."""
     if isinstance(mask, list):
         if not mask or not all(is_polygon(part, size) for part in mask):
@@ -51,7 +51,7 @@ def check_mask(mask: Any, size: Size, where: str) -> None:
                         f'{str(counts)[:60]}')
 
 
-def compressed(mask: Union[dict, list], size: Size, where: str) -> dict:
+def compress(mask: Union[dict, list], size: Size, where: str) -> dict:
     """A mask in pycocotools' compressed form.
 
     Raises:
@@ -60,7 +60,7 @@ def compressed(mask: Union[dict, list], size: Size, where: str) -> dict:
     if isinstance(mask, list):
         return coco_mask.merge(coco_mask.frPyObjects(mask, *size))
     try:
-        runs = np.array(mask['counts'], np.int64) if isinstance(mask['counts'], list) else runs_of(mask['counts'])
+        runs = np.array(mask['counts'], np.int64) if isinstance(mask['counts'], list) else run_lengths(mask['counts'])
     except ValueError as error:
         raise DataError(f'{where}: the run lengths of the mask cannot be read: {error}') from None
     if runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
@@ -73,7 +73,7 @@ def compressed(mask: Union[dict, list], size: Size, where: str) -> dict:
 
 def decode_into(maps: List[np.ndarray], mask: Union[dict, list], size: Size, number: int, where: str) -> None:
     """Writes ``number`` where a mask is, into the first of the maps (H, W) in which nothing is there, else into a new one."""
-    code = compressed(mask, size, where)
+    code = compress(mask, size, where)
     left, top, width, height = (int(x) for x in coco_mask.toBbox(code))
     if not width or not height:
         return

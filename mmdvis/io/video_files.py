@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmdvis.errors import DataError
 
-from .arrays import check_window, to_tensor
+from .arrays import check_window, frames_to_tensor
 
 
 class VideoFileFrames:
@@ -72,4 +72,4 @@ class VideoFileFrames:
             if self.position >= start:
                 frames.append(frame)
             self.position += 1
-        return to_tensor(frames)
+        return frames_to_tensor(frames)

@@ -7,10 +7,10 @@ from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, Vi
 from .step_context import StepContext
 from .video_prediction import VideoPrediction
 from .video_segmenter import STAGES
-from .write_slice import put
+from .write_slice import write_slice
 
 __all__ = [
     'STAGES', 'AveragedMasks', 'ClipTargets', 'FactoredMasks', 'FeatureStore', 'FlippedMasks', 'FrameQueries', 'FrameSize',
     'FrameSource', 'MapStore', 'MaskSource', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample', 'VideoInstances',
-    'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'put'
+    'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'write_slice'
 ]

@@ -5,7 +5,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from mmdvis.checks import check_axes
+from mmdvis.checks import check_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class ClipTargets:
     ignored: Optional[Tensor] = None
 
     def __post_init__(self) -> None:
-        check_axes(self, dict(labels='N', ids='N', masks='NTHW', visible='NT',
+        check_shapes(self, dict(labels='N', ids='N', masks='NTHW', visible='NT',
                               **({} if self.ignored is None else dict(ignored='THW'))))
 
     @classmethod

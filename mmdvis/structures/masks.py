@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdvis.checks import Size, check_axes
+from mmdvis.checks import Size, check_shapes
 
 
 class FrameSize(NamedTuple):
@@ -82,7 +82,7 @@ class FactoredMasks:
     size: FrameSize
 
     def __post_init__(self) -> None:
-        check_axes(self, dict(embeds='TQM', bias='TQ', **(dict(features='TMhw') if torch.is_tensor(self.features) else {})))
+        check_shapes(self, dict(embeds='TQM', bias='TQ', **(dict(features='TMhw') if torch.is_tensor(self.features) else {})))
 
     def small(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), h, w) at stride 4."""

@@ -5,9 +5,9 @@ from typing import ClassVar, Dict, Iterable, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from mmdvis.checks import check_axes
+from mmdvis.checks import check_shapes
 
-from .write_slice import put
+from .write_slice import write_slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class FrameQueries:
         embeds='BTQC', match_embeds='BTQD', class_logits='BTQK', mask_embeds='BTQM', mask_features='BTMhw', present='BT')
 
     def __post_init__(self) -> None:
-        check_axes(self, self.AXES)
+        check_shapes(self, self.AXES)
 
     @classmethod
     def of_windows(cls, windows: Iterable['FrameQueries'], num_frames: int) -> 'FrameQueries':
@@ -41,7 +41,7 @@ class FrameQueries:
         found: Dict[str, Tensor] = {}
         start = 0
         for window in windows:
-            fill(found, window, cls.AXES, start, num_frames)
+            write_fields(found, window, cls.AXES, start, num_frames)
             start += window.present.shape[1]
         return cls(**found)
 
@@ -80,7 +80,7 @@ class TrackQueries:
     IN_TIME: ClassVar[Tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # the fields (B, T, ...)
 
     def __post_init__(self) -> None:
-        check_axes(self, self.AXES)
+        check_shapes(self, self.AXES)
 
     @classmethod
     def of_windows(cls, windows: Iterable['TrackQueries'], num_frames: int) -> 'TrackQueries':
@@ -99,7 +99,7 @@ class TrackQueries:
             if others or not torch.equal(window.ids, ids):
                 others.append(window)
                 continue
-            fill(found, window, cls.IN_TIME, start, num_frames)
+            write_fields(found, window, cls.IN_TIME, start, num_frames)
             start += window.valid.shape[1]
         if ids is None:
             raise ValueError('there is nothing to join: at least one window is needed, got none')
@@ -140,10 +140,10 @@ class TrackQueries:
         return replace(self, ids=ids, **picked)
 
 
-def fill(found: Dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
+def write_fields(found: Dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
     """Copies fields (B, t, ...) of a window to their place among ``num_frames``; the first window makes the room."""
     for name in names:
-        found[name] = put(found.get(name), getattr(window, name), start, num_frames, axis=1)
+        found[name] = write_slice(found.get(name), getattr(window, name), start, num_frames, axis=1)
 
 
 def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:

@@ -50,7 +50,7 @@ class VideoPanoptic:
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_panoptic``."""
-        return packed(sample, 'pred_panoptic', self)
+        return copy_with_field(sample, 'pred_panoptic', self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class VideoInstances:
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_instances``."""
-        return packed(sample, 'pred_instances', self)
+        return copy_with_field(sample, 'pred_instances', self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +78,10 @@ class VideoSemantic:
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_semantic``."""
-        return packed(sample, 'pred_semantic', self)
+        return copy_with_field(sample, 'pred_semantic', self)
 
 
-def packed(sample: VideoDataSample, name: str, result: object) -> VideoDataSample:
+def copy_with_field(sample: VideoDataSample, name: str, result: object) -> VideoDataSample:
     """A copy of ``sample`` with the data field ``name``."""
     copy = sample.new()
     copy.set_field(result, name)

@@ -4,7 +4,7 @@ from typing import Callable
 
 from torch import Tensor
 
-from mmdvis.checks import check_axes
+from mmdvis.checks import check_shapes
 
 from .masks import MaskSource
 
@@ -26,7 +26,7 @@ class VideoPrediction:
     masks: MaskSource
 
     def __post_init__(self) -> None:
-        check_axes(self, dict(ids='Q', scores='TQK' if self.is_causal else 'QK', valid='TQ'))
+        check_shapes(self, dict(ids='Q', scores='TQK' if self.is_causal else 'QK', valid='TQ'))
 
     @property
     def num_frames(self) -> int:

@@ -4,7 +4,7 @@ from typing import Optional
 from torch import Tensor
 
 
-def put(whole: Optional[Tensor], part: Tensor, start: int, number: int, axis: int = 0) -> Tensor:
+def write_slice(whole: Optional[Tensor], part: Tensor, start: int, number: int, axis: int = 0) -> Tensor:
     """Copies a part to its place.
 
     Args:

@@ -15,9 +15,9 @@ from torch import Tensor
 from mmdvis.models.functional.assignment import Pairs
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, cross_entropy_loss, dice_loss
-from mmdvis.models.functional.point_sampling import unsure_points
+from mmdvis.models.functional.point_sampling import uncertain_points
 from mmdvis.models.losses import QuerySetLoss, query_set_loss
-from mmdvis.models.losses.mask_targets import Truth
+from mmdvis.models.losses.mask_targets import MaskTargets
 from mmdvis.structures import ClipTargets, StepContext
 
 MADE: Dict[Tuple[int, int], Tensor] = {}  # masks of every slot, made once for matching and losses of a step
@@ -34,7 +34,7 @@ def all_masks(predictions: LayerPredictions, b: int) -> Tensor:
     return MADE[key]
 
 
-def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
+def plain_matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
     """Mask logits (L, n, T, h, w) of the matched rows, picked from those of every slot."""
     masks = all_masks(predictions, b)
     return masks.take_along_dim(torch.tensor(rows, device=masks.device)[..., None, None, None], 1)
@@ -57,7 +57,7 @@ def sample(maps: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     return sample_tall(tall(maps), maps.shape[-2], frames, coords)
 
 
-def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+def plain_sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """Values (N, P) of masks that are copied as float32."""
     return sample_tall(tall(truth.float())[rows], truth.shape[-2], frames, coords)
 
@@ -90,9 +90,9 @@ def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequ
     device, layers = predictions.mask_features.device, len(predictions.mask_embeds)
     masks = self.masks_of(predictions, [rows for rows, _ in pairs])
     MADE.clear()
-    truth = Truth.of(targets, pairs, self.truth_maps, device)
-    points = unsure_points(masks, self.num_points, self.oversample, self.importance, context.generator('points', device))
-    values, wanted = sample(masks, *points), sample_truth(truth.units, truth.rows, *points)
+    truth = MaskTargets.of(targets, pairs, self.truth_maps, device)
+    points = uncertain_points(masks, self.num_points, self.oversample, self.importance, context.generator('points', device))
+    values, wanted = sample(masks, *points), plain_sample_targets(truth.units, truth.rows, *points)
     losses = cross_entropy_loss(values, wanted), dice_loss(values.sigmoid(), wanted)
     number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
     return tuple(x.view(layers, -1).sum(1) / max(number, 1) for x in losses)
@@ -101,7 +101,7 @@ def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequ
 @contextmanager
 def plain_loss() -> Iterator[None]:
     """Lets every set loss take the plain way inside a ``with``."""
-    with patch.object(query_set_loss, 'matched_masks', matched_masks), patch.object(query_set_loss, 'sample_masks', sample), \
+    with patch.object(query_set_loss, 'matched_masks', plain_matched_masks), patch.object(query_set_loss, 'sample_masks', sample), \
             patch.object(QuerySetLoss, 'costs', costs), patch.object(QuerySetLoss, 'mask_losses', mask_losses):
         try:
             yield

@@ -15,11 +15,11 @@ from torch import Tensor
 from mmdvis.models.detectors import DVIS
 from mmdvis.models.functional import deform_attn
 from mmdvis.models.functional.position_encoding import sine_encoding
-from mmdvis.models.layers.attention import Attention
+from mmdvis.models.layers.attention import MultiheadAttention
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 
 
-def sampled_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def grid_sample_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Deformable attention by ``grid_sample``; arguments as :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
     batch, _, heads, width = value.shape
     queries, found = locations.shape[1], []
@@ -32,8 +32,8 @@ def sampled_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], location
     return mixed.view(batch, heads * width, queries).transpose(1, 2).contiguous()
 
 
-def written_out(self: Attention, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
-    """Attention with its matrix; arguments as :class:`Attention`."""
+def plain_attention(self: MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+    """Attention with its matrix; arguments as :class:`MultiheadAttention`."""
     projections = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3))
     q, k, v = (F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x, w, b in projections)
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
@@ -69,10 +69,10 @@ def plain_path(model: DVIS) -> Iterator[None]:
             torch.einsum('btqm,btmhw->btqhw', tracks.mask_embeds, given[0].mask_features)
     handles = [stage.register_forward_hook(make_masks) for stage in (model.tracker, model.refiner)
                if hasattr(stage, 'layers')]
-    with patch.object(deform_attn, 'gathered_attention', sampled_attention), \
+    with patch.object(deform_attn, 'gathered_attention', grid_sample_attention), \
             patch.object(deform_attn, 'has_compiled_ops', lambda: False), \
             patch.object(deform_attn, 'triton_runs', lambda device: False), \
-            patch.object(Attention, 'forward', written_out), patch.object(MaskedDecoder, 'forward', decode_with_masks):
+            patch.object(MultiheadAttention, 'forward', plain_attention), patch.object(MaskedDecoder, 'forward', decode_with_masks):
         try:
             yield
         finally:

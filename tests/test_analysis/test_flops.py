@@ -9,19 +9,19 @@ from helpers.commands import ROOT, load
 from mmengine.config import Config
 from torch import nn
 
-from mmdvis.analysis.flops import measured, model_cost, summary, table
+from mmdvis.analysis.flops import count_ops, model_cost, cost_summary, cost_table
 from mmdvis.models.functional.deform_attn import deformable_attention
 from mmdvis.registry import MODELS
 
 
 def test_layers_by_hand():
     conv, linear = nn.Conv2d(3, 8, 3, padding=1).to('meta'), nn.Linear(8, 5).to('meta')
-    _, counts = measured(lambda: conv(torch.empty(2, 3, 10, 12, device='meta')))
+    _, counts = count_ops(lambda: conv(torch.empty(2, 3, 10, 12, device='meta')))
     assert (counts.macs, counts.outputs) == (2 * 8 * 120 * 27, 2 * 8 * 120)
-    _, counts = measured(lambda: linear(torch.empty(7, 8, device='meta')))
+    _, counts = count_ops(lambda: linear(torch.empty(7, 8, device='meta')))
     assert (counts.macs, counts.outputs) == (7 * 8 * 5, 35)
     q = torch.empty(1, 2, 6, 4, device='meta')
-    _, counts = measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))
+    _, counts = count_ops(lambda: nn.functional.scaled_dot_product_attention(q, q, q))
     assert counts.macs == 2 * (2 * 6 * 6 * 4)  # scores and mixture, two heads
 
 
@@ -29,7 +29,7 @@ def test_attention_costs_the_same_everywhere():
     found = []
     for device in ('cpu', 'meta'):
         q = torch.empty(1, 2, 6, 4, device=device)
-        found.append(measured(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1].macs)
+        found.append(count_ops(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1].macs)
     assert found == [2 * (2 * 6 * 6 * 4)] * 2
 
 
@@ -37,7 +37,7 @@ def test_attention_costs_the_same_everywhere():
 def test_deformable_sampling_reads_four_corners(device):
     value, locations = torch.rand(2, 24, 3, 5, device=device), torch.rand(2, 7, 3, 1, 4, 2, device=device)
     weights = torch.rand(2, 7, 3, 1, 4, device=device)
-    _, counts = measured(lambda: deformable_attention(value, [(4, 6)], locations, weights))
+    _, counts = count_ops(lambda: deformable_attention(value, [(4, 6)], locations, weights))
     assert counts.macs == counts.gathered == 2 * 7 * 3 * 4 * 4 * 5 and counts.outputs == 2 * 7 * 15
 
 
@@ -46,7 +46,7 @@ def test_the_backbone_of_everybody():
     config = Config.fromfile(ROOT / 'configs/minvis/minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     backbone = MODELS.build(config.model).segmenter.backbone.to('meta')
     backbone.eval()  # mmdet's gives nothing back
-    _, counts = measured(lambda: backbone(torch.empty(1, 3, 224, 224, device='meta')))
+    _, counts = count_ops(lambda: backbone(torch.empty(1, 3, 224, 224, device='meta')))
     assert counts.macs / 1e9 == pytest.approx(4.087, abs=0.005)
     assert sum(p.numel() for p in backbone.parameters()) == 23_508_032
 
@@ -75,7 +75,7 @@ def test_every_component_has_a_row(tmp_path, monkeypatch, capsys):
     assert [cost.name for cost in costs] == [
         'backbone', 'pixel decoder', 'transformer decoder and heads', 'tracker', 'refiner']
     assert sum(cost.parameters for cost in costs) == number and all(cost.macs > 0 and cost.activations > 0 for cost in costs)
-    assert f'{number:,}' in table(costs) and set(summary(costs)) == {cost.name for cost in costs}
+    assert f'{number:,}' in cost_table(costs) and set(cost_summary(costs)) == {cost.name for cost in costs}
     monkeypatch.setattr(sys, 'argv', [
         'get_flops.py', str(ROOT / 'configs/toy/dvis-online_r18_1xb4-t10_toy.py'), '--shape', '96', '160', '--json',
         str(tmp_path / 'cost.json')])

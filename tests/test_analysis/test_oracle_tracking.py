@@ -5,7 +5,7 @@ import torch
 from helpers import tiny
 from helpers.commands import DATA
 
-from mmdvis.analysis.oracle_tracking import frame_order, overlaps, predict_with_truth, reorder, truth_masks
+from mmdvis.analysis.oracle_tracking import match_queries, mask_iou, predict_with_oracle_tracking, reorder_tracks, gt_masks
 from mmdvis.io import ArrayFrames
 from mmdvis.models.trackers import CosineTracker
 from mmdvis.structures import VideoDataSample
@@ -14,21 +14,21 @@ from mmdvis.testing.parity.dvis import Fixture
 
 def test_overlaps_by_hand():
     predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
-    truth = truth_masks(np.array([[5, 5, 5, 0]]), [5, 9])
+    truth = gt_masks(np.array([[5, 5, 5, 0]]), [5, 9])
     assert truth.tolist() == [[[True, True, True, False]], [[False] * 4]]
-    torch.testing.assert_close(overlaps(predicted, truth), torch.tensor([[2 / 3, 0.], [0., 0.]]))
+    torch.testing.assert_close(mask_iou(predicted, truth), torch.tensor([[2 / 3, 0.], [0., 0.]]))
 
 
 def test_every_object_gets_its_query_and_nobody_is_lost():
     iou = torch.tensor([[0., .9, 0., .1], [.8, 0., .7, 0.]])
-    order, taken = frame_order(iou, torch.zeros(2, 4), 0.25)
+    order, taken = match_queries(iou, torch.zeros(2, 4), 0.25)
     assert order[:2].tolist() == [1, 0] and sorted(order.tolist()) == [0, 1, 2, 3] and taken.all()
-    order, _ = frame_order(iou, torch.tensor([[0.] * 4, [0., 0., .9, 0.]]), 0.25)
+    order, _ = match_queries(iou, torch.tensor([[0.] * 4, [0., 0., .9, 0.]]), 0.25)
     assert order[:2].tolist() == [1, 2]  # of two that fit, the one with the right class
 
 
 def test_an_object_without_a_query_is_not_valid():
-    order, taken = frame_order(torch.tensor([[.1, .2, 0.], [0., 0., .9]]), torch.ones(2, 3), 0.25)
+    order, taken = match_queries(torch.tensor([[.1, .2, 0.], [0., 0., .9]]), torch.ones(2, 3), 0.25)
     assert taken.tolist() == [False, True] and order[1] == 2 and sorted(order.tolist()) == [0, 1, 2]
 
 
@@ -36,7 +36,7 @@ def test_rows_are_reordered_together():
     tracks, _ = CosineTracker()(tiny.frame_queries(2))
     order = torch.stack([torch.randperm(tiny.QUERIES) for _ in range(2)])[None]
     valid = torch.rand(1, 2, tiny.QUERIES) > 0.5
-    other = reorder(tracks, order, valid)
+    other = reorder_tracks(tracks, order, valid)
     assert torch.equal(other.valid, valid)
     for name in ('embeds', 'class_logits', 'mask_embeds'):
         assert torch.equal(getattr(other, name)[0, 1], getattr(tracks, name)[0, 1, order[0, 1]])
@@ -54,10 +54,10 @@ def test_the_association_of_the_truth_is_used(monkeypatch):
     def mixed(self, queries, state=None):
         tracks, state = forward(self, queries, state)
         order = torch.stack([torch.randperm(12) for _ in range(tracks.embeds.shape[1])])[None]
-        return reorder(tracks, order, tracks.valid), state
+        return reorder_tracks(tracks, order, tracks.valid), state
     monkeypatch.setattr(CosineTracker, 'forward', mixed)
     wrong = model.predict([source], [VideoDataSample()])[0].pred_panoptic
-    again = predict_with_truth(model, source, maps, labels, VideoDataSample(metainfo=dict(video_id='v')))
+    again = predict_with_oracle_tracking(model, source, maps, labels, VideoDataSample(metainfo=dict(video_id='v')))
     assert again.video_id == 'v'
     assert purity(again.pred_panoptic.id_map, result.id_map) > purity(wrong.id_map, result.id_map) + 0.1
 
@@ -72,4 +72,4 @@ def test_more_objects_than_queries_are_refused():
     model, source = tiny.model('cosine').eval(), ArrayFrames(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     labels = {i: 0 for i in range(1, tiny.QUERIES + 2)}
     with pytest.raises(ValueError, match='got 7 queries for 8 objects and no refiner'):
-        predict_with_truth(model, source, [np.ones((32, 32), np.int32)], labels, VideoDataSample())
+        predict_with_oracle_tracking(model, source, [np.ones((32, 32), np.int32)], labels, VideoDataSample())

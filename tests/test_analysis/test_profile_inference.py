@@ -12,20 +12,20 @@ from helpers.commands import load
 
 from mmdvis.analysis.flops import model_cost
 from mmdvis.analysis.profile_inference import (
-    Machine,
+    Throughput,
     StopWatch,
     best_of,
-    floors,
-    keep_rows,
-    measure_machine,
-    peak,
+    lower_bounds,
+    force_segments,
+    measure_throughput,
+    peak_memory,
     random_video,
-    table,
-    usage,
+    usage_table,
+    profile_inference,
 )
-from mmdvis.apis import OfflineVideo, VideoStream, tune
+from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
 from mmdvis.apis.offline_video import memory_need
-from mmdvis.io import STORES, ArrayFrames, SpooledMaps
+from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.structures import VideoDataSample
 from mmdvis.testing.plain_paths import plain_path
 
@@ -48,29 +48,29 @@ def test_the_plain_path_ends_where_ours_does(tracker):
 def test_components_add_up_to_the_whole(store):
     """Features that are made again count where that happens, and nowhere twice."""
     model = tiny.model('dvis', True, store=store).eval()
-    keep_rows(model, 3)
+    force_segments(model, 3)
     with torch.no_grad():
-        found = usage(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
+        found = profile_inference(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
     whole = found.seconds['all']
     assert sum(found.seconds.values()) == pytest.approx(2 * whole) and all(s >= 0 for s in found.seconds.values())
     assert found.host >= 0 and found.device == 0
-    text = str(table(found, dict(backbone=0.5), found))
+    text = str(usage_table(found, dict(backbone=0.5), found))
     assert 'pixel decoder' in text and '500.0' in text and '1.00' in text
 
 
 def test_floors_are_products_at_the_machines_rate_and_bytes_at_its_bandwidth():
     costs = {cost.name: cost for cost in model_cost(tiny.model('dvis', True), (64, 96))}
-    quick_gather = floors(tiny.model('dvis', True), (64, 96), Machine(dict(fp32=1e9, bf16=2e9), 1e30), 'fp32')
+    quick_gather = lower_bounds(tiny.model('dvis', True), (64, 96), Throughput(dict(fp32=1e9, bf16=2e9), 1e30), 'fp32')
     assert quick_gather['backbone'] == pytest.approx(2 * costs['backbone'].macs / 1e9)
     samples = (16 * 24 // 4 + 16 * 24 // 16 + 16 * 24 // 64) * 2 * 3 * 4 * 4  # tokens, heads, levels, points, corners
-    only_gather = floors(tiny.model('dvis', True), (64, 96), Machine(dict(fp32=1e30, bf16=1e30), 1e9), 'fp32')
+    only_gather = lower_bounds(tiny.model('dvis', True), (64, 96), Throughput(dict(fp32=1e30, bf16=1e30), 1e9), 'fp32')
     assert only_gather['pixel decoder'] == pytest.approx(4 * samples * tiny.WIDTH // 2 / 1e9)
     assert only_gather['backbone'] == pytest.approx(0, abs=1e-12)
 
 
 def test_rates_are_what_was_done_by_the_time_it_took(monkeypatch):
     monkeypatch.setattr('mmdvis.analysis.profile_inference.best_of', lambda run, device: run() is None or 0.5)
-    machine = measure_machine(torch.device('cpu'), 64)
+    machine = measure_throughput(torch.device('cpu'), 64)
     assert machine.products == dict(fp32=4 * 64 ** 3, bf16=4 * 64 ** 3) and machine.gathered == 2 * 4 * 40000 * 48 * 32
 
 
@@ -81,7 +81,7 @@ def test_the_best_run_counts_but_never_the_first(monkeypatch):
 
 
 def test_the_machine_has_rates():
-    machine = measure_machine(torch.device('cpu'), 64)
+    machine = measure_throughput(torch.device('cpu'), 64)
     assert machine.gathered > 0 and set(machine.products) == {'fp32', 'bf16'} and all(x > 0 for x in machine.products.values())
 
 
@@ -91,7 +91,7 @@ def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
                  postprocessor=tiny.PANOPTIC)
     config.write_text(f'model = {model!r}')
     tool = load('tools/analysis_tools/benchmark.py')
-    monkeypatch.setattr(tool, 'measure_machine', lambda device: Machine(dict(fp32=1e9, bf16=2e9), 1e9))
+    monkeypatch.setattr(tool, 'measure_throughput', lambda device: Throughput(dict(fp32=1e9, bf16=2e9), 1e9))
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--frames', '3', '--size', '64', '--baseline', 'plain',
                                       '--json', str(tmp_path / 'found.json')])
     tool.main()
@@ -118,19 +118,19 @@ def test_a_stop_watch_counts_what_runs_by_itself(monkeypatch):
 
 
 def test_a_peak_that_is_not_forgotten_is_not_told(monkeypatch):
-    monkeypatch.setattr('mmdvis.analysis.profile_inference.forgets_peaks', lambda: False)
-    assert math.isnan(peak(torch.device('cpu'))[0])
+    monkeypatch.setattr('mmdvis.analysis.profile_inference.can_reset_peak', lambda: False)
+    assert math.isnan(peak_memory(torch.device('cpu'))[0])
     with torch.no_grad():
-        assert math.isnan(usage(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host)
+        assert math.isnan(profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host)
 
 
 def test_memory_is_counted_from_the_built_model_on(monkeypatch):
     """What the run that does not count leaves behind, as threads and plans of convolutions, is part of it."""
     starts = iter([(100, 0), (170, 0)])
-    monkeypatch.setattr('mmdvis.analysis.profile_inference.reset_peak', lambda device: next(starts))
-    monkeypatch.setattr('mmdvis.analysis.profile_inference.peak', lambda device: (250., 0))
+    monkeypatch.setattr('mmdvis.analysis.profile_inference.reset_peak_memory', lambda device: next(starts))
+    monkeypatch.setattr('mmdvis.analysis.profile_inference.peak_memory', lambda device: (250., 0))
     with torch.no_grad():
-        assert usage(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host == 150
+        assert profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host == 150
 
 
 def live_bytes():
@@ -142,7 +142,7 @@ def live_bytes():
 
 def bytes_a_frame(store, lengths=(20, 60), precision='fp32'):
     """What a frame adds to the tensors that are alive when everything is known and masks are about to be made."""
-    model, found = tune(tiny.model('dvis', True, store=store).eval(), precision), []
+    model, found = optimize_for_inference(tiny.model('dvis', True, store=store).eval(), precision), []
     model.postprocessor.register_forward_pre_hook(lambda *_: found.append(live_bytes()))
     for length in lengths:
         frames = random_video(length, (64, 96))
@@ -152,7 +152,7 @@ def bytes_a_frame(store, lengths=(20, 60), precision='fp32'):
 
 
 def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept(monkeypatch):
-    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK', 1)
+    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 1)
     need = memory_need(tiny.model('dvis', True), ArrayFrames(random_video(1, (64, 96))))
     kept = {store: bytes_a_frame(store) for store in STORES}
     assert 0.3 * need.queries < kept['recompute'] <= 1.2 * need.queries
@@ -164,17 +164,17 @@ def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not
 def test_queries_in_half_precision_are_less_and_the_formula_knows():
     source, needs = ArrayFrames(random_video(1, (64, 96))), {}
     for precision in ('fp32', 'bf16'):
-        needs[precision] = memory_need(tune(tiny.model('dvis', True).eval(), precision), source).queries
+        needs[precision] = memory_need(optimize_for_inference(tiny.model('dvis', True).eval(), precision), source).queries
         assert 0.6 * needs[precision] < bytes_a_frame('recompute', precision=precision) <= 1.2 * needs[precision]
     assert needs['bf16'] == 7 * (4 * 5 * 16 + 2 * (2 * 16 + 6)) < needs['fp32'] == 4 * 7 * (5 * 16 + 2 * 16 + 6)
 
 
 def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
     """From the first frame that is given out to the last, whatever is held."""
-    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK', 1)
-    monkeypatch.setattr('mmdvis.models.postprocessors.panoptic.SpooledMaps', partial(SpooledMaps, 1))
+    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 1)
+    monkeypatch.setattr('mmdvis.models.postprocessors.panoptic.DiskBackedMaps', partial(DiskBackedMaps, 1))
     model = tiny.model('dvis', True).eval()
-    keep_rows(model, 3)
+    force_segments(model, 3)
     video = OfflineVideo(model, progress=False)
     monkeypatch.setattr(video, 'choose', lambda source: 'recompute')
     found = [live_bytes() for _ in video.frames(ArrayFrames(random_video(30, (64, 96))))]

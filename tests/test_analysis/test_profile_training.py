@@ -8,8 +8,8 @@ import torch
 from helpers import tiny
 from helpers.commands import load
 
-from mmdvis.analysis.profile_inference import Machine
-from mmdvis.analysis.profile_training import training_batch, training_floor, training_usage
+from mmdvis.analysis.profile_inference import Throughput
+from mmdvis.analysis.profile_training import training_batch, training_lower_bounds, profile_training
 
 SMALL = dict(clips=2, frames=3, size=64, objects=5, classes=tiny.CLASSES)
 
@@ -27,12 +27,12 @@ def test_a_batch_is_what_a_loader_gives():
 def test_parts_of_a_step_add_up_and_the_model_learns(tracker, refiner, precision):
     model = tiny.model(tracker, refiner).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = training_usage(model, training_batch(**SMALL), precision).seconds
+    found = profile_training(model, training_batch(**SMALL), precision).seconds
     assert ('frozen stages' in found) == (tracker == 'dvis')
     assert found['all'] == pytest.approx(sum(value for name, value in found.items() if name != 'all'))  # no part is left out
     assert all(seconds > 0 for seconds in found.values()) and {'learning stage and loss', 'gradients', 'update'} < set(found)
     changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == set(model.learns)
+    assert changed == set(model.trainable)
 
 
 @pytest.mark.parametrize('tracker, refiner, frozen', [('cosine', False, 0), ('dvis', False, 3), ('dvis', True, 4)])
@@ -40,7 +40,7 @@ def test_every_part_gets_the_time_it_took(tracker, refiner, frozen, monkeypatch)
     """By a clock that goes on by one whenever it is read: at the start, after every frozen call and after every part."""
     ticks = count()
     monkeypatch.setattr('mmdvis.analysis.profile_training.time.perf_counter', lambda: float(next(ticks)))
-    found = training_usage(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
+    found = profile_training(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
     parts = {'learning stage and loss': 1., 'gradients': 1., 'update': 1., 'all': 3. + frozen}
     assert found == (dict(parts, **{'frozen stages': float(frozen)}) if frozen else parts)
 
@@ -50,10 +50,10 @@ def test_floors_of_a_step_are_those_of_its_frames():
     learns = {'cosine': ('segmenter', 0., 3.), 'dvis': ('tracker', 3., 1.5)}
     for tracker, (name, frozen, learning) in learns.items():
         model = tiny.model(tracker)
-        assert model.learns == (name, )
-        assert training_floor(floor, model, 3) == {
+        assert model.trainable == (name, )
+        assert training_lower_bounds(floor, model, 3) == {
             'frozen stages': frozen, 'learning stage and loss': learning, 'gradients': 2 * learning}
-    assert training_floor(floor, tiny.model('dvis', True), 3)['frozen stages'] == 4.5
+    assert training_lower_bounds(floor, tiny.model('dvis', True), 3)['frozen stages'] == 4.5
 
 
 def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
@@ -61,7 +61,7 @@ def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
     model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'])
     config.write_text(f"model = {model!r}\ntrain_dataloader = dict(dataset=dict(clip=dict(num_frames=2)))")
     tool = load('tools/analysis_tools/benchmark.py')
-    monkeypatch.setattr(tool, 'measure_machine', lambda device: Machine(dict(fp32=1e9, bf16=2e9), 1e9))
+    monkeypatch.setattr(tool, 'measure_throughput', lambda device: Throughput(dict(fp32=1e9, bf16=2e9), 1e9))
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--train', '2', '--size', '64', '--objects', '3',
                                       '--baseline', 'plain', '--json', str(tmp_path / 'found.json')])
     tool.main()

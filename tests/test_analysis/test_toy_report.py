@@ -7,30 +7,30 @@ import pytest
 from helpers import tiny
 from PIL import Image
 
-from mmdvis.analysis.toy_report import COLUMNS, compare_video, row_of, same_ids, summarise, table
+from mmdvis.analysis.toy_report import METRIC_COLUMNS, compare_video, row_of, match_ids, write_summary, summary_table
 from mmdvis.registry import DATASETS
 
 
 def metrics(offset=0.):
-    names = [*COLUMNS, 'STQ_corrected', 'AQ_corrected', 'SQ_corrected']
+    names = [*METRIC_COLUMNS, 'STQ_corrected', 'AQ_corrected', 'SQ_corrected']
     return {name: 0.01 * k + offset for k, name in enumerate(names)}
 
 
 def test_rows_show_the_corrected_numbering():
     row = row_of(metrics())
-    assert list(row) == list(COLUMNS) and row['AQ'] == pytest.approx(0.12) and row['VPQ'] == 0.
+    assert list(row) == list(METRIC_COLUMNS) and row['AQ'] == pytest.approx(0.12) and row['VPQ'] == 0.
 
 
 def test_the_summary_holds_every_system(tmp_path):
     for k, name in enumerate(('minvis', 'online', 'oracle')):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'metrics.json').write_text(json.dumps(metrics(0.1 * k)))
-    summary = summarise(tmp_path, ('minvis', 'online', 'oracle'), {'train minvis': 12.5})
+    summary = write_summary(tmp_path, ('minvis', 'online', 'oracle'), {'train minvis': 12.5})
     assert list(summary) == ['minvis', 'online', 'oracle', 'seconds']
     assert summary['online']['VPQ'] == pytest.approx(0.1)
     assert summary['oracle']['VPQ'] == pytest.approx(0.2)
     assert json.loads((tmp_path / 'summary.json').read_text()) == summary
-    text = table(summary)
+    text = summary_table(summary)
     assert '20.0' in text and 'oracle' in text and 'seconds' not in text
 
 
@@ -48,5 +48,5 @@ def test_the_comparison_shows_every_frame(toy_root, tmp_path):
 def test_tracks_are_numbered_like_the_objects_they_cover():
     truth = np.array([[[4, 4, 4, 9, 9, 0]], [[4, 4, 0, 9, 9, 9]]])
     predicted = np.array([[[1, 1, 1, 2, 2, 3]], [[2, 2, 0, 2, 2, 2]]])  # track 2 takes over in the second frame
-    assert same_ids(predicted, truth) == {1: 4, 2: 9, 3: 12}
-    assert same_ids(np.zeros((1, 2, 2), int), truth[:1, :, :2]) == {}
+    assert match_ids(predicted, truth) == {1: 4, 2: 9, 3: 12}
+    assert match_ids(np.zeros((1, 2, 2), int), truth[:1, :, :2]) == {}

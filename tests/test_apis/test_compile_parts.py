@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.apis import tune
+from mmdvis.apis import optimize_for_inference
 from mmdvis.apis.optimize_for_inference import CompiledCall
 
 FRAMES = torch.randn(1, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -69,7 +69,7 @@ def test_a_part_that_does_not_compile_is_tried_once(monkeypatch):
 @pytest.mark.slow
 def test_compiled_results_agree_up_to_rounding():
     with torch.no_grad():
-        plain = tune(tiny.model('dvis').eval())(FRAMES)
-        quick = tune(tiny.model('dvis').eval(), compiled=True)(FRAMES)
+        plain = optimize_for_inference(tiny.model('dvis').eval())(FRAMES)
+        quick = optimize_for_inference(tiny.model('dvis').eval(), compiled=True)(FRAMES)
     for name in ('class_logits', 'mask_embeds', 'mask_features'):
         torch.testing.assert_close(getattr(quick, name), getattr(plain, name), atol=1e-4, rtol=1e-3)

@@ -8,7 +8,7 @@ from helpers import tiny
 
 from mmdvis.apis import OfflineVideo, segment_video
 from mmdvis.apis.offline_video import memory_need
-from mmdvis.io import STORES, ArrayFrames, SpooledMaps
+from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.models.layers import temporal_layer
 from mmdvis.structures import VideoDataSample
 
@@ -81,7 +81,7 @@ def test_refining_by_parts_changes_nothing(monkeypatch):
 
 @pytest.mark.parametrize('dtype, limit', [(torch.uint8, 1 << 20), (torch.int16, 1 << 20), (torch.uint8, 50)])
 def test_spooled_maps_come_back(dtype, limit):
-    maps, spool = torch.randint(200, (6, 5, 7)).to(dtype), SpooledMaps(limit)
+    maps, spool = torch.randint(200, (6, 5, 7)).to(dtype), DiskBackedMaps(limit)
     for k, values in enumerate(maps):
         spool.append(values)
         assert torch.equal(spool[k // 2], maps[k // 2])

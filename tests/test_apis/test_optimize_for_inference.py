@@ -4,7 +4,7 @@ import torch
 from helpers import tiny
 from torch import nn
 
-from mmdvis.apis import tune
+from mmdvis.apis import optimize_for_inference
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample
@@ -28,14 +28,14 @@ def tracks(model):
 
 
 def test_float32_results_agree_up_to_rounding():
-    plain, tuned = tracks(model()), tracks(tune(model()))
+    plain, tuned = tracks(model()), tracks(optimize_for_inference(model()))
     for name in ('class_logits', 'mask_embeds', 'mask_features'):
         torch.testing.assert_close(getattr(tuned, name), getattr(plain, name), atol=1e-4, rtol=1e-4)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in tune(model()).segmenter.backbone.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in optimize_for_inference(model()).segmenter.backbone.modules())
 
 
 def test_bfloat16_keeps_weights_of_products_and_little_else():
-    tuned = tune(model(), 'bf16')
+    tuned = optimize_for_inference(model(), 'bf16')
     found = {name: value.dtype for name, value in tuned.named_parameters()}
     lower = {name for name, dtype in found.items() if dtype == torch.bfloat16}
     assert lower >= {'segmenter.backbone.conv1.weight', 'segmenter.transformer_decoder.layers.0.cross_attn.attn.in_proj_weight',
@@ -50,19 +50,19 @@ def test_bfloat16_keeps_weights_of_products_and_little_else():
 
 def test_whole_videos_go_through_in_half_precision():
     frames = torch.randint(256, (5, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = tune(model(), 'bf16').predict([ArrayFrames(frames)], [VideoDataSample()])[0].pred_panoptic
+    found = optimize_for_inference(model(), 'bf16').predict([ArrayFrames(frames)], [VideoDataSample()])[0].pred_panoptic
     assert found.id_map.shape == (5, 50, 70) and found.segments
 
 
 def test_what_cannot_be_tuned_is_said():
     with pytest.raises(ValueError, match=r'call eval\(\) first'):
-        tune(tiny.model().train())
+        optimize_for_inference(tiny.model().train())
     with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'int8'"):
-        tune(model(), 'int8')
+        optimize_for_inference(model(), 'int8')
     with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'half'"):
         tiny.model(precision='half')
     with pytest.warns(UserWarning, match='the CPU has no quick products in fp16'):
-        tune(model(), 'fp16')
+        optimize_for_inference(model(), 'fp16')
 
 
 def test_the_pixel_decoder_trains_in_float32_under_autocast():
@@ -81,6 +81,6 @@ def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
     vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
     backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
     segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16, ) * 4) if adapter else tiny.SEGMENTER
-    found = tune(MODELS.build(dict(type='DVIS', segmenter=segmenter, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
+    found = optimize_for_inference(MODELS.build(dict(type='DVIS', segmenter=segmenter, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
                                    postprocessor=tiny.PANOPTIC)).eval(), precision)
     assert torch.isfinite(tracks(found).mask_features.float()).all()

@@ -9,7 +9,7 @@ import torch
 from helpers import tiny
 from helpers.commands import load
 
-from mmdvis.analysis.profile_inference import first_frames, in_own_process, keep_rows, random_video
+from mmdvis.analysis.profile_inference import first_frames, run_in_subprocess, force_segments, random_video
 from mmdvis.apis import OfflineVideo, VideoStream
 from mmdvis.io import ArrayFrames, VideoWriter
 from mmdvis.structures import VideoDataSample
@@ -27,7 +27,7 @@ def config(tmp_path):
 @pytest.mark.parametrize('causal', [False, True])
 def test_rows_are_kept_whatever_random_weights_say(causal):
     model = tiny.model('dvis', True, causal=causal).eval()
-    keep_rows(model, 4)
+    force_segments(model, 4)
     _, prediction = next(model.predictions([ArrayFrames(random_video(3, (64, 96)))]))
     scores, labels = prediction.scores.max(-1)
     rows = labels if not causal else labels[-1]
@@ -44,8 +44,8 @@ def test_looped_frames_come_round():
 def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
     tool = load('benchmarks/long_videos.py')
     states = iter([100, 100, 200, 200])
-    monkeypatch.setattr(tool, 'reset_peak', lambda device: (next(states), 0))
-    monkeypatch.setattr(tool, 'peak', lambda device: (1000, 0))
+    monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (next(states), 0))
+    monkeypatch.setattr(tool, 'peak_memory', lambda device: (1000, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 5): next(clock))
     seen = []
     stream = VideoStream(tiny.model('dvis').eval())
@@ -68,9 +68,9 @@ def test_marks_that_are_near_each_other_are_kept():
 @pytest.mark.parametrize('store', ['disk', 'recompute'])
 def test_a_long_video_goes_through_whole(store, monkeypatch):
     tool, model = load('benchmarks/long_videos.py'), tiny.model('dvis', True).eval()
-    keep_rows(model, 3)
-    monkeypatch.setattr(tool, 'reset_peak', lambda device: (2**20, 0))
-    monkeypatch.setattr(tool, 'peak', lambda device: (2**23, 0))
+    force_segments(model, 3)
+    monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (2**20, 0))
+    monkeypatch.setattr(tool, 'peak_memory', lambda device: (2**23, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 2): next(clock))
     found = tool.offline(OfflineVideo(model, progress=False), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7), store)
     assert found == dict(frames=7, rate=3.5, peak=7 * 2**20) and model.store == store
@@ -81,7 +81,7 @@ def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, mon
     runs = {('online', 30): [dict(frames=10, peak=0, held=0, rate=2.), dict(frames=30, peak=40960, held=20480, rate=2.)],
             ('disk', 10): dict(frames=10, peak=0, rate=1., formula=1024),
             ('disk', 30): dict(frames=30, peak=61440, rate=1., formula=1024)}
-    monkeypatch.setattr(tool, 'in_own_process', lambda one, mode, frames: runs[mode, frames])
+    monkeypatch.setattr(tool, 'run_in_subprocess', lambda one, mode, frames: runs[mode, frames])
     monkeypatch.setattr(sys, 'argv', ['long_videos.py', config, '--modes', 'online', 'disk', '--frames', '10', '30', '--json',
                                       str(tmp_path / 'found.json')])
     tool.main()
@@ -109,8 +109,8 @@ def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
     finally:
         type(given.masks).small = small
     assert asked == [kept] * 2 and len(list(result.keys())) == 1
-    monkeypatch.setattr(tool, 'reset_peak', lambda device: (100, 0))
-    monkeypatch.setattr(tool, 'peak', lambda device: (350, 0))
+    monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (100, 0))
+    monkeypatch.setattr(tool, 'peak_memory', lambda device: (350, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 6): next(clock))
     assert tool.run(task, 9, kept, 2, 30, 40) == dict(seconds=3., peak=250)  # six seconds for two frames
 
@@ -119,10 +119,10 @@ def test_a_process_of_its_own_prints_json_last(tmp_path, monkeypatch):
     script = tmp_path / 'script.py'
     script.write_text('import sys; print("talk"); print(len(sys.argv)) if sys.argv[1] == "a" else sys.exit(3)')
     monkeypatch.setattr(sys, 'argv', [str(script), 'a'])
-    assert in_own_process('--one', 7) == 4
+    assert run_in_subprocess('--one', 7) == 4
     monkeypatch.setattr(sys, 'argv', [str(script), 'b'])
     with pytest.raises(SystemExit, match='--one 7: the process ended with 3'):
-        in_own_process('--one', 7)
+        run_in_subprocess('--one', 7)
 
 
 def test_frames_are_those_of_the_video_or_noise(tmp_path):

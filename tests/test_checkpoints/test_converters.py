@@ -13,9 +13,9 @@ from helpers.commands import ROOT
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmdvis.checkpoints import hand_over, read_checkpoint, state_dict_of
-from mmdvis.checkpoints.converters import convert_detectron2, convert_mmdet, reorder_merging
-from mmdvis.checkpoints.loading import RECOMPUTED
+from mmdvis.checkpoints import plan_loading, read_checkpoint, state_dict_of
+from mmdvis.checkpoints.converters import convert_detectron2, convert_mmdet, reorder_patch_merging
+from mmdvis.checkpoints.loading import RECOMPUTED_BUFFERS
 from mmdvis.registry import MODELS
 from mmdvis.testing.parity.comparison import dense_masks
 
@@ -28,10 +28,10 @@ def test_patch_merging_is_reordered():
     x, weight = torch.randn(2, 3, 4, 6), torch.randn(6, 12)  # (N, c, H, W), (2c, 4c)
     corners = [x[:, :, i::2, j::2] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
     expected = torch.cat(corners, 1).flatten(2).transpose(1, 2) @ weight.T
-    ours = torch.nn.functional.unfold(x, 2, stride=2).transpose(1, 2) @ reorder_merging(weight).T
+    ours = torch.nn.functional.unfold(x, 2, stride=2).transpose(1, 2) @ reorder_patch_merging(weight).T
     torch.testing.assert_close(ours, expected)
     vector = torch.arange(12.)
-    assert torch.equal(reorder_merging(vector), reorder_merging(vector[None].expand(2, -1))[0])
+    assert torch.equal(reorder_patch_merging(vector), reorder_patch_merging(vector[None].expand(2, -1))[0])
 
 
 def test_unknown_names_are_left_over_and_constants_dropped():
@@ -65,7 +65,7 @@ def shapes(config):
     """Names and shapes of a model's weights; buffers that are recomputed are left out."""
     with torch.device('meta'), mock.patch('torch.linspace', np.linspace):  # mmdet reads numbers out of a linspace
         model = MODELS.build(config)
-    return {name: tuple(x.shape) for name, x in model.state_dict().items() if not name.endswith(RECOMPUTED)}
+    return {name: tuple(x.shape) for name, x in model.state_dict().items() if not name.endswith(RECOMPUTED_BUFFERS)}
 
 
 def converted(names):
@@ -165,7 +165,7 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
 
 def test_a_torn_merging_weight_is_named():
     with pytest.raises(ValueError, match=r'width of four parts, got \(2, 6\)'):
-        reorder_merging(torch.ones(2, 6))
+        reorder_patch_merging(torch.ones(2, 6))
 
 
 def test_the_same_weight_twice_is_refused():
@@ -204,7 +204,7 @@ def test_mmdets_mask2former_and_ours_agree(name):
     ours = MODELS.build(dict(type='Mask2FormerSegmenter', backbone=dict(type=f'mmdet.{settings.backbone.type}', **backbone),
                              in_channels=settings.panoptic_head.in_channels, num_classes=133)).eval()
     wanted = {f'segmenter.{name}': x for name, x in ours.state_dict().items()}
-    loaded = hand_over(wanted, result.state_dict, ['segmenter']).weights
+    loaded = plan_loading(wanted, result.state_dict, ['segmenter']).weights
     ours.load_state_dict({name[len('segmenter.'):]: x for name, x in loaded.items()}, strict=False)
     frames = torch.randn(2, 3, 96, 128)
     logits, masks = theirs.panoptic_head(theirs.extract_feat(frames), [])

@@ -12,7 +12,7 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
 from mmdvis.checkpoints import read_checkpoint, state_dict_of
-from mmdvis.checkpoints.reader import tensor_of
+from mmdvis.checkpoints.reader import to_tensor
 
 
 class Payload:
@@ -157,7 +157,7 @@ def test_arrays_of_every_number_survive_a_pickle(tmp_path, protocol):
         for key, value in arrays.items():
             assert np.array_equal(found[key], value), key
             assert found[key].dtype.newbyteorder('=') == value.dtype.newbyteorder('='), key
-    assert tensor_of(read_checkpoint(tmp_path / 'all.pkl')['>i4']).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert to_tensor(read_checkpoint(tmp_path / 'all.pkl')['>i4']).tolist() == [[0, 1, 2], [3, 4, 5]]
     again = pickle.loads(pickle.dumps(read_checkpoint(tmp_path / 'all.pkl')['f']))
     assert type(again) is np.ndarray  # what is read and saved again needs no name of ours
 

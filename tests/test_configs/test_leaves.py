@@ -51,7 +51,7 @@ def signature(path):
         if not isinstance(part, dict):
             return part
         return {key: stripped(value) for key, value in part.items() if key not in (
-            'num_classes', 'postprocessor', 'loss', 'noise', 'init_cfg', 'data_preprocessor', 'learns', 'num_queries')}
+            'num_classes', 'postprocessor', 'loss', 'noise', 'init_cfg', 'data_preprocessor', 'trainable', 'num_queries')}
     return json.dumps(stripped(model), sort_keys=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import tiny_datasets
 
 from mmdvis.datasets import annotation_index as record_index
-from mmdvis.datasets.annotation_index import RecordIndex, open_index
+from mmdvis.datasets.annotation_index import AnnotationIndex, open_index
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
@@ -16,7 +16,7 @@ RECORDS = [dict(video_id='a', size=(4, 6), frames=[1, 2], categories=[5, 3, 5]),
 
 
 def test_records_come_back():
-    index = RecordIndex.build(dict(labelled=True), RECORDS)
+    index = AnnotationIndex.build(dict(labelled=True), RECORDS)
     assert len(index) == 2 and index[0] == dict(RECORDS[0], size=[4, 6]) and index[1]['video_id'] == 'b'
     assert index.categories(0) == [3, 5] and index.categories(1) == []
     assert index.sizes.tolist() == [[4, 6], [0, 0]] and index.lengths.tolist() == [2, 1]
@@ -24,10 +24,10 @@ def test_records_come_back():
 
 @pytest.mark.parametrize('kept', (False, True))
 def test_saved_and_pickled_it_is_the_same(tmp_path, kept):
-    index = RecordIndex.build(dict(labelled=True), RECORDS)
+    index = AnnotationIndex.build(dict(labelled=True), RECORDS)
     if kept:
         index.save(tmp_path / 'x.index')
-        index = RecordIndex.load(tmp_path / 'x.index')
+        index = AnnotationIndex.load(tmp_path / 'x.index')
         assert isinstance(index.blob, np.memmap)
     again = pickle.loads(pickle.dumps(index))
     assert [again[k] for k in range(2)] == json.loads(json.dumps(RECORDS)) and again.meta == dict(labelled=True, notes=[])
@@ -43,7 +43,7 @@ def reader(calls):
 
 def test_a_large_file_is_read_once(tmp_path, monkeypatch):
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(record_index, 'MIN_BYTES', 10)
+    monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 10)
     path, calls = tmp_path / 'big.json', []
     path.write_text('x' * 50)
     first, second = (open_index(path, 'kind', reader(calls)) for _ in range(2))
@@ -63,7 +63,7 @@ def test_a_large_file_is_read_once(tmp_path, monkeypatch):
 def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypatch):
     (tmp_path / 'cache').write_text('a file')
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(record_index, 'MIN_BYTES', 10)
+    monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 10)
     path, calls = tmp_path / 'big.json', []
     path.write_text('x' * 50)
     with pytest.warns(UserWarning, match='Set MMDVIS_CACHE to a folder that can be written'):
@@ -72,9 +72,9 @@ def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypat
 
 def test_faults_are_raised_or_collected():
     faults, records = [], [RECORDS[0], DataError('bad'), RECORDS[1]]
-    assert len(RecordIndex.build({}, records, faults)) == 2 and [str(fault) for fault in faults] == ['bad']
+    assert len(AnnotationIndex.build({}, records, faults)) == 2 and [str(fault) for fault in faults] == ['bad']
     with pytest.raises(DataError, match='bad'):
-        RecordIndex.build({}, records)
+        AnnotationIndex.build({}, records)
 
 
 @pytest.mark.parametrize('kind', ('vipseg', 'ovis_360p', 'coco_instance'))
@@ -83,7 +83,7 @@ def test_a_kept_index_changes_no_sample(kind, tmp_path, monkeypatch):
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
     config = dict(tiny_datasets.config(kind, tmp_path / 'data').train_dataloader.dataset)
     plain = DATASETS.build(config)
-    monkeypatch.setattr(record_index, 'MIN_BYTES', 0)
+    monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 0)
     DATASETS.build(config)
     kept = DATASETS.build(config)
     assert isinstance(kept.index.blob, np.memmap)
@@ -94,7 +94,7 @@ def test_a_kept_index_changes_no_sample(kind, tmp_path, monkeypatch):
 def test_several_processes_read_a_file_once(tmp_path, monkeypatch):
     import multiprocessing
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(record_index, 'MIN_BYTES', 10)
+    monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 10)
     path = tmp_path / 'big.json'
     path.write_text('x' * 50)
     context = multiprocessing.get_context('fork')
@@ -119,5 +119,5 @@ def open_slowly(path):
 
 
 def test_notes_are_told_at_every_opening():
-    index = RecordIndex.build({}, [dict(RECORDS[0], notes=['odd']), RECORDS[1]])
+    index = AnnotationIndex.build({}, [dict(RECORDS[0], notes=['odd']), RECORDS[1]])
     assert index.meta['notes'] == ['odd'] and 'notes' not in index[0]

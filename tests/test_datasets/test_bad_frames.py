@@ -10,7 +10,7 @@ from helpers import tiny_datasets
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from mmdvis.cli.exit_on_error import last_words, one_sentence
+from mmdvis.cli.exit_on_error import error_message, exit_on_error
 from mmdvis.engine.hooks import BadFramesHook
 from mmdvis.errors import DataError
 from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames
@@ -133,10 +133,10 @@ def test_the_report_counts_all(root, caplog):
 def test_one_sentence_even_from_a_worker(root, workers):
     loader = DataLoader(build(root), 1, num_workers=workers, collate_fn=pseudo_collate)
     with pytest.raises(SystemExit) as caught:
-        with one_sentence():
+        with exit_on_error():
             list(loader)
     assert str(caught.value).startswith('error: video 0_train, frame 00000015.png: ') and 'Traceback' not in str(caught.value)
-    assert last_words(DataError('plain')) == 'plain'
+    assert error_message(DataError('plain')) == 'plain'
 
 
 def test_training_says_it_at_the_end(root, tmp_path, capsys):

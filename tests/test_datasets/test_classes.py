@@ -17,13 +17,13 @@ YTVIS21 = ('1>26 2>23 3>5 4>23 5>1 7>36 8>37 9>4 16>3 17>6 18>9 19>19 21>7 22>12
     ('VIPSeg', 58, 66), ('VSPW', 58, 66), ('OVIS', 25, 0), ('YouTubeVIS2019', 40, 0), ('YouTubeVIS2021', 40, 0),
     ('YouTubeVIS2022', 40, 0), ('CityscapesVPS', 8, 11), ('VIPER', 10, 13)])
 def test_counts(name, things, stuff):
-    found = class_lists.known(name)
+    found = class_lists.known_classes(name)
     assert (found.num_things, len(found.names) - found.num_things) == (things, stuff)
     assert len(set(found.names)) == len(set(found.category_ids)) == things + stuff
 
 
 def test_the_things_of_vipseg():
-    found = class_lists.known('VIPSeg')
+    found = class_lists.known_classes('VIPSeg')
     assert ','.join(map(str, found.category_ids[:58])) == THINGS
     assert found.category_ids[found.names.index('person')] == 60 and found.names[58] == 'wall'
     assert found.category_ids[58:] == tuple(sorted(set(range(124)) - set(found.category_ids[:58])))
@@ -33,12 +33,12 @@ def test_the_things_of_vipseg():
 def test_youtube_vis_is_as_mmdet_has_it(year):
     from mmdet.datasets import YouTubeVISDataset
     YouTubeVISDataset.set_dataset_classes(year)
-    assert YouTubeVISDataset.METAINFO['classes'] == class_lists.known(f'YouTubeVIS{year}').names
+    assert YouTubeVISDataset.METAINFO['classes'] == class_lists.known_classes(f'YouTubeVIS{year}').names
 
 
 def test_cityscapes_is_as_mmdet_has_it():
     from mmdet.datasets import CityscapesDataset
-    things = class_lists.known('CityscapesVPS')
+    things = class_lists.known_classes('CityscapesVPS')
     assert things.names[:8] == CityscapesDataset.METAINFO['classes'] and things.category_ids[:8] == tuple(range(11, 19))
 
 
@@ -56,11 +56,11 @@ def test_the_maps_lead_to_the_same_things(target, pairs):
     """COCO's names by mmdet, in the order of COCO's ids."""
     from mmdet.datasets import CocoDataset
     ids = [k for k in range(1, 91) if k not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-    coco, found = dict(zip(CocoDataset.METAINFO['classes'], ids)), class_lists.known(target)
+    coco, found = dict(zip(CocoDataset.METAINFO['classes'], ids)), class_lists.known_classes(target)
     for source, name in pairs.items():
         assert found.names[found.labels[CLASS_MAPS[target][coco[source]]]] == name
 
 
 def test_unknown_lists_are_named():
     with pytest.raises(ValueError, match="there is no class list 'KITTI'; there are VIPSeg, VSPW"):
-        class_lists.known('KITTI')
+        class_lists.known_classes('KITTI')

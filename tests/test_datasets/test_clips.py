@@ -5,7 +5,7 @@ import pytest
 from mmdvis.datasets.base import train_transforms
 from mmdvis.datasets.transforms import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip, SampleClip
 from mmdvis.datasets.transforms.geometry import resize_frames, resize_maps
-from mmdvis.datasets.transforms.loading import seen_only
+from mmdvis.datasets.transforms.loading import visible_objects
 
 
 def draw(transform, length, number=400):
@@ -186,5 +186,5 @@ def test_the_order_of_a_recipe():
 
 def test_objects_that_were_cut_away_are_gone():
     maps = np.array([[[[0, 3], [3, 1]]]], np.uint8)
-    maps, ids, labels = seen_only(maps, np.array([7, 8, 9]), np.array([0, 1, 2]))
+    maps, ids, labels = visible_objects(maps, np.array([7, 8, 9]), np.array([0, 1, 2]))
     assert ids.tolist() == [7, 9] and labels.tolist() == [0, 2] and maps.tolist() == [[[[0, 2], [2, 1]]]]

@@ -62,7 +62,7 @@ def test_an_id_with_two_categories_is_told_every_time(tmp_path, monkeypatch):
     root = copy_of('vipseg', tmp_path)
     edit(root / JSON, lambda c: first_frame(c, 3)[0].update(category_id=62))
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(record_index, 'MIN_BYTES', 0)
+    monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 0)
     for _ in range(2):
         with pytest.warns(UserWarning, match='the first mention counts'):
             DATASETS.build(dataset_config('vipseg', root))
@@ -274,10 +274,10 @@ def test_parts_of_a_dataset(tmp_path):
 
 def test_the_check_hands_no_data_over_with_a_video(tmp_path, monkeypatch):
     """Forked processes have the dataset; nothing of it is pickled for them."""
-    from mmdvis.datasets.annotation_index import RecordIndex
+    from mmdvis.datasets.annotation_index import AnnotationIndex
 
     def refuse(index):
         raise AssertionError('the index was pickled')
-    monkeypatch.setattr(RecordIndex, '__reduce__', refuse)
+    monkeypatch.setattr(AnnotationIndex, '__reduce__', refuse)
     report = check_dataset(dataset_config('vipseg', copy_of('vipseg', tmp_path)), workers=2)
     assert not report.problems and report.videos == 2

@@ -89,7 +89,7 @@ def test_nothing_half_done_gets_a_json(tmp_path):
 
 
 def test_a_full_disk_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, 'put', lambda image, path, **options: path.parent.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(writing, 'save_image', lambda image, path, **options: path.parent.mkdir(parents=True, exist_ok=True))
     with pytest.raises(DataError, match='was not written as it should be; is the disk full'):
         prepare_vipseg(raw_vipseg(tmp_path / 'raw'), tmp_path / 'out', height=20, workers=1)
 
@@ -166,7 +166,7 @@ def raw_cityscapes(root):
             for path in sorted((root / split / 'panoptic_inst').glob(f'{video:04d}_*.png')):
                 t = int(path.name.split('_')[4])
                 classes = np.array([255, 13, 11, 18, 10, 0])[maps[t]]
-                colours = np.array([*city.COLOURS, *[(0, 0, 0)] * 237], np.uint8)[classes]
+                colours = np.array([*city.CITYSCAPES_PALETTE, *[(0, 0, 0)] * 237], np.uint8)[classes]
                 instances = np.array([7, 26001, 24000, 33002, 23, 7], np.uint16)[maps[t]]
                 official.save(root / split / 'cls' / path.name, colours)
                 official.save(root / split / 'inst' / path.name, instances)
@@ -213,7 +213,7 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
 
 def test_the_palette_of_cityscapes_is_as_mmseg_has_it():
     from mmseg.datasets import CityscapesDataset
-    assert [tuple(colour) for colour in CityscapesDataset.METAINFO['palette']] == list(city.COLOURS)
+    assert [tuple(colour) for colour in CityscapesDataset.METAINFO['palette']] == list(city.CITYSCAPES_PALETTE)
 
 
 def test_an_instance_has_the_class_of_most_of_its_pixels():
@@ -230,7 +230,7 @@ def test_viper_in_every_coding(coding, tmp_path):
     numbers = np.array([0, 5, 300, 5, 0, 0])
     for t in range(16):
         stem, shape = f'001_{t + 1:05d}', maps[t].shape
-        colours = np.array([*viper.COLOURS, *[(1, 2, 3)] * 233], np.uint8)[classes[maps[t]]]
+        colours = np.array([*viper.VIPER_PALETTE, *[(1, 2, 3)] * 233], np.uint8)[classes[maps[t]]]
         number = numbers[maps[t]]
         high, low, kind = number // 256, number % 256, classes[maps[t]] % 256
         distinct = maps[t] * (maps[t] <= 3)

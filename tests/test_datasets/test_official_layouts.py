@@ -62,7 +62,7 @@ def test_class_counts(kind, things, stuff, tmp_path):
 
 
 def test_vipseg_and_vspw_have_one_order():
-    a, b = class_lists.known('VIPSeg'), class_lists.known('VSPW')
+    a, b = class_lists.known_classes('VIPSeg'), class_lists.known_classes('VSPW')
     assert a.names == b.names and a.category_ids == b.category_ids
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmdvis.datasets.toy.scene import SHAPES, STUFF, STUFF_ID, SceneOptions, draw_group, draw_scene, inside, render
-from mmdvis.datasets.toy.videos import category_of, segments_of, write_toy_videos
+from mmdvis.datasets.toy.videos import category_of, toy_segments, write_toy_videos
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 
 SMALL = SceneOptions(size=(48, 80), num_frames=4)
@@ -110,6 +110,6 @@ def test_categories_of_ids():
     assert category_of(2, [4, 1, 0]) == 1 and category_of(STUFF_ID + 2, []) == len(SHAPES) + 2
     assert len(STUFF) == 5
     ids = np.array([[0, 2], [2, STUFF_ID]], np.int32)
-    assert segments_of(ids, [0, 3]) == [
+    assert toy_segments(ids, [0, 3]) == [
         dict(id=2, category_id=3, area=2, iscrowd=0, bbox=[0, 0, 2, 2]),
         dict(id=STUFF_ID, category_id=6, area=1, iscrowd=0, bbox=[1, 1, 1, 1])]

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
 
-from mmdvis.datasets.classes import class_list
+from mmdvis.datasets.classes import build_class_list
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 from mmdvis.datasets.vipseg import VIPSegDataset
 from mmdvis.registry import DATASETS
@@ -18,7 +18,7 @@ def build(root, split='train', **options):
 
 
 def test_labels_put_things_first():
-    classes = class_list([(i, 'name', t, None) for i, t in ((3, True), (0, False), (7, False), (2, True))])
+    classes = build_class_list([(i, 'name', t, None) for i, t in ((3, True), (0, False), (7, False), (2, True))])
     assert classes.labels == {2: 0, 3: 1, 0: 2, 7: 3} and classes.num_things == 2
 
 

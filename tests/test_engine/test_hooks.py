@@ -7,7 +7,7 @@ from helpers import tiny
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmdvis.engine.hooks import ClassCountHook, StageHandoverHook
+from mmdvis.engine.hooks import ClassCountHook, CheckpointLoadingHook
 
 
 def runner(model, loaded=False, classes=('a', 'b', 'c', 'd', 'e')):
@@ -22,7 +22,7 @@ def state(model, *prefixes):
 @pytest.mark.parametrize('tracker, refiner, needed', [
     ('cosine', False, []), ('dvis', False, ['segmenter']), ('dvis', True, ['segmenter', 'tracker'])])
 def test_frozen_stages_are_required(tracker, refiner, needed):
-    model, hook = tiny.model(tracker, refiner), StageHandoverHook()
+    model, hook = tiny.model(tracker, refiner), CheckpointLoadingHook()
     assert hook.stages(model) == needed
     learner = ['refiner'] if refiner else ['segmenter'] if tracker == 'cosine' else ['tracker']
     assert hook.stages(model, resume=True) == needed + learner
@@ -30,7 +30,7 @@ def test_frozen_stages_are_required(tracker, refiner, needed):
 
 def test_a_covered_stage_goes_on():
     model = tiny.model('dvis')
-    hook = StageHandoverHook()
+    hook = CheckpointLoadingHook()
     content = dict(state_dict=state(model, 'segmenter.'))
     hook.after_load_checkpoint(runner(model), content)
     assert set(content['state_dict']) == set(state(model, 'segmenter.'))
@@ -39,20 +39,20 @@ def test_a_covered_stage_goes_on():
 
 def test_a_learning_stage_is_there_as_a_whole_or_not_at_all():
     model = tiny.model('dvis')
-    hook, part = StageHandoverHook(), state(model, 'segmenter.', 'tracker.layers.0.')
+    hook, part = CheckpointLoadingHook(), state(model, 'segmenter.', 'tracker.layers.0.')
     with pytest.raises(ValueError, match='tracker.decoder_norm.weight is missing'):
         hook.after_load_checkpoint(runner(model), dict(state_dict=part))
-    StageHandoverHook(allow_mismatch=('tracker.', )).after_load_checkpoint(runner(model), dict(state_dict=part))
+    CheckpointLoadingHook(allow_mismatch=('tracker.', )).after_load_checkpoint(runner(model), dict(state_dict=part))
     with pytest.raises(ValueError, match='tracker.layers.0.rca.in_proj_weight is missing'):
-        StageHandoverHook(required=('tracker', )).after_load_checkpoint(
+        CheckpointLoadingHook(required=('tracker', )).after_load_checkpoint(
             runner(model), dict(state_dict=state(model, 'segmenter.')))
 
 
 def test_options_are_lists_of_names():
     with pytest.raises(ValueError, match='are lists of names, got None and .segmenter.cls_embed.; put a single name in brackets'):
-        StageHandoverHook(allow_mismatch='segmenter.cls_embed')
+        CheckpointLoadingHook(allow_mismatch='segmenter.cls_embed')
     with pytest.raises(ValueError, match=r"required names stages \(segmenter, tracker, refiner\), got 'head'"):
-        StageHandoverHook(required=['head'])
+        CheckpointLoadingHook(required=['head'])
 
 
 def test_a_resumed_run_needs_all_and_allows_nothing():
@@ -60,7 +60,7 @@ def test_a_resumed_run_needs_all_and_allows_nothing():
     resumed = runner(model)
     resumed._resume = True
     with pytest.raises(ValueError, match='tracker.* is missing'):
-        StageHandoverHook(required=(), allow_mismatch=('tracker.', )).after_load_checkpoint(
+        CheckpointLoadingHook(required=(), allow_mismatch=('tracker.', )).after_load_checkpoint(
             resumed, dict(state_dict=state(model, 'segmenter.')))
 
 
@@ -68,7 +68,7 @@ def test_weights_of_a_wrapped_model_are_looked_at():
     model = tiny.model('dvis')
     wrapped = nn.DataParallel(model)
     with pytest.raises(ValueError, match='work/x.pth does not fit: .* segmenter.* is missing'):
-        StageHandoverHook().after_load_checkpoint(
+        CheckpointLoadingHook().after_load_checkpoint(
             runner(wrapped), dict(state_dict=state(model, 'tracker.'), filename='work/x.pth'))
 
 
@@ -77,7 +77,7 @@ def test_notes_and_contradictions_are_logged(capfd):
     model = tiny.model('dvis')
     content = dict(state_dict=tiny.model('dvis', True).state_dict(), filename='v1.pth',
                    meta=dict(switches={'tracker.legacy_inverse_match': True}))
-    StageHandoverHook().after_load_checkpoint(runner(model), content)
+    CheckpointLoadingHook().after_load_checkpoint(runner(model), content)
     text = ''.join(capfd.readouterr())
     assert 'v1.pth: the weights of the later stage refiner were dropped' in text
     assert 'WARNING' in text and 'v1.pth: its weights were trained with tracker.legacy_inverse_match=True' in text
@@ -86,7 +86,7 @@ def test_notes_and_contradictions_are_logged(capfd):
 
 def test_a_saved_checkpoint_keeps_the_switches():
     content = dict(meta={})
-    StageHandoverHook().before_save_checkpoint(runner(tiny.model('dvis_legacy')), content)
+    CheckpointLoadingHook().before_save_checkpoint(runner(tiny.model('dvis_legacy')), content)
     assert content['meta']['switches'] == {
         'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
         'tracker.cross_attention': 'referring'}

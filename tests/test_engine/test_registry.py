@@ -9,7 +9,7 @@ from mmdvis.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONS
 @pytest.mark.parametrize('registry, name', [
     (MODELS, 'DVIS'), (MODELS, 'DVISTracker'), (MODELS, 'TemporalRefiner'), (MODELS, 'Mask2FormerSegmenter'),
     (MODELS, 'CosineTracker'), (DATASETS, 'VIPSegDataset'), (METRICS, 'VPQMetric'), (METRICS, 'STQMetric'),
-    (TRANSFORMS, 'SampleClip'), (HOOKS, 'StageHandoverHook'), (HOOKS, 'DrawResultsHook'), (RUNNERS, 'VideoRunner'),
+    (TRANSFORMS, 'SampleClip'), (HOOKS, 'CheckpointLoadingHook'), (HOOKS, 'DrawResultsHook'), (RUNNERS, 'VideoRunner'),
     (OPTIM_WRAPPER_CONSTRUCTORS, 'GroupedConstructor')])
 def test_names_that_configs_use(registry, name):
     assert registry.get(name).__name__ == name

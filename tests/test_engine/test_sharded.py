@@ -8,7 +8,7 @@ from mmengine._strategy import FSDPStrategy
 
 from mmdvis.checkpoints import read_checkpoint
 from mmdvis.engine.launch import load_config, make_runner
-from mmdvis.engine.sharded import ShardedStrategy, clip_sharded, wrap_named
+from mmdvis.engine.sharded import ShardedStrategy, clip_sharded_grads, wrap_by_class_name
 from mmdvis.models.backbones.dinov2 import Block
 
 VIT = '''
@@ -104,8 +104,8 @@ def test_the_text_of_a_config_in_a_checkpoint_is_dropped(monkeypatch):
 
 def test_units_are_found_by_the_names_of_their_classes():
     block = Block(8, 2, 'mlp')
-    assert wrap_named(block, False, 0) and not wrap_named(block.attn, False, 0) and wrap_named(block.attn, True, 0)
-    assert wrap_named(block.attn, False, 0, names=('Attention', ))
+    assert wrap_by_class_name(block, False, 0) and not wrap_by_class_name(block.attn, False, 0) and wrap_by_class_name(block.attn, True, 0)
+    assert wrap_by_class_name(block.attn, False, 0, names=('Attention', ))
 
 
 @pytest.mark.parametrize('limit', [0.01, 1e6])
@@ -117,10 +117,10 @@ def test_clipping_in_a_single_process_is_torchs(limit, tmp_path):
         other.grad = one.grad.clone()
     dist.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
     try:
-        norm = clip_sharded(ours, limit)
-        assert clip_sharded([], limit) == 0  # a process without gradients takes part all the same
+        norm = clip_sharded_grads(ours, limit)
+        assert clip_sharded_grads([], limit) == 0  # a process without gradients takes part all the same
         with pytest.raises(ValueError, match='clipped by their 2-norm, got norm_type=1'):
-            clip_sharded(ours, limit, norm_type=1)
+            clip_sharded_grads(ours, limit, norm_type=1)
     finally:
         dist.destroy_process_group()
     torch.testing.assert_close(norm.float(), torch.nn.utils.clip_grad_norm_(theirs, limit))

@@ -8,7 +8,7 @@ from helpers import tiny_config
 from mmengine.model import BaseModel
 
 from mmdvis.checkpoints import read_checkpoint
-from mmdvis.engine.launch import accumulate, load_config, set_precision, set_resume, train
+from mmdvis.engine.launch import set_accumulation, load_config, set_precision, set_resume, train
 from mmdvis.engine.launch import test as run_test
 
 
@@ -218,7 +218,7 @@ def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, 'step',
                       lambda self, *args: steps.append(self.param_groups[0]['lr']) or step(self, *args))
-        accumulate(config, 3)
+        set_accumulation(config, 3)
         assert train(config).name == 'iter_6.pth'
     assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones, config.param_scheduler[0].end) == (6, [3], 3)
     assert config.default_hooks.checkpoint.interval == 6 and len(steps) == 2
@@ -228,7 +228,7 @@ def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
 def test_accumulating_needs_a_loop_of_iterations(toy_root, tmp_path):
     config = stage(tmp_path, 'minvis', toy_root, None)
     with pytest.raises(ValueError, match='at least one batch for an update .* got 0'):
-        accumulate(config, 0)
+        set_accumulation(config, 0)
     config.train_cfg = dict(by_epoch=True, max_epochs=3)
     with pytest.raises(ValueError, match='a loop that counts iterations, got 2 and .*max_epochs'):
-        accumulate(config, 2)
+        set_accumulation(config, 2)

@@ -7,7 +7,7 @@ from helpers.commands import named
 
 from mmdvis.evaluation.functional.frame_table import frame_table
 from mmdvis.evaluation.functional.stq import count_stq
-from mmdvis.evaluation.functional.vpq import count_video, summarise
+from mmdvis.evaluation.functional.vpq import count_video, summarize_vpq
 
 IS_THING = {3: True, 8: True, 11: False, 20: False}
 CATEGORIES = list(IS_THING)
@@ -85,7 +85,7 @@ def test_vpq_equals_sets_of_pixels(seed):
 
 def test_the_summary_is_the_mean_of_its_windows():
     counts = count_video(tables_of(random_video(1)), (1, 2, 4))
-    summary = summarise(counts, IS_THING, *named((1, 2, 4)))
+    summary = summarize_vpq(counts, IS_THING, *named((1, 2, 4)))
     for suffix, group in (('', CATEGORIES), ('_Th', [3, 8]), ('_St', [11, 20])):
         values = []
         for length in (1, 2, 4):
@@ -142,12 +142,12 @@ def test_videos_add_up_in_any_order(order):
 def test_a_perfect_prediction_is_perfect():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, truth, classes))
-    assert summarise(count_video(tables, (1, 4)), IS_THING, *named((1, 4)))['VPQ'] == 1.
+    assert summarize_vpq(count_video(tables, (1, 4)), IS_THING, *named((1, 4)))['VPQ'] == 1.
     assert count_stq(tables, IS_THING, 'corrected').summarise() == pytest.approx((1., 1., 1.))
 
 
 def test_an_empty_prediction_scores_nothing():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, np.zeros_like(truth), {}))
-    summary = summarise(count_video(tables, (1, 2)), IS_THING, *named((1, 2)))
+    summary = summarize_vpq(count_video(tables, (1, 2)), IS_THING, *named((1, 2)))
     assert summary['VPQ'] == 0. and count_stq(tables, IS_THING, 'corrected').summarise() == (0., 0., 0.)

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from mmdvis.evaluation.functional import vis_ap, vss
 from mmdvis.evaluation.functional.frame_table import frame_table
 from mmdvis.evaluation.functional.stq import count_stq, sum_videos
-from mmdvis.evaluation.functional.vpq import IMAGES, VIPER, WindowCounts, count_video
+from mmdvis.evaluation.functional.vpq import IMAGE_RULES, VIPER_RULES, WindowCounts, count_video
 
 IS_THING = {1: True, 2: True, 3: False}
 MANY = settings(max_examples=40, deadline=None)
@@ -77,7 +77,7 @@ def test_areas_of_the_truth_are_what_the_json_says():
     predicted[0, :40] = 0
     table = frame_table(truth[0], [dict(id=5, category_id=1, area=2000)], predicted[0], listed(predicted[0], {7: 1}))
     shared = 24 * 64
-    for rules, area in ((IMAGES, 2000), (VIPER, 64 * 64)):
+    for rules, area in ((IMAGE_RULES, 2000), (VIPER_RULES, 64 * 64)):
         found = count_video([table], (1, ), rules)[1].classes.get(1)
         assert found.iou == pytest.approx(shared / area if shared / area > 0.5 else 0.)
 
@@ -87,7 +87,7 @@ def test_small_true_tubes_of_viper_are_neither_found_nor_missed():
     truth[:31, :33], truth[40:] = 5, 6  # 1023 and 1536 pixels
     guess = np.where(truth, truth + 10, 0)
     table = frame_table(truth, listed(truth, {5: 1, 6: 2}), guess, listed(guess, {15: 1, 16: 2}))
-    found = count_video([table], (1, ), VIPER)[1].classes
+    found = count_video([table], (1, ), VIPER_RULES)[1].classes
     assert (found[2].tp, found[2].fp, found[2].fn) == (1, 0, 0)
     assert (found[1].tp, found[1].fp, found[1].fn) == (0, 1, 0)
 
@@ -123,7 +123,7 @@ def pair(detections, truths):
 
 def test_crowds_take_any_number_of_detections_and_none_counts():
     box = track((0, 0, 4, 4))
-    found = vis_ap.summarise({1: [pair([(box, 0.9), (box, 0.8), (box, 0.7)], [(box, 1), (track((5, 5, 9, 9)), 0)])]})
+    found = vis_ap.summarize_ap({1: [pair([(box, 0.9), (box, 0.8), (box, 0.7)], [(box, 1), (track((5, 5, 9, 9)), 0)])]})
     assert found['AP'] == 0.  # no false positive, and one true track that nobody found
     matched = vis_ap.match(pair([(box, 0.9), (box, 0.8)], [(box, 1)]), vis_ap.AREAS['all'])
     assert matched.num_truth == 0 and matched.ignored.all() and not matched.hit.any()
@@ -131,9 +131,9 @@ def test_crowds_take_any_number_of_detections_and_none_counts():
 
 def test_a_second_detection_is_a_false_positive():
     box = track((0, 0, 4, 4))
-    found = vis_ap.summarise({1: [pair([(box, 0.9), (box, 0.95)], [(box, 0)])], 2: [pair([], [(box, 0)])], 3: [pair([], [])]})
+    found = vis_ap.summarize_ap({1: [pair([(box, 0.9), (box, 0.95)], [(box, 0)])], 2: [pair([], [(box, 0)])], 3: [pair([], [])]})
     assert found['AP'] == pytest.approx(0.5) and found['AR1'] == pytest.approx(0.5)  # class 3 has nothing to find
-    assert vis_ap.class_table({3: [pair([], [])]})[3] != vis_ap.class_table({3: [pair([], [])]})[3]  # NaN
+    assert vis_ap.per_class_ap({3: [pair([], [])]})[3] != vis_ap.per_class_ap({3: [pair([], [])]})[3]  # NaN
 
 
 def test_occlusion_is_the_mean_of_the_upper_half():
@@ -146,10 +146,10 @@ def test_consistency_by_hand():
     """Three frames of two pixels, n = 2: the last window is left out; a stray value counts as a miss."""
     truth = [np.array([[1, 2]], np.uint8)] * 3
     predicted = [np.array([[0, 1]], np.uint8), np.array([[0, 255]], np.uint8), np.array([[5, 5]], np.uint8)]
-    counts = vss.count_video(zip(truth, predicted), lengths=(2, ), num_classes=3)
+    counts = vss.count_vss_video(zip(truth, predicted), lengths=(2, ), num_classes=3)
     assert counts.consistency == {2: ((2, 1), )}
     assert counts.confusion.tolist() == [[2, 0, 0, 1], [0, 1, 0, 2], [0, 0, 0, 0]]
-    found = vss.summarise(counts)
+    found = vss.summarize_vss(counts)
     assert found['VC2'] == 0.5 and found['mIoU'] == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
@@ -164,7 +164,7 @@ def test_run_lengths_equal_comparing_every_window(seed, length):
         clip = frames[start:start + length]
         same = [np.all([x[side] == clip[0][side] for x in clip], 0) for side in (0, 1)]
         expected.append((int(same[0].sum()), int((same[0] & same[1]).sum())))
-    assert list(vss.count_video(frames, (length, ), 3).consistency[length]) == expected
+    assert list(vss.count_vss_video(frames, (length, ), 3).consistency[length]) == expected
 
 
 def test_mean_iou_equals_mmseg():
@@ -173,9 +173,9 @@ def test_mean_iou_equals_mmseg():
     from mmseg.evaluation import IoUMetric
     rng = np.random.default_rng(0)
     truth, predicted = rng.integers(1, 4, (2, 8, 9)), rng.integers(0, 5, (2, 8, 9))
-    counts = vss.count_video(zip(truth, predicted), (), 5)
+    counts = vss.count_vss_video(zip(truth, predicted), (), 5)
     areas = [IoUMetric.intersect_and_union(torch.from_numpy(p), torch.from_numpy(t - 1), 5, 255)
              for t, p in zip(truth, predicted)]
     shared, union, _, label = (sum(x) for x in zip(*areas))
-    assert vss.summarise(counts)['mIoU'] == pytest.approx(float((shared / union)[label > 0].mean()), abs=1e-6)
-    assert vss.summarise(counts)['mIoU_mmseg'] == pytest.approx(float((shared / union).nanmean()), abs=1e-6)
+    assert vss.summarize_vss(counts)['mIoU'] == pytest.approx(float((shared / union)[label > 0].mean()), abs=1e-6)
+    assert vss.summarize_vss(counts)['mIoU_mmseg'] == pytest.approx(float((shared / union).nanmean()), abs=1e-6)

@@ -7,7 +7,7 @@ from helpers.commands import load
 from helpers.metric_fixtures import SET, VIPSEG
 from PIL import Image
 
-from mmdvis.evaluation.functional.error_breakdown import find_errors, partners
+from mmdvis.evaluation.functional.error_breakdown import find_errors, matched_segments
 from mmdvis.evaluation.functional.frame_table import frame_table
 
 CLASSES = {1: 7, 2: 7, 3: 8}
@@ -46,7 +46,7 @@ def test_crowds_take_no_part():
 
 def test_a_partner_needs_more_than_half():
     table, = tables([[1, 1, 1, 1]], [[5, 5, 6, 6]], {5: 7, 6: 7})
-    assert partners(table) == {}
+    assert matched_segments(table) == {}
 
 
 def analyse(monkeypatch, out, *words):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_truth
+from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_ground_truth
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
 from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic
 
@@ -22,7 +22,7 @@ def sample(video_id, maps, segments):
 
 def perfect(root):
     """The ground truth as a prediction."""
-    truth = vipseg_truth(*(Path(path) for path in paths(root).values()))
+    truth = vipseg_ground_truth(*(Path(path) for path in paths(root).values()))
     samples = []
     for name, frames in truth.videos.items():
         labels = {s['id']: s['category_id'] for f in frames for s in f.segments}

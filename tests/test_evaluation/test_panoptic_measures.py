@@ -6,9 +6,9 @@ import pytest
 from helpers.commands import DATA, named
 from PIL import Image
 
-from mmdvis.evaluation.functional.frame_table import frame_table, listed, places
+from mmdvis.evaluation.functional.frame_table import frame_table, listed, segment_rows
 from mmdvis.evaluation.functional.stq import NUMBERINGS, count_stq, sum_videos
-from mmdvis.evaluation.functional.vpq import ClassCounts, WindowCounts, check_prediction, count_video, summarise
+from mmdvis.evaluation.functional.vpq import ClassCounts, WindowCounts, check_prediction, count_video, summarize_vpq
 
 WINDOWS = (1, 2, 4, 6, 8)
 SET = DATA / 'metrics'
@@ -54,12 +54,12 @@ def test_vpq_equals_the_script(official):
         for name, categories in groups.items():
             wanted = expected['vpq_vipseg']['per_window'][str(k)][name]
             assert total[k].mean(categories) == pytest.approx([wanted[x] for x in ('pq', 'sq', 'rq')], abs=1e-9)
-    summary = summarise(total, is_thing, *named((1, 2, 4, 6)))
+    summary = summarize_vpq(total, is_thing, *named((1, 2, 4, 6)))
     wanted = expected['vpq_vipseg']['VPQ_1246']
     for key, name in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
         assert summary[key] == pytest.approx(wanted[name] / 100, abs=1e-9)
     script = expected['vpq_vipseg']['script_as_is_final_12468']['vpq_all'] / 100
-    assert summarise(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
+    assert summarize_vpq(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
 
 
 def test_vpq_of_every_video_equals_the_script(official):
@@ -176,4 +176,4 @@ def test_repeated_entries_are_one_segment():
 
 def test_places_of_unlisted_ids():
     for wide in (0, 1 << 24):  # by a table of colours, and by searching
-        assert places(np.array([[5, 0], [9, 7 + wide]]), [0, 9, 5]).tolist() == [3, 1, 2, 0]
+        assert segment_rows(np.array([[5, 0], [9, 7 + wide]]), [0, 9, 5]).tolist() == [3, 1, 2, 0]

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from mmdvis.io import InBackground
+from mmdvis.io import BackgroundWriter
 
 
 def test_everything_is_done_in_order_before_the_context_is_left():
     done = []
-    with InBackground(waiting=2) as background:
+    with BackgroundWriter(waiting=2) as background:
         for k in range(20):
             background.put(done.append, k)
     assert done == list(range(20))
@@ -22,7 +22,7 @@ def test_no_more_than_allowed_wait():
         for k in range(6):
             background.put(gate.wait)
             put.append(k)
-    with InBackground(waiting=3) as background:
+    with BackgroundWriter(waiting=3) as background:
         filler = threading.Thread(target=fill, args=(background, ))
         filler.start()
         time.sleep(0.2)
@@ -38,7 +38,7 @@ def fail():
 def test_an_error_reaches_the_caller_and_stops_the_rest():
     done = []
     with pytest.raises(OSError, match='the disk is full'):
-        with InBackground(waiting=1) as background:
+        with BackgroundWriter(waiting=1) as background:
             background.put(fail)
             for k in range(10):
                 background.put(done.append, k)
@@ -47,12 +47,12 @@ def test_an_error_reaches_the_caller_and_stops_the_rest():
 
 def test_an_error_at_the_end_is_not_lost():
     with pytest.raises(OSError, match='the disk is full'):
-        with InBackground() as background:
+        with BackgroundWriter() as background:
             background.put(fail)
 
 
 def test_the_callers_own_error_wins_and_nothing_hangs():
     with pytest.raises(KeyError):
-        with InBackground() as background:
+        with BackgroundWriter() as background:
             background.put(fail)
             raise KeyError('mine')

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdvis.io import STORES, ArrayFrames, MemoryNeed, feature_store
-from mmdvis.io.feature_stores import KeptFeatures
+from mmdvis.io.feature_stores import MemoryFeatures
 from mmdvis.structures import FactoredMasks, FrameSize
 
 FRAMES = torch.randint(256, (5, 3, 8, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -33,9 +33,9 @@ def test_every_frame_comes_back(kind, dtype):
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 def test_frames_lie_in_blocks(layout, monkeypatch):
-    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK', 3 * 4 * 4 * 2 * 3)
+    monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 3 * 4 * 4 * 2 * 3)
     features = torch.randn(7, 4, 2, 3).contiguous(memory_format=layout)
-    store = KeptFeatures()
+    store = MemoryFeatures()
     store.append(features[:5])
     store.append(features[5:])
     assert [len(block) for block in store.blocks] == [3, 3, 3] and all(torch.equal(store[k], features[k]) for k in range(7))

@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 
-from mmdvis.testing.plain_paths import sampled_attention
+from mmdvis.testing.plain_paths import grid_sample_attention
 
 os.environ.setdefault('TRITON_INTERPRET', '0' if torch.cuda.is_available() else '1')
 pytest.importorskip('triton.language', reason='Triton is not installed; it comes with CUDA builds of torch')
@@ -25,7 +25,7 @@ def test_float32_equals_the_definition_in_float64(heads, size, queries):
     given = inputs(heads, size, queries)
     exact = [x.double().requires_grad_() for x in given]
     ours = [x.to(DEVICE).requires_grad_() for x in given]
-    expected, found = sampled_attention(exact[0], SHAPES, *exact[1:]), triton_attention(ours[0], SHAPES, *ours[1:])
+    expected, found = grid_sample_attention(exact[0], SHAPES, *exact[1:]), triton_attention(ours[0], SHAPES, *ours[1:])
     torch.testing.assert_close(found.cpu().double(), expected, atol=1e-5, rtol=1e-5)
     seed = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     wanted = torch.autograd.grad(expected, exact, seed)
@@ -39,6 +39,6 @@ def test_half_precision_is_only_that_of_the_values(dtype):
     value, locations, weights = inputs()
     value = value.to(dtype)
     found = triton_attention(value.to(DEVICE), SHAPES, locations.to(DEVICE), weights.to(DEVICE))
-    expected = sampled_attention(value.double(), SHAPES, locations.double(), weights.double())
+    expected = grid_sample_attention(value.double(), SHAPES, locations.double(), weights.double())
     assert found.dtype == dtype
     torch.testing.assert_close(found.cpu().double(), expected, atol=0, rtol=2 * torch.finfo(dtype).eps)

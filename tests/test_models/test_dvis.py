@@ -43,7 +43,7 @@ def train_steps(model, number=2, num_frames=3, objects=((2, 0), (4, 1), (0, 2)))
 def test_gradients_reach_the_learning_stage_and_only_it(tracker, refiner, objects):
     model = tiny.model(tracker, refiner)
     last = 'refiner' if refiner else 'segmenter' if tracker == 'cosine' else 'tracker'
-    assert model.learns == (last, )
+    assert model.trainable == (last, )
     assert train_steps(model, 1, objects=objects) == []
     with_gradient = {name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None}
     assert with_gradient == {last}
@@ -57,7 +57,7 @@ def test_frozen_weights_and_statistics_stay(tracker, refiner):
     train_steps(model)
     after = model.state_dict()
     changed = {k.split('.')[0] for k in before if not torch.equal(before[k], after[k])}
-    assert changed == set(model.learns) and not changed & set(frozen)
+    assert changed == set(model.trainable) and not changed & set(frozen)
     assert any('running_mean' in k for k in before)
     assert all(not m.training for name in frozen for m in getattr(model, name).modules())
 
@@ -84,8 +84,8 @@ def test_a_learning_segmenter_updates_its_statistics():
 
 
 def test_several_stages_may_learn():
-    model = tiny.model('dvis', learns=('tracker', 'segmenter'))
-    assert model.learns == ('segmenter', 'tracker') and model.frozen_stages() == []
+    model = tiny.model('dvis', trainable=('tracker', 'segmenter'))
+    assert model.trainable == ('segmenter', 'tracker') and model.frozen_stages() == []
     losses = model(torch.randn(1, 2, 3, 64, 96), samples([tiny.targets(2)]), mode='loss')
     assert {name.split('.')[0] for name in losses} == {'segmenter', 'tracker'}
     assert train_steps(model, 1) == []
@@ -94,7 +94,7 @@ def test_several_stages_may_learn():
 @pytest.mark.parametrize('learns', ['refiner', (), ('tracker', 'head')])
 def test_what_cannot_learn_is_refused(learns):
     with pytest.raises(ValueError, match=r"'last' or name stages with weights \(segmenter, tracker\)"):
-        tiny.model('dvis', learns=learns)
+        tiny.model('dvis', trainable=learns)
 
 
 @pytest.mark.parametrize('tracker, refiner', SETUPS)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.models.functional.contrastive import contrast, neighbour_contrast, track_contrast
+from mmdvis.models.functional.contrastive import contrastive_loss, neighbour_contrastive_loss, track_contrastive_loss
 from mmdvis.models.functional.matching import track_orders
 from mmdvis.models.functional.query_noise import NoiseDraw, QueryNoise, noisy_orders
 from mmdvis.registry import MODELS
@@ -168,8 +168,8 @@ def test_contrast_by_hand():
     anchor, good = torch.tensor([[1., 2.]]), torch.tensor([[[1., 0.], [0., 1.]]])  # products 1, 2
     bad = torch.tensor([[[2., 1.], [5., 5.]]])  # products 4, 15; the second does not count
     expected = math.log(1 + math.exp(4 - 1) + math.exp(4 - 2))
-    assert float(contrast(anchor, good, bad, torch.tensor([[True, False]]))) == pytest.approx(expected)
-    assert float(contrast(anchor, good, bad, torch.tensor([[False, False]]))) == 0.
+    assert float(contrastive_loss(anchor, good, bad, torch.tensor([[True, False]]))) == pytest.approx(expected)
+    assert float(contrastive_loss(anchor, good, bad, torch.tensor([[False, False]]))) == 0.
 
 
 def test_contrast_of_neighbours_in_loops():
@@ -185,7 +185,7 @@ def test_contrast_of_neighbours_in_loops():
                         if q != s:
                             total += math.exp(float(references[t, s] @ references[near, q]) - own)
                     items.append(math.log(total))
-    assert float(neighbour_contrast(references, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
+    assert float(neighbour_contrastive_loss(references, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
 
 
 def test_contrast_of_tracks_in_loops():
@@ -199,7 +199,7 @@ def test_contrast_of_tracks_in_loops():
                     if q != s:
                         total += math.exp(float(queries[t, s] @ queries[t, q] - queries[t, s] @ queries[other, s]))
             items.append(math.log(total))
-    assert float(track_contrast(queries, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
+    assert float(track_contrastive_loss(queries, slots)) == pytest.approx(sum(items) / len(items), rel=1e-5)
 
 
 def test_pairs_of_contrast_are_those_of_the_set_loss_under_autocast():

@@ -10,15 +10,15 @@ from mmdvis.models.functional.matching import last_present
 from mmdvis.models.functional.panoptic_fusion import confident_rows, name_segments
 from mmdvis.models.functional.point_sampling import (
     corners,
-    places,
+    point_offsets,
     random_points,
     sample_features,
     sample_masks,
-    sample_truth,
+    sample_targets,
 )
 from mmdvis.models.layers.heads import mask_mlp, xavier_matrices
 from mmdvis.models.layers.pixel_decoder import grid_centres
-from mmdvis.models.postprocessors.instance import encode
+from mmdvis.models.postprocessors.instance import encode_masks
 
 
 def test_corners_of_a_point_between_four_pixels():
@@ -37,7 +37,7 @@ def test_beyond_the_border_counts_as_zero():
     torch.testing.assert_close(sample_features(features, at)[0, 0], torch.tensor([0.25, 0.5, 1., 0.]))
     truth = torch.ones(1, 1, 2, 2, dtype=torch.bool)
     torch.testing.assert_close(
-        sample_truth(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
+        sample_targets(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
         torch.tensor([[0.25, 0.5, 1., 0.]]))
 
 
@@ -69,7 +69,7 @@ def test_known_values_are_not_sampled_again_but_have_gradients(monkeypatch):
 def test_places_of_all_points_come_once(monkeypatch):
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 4)
     rows, frames, coords = torch.tensor([2, 0]), torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.full((2, 3, 2), 0.5)
-    found = list(places(rows, frames, coords, (3, 2, 2, 2)))
+    found = list(point_offsets(rows, frames, coords, (3, 2, 2, 2)))
     assert [(piece.start, piece.stop) for piece, _ in found] == [(0, 4), (4, 6)]
     first = torch.cat([corner[0][0] for _, corner in found])  # upper left neighbour: first pixel of the map
     assert first.tolist() == [(v * 2 + t) * 4 for v, t in ((2, 0), (2, 1), (2, 1), (0, 1), (0, 0), (0, 0))]
@@ -146,7 +146,7 @@ def test_xavier_leaves_vectors_alone():
 def test_rows_that_are_not_valid_are_encoded_empty():
     from pycocotools import mask as coco_mask
     masks = torch.ones(2, 3, 4, dtype=torch.bool)
-    codes = encode(masks, torch.tensor([True, False]))
+    codes = encode_masks(masks, torch.tensor([True, False]))
     assert [int(coco_mask.area(dict(code))) for code in codes] == [12, 0]
     assert codes[0]['size'] == [3, 4] and isinstance(codes[0]['counts'], str)
 

@@ -59,7 +59,7 @@ def test_no_tensor_of_semantic_results_holds_more_for_longer_videos(causal):
 
 def test_votes_in_stripes_are_votes(monkeypatch):
     whole = SemanticPostprocessor()(prediction(8), VideoDataSample()).pred_semantic.label_map
-    monkeypatch.setattr(semantic, 'VOTES', CLASSES * SIZE[1] * 5)  # five lines, then a last one of four
+    monkeypatch.setattr(semantic, 'MAX_VOTES', CLASSES * SIZE[1] * 5)  # five lines, then a last one of four
     given, run = prediction(8), SemanticPostprocessor()
     assert (run(given, VideoDataSample()).pred_semantic.label_map == whole).all()
     assert whole.dtype == 'uint8' and len(set(whole.ravel().tolist())) > 1

@@ -8,10 +8,10 @@ import torch
 from helpers import tiny
 
 from mmdvis.models.functional import point_sampling
-from mmdvis.models.functional.assignment import assign, checked, owners
+from mmdvis.models.functional.assignment import assign, check_costs, matched_queries
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, dice_loss
-from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
+from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_targets, uncertain_points
 from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
 from mmdvis.testing.plain_loss import plain_loss
@@ -196,7 +196,7 @@ def test_samples_equal_grid_sample():
     expected = expected.view(3, 2, 11).gather(1, frames[:, None])[:, 0]
     torch.testing.assert_close(sample_masks(masks, frames, coords), expected, atol=1e-5, rtol=1e-4)
     truth = masks > 0
-    torch.testing.assert_close(sample_truth(truth, torch.tensor([2, 0, 0]), frames, coords),
+    torch.testing.assert_close(sample_targets(truth, torch.tensor([2, 0, 0]), frames, coords),
                                sample_masks(truth[[2, 0, 0]].float(), frames, coords))
 
 
@@ -208,16 +208,16 @@ def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
     truth, rows = torch.rand(4, 1, 5, 7, generator=g) > 0.5, torch.tensor([3, 0, 0, 1, 2])
     coords, frames = torch.rand(5, 11, 2, generator=g) * 1.2 - 0.1, torch.zeros(1, 1, dtype=torch.long)
     twice = torch.cat([truth, ~truth], 1)
-    still, moving = sample_truth(truth, rows, frames, coords), sample_truth(twice, rows, frames.expand(5, 11), coords)
+    still, moving = sample_targets(truth, rows, frames, coords), sample_targets(twice, rows, frames.expand(5, 11), coords)
     torch.testing.assert_close(still, moving)
-    torch.testing.assert_close(sample_truth(truth, rows, frames, coords[:1])[0], still[0])
-    torch.testing.assert_close(sample_truth(twice, rows, frames, coords[:1])[0], still[0])
+    torch.testing.assert_close(sample_targets(truth, rows, frames, coords[:1])[0], still[0])
+    torch.testing.assert_close(sample_targets(twice, rows, frames, coords[:1])[0], still[0])
 
 
 def test_most_points_lie_where_the_mask_is_unsure():
     logits = torch.full((1, 2, 16, 16), 9.)
     logits[0, 1, :, :4] = 0.  # unsure in the second frame only
-    frames, coords = unsure_points(logits, 40, 3., 0.75, torch.Generator().manual_seed(0))
+    frames, coords = uncertain_points(logits, 40, 3., 0.75, torch.Generator().manual_seed(0))
     assert frames.shape == (1, 80) and coords.shape == (1, 80, 2)
     unsure = (frames[0, :60] == 1) & (coords[0, :60, 0] < 0.3)
     assert unsure.float().mean() > 0.45  # an eighth of the area holds most of the chosen points
@@ -233,7 +233,7 @@ def test_draws_depend_on_iteration_rank_and_name_only():
 
 def test_costs_that_are_not_finite_name_their_clip(caplog):
     with caplog.at_level(logging.ERROR, 'mmdvis'):
-        cost = checked(np.array([[[np.nan, 1.]]]), 'video 7, frames [1, 2]')
+        cost = check_costs(np.array([[[np.nan, 1.]]]), 'video 7, frames [1, 2]')
     assert np.isfinite(cost).all()
     assert 'video 7, frames [1, 2] hold 1 values that are not finite' in caplog.text
 
@@ -299,8 +299,8 @@ def test_legacy_slots_may_be_shared_and_the_later_object_gives_the_class():
     assert objects.tolist() == [[0, 1, 2]] and queries.tolist() == [[0, 2, 0]]
     queries, objects = assign(cost, np.array([1, 0, 0]), shared=True)
     assert objects.tolist() == [[1, 2, 0]] and queries.tolist() == [[2, 0, 0]]  # in the order of their frames
-    assert owners(queries, objects).tolist() == [[1, 0, 0]]
-    assert owners(np.zeros((2, 0), int), np.zeros((2, 0), int)).shape == (2, 0)
+    assert matched_queries(queries, objects).tolist() == [[1, 0, 0]]
+    assert matched_queries(np.zeros((2, 0), int), np.zeros((2, 0), int)).shape == (2, 0)
 
 
 def test_legacy_shared_slots_change_the_class_loss():

@@ -12,7 +12,7 @@ from helpers import tiny
 from mmdvis.models.functional import deform_attn
 from mmdvis.models.functional.deform_attn import compiled_attention, gathered_attention, sample_grid
 from mmdvis.models.functional.position_encoding import sine_encoding
-from mmdvis.models.layers.attention import Attention
+from mmdvis.models.layers.attention import MultiheadAttention
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn, softmax_of_few
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
@@ -43,7 +43,7 @@ def test_a_frame_knows_nothing_of_the_others():
 
 def test_attention_equals_torch():
     torch.manual_seed(0)
-    ours, theirs = Attention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    ours, theirs = MultiheadAttention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
     theirs.load_state_dict(ours.state_dict())
     q, k, v = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 7, 16)
     allowed = torch.rand(2, 5, 7) > 0.4
@@ -54,7 +54,7 @@ def test_attention_equals_torch():
 
 def test_attention_refuses_odd_heads():
     with pytest.raises(ValueError, match='multiple of num_heads, got 16 and 3'):
-        Attention(16, 3)
+        MultiheadAttention(16, 3)
 
 
 def deformable_by_grid_sample(value, shapes, locations, weights):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.io import ArrayFrames, FlippedFrames, view
+from mmdvis.io import ArrayFrames, FlippedFrames, transform_frames
 from mmdvis.models.functional.video_fusion import align, fuse_predictions
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.registry import MODELS
@@ -110,9 +110,9 @@ def test_a_mirror_twice_is_nothing():
     frames = torch.randint(0, 256, (4, 3, 10, 14), dtype=torch.uint8)
     source = FlippedFrames(FlippedFrames(ArrayFrames(frames)))
     assert torch.equal(source.read(1, 3), frames[1:3]) and len(source) == 4
-    once = view(ArrayFrames(frames), flip=True)
+    once = transform_frames(ArrayFrames(frames), flip=True)
     assert torch.equal(once.read(0, 4), frames.flip(-1)) and once.size == once.original == (10, 14)
-    assert view(ArrayFrames(frames), short_edge=20).size == (20, 28)
+    assert transform_frames(ArrayFrames(frames), short_edge=20).size == (20, 28)
     masks = Dense(torch.rand(1, 2, 3, 4))
     rows = torch.arange(2)
     assert torch.equal(FlippedMasks(FlippedMasks(masks)).probs(rows, 0), masks.probs(rows, 0))

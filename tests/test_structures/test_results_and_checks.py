@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdvis.checks import check_axes
+from mmdvis.checks import check_shapes
 from mmdvis.structures import (
     FactoredMasks,
     FrameSize,
@@ -31,15 +31,15 @@ class Pair:
 def test_axes_of_one_letter_have_one_length(a, b, message):
     pair = Pair(torch.zeros(a), torch.zeros(b))
     if message is None:
-        check_axes(pair, dict(a='TQ', b='QC'))
+        check_shapes(pair, dict(a='TQ', b='QC'))
     else:
         with pytest.raises(ValueError, match=message):
-            check_axes(pair, dict(a='TQ', b='QC'))
+            check_shapes(pair, dict(a='TQ', b='QC'))
 
 
 def test_an_axis_may_not_change_within_a_field():
     with pytest.raises(ValueError, match='axis Q is 3 in a and 4 in a'):
-        check_axes(Pair(torch.zeros(3, 4), torch.zeros(1)), dict(a='QQ'))
+        check_shapes(Pair(torch.zeros(3, 4), torch.zeros(1)), dict(a='QQ'))
 
 
 def test_outside_a_runner_a_step_is_at_the_end():

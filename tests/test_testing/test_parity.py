@@ -9,7 +9,7 @@ import torch
 from helpers.commands import DATA, load
 
 from mmdvis.testing.parity import options as parity_options
-from mmdvis.testing.parity.comparison import Comparison, agreement, deviation, equality, report
+from mmdvis.testing.parity.comparison import Comparison, compare_pixels, compare_values, compare_equal, report
 from mmdvis.testing.parity.dvis import SYSTEMS, Fixture, compare_windows, run_windows
 from mmdvis.testing.parity.fixtures import compare_fixtures
 from mmdvis.testing.parity.parts import compare_losses, mean_deviation
@@ -37,7 +37,7 @@ def few_options(monkeypatch):
 def test_an_exact_option_that_is_not_is_found_out(monkeypatch):
     monkeypatch.setattr(parity_options, 'EXACT', {'features that lie': (dict(store='memory'), 'fp32')})
     monkeypatch.setattr(parity_options, 'ROUNDED', {})
-    monkeypatch.setattr('mmdvis.io.feature_stores.halved', lambda features: (0.5 * features).half())
+    monkeypatch.setattr('mmdvis.io.feature_stores.to_half', lambda features: (0.5 * features).half())
     fixture = Fixture.read(FOLDERS[0])
     verdicts = {c.name: c.verdict for c in parity_options.compare_options(fixture)}
     assert verdicts['DVIS_online.vss.sem_seg (features that lie)'] == 'FAIL'
@@ -117,14 +117,14 @@ def test_a_folder_says_of_which_kind_it_is(tmp_path):
 
 
 def test_a_wrong_value_is_seen():
-    found = [deviation('x', torch.ones(2), np.array([1., 1.001])), agreement('y', np.zeros(10000), np.arange(10000) == 3)]
+    found = [compare_values('x', torch.ones(2), np.array([1., 1.001])), compare_pixels('y', np.zeros(10000), np.arange(10000) == 3)]
     text, holds = report(found)
     assert not holds and text.startswith('FAIL x  largest error 1.00e-03 absolute') and 'ok   y  99.9900 %' in text
-    assert deviation('x', torch.ones(3), np.ones(2)).verdict == 'FAIL'
-    assert deviation('x', torch.tensor([float('nan')]), np.ones(1)).verdict == 'FAIL'
-    assert agreement('y', np.zeros(1000), np.arange(1000) == 3).verdict == 'FAIL'
-    assert agreement('y', np.zeros((2, 3)), np.zeros((3, 2))).verdict == 'FAIL'
-    assert equality('z', [1], [2]) == Comparison('z', 'FAIL', 'is [1], should be [2]')
+    assert compare_values('x', torch.ones(3), np.ones(2)).verdict == 'FAIL'
+    assert compare_values('x', torch.tensor([float('nan')]), np.ones(1)).verdict == 'FAIL'
+    assert compare_pixels('y', np.zeros(1000), np.arange(1000) == 3).verdict == 'FAIL'
+    assert compare_pixels('y', np.zeros((2, 3)), np.zeros((3, 2))).verdict == 'FAIL'
+    assert compare_equal('z', [1], [2]) == Comparison('z', 'FAIL', 'is [1], should be [2]')
 
 
 def test_means_of_draws_are_judged_by_their_spread():

@@ -184,8 +184,8 @@ def test_a_model_is_published_without_what_training_needs(trained, tmp_path):
 
 
 def test_the_limit_of_the_long_edge_grows_with_the_short_one():
-    from mmdvis.engine.launch import passes_of
-    assert passes_of([720, 800], False, 720, 1333) == [
+    from mmdvis.engine.launch import fusion_passes
+    assert fusion_passes([720, 800], False, 720, 1333) == [
         dict(short_edge=720, max_edge=1333, flip=False), dict(short_edge=800, max_edge=1481, flip=False)]
-    assert passes_of([None], True) == [dict(short_edge=None, max_edge=None, flip=k) for k in (False, True)]
-    assert passes_of([480], False, 720, 1333)[0]['max_edge'] == 1333
+    assert fusion_passes([None], True) == [dict(short_edge=None, max_edge=None, flip=k) for k in (False, True)]
+    assert fusion_passes([480], False, 720, 1333)[0]['max_edge'] == 1333

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmdvis.apis import init_model
-from mmdvis.checkpoints.mmengine_guard import load_file
+from mmdvis.checkpoints.mmengine_guard import guarded_torch_load
 from mmdvis.engine.launch import load_config, make_runner
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -129,7 +129,7 @@ def test_pretrained_parts_from_an_address(tmp_path, monkeypatch, kind):
 def test_a_good_buffer_is_read(tmp_path):
     """What mmengine's other addresses hand over."""
     torch.save(dict(x=torch.ones(2)), tmp_path / 'good.pth')
-    assert torch.equal(load_file(io.BytesIO((tmp_path / 'good.pth').read_bytes()))['x'], torch.ones(2))
+    assert torch.equal(guarded_torch_load(io.BytesIO((tmp_path / 'good.pth').read_bytes()))['x'], torch.ones(2))
 
 
 @pytest.fixture

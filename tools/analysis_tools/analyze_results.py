@@ -7,7 +7,7 @@ from pathlib import Path
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmdvis.analysis.error_analysis import analyse, class_rows, worst_first, write_worst
+from mmdvis.analysis.error_analysis import analyse, per_class_figures, worst_first, write_worst
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.files.scoring import FLAVOURS
 
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         files = FLAVOURS[args.flavour].read(args.gt_json, args.gt_dir, args.pred)
         videos = analyse(args.flavour, files, lambda jobs: tqdm(jobs, unit='video', disable=None))
-        classes = class_rows(args.flavour, files, videos)
+        classes = per_class_figures(args.flavour, files, videos)
         pictures = write_worst(files, videos, args.out / 'worst', args.worst)
     except BadInputError as error:
         print(f'error: {error}', file=sys.stderr)

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from mmdvis.analysis.profile_inference import Usage, first_frames, floors, keep_rows, measure_machine, table, usage
-from mmdvis.analysis.profile_training import training_batch, training_floor, training_usage
-from mmdvis.apis import tune
+from mmdvis.analysis.profile_inference import Usage, first_frames, lower_bounds, force_segments, measure_throughput, usage_table, profile_inference
+from mmdvis.analysis.profile_training import training_batch, training_lower_bounds, profile_training
+from mmdvis.apis import optimize_for_inference
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -56,11 +56,11 @@ def predict(args: argparse.Namespace, config: Config) -> Run:
     number, short, device, plain = args.frames or 20, args.size or 360, torch.device(args.device), None
     source = ArrayFrames(first_frames(args.video, number, short))
     with torch.no_grad():
-        ours = usage(tune(build(args, config).eval(), args.precision, args.compile), source, device)
+        ours = profile_inference(optimize_for_inference(build(args, config).eval(), args.precision, args.compile), source, device)
         if args.baseline:
             model = build(args, config).eval().to(memory_format=torch.contiguous_format)
             with plain_path(model):
-                plain = usage(model, source, device)
+                plain = profile_inference(model, source, device)
     return Run(f'{number} frames of {source.size[0]} x {source.size[1]}', source.size, number, ours, plain)
 
 
@@ -69,11 +69,11 @@ def learn(args: argparse.Namespace, config: Config) -> Run:
     clip, size, plain = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
     frames = args.frames or clip.get('num_frames', 1)
     batch = training_batch(args.train, frames, size, args.objects, config.model.segmenter.num_classes)
-    ours = training_usage(build(args, config).train(), batch, args.precision)
+    ours = profile_training(build(args, config).train(), batch, args.precision)
     if args.baseline:
         model = build(args, config).train().to(memory_format=torch.contiguous_format)
         with plain_path(model), plain_loss():
-            plain = training_usage(model, batch, 'fp32')
+            plain = profile_training(model, batch, 'fp32')
     return Run(f'a step on {args.train} x {frames} frames of {size} x {size}', (size, size), args.train * frames, ours, plain)
 
 
@@ -82,7 +82,7 @@ def build(args: argparse.Namespace, config: Config) -> DVIS:
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(args.device)
     if args.kept:
-        keep_rows(model, args.kept)
+        force_segments(model, args.kept)
     return model
 
 
@@ -94,17 +94,17 @@ def main() -> None:
     init_default_scope('mmdvis')
     config, device = Config.fromfile(args.config), torch.device(args.device)
     config.merge_from_dict(args.cfg_options or {})
-    machine = measure_machine(device)
+    machine = measure_throughput(device)
     run, unit = (learn(args, config), 'step') if args.train else (predict(args, config), 'frame')
     model = MODELS.build(config.model)
-    floor = floors(model, run.size, machine, args.precision)
+    floor = lower_bounds(model, run.size, machine, args.precision)
     if args.train:
-        floor = training_floor(floor, model, run.frames)
+        floor = training_lower_bounds(floor, model, run.frames)
     print(f'{args.config}, {run.work}, {args.precision}, {platform.processor()}, {torch.get_num_threads()} threads, '
           f'torch {torch.__version__}, {date.today()}')
     print(f"this machine: {machine.products['fp32'] / 1e9:.0f} GFLOP/s fp32, {machine.products['bf16'] / 1e9:.0f} bf16, "
           f'{machine.gathered / 1e9:.1f} GB/s gathered')
-    print(table(run.ours, floor, run.plain, unit))
+    print(usage_table(run.ours, floor, run.plain, unit))
     for name, took in (('ours', run.ours), ('plain', run.plain)):
         if took is not None:
             print(f'{name}: {1 / took.seconds["all"]:.2f} {unit}s/s, {took.host / 2**20:.0f} MB host and '

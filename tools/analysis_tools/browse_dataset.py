@@ -12,7 +12,7 @@ from tqdm import tqdm
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
 from mmdvis.analysis.browse_dataset import contact_sheet, training_clip, whole_video, write_clip
 from mmdvis.analysis.check_dataset import datasets_in
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.detect_layout import find_datasets
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
@@ -49,7 +49,7 @@ def main() -> None:
     init_default_scope('mmdvis')
     np.random.seed(args.seed)
     clips = []
-    with one_sentence():
+    with exit_on_error():
         source = Path(args.source)
         found = find_datasets(source) if source.is_dir() else of_config(source, f'{args.split}_dataloader')
         for config in found:

@@ -7,7 +7,7 @@ from typing import Dict, List
 from mmengine.config import DictAction
 from prettytable import PrettyTable
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, test
 
 COLUMNS = ('VPQ', 'VPQ_Th', 'VPQ_St', 'STQ_corrected', 'AQ_corrected', 'SQ_corrected')
@@ -53,7 +53,7 @@ def main() -> None:
         config.model.update(clip_len=length, causal=args.causal)
         if not config.model.get('refiner'):
             raise SystemExit(f'{args.config} has no refiner, so no result depends on the clip length')
-        with one_sentence():
+        with exit_on_error():
             rows[word] = test(config, args.checkpoint, args.trust)
     print(table(rows))
     if args.json:

@@ -7,7 +7,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 import mmdvis.models  # noqa: F401  registers what configs name
-from mmdvis.analysis.flops import model_cost, summary, table
+from mmdvis.analysis.flops import model_cost, cost_summary, cost_table
 from mmdvis.registry import MODELS
 
 
@@ -30,10 +30,10 @@ def main() -> None:
     config.merge_from_dict(args.cfg_options or {})
     costs = model_cost(MODELS.build(config.model), tuple(args.shape), args.frames)
     print(f'{args.config}, {args.shape[0]} x {args.shape[1]}, {args.frames} frames')
-    print(table(costs))
+    print(cost_table(costs))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        found = dict(config=args.config, shape=args.shape, frames=args.frames, **summary(costs))
+        found = dict(config=args.config, shape=args.shape, frames=args.frames, **cost_summary(costs))
         args.json.write_text(json.dumps(found, indent=1))
 
 

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.converters.cityscapes_vps import prepare_split
 
 
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         for split in args.splits:
             written = prepare_split(args.root, split, args.sequence, args.workers)
             print(*(f'{split}: {path}' for path in written.values()), sep='\n')

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.coco import CLASS_MAPS
 from mmdvis.datasets.converters.json_files import coco_to_clips
 
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         print(', '.join(f'{name}: {number}' for name, number in coco_to_clips(args.source, args.out, args.target).items()))
 
 

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.converters.json_files import split_train_dev
 
 
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         for part, (path, videos, digest) in split_train_dev(args.source, args.share).items():
             print(f'{part}: {path}, {videos} videos, hash of their names {digest}')
 

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.converters.viper import CODINGS, prepare_viper
 
 
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         for split in args.splits:
             print(f'{split}: {prepare_viper(args.raw, args.out, split, args.inst_coding, args.workers)}')
 

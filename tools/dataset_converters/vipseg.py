@@ -3,7 +3,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.converters.vipseg import prepare_vipseg
 
 
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         errata = {} if args.errata is None else {video: {int(wrong): right for wrong, right in values.items()}
                                                  for video, values in json.loads(args.errata.read_text()).items()}
         written = prepare_vipseg(args.raw, args.out, args.height, args.workers, errata)

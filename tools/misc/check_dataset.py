@@ -10,8 +10,8 @@ from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
-from mmdvis.analysis.check_dataset import check_dataset, datasets_in, table
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.analysis.check_dataset import check_dataset, datasets_in, report_table
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.detect_layout import find_datasets
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmdvis')
     try:
-        with one_sentence():
+        with exit_on_error():
             configs = configs_of(Path(args.source))
     except SystemExit as error:
         print(error)
@@ -57,7 +57,7 @@ def main() -> None:
     for config in configs:
         config = dict(config, class_list=None) if args.any_classes else config
         reports.append(check_dataset(config, args.workers, partial(progress, Path(config.get('ann_file') or args.source).name)))
-    print(table(reports))
+    print(report_table(reports))
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems[:args.show]:
         print(f'{problem.kind}: {problem.text}')

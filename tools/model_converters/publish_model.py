@@ -7,7 +7,7 @@ from typing import Any, Dict
 import torch
 
 from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
-from mmdvis.cli.exit_on_error import one_sentence
+from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.annotation_index import file_digest
 
 KEPT = ('dataset_meta', 'switches', 'mmengine_version', 'mmdvis_version', 'experiment_name')  # of a checkpoint's meta information
@@ -31,7 +31,7 @@ def published(content: Any) -> Dict[str, Any]:
 def main() -> None:
     """Writes the file and prints its name."""
     args = parse_args()
-    with one_sentence():
+    with exit_on_error():
         content = published(read_checkpoint(args.checkpoint, trust=args.trust))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = args.out.with_name(f'.{args.out.name}.part')

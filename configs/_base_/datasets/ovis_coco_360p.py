@@ -3,7 +3,7 @@ train_dataloader = dict(
     sampler=dict(ratios=[1.0, 1.0]),
     dataset=dict(
         _delete_=True,
-        type='ClipMixture',
+        type='ConcatClipDataset',
         clip=dict(num_frames=1),
         datasets=dict(
             coco=dict(

@@ -5,19 +5,19 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mmdvis.datasets.annotation_json import list_folder, write_json
-from mmdvis.datasets.cityscapes_vps import STEP, place_in_city, stem_of
-from mmdvis.datasets.classes import known
+from mmdvis.datasets.cityscapes_vps import IDS_PER_VIDEO, sequence_of, stem_of
+from mmdvis.datasets.classes import known_classes
 from mmdvis.errors import DataError
 from mmdvis.io import image_size, read_pixels
 
-from .frames import do_all, put, segments_of, write_exact, write_ids
+from .frames import run_jobs, save_image, segments_info, write_exact, write_ids
 
 VOID, FRAMES, LEAD = 255, 30, 4  # frames of a video, and those before the first annotated one
-COLOURS = (  # of the 19 classes, in the order of their train ids
+CITYSCAPES_PALETTE = (  # of the 19 classes, in the order of their train ids
     (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30),
     (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70),
     (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32))
-FIRST_THING = 11
+FIRST_THING_TRAIN_ID = 11
 
 
 def labels_of_colours(image: np.ndarray, colours: Tuple[Tuple[int, int, int], ...]) -> np.ndarray:
@@ -37,11 +37,11 @@ def panoptic_values(labels: np.ndarray, instances: np.ndarray) -> np.ndarray:
         instances (H, W): Cityscapes' instance ids; below 1000 there is no instance. The class of one is that which most of its
             pixels have.
     """
-    values = np.where(labels < FIRST_THING, labels, VOID).astype(np.uint16)
+    values = np.where(labels < FIRST_THING_TRAIN_ID, labels, VOID).astype(np.uint16)
     for number in np.unique(instances[instances >= 1000]).tolist():
         mask = instances == number
         label = int(np.bincount(labels[mask], minlength=256).argmax())
-        values[mask] = label * 1000 + number % 1000 if FIRST_THING <= label < len(COLOURS) else VOID
+        values[mask] = label * 1000 + number % 1000 if FIRST_THING_TRAIN_ID <= label < len(CITYSCAPES_PALETTE) else VOID
     return values
 
 
@@ -64,7 +64,7 @@ def prepare_frame(stem: str, root: str, split: str) -> Tuple[str, Tuple[int, int
     if instances.shape != colours.shape[:2]:
         raise DataError(f'frame {stem}: the class image is {colours.shape[:2]} (height, width), the instance image '
                         f'{instances.shape}')
-    labels = labels_of_colours(colours, COLOURS)
+    labels = labels_of_colours(colours, CITYSCAPES_PALETTE)
     values = panoptic_values(labels, instances)
     write_exact(labels, folder / 'labelmap' / name)
     write_exact(values, folder / 'panoptic_inst' / name)
@@ -72,16 +72,16 @@ def prepare_frame(stem: str, root: str, split: str) -> Tuple[str, Tuple[int, int
     write_ids(ids, folder / 'panoptic_video' / name)
     found = np.unique(ids[ids > 0]).tolist()
     categories = {number: (number - 1) // 1000 if number > 1000 else number - 1 for number in found}
-    return name, colours.shape[:2], segments_of(ids, categories)
+    return name, colours.shape[:2], segments_info(ids, categories)
 
 
 def dense_frames(names: List[str]) -> List[str]:
     """``city_SSSSSS_NNNNNN`` of all 30 frames of a video, of which ``names`` (ids) are annotated."""
-    city, sequence, first = place_in_city(names[0]).rsplit('_', 2)
+    city, sequence, first = sequence_of(names[0]).rsplit('_', 2)
     return [f'{city}_{sequence}_{int(first) - LEAD + k:06d}' for k in range(FRAMES)]
 
 
-def gather(root: Path, split: str, names: List[str], sequence: Optional[Path]) -> None:
+def collect_frames(root: Path, split: str, names: List[str], sequence: Optional[Path]) -> None:
     """Copies frames that are not in ``img_all`` yet out of ``leftImg8bit_sequence``."""
     target = root / split / 'img_all'
     target.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def gather(root: Path, split: str, names: List[str], sequence: Optional[Path]) -
         if source is None or not source.is_file():
             raise DataError(f'{path} is missing{"" if source is None else f", and so is {source}"}; --sequence names the folder '
                             'leftImg8bit_sequence/val of Cityscapes')
-        put(read_pixels(source), path)
+        save_image(read_pixels(source), path)
 
 
 def prepare_split(root: Path, split: str, sequence: Optional[Path] = None, workers: int = 2) -> Dict[str, Path]:
@@ -122,12 +122,12 @@ def prepare_split(root: Path, split: str, sequence: Optional[Path] = None, worke
     if wrong or not videos:
         raise DataError(f'{root / split / "img"}: video {wrong[0] if wrong else "?"} has {len(videos[wrong[0]]) if wrong else 0} '
                         'annotated frames; Cityscapes-VPS has 6')
-    classes = known('CityscapesVPS')
-    categories = [dict(id=k, name=classes.names[classes.labels[k]], isthing=int(k >= FIRST_THING), color=list(COLOURS[k]))
-                  for k in range(len(COLOURS))]
+    classes = known_classes('CityscapesVPS')
+    categories = [dict(id=k, name=classes.names[classes.labels[k]], isthing=int(k >= FIRST_THING_TRAIN_ID), color=list(CITYSCAPES_PALETTE[k]))
+                  for k in range(len(CITYSCAPES_PALETTE))]
     labelled, written, done = (root / split / 'cls').is_dir(), {}, []
     if labelled:
-        done = do_all(prepare_frame, stems, workers, split, root=str(root), split=split)
+        done = run_jobs(prepare_frame, stems, workers, split, root=str(root), split=split)
     images = []
     for stem in stems:
         height, width = image_size(root / split / 'img' / files[stem])
@@ -145,8 +145,8 @@ def prepare_split(root: Path, split: str, sequence: Optional[Path] = None, worke
     if split != 'train':
         every = []
         for video, names in videos.items():
-            gather(root, split, dense_frames(names), sequence)
-            every += [dict(id=int(video) * STEP + k, file_name=f'{place}_leftImg8bit.png')
+            collect_frames(root, split, dense_frames(names), sequence)
+            every += [dict(id=int(video) * IDS_PER_VIDEO + k, file_name=f'{place}_leftImg8bit.png')
                       for k, place in enumerate(dense_frames(names), 1)]
         written['all'] = write_json(root / f'im_all_info_{split}_city_vps.json', dict(images=every, categories=categories))
     return written

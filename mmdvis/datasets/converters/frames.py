@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdvis.datasets.annotation_index import attempt
+from mmdvis.datasets.annotation_index import record_or_error
 from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.errors import DataError
 from mmdvis.io import id_to_rgb, image_size, read_pixels
 
 Size = Tuple[int, int]
-SPLITS = ('train', 'val', 'test')
+SPLIT_NAMES = ('train', 'val', 'test')
 
 
-def put(image: Image.Image, path: Path, **options: object) -> None:
+def save_image(image: Image.Image, path: Path, **options: object) -> None:
     """Writes an image to a temporary name of this process, then renames it; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
@@ -30,7 +30,7 @@ def put(image: Image.Image, path: Path, **options: object) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def is_whole(path: Path, size: Size) -> bool:
+def is_complete_image(path: Path, size: Size) -> bool:
     """Whether an image is there, can be decoded and has ``size`` (height, width)."""
     if not path.is_file():
         return False
@@ -40,17 +40,17 @@ def is_whole(path: Path, size: Size) -> bool:
         return False
 
 
-def scaled(size: Size, height: int) -> Size:
+def scaled_size(size: Size, height: int) -> Size:
     """The size of a frame of ``height`` rows; the width is rounded down, as the authors' scripts do."""
     return height, int(height * size[1] / size[0])
 
 
 def write_frame(source: Path, target: Path, size: Size) -> bool:
     """A resized JPEG; returns whether it had to be written, because no whole one was there."""
-    if is_whole(target, size):
+    if is_complete_image(target, size):
         return False
-    put(read_pixels(source).convert('RGB').resize(size[::-1], Image.BILINEAR), target, quality=95)
-    if not is_whole(target, size):
+    save_image(read_pixels(source).convert('RGB').resize(size[::-1], Image.BILINEAR), target, quality=95)
+    if not is_complete_image(target, size):
         raise DataError(f'{target} was not written as it should be; is the disk full?')
     return True
 
@@ -64,10 +64,10 @@ def write_exact(pixels: np.ndarray, target: Path) -> None:
     """A PNG with just these pixels; one that is there already is kept."""
     image = Image.fromarray(pixels)
     for again in range(2):
-        if is_whole(target, pixels.shape[:2]) and np.array_equal(np.asarray(read_pixels(target)), pixels):
+        if is_complete_image(target, pixels.shape[:2]) and np.array_equal(np.asarray(read_pixels(target)), pixels):
             return
         if again == 0:
-            put(image, target)
+            save_image(image, target)
     raise DataError(f'{target} was not written as it should be; is the disk full?')
 
 
@@ -76,7 +76,7 @@ def resize_ids(ids: np.ndarray, size: Size) -> np.ndarray:
     return np.asarray(Image.fromarray(ids.astype(np.int32)).resize(size[::-1], Image.NEAREST))
 
 
-def segments_of(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str, Any]]:
+def segments_info(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str, Any]]:
     """``segments_info`` of a map of ids (H, W); ``categories``: id -> category id."""
     found, place = np.unique(ids, return_inverse=True)
     place = place.reshape(ids.shape)
@@ -92,7 +92,7 @@ def segments_of(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str, A
     return segments
 
 
-def do_all(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name: str, **settings: object) -> List[Any]:
+def run_jobs(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name: str, **settings: object) -> List[Any]:
     """The results of all jobs in their order, from several processes.
 
     A fault stops nothing before every job was tried; what was done is kept, so that a second run goes on.
@@ -107,12 +107,12 @@ def do_all(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name
     Raises:
         DataError: jobs failed; names the first few.
     """
-    call = partial(attempt, partial(function, **settings))
+    call = partial(record_or_error, partial(function, **settings))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            results = list(watched(pool.map(call, jobs), len(jobs), name))
+            results = list(with_progress(pool.map(call, jobs), len(jobs), name))
     else:
-        results = list(watched(map(call, jobs), len(jobs), name))
+        results = list(with_progress(map(call, jobs), len(jobs), name))
     faults = [result for result in results if isinstance(result, DataError)]
     if faults:
         shown = '\n'.join(map(str, faults[:10]))
@@ -121,7 +121,7 @@ def do_all(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name
     return results
 
 
-def watched(items: Iterable[Any], total: int, name: str) -> Iterable[Any]:
+def with_progress(items: Iterable[Any], total: int, name: str) -> Iterable[Any]:
     """The items with a progress bar."""
     return tqdm(items, total=total, desc=name, unit='video', disable=None)
 
@@ -134,7 +134,7 @@ def frames_in(folder: Path, suffixes: Tuple[str, ...]) -> List[Path]:
     return [folder / name for name in names]
 
 
-def pairs_of(images: Sequence[Path], masks: Optional[Sequence[Path]], video: str) -> List[Tuple[Path, Optional[Path]]]:
+def pair_frames(images: Sequence[Path], masks: Optional[Sequence[Path]], video: str) -> List[Tuple[Path, Optional[Path]]]:
     """Image and mask of each frame; raises DataError where one has no other."""
     if masks is None:
         return [(image, None) for image in images]
@@ -154,7 +154,7 @@ def check_sizes(video: str, image: Path, mask: Path, shape: Size) -> None:
 
 def splits_in(raw: Path) -> List[str]:
     """The splits whose list of videos is in a folder; none: DataError."""
-    splits = [split for split in SPLITS if (raw / f'{split}.txt').is_file()]
+    splits = [split for split in SPLIT_NAMES if (raw / f'{split}.txt').is_file()]
     if not splits:
-        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLITS)}, which name the videos')
+        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLIT_NAMES)}, which name the videos')
     return splits

@@ -3,8 +3,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from mmdvis.datasets.annotation_json import parse, read_bytes, write_json
-from mmdvis.datasets.classes import categories_of, check_against, known
+from mmdvis.datasets.annotation_json import parse_json, read_bytes, write_json
+from mmdvis.datasets.classes import categories_of, check_against_known, known_classes
 from mmdvis.datasets.coco import CLASS_MAPS
 from mmdvis.errors import DataError
 
@@ -18,11 +18,11 @@ def coco_to_clips(source: Path, out: Path, target: str) -> Dict[str, int]:
     Raises:
         DataError: the file is no instance json of COCO.
     """
-    content = parse(read_bytes(source), source)
+    content = parse_json(read_bytes(source), source)
     for key in ('images', 'annotations', 'categories'):
         content.items(key)
-    classes, mapped = known(target), CLASS_MAPS[target]
-    check_against(categories_of(content, things_only=True), 'COCO', source)
+    classes, mapped = known_classes(target), CLASS_MAPS[target]
+    check_against_known(categories_of(content, things_only=True), 'COCO', source)
     kept = [dict(entry.value, category_id=mapped[entry.integer('category_id')])
             for entry in content.entries('annotations', 'annotation', 'id') if entry.integer('category_id') in mapped]
     categories = [dict(id=number, name=name) for number, name in zip(classes.category_ids, classes.names)]
@@ -53,7 +53,7 @@ def split_train_dev(source: Path, share: float = 0.1) -> Dict[str, Tuple[Path, i
     """
     if not 0 < share < 1:
         raise DataError(f'the share must lie between 0 and 1, got {share}')
-    content = parse(read_bytes(source), source)
+    content = parse_json(read_bytes(source), source)
     videos = list(content.entries('videos', 'video', 'id'))
     annotations = list(content.entries('annotations', 'track', 'id')) if content.value.get('annotations') else []
     if not annotations:

@@ -5,25 +5,25 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mmdvis.datasets.annotation_json import write_json
-from mmdvis.datasets.classes import ClassList, known
+from mmdvis.datasets.classes import ClassList, known_classes
 from mmdvis.datasets.vspw import read_list
 from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES, image_size, read_pixels
 
 from .frames import (
     check_sizes,
-    do_all,
+    run_jobs,
     frames_in,
-    pairs_of,
+    pair_frames,
     resize_ids,
-    scaled,
-    segments_of,
+    scaled_size,
+    segments_info,
     splits_in,
     write_frame,
     write_ids,
 )
 
-FIRST_THING = 125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
+FIRST_LABELLED_VALUE = 125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
 ERRATA = {  # video (or '' for all) -> raw value -> what it should be
     '': {200: 0},  # no class: VIPSeg-Dataset, issue 1 (353_-5sqmCF8OFU); other readers take it for void everywhere
 }
@@ -39,19 +39,19 @@ def categories_in(values: np.ndarray, classes: ClassList, where: str) -> Dict[in
     for value in values.tolist():
         if value == 0:
             continue
-        category = (value // 100 if value >= FIRST_THING else value) - 1
+        category = (value // 100 if value >= FIRST_LABELLED_VALUE else value) - 1
         if category not in classes.labels:
             raise DataError(f'{where} has the value {value}, which is of no category; allowed are 0 (void), 1 to 124, and '
                             'category * 100 + instance')
         is_thing = classes.labels[category] < classes.num_things
-        if value >= FIRST_THING and not is_thing:
+        if value >= FIRST_LABELLED_VALUE and not is_thing:
             raise DataError(f'{where} has the value {value}, an instance of {classes.names[classes.labels[category]]!r}, which '
                             'is stuff; if the release errs here, correct it by --errata')
         found[value] = category
     return found
 
 
-def correct(values: np.ndarray, errata: Dict[int, int], path: Path) -> List[str]:
+def apply_errata(values: np.ndarray, errata: Dict[int, int], path: Path) -> List[str]:
     """Applies errata to the values of a raw mask, in place; says what was corrected."""
     notes = []
     for wrong, right in errata.items():
@@ -62,19 +62,19 @@ def correct(values: np.ndarray, errata: Dict[int, int], path: Path) -> List[str]
     return notes
 
 
-def prepare_video(name: str, raw: str, out: str, height: int, errata: Dict[str, Dict[int, int]]
+def prepare_vipseg_video(name: str, raw: str, out: str, height: int, errata: Dict[str, Dict[int, int]]
                   ) -> Tuple[dict, Optional[dict], List[str]]:
     """Prepares one video; what a run before left whole is kept.
 
     Returns:
         its entries of ``videos`` and of ``annotations`` (None without masks), and sentences on errata that were applied.
     """
-    source, target, classes = Path(raw), Path(out), known('VIPSeg')
+    source, target, classes = Path(raw), Path(out), known_classes('VIPSeg')
     masks = frames_in(source / 'panomasks' / name, ('.png', )) if (source / 'panomasks' / name).is_dir() else None
     images, annotations, notes = [], [], []
     errata = {**errata.get('', {}), **errata.get(name, {})}
-    for image, mask in pairs_of(frames_in(source / 'imgs' / name, IMAGE_SUFFIXES), masks, name):
-        size = scaled(image_size(image), height)
+    for image, mask in pair_frames(frames_in(source / 'imgs' / name, IMAGE_SUFFIXES), masks, name):
+        size = scaled_size(image_size(image), height)
         write_frame(image, target / 'images' / name / f'{image.stem}.jpg', size)
         ending = '.jpg' if mask is None else '.png'
         images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=image.stem + ending))
@@ -82,11 +82,11 @@ def prepare_video(name: str, raw: str, out: str, height: int, errata: Dict[str, 
             continue
         values = np.asarray(read_pixels(mask, modes=('L', 'P', 'I', 'I;16', 'I;16B'), kinds=('PNG', ))).astype(np.int32)
         check_sizes(name, image, mask, values.shape)
-        notes += correct(values, errata, mask)
+        notes += apply_errata(values, errata, mask)
         ids = resize_ids(values, size)
         categories = categories_in(np.unique(values), classes, str(mask))
         write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
-        annotations.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments_of(ids, categories)))
+        annotations.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments_info(ids, categories)))
     return (dict(video_id=name, images=images), None if masks is None else dict(video_id=name, annotations=annotations), notes)
 
 
@@ -117,12 +117,12 @@ def prepare_vipseg(raw: Path, out: Path, height: int = 720, workers: int = 2,
     """
     result: Dict[str, Any] = dict(errata=[])
     splits = splits_in(raw)
-    classes = known('VIPSeg')
+    classes = known_classes('VIPSeg')
     rows = sorted(zip(classes.category_ids, classes.names, range(len(classes.names)), classes.palette))
     categories = [dict(id=number, name=name, isthing=int(label < classes.num_things), color=list(colour))
                   for number, name, label, colour in rows]
     for split in splits:
-        done = do_all(prepare_video, read_list(raw / f'{split}.txt'), workers, split, raw=str(raw), out=str(out), height=height,
+        done = run_jobs(prepare_vipseg_video, read_list(raw / f'{split}.txt'), workers, split, raw=str(raw), out=str(out), height=height,
                       errata={**ERRATA, **(errata or {})})
         check_all_or_none(done, split)
         content = dict(videos=[video for video, _, _ in done], categories=categories)

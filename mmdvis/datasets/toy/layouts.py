@@ -12,18 +12,18 @@ from pycocotools import mask as coco_mask
 from mmdvis.datasets.annotation_json import write_json
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 
-SPLIT_NAMES = dict(train='train', val='valid')  # of VIPSeg -> of YouTube-VIS
-Frame = Tuple[str, np.ndarray, Dict[int, int]]
+YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # of VIPSeg -> of YouTube-VIS
+ToyFrame = Tuple[str, np.ndarray, Dict[int, int]]
 
 
-def frames_of(root: Path, video: dict) -> Iterator[Frame]:
+def frames_of(root: Path, video: dict) -> Iterator[ToyFrame]:
     """Stem, map of ids, and id -> category of each frame of a video in VIPSeg's layout."""
     for frame in video['annotations']:
         ids = read_id_map(str(root / 'panomasksRGB' / video['video_id'] / frame['file_name']))
         yield Path(frame['file_name']).stem, ids, {s['id']: s['category_id'] for s in frame['segments_info']}
 
 
-def tracks_of(frames: List[Frame], things: set) -> List[Dict[str, Any]]:
+def toy_tracks(frames: List[ToyFrame], things: set) -> List[Dict[str, Any]]:
     """The tracks of a video: mask, box and area of each thing in every frame, None where it is not seen."""
     categories = {number: category for _, _, found in frames for number, category in found.items() if category in things}
     tracks = []
@@ -47,10 +47,10 @@ def write_youtube_vis(root: Path, split: str) -> Path:
         image, frames = video['images'][0], list(frames_of(root, truth))
         size = dict(height=image['height'], width=image['width'], length=len(frames))
         videos.append(dict(id=number, file_names=[f"{video['video_id']}/{stem}.jpg" for stem, _, _ in frames], **size))
-        for track in tracks_of(frames, things):
+        for track in toy_tracks(frames, things):
             annotations.append(dict(track, id=len(annotations) + 1, video_id=number, **size))
     categories = [dict(id=c['id'] + 1, name=c['name'], supercategory='toy') for c in content['categories'] if c['isthing']]
-    return write_json(root / 'youtube_vis' / f'{SPLIT_NAMES[split]}.json',
+    return write_json(root / 'youtube_vis' / f'{YOUTUBE_VIS_SPLITS[split]}.json',
                       dict(info=dict(description='toy'), videos=videos, annotations=annotations, categories=categories))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 SHAPES = ('disc', 'square', 'triangle', 'star', 'plus', 'capsule')
 STUFF = ('sky', 'hill', 'water', 'grass', 'brick')
-VOID = 0
+VOID_ID = 0
 STUFF_ID = 200  # stuff of class s has the id STUFF_ID + s; things count from 1
 
 
@@ -189,6 +189,6 @@ def render(scene: Scene, t: int, rng: np.random.Generator) -> Tuple[np.ndarray, 
         where = (x >= left) & (x < right)
         image[where], ids[where] = stuff_colour(4, x, y)[where], STUFF_ID + 4
     area = np.bincount(ids.ravel(), minlength=STUFF_ID + len(STUFF))
-    ids[(area < scene.options.min_area)[ids]] = VOID
+    ids[(area < scene.options.min_area)[ids]] = VOID_ID
     image += rng.normal(0, 5, image.shape)
     return image.clip(0, 255).astype(np.uint8), ids

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from mmdvis.datasets.annotation_json import write_json
 from mmdvis.io import id_to_rgb
 
-from .scene import SHAPES, STUFF, STUFF_ID, VOID, SceneOptions, draw_scene, render
+from .scene import SHAPES, STUFF, STUFF_ID, VOID_ID, SceneOptions, draw_scene, render
 
-SPLITS = ('train', 'val')
+TOY_SPLITS = ('train', 'val')
 
 
 def categories() -> List[dict]:
@@ -29,11 +29,11 @@ def category_of(segment_id: int, shapes: List[int]) -> int:
     return len(SHAPES) + segment_id - STUFF_ID if segment_id >= STUFF_ID else shapes[segment_id - 1]
 
 
-def segments_of(ids: np.ndarray, shapes: List[int]) -> List[dict]:
+def toy_segments(ids: np.ndarray, shapes: List[int]) -> List[dict]:
     """What VIPSeg's json says of one frame's map of ids."""
     found = []
     for segment_id, area in zip(*np.unique(ids, return_counts=True)):
-        if segment_id == VOID:
+        if segment_id == VOID_ID:
             continue
         rows, columns = np.nonzero(ids == segment_id)
         box = [columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1]
@@ -57,7 +57,7 @@ def write_video(name: str, root: Path, seed: Tuple[int, ...], options: SceneOpti
         Image.fromarray(image).save(folders[0] / f'{stem}.jpg', quality=95)
         Image.fromarray(id_to_rgb(ids)).save(folders[1] / f'{stem}.png')
         images.append(dict(id=stem, width=ids.shape[1], height=ids.shape[0], file_name=f'{stem}.png'))
-        annotations.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments_of(ids, shapes)))
+        annotations.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=toy_segments(ids, shapes)))
     return dict(video_id=name, images=images), dict(video_id=name, annotations=annotations)
 
 
@@ -77,7 +77,7 @@ def write_toy_videos(out: Union[str, Path], seed: int = 0, num_train: int = 400,
         split -> its json file.
     """
     out, files = Path(out), {}
-    for split, (name, count) in enumerate(zip(SPLITS, (num_train, num_val))):
+    for split, (name, count) in enumerate(zip(TOY_SPLITS, (num_train, num_val))):
         names = [f'{name}_{k:04d}' for k in range(count)]
         seeds = [(seed, split, k) for k in range(count)]
         write = partial(write_video, root=out, options=options)

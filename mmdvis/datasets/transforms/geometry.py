@@ -27,14 +27,14 @@ def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
     return np.stack(flat).reshape(*maps.shape[:-2], *size)
 
 
-def resized(results: dict, size: Size) -> dict:
+def resize_clip(results: dict, size: Size) -> dict:
     """The clip in another size."""
     if tuple(results['clip'].shape[1:3]) == tuple(size):
         return results
     return dict(results, clip=resize_frames(results['clip'], size), maps=resize_maps(results['maps'], size))
 
 
-def cropped(results: dict, size: Size) -> dict:
+def crop_clip(results: dict, size: Size) -> dict:
     """A window of ``size`` anywhere in the clip, the whole length along an axis that is shorter."""
     top, left = (np.random.randint(max(length - part, 0) + 1) for length, part in zip(results['clip'].shape[1:3], size))
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
@@ -56,7 +56,7 @@ class ResizeClip(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Resizes all frames and maps."""
         size = results['clip'].shape[1:3]
-        return resized(results, short_edge_size(size, int(np.random.choice(self.short_edges)), self.max_edge))
+        return resize_clip(results, short_edge_size(size, int(np.random.choice(self.short_edges)), self.max_edge))
 
 
 @TRANSFORMS.register_module()
@@ -76,7 +76,7 @@ class CropClip(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Crops all frames and maps."""
         size = self.size or tuple(np.random.randint(self.between[0], self.between[1] + 1, 2).tolist())
-        return cropped(results, size)
+        return crop_clip(results, size)
 
 
 @TRANSFORMS.register_module()
@@ -146,8 +146,8 @@ class JitterClip(BaseTransform):
         """Resizes, crops and pads; padding is grey and no object."""
         height, width = results['clip'].shape[1:3]
         scale = np.random.uniform(*self.scales) * self.size / max(height, width)
-        results = resized(results, tuple(max(1, round(length * scale)) for length in (height, width)))
-        results = cropped(results, (self.size, self.size))
+        results = resize_clip(results, tuple(max(1, round(length * scale)) for length in (height, width)))
+        results = crop_clip(results, (self.size, self.size))
         missing = [(0, self.size - length) for length in results['clip'].shape[1:3]]
         return dict(results, clip=np.pad(results['clip'], ((0, 0), *missing, (0, 0)), constant_values=GREY),
                     maps=np.pad(results['maps'], ((0, 0), (0, 0), *missing)))

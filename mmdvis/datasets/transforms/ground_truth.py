@@ -12,8 +12,8 @@ from mmdvis.io import read_pixels
 from mmdvis.io.rle import Mask, decode_into
 
 Info = Dict[str, Any]
-SMALL = 254  # objects that fit into uint8 beside 0 and the mark
-COLOURS = 1 << 24
+SMALL_IDS = 254  # objects that fit into uint8 beside 0 and the mark
+NUM_PNG_COLOURS = 1 << 24
 
 
 def read_id_map(path: str) -> np.ndarray:
@@ -24,21 +24,21 @@ def read_id_map(path: str) -> np.ndarray:
 
 def index_type(number: int) -> type:
     """The smallest type for indices of so many objects and one mark."""
-    return np.uint8 if number <= SMALL else np.int32
+    return np.uint8 if number <= SMALL_IDS else np.int32
 
 
-def place_of(info: Info, frame: dict) -> str:
+def frame_location(info: Info, frame: dict) -> str:
     """Video and frame, for messages."""
     return f"video {info['video_id']}, frame {frame['name']}"
 
 
-def named(info: Info, frame: dict, error: DataError) -> DataError:
+def with_frame_location(info: Info, frame: dict, error: DataError) -> DataError:
     """The error with video and frame in its message."""
-    where = place_of(info, frame)
+    where = frame_location(info, frame)
     return error if where in str(error) else DataError(f'{where}: {error}')
 
 
-class PanopticTruth:
+class PanopticAnnotations:
     """RGB PNGs with the json's list of segments for each frame (VIPSeg, VIPER, Cityscapes-VPS, COCO).
 
     Raises:
@@ -59,7 +59,7 @@ class PanopticTruth:
                     others.append(number)
         self.ids, self.labels = np.array(list(objects), np.int64), np.array(list(objects.values()), np.int64)
         self.mark = len(objects) + 1
-        self.table = np.zeros(COLOURS, index_type(len(objects)))
+        self.table = np.zeros(NUM_PNG_COLOURS, index_type(len(objects)))
         self.table[np.array(others, np.int64)] = self.mark
         self.table[self.ids] = np.arange(1, len(objects) + 1)
 
@@ -77,7 +77,7 @@ class PanopticTruth:
 
     def check(self, frame: dict, ids: np.ndarray, found: np.ndarray) -> None:
         """Compares the PNG with the list of its frame."""
-        where = f"{frame['mask']}: {place_of(self.info, frame)}"
+        where = f"{frame['mask']}: {frame_location(self.info, frame)}"
         areas = np.bincount(found.ravel(), minlength=self.mark + 1)
         listed = {number for number, _ in frame['segments']} | set(frame['crowds'])
         if areas[0] != ids.size - np.count_nonzero(ids):
@@ -93,7 +93,7 @@ class PanopticTruth:
                                 'no such pixel')
 
 
-class SemanticTruth:
+class SemanticAnnotations:
     """Grey PNGs of VSPW: 0 and 255 are void, value v is category v - 1; each class is one object.
 
     Raises:
@@ -115,12 +115,12 @@ class SemanticTruth:
         values = np.asarray(read_pixels(frame['mask'], modes=('L', 'P'), kinds=('PNG', )))
         found = self.table[values]
         if (found == 255).any():
-            raise DataError(f"{frame['mask']}: {place_of(self.info, frame)}: the mask has the value "
+            raise DataError(f"{frame['mask']}: {frame_location(self.info, frame)}: the mask has the value "
                             f'{values[found == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255')
         return [found]
 
 
-class InstanceImageTruth:
+class InstancePngAnnotations:
     """16-bit PNGs of Cityscapes-VPS (``panoptic_inst``): stuff is its category, a thing category * 1000 + n, 255 is void.
 
     Ids are the values + 1, in the order in which ``layers`` met them. Raises DataError where a value is none of these.
@@ -148,7 +148,7 @@ class InstanceImageTruth:
         for value in present[present != 255].tolist():
             label = labels.get(value // 1000 if value >= 1000 else value)
             if label is None or (value >= 1000) != (label < num_things):
-                raise DataError(f"{frame['mask']}: {place_of(self.info, frame)}: the mask has the value {value}; allowed are the "
+                raise DataError(f"{frame['mask']}: {frame_location(self.info, frame)}: the mask has the value {value}; allowed are the "
                                 'ids of stuff, things as id * 1000 + number, and 255 (void)')
             self.found.setdefault(value, (label, len(self.found) + 1))
         table = np.zeros(present[-1] + 1, index_type(len(self.found)))
@@ -157,7 +157,7 @@ class InstanceImageTruth:
         return [table[values]]
 
 
-class TrackTruth:
+class TrackAnnotations:
     """Run-length masks or polygons of tracks (YouTube-VIS, OVIS, COCO); objects that overlap go to further maps.
 
     Raises:
@@ -178,17 +178,17 @@ class TrackTruth:
         for number, track in enumerate(self.tracks, 1):
             mask: Mask = track['masks'][index]
             if mask is not None:
-                where = f"{self.info['origin']}: {place_of(self.info, frame)}, track {track['annotation']}"
+                where = f"{self.info['origin']}: {frame_location(self.info, frame)}, track {track['annotation']}"
                 decode_into(maps, mask, tuple(self.info['size']), number, where)
         return maps
 
 
-READERS = dict(panoptic=PanopticTruth, semantic=SemanticTruth, instance_image=InstanceImageTruth, tracks=TrackTruth)
+ANNOTATION_READERS = dict(panoptic=PanopticAnnotations, semantic=SemanticAnnotations, instance_image=InstancePngAnnotations, tracks=TrackAnnotations)
 
 
 def id_maps_of(info: Info) -> np.ndarray:
     """The true ids (T, H, W) int32 of a whole video, 0 is void; where objects overlap, the first wins."""
-    reader = READERS[info['truth']](info, range(len(info['frames'])))
+    reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     ids = np.concatenate([[0], reader.ids]).astype(np.int32)
     frames = []
     for index in range(len(info['frames'])):
@@ -202,5 +202,5 @@ def id_maps_of(info: Info) -> np.ndarray:
 
 def labels_of(info: Info) -> Dict[int, int]:
     """Id -> label of the objects of a whole video."""
-    reader = READERS[info['truth']](info, range(len(info['frames'])))
+    reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     return dict(zip(reader.ids.tolist(), reader.labels.tolist()))

@@ -12,7 +12,7 @@ from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames, open_frames, 
 from mmdvis.registry import TRANSFORMS
 from mmdvis.structures import VideoDataSample
 
-from .ground_truth import READERS, named, place_of
+from .ground_truth import ANNOTATION_READERS, with_frame_location, frame_location
 
 Loaded = Tuple[np.ndarray, List[np.ndarray]]
 
@@ -37,7 +37,7 @@ class LoadClip(BaseTransform):
         bad: Dict[int, DataError] = {}
         while True:
             indices = [self.replaced(results, index, bad) for index in results['frame_indices']]
-            reader, number = READERS[results['truth']](results, sorted(set(indices))), len(bad)
+            reader, number = ANNOTATION_READERS[results['truth']](results, sorted(set(indices))), len(bad)
             loaded = {index: frame for index in sorted(set(indices)) if (frame := self.attempt(results, index, reader, bad))}
             self.same_size(results, loaded, bad)
             if len(bad) == number:
@@ -62,7 +62,7 @@ class LoadClip(BaseTransform):
         try:
             return self.load(results, index, reader)
         except DataError as error:
-            self.note(bad, index, named(results, results['frames'][index], error))
+            self.note(bad, index, with_frame_location(results, results['frames'][index], error))
             return None
 
     def note(self, bad: Dict[int, DataError], index: int, error: DataError) -> None:
@@ -78,7 +78,7 @@ class LoadClip(BaseTransform):
             size = sizes.most_common(1)[0][0]
             for index, (image, _) in loaded.items():
                 if image.shape[:2] != size:
-                    self.note(bad, index, size_fault(results, results['frames'][index], image.shape[:2], size))
+                    self.note(bad, index, size_error(results, results['frames'][index], image.shape[:2], size))
 
     @staticmethod
     def load(results: dict, index: int, reader: object) -> Loaded:
@@ -88,14 +88,14 @@ class LoadClip(BaseTransform):
         check_size(results, frame, image.shape[:2], None)
         layers = reader.layers(index)
         if layers[0].shape != image.shape[:2]:
-            raise DataError(f"{place_of(results, frame)}: {frame['image']} is {image.shape[:2]} (height, width), its mask "
+            raise DataError(f"{frame_location(results, frame)}: {frame['image']} is {image.shape[:2]} (height, width), its mask "
                             f"{frame['mask']} is {layers[0].shape}; both must have one size")
         return image, layers
 
 
-def size_fault(results: dict, frame: dict, found: Tuple[int, int], size: Tuple[int, int]) -> DataError:
+def size_error(results: dict, frame: dict, found: Tuple[int, int], size: Tuple[int, int]) -> DataError:
     """What to say of a frame of another size."""
-    return DataError(f"{place_of(results, frame)}: {frame['image']} is {tuple(found)} (height, width), other frames of the video "
+    return DataError(f"{frame_location(results, frame)}: {frame['image']} is {tuple(found)} (height, width), other frames of the video "
                      f'are {tuple(size)}; all must have one size')
 
 
@@ -103,10 +103,10 @@ def check_size(results: dict, frame: dict, found: Tuple[int, int], size: Optiona
     """Raises DataError where a frame has another size than the official file or the first frame says."""
     said = frame.get('size') or results['size']
     if said and tuple(said) != tuple(found):
-        raise DataError(f"{place_of(results, frame)}: {frame['image']} is {tuple(found)} (height, width), {results['origin']} "
+        raise DataError(f"{frame_location(results, frame)}: {frame['image']} is {tuple(found)} (height, width), {results['origin']} "
                         f'says {tuple(said)}')
     if size and tuple(size) != tuple(found):
-        raise size_fault(results, frame, found, size)
+        raise size_error(results, frame, found, size)
 
 
 @TRANSFORMS.register_module()
@@ -123,7 +123,7 @@ class PackClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Packs what the transforms before left; objects that they cut away are gone."""
-        maps, ids, labels = seen_only(results['maps'], results['ids'], results['labels'])
+        maps, ids, labels = visible_objects(results['maps'], results['ids'], results['labels'])
         ignore = self.ignore_void and results['truth'] != 'tracks'
         sample = VideoDataSample(metainfo=dict(
             video_id=results['video_id'], frame_indices=tuple(results['frame_indices']), ignore_void=ignore,
@@ -134,7 +134,7 @@ class PackClip(BaseTransform):
         return dict(inputs=clip, data_samples=sample)
 
 
-def seen_only(maps: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def visible_objects(maps: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps (L, T, H, W), ids and labels of the objects that have a pixel."""
     seen = np.zeros(len(ids) + 1, bool)
     for layer in maps.reshape(-1, *maps.shape[2:]):

@@ -12,7 +12,7 @@ def consecutive_frames(length: int, num_frames: int, start: int) -> List[int]:
     return list(range(start, min(start + num_frames, length)))
 
 
-def fill_up(frames: List[int], num_frames: int, draws: np.ndarray) -> List[int]:
+def repeat_frames(frames: List[int], num_frames: int, draws: np.ndarray) -> List[int]:
     """Repeats frames until there are ``num_frames``, in the order of time; ``draws`` in [0, 1) say which."""
     missing = num_frames - len(frames)
     return sorted(frames + [frames[int(draw * len(frames))] for draw in draws[:missing]])
@@ -44,7 +44,7 @@ class SampleClip(BaseTransform):
             frames = consecutive_frames(length, self.num_frames, start)
         else:
             frames = self.around(length)
-        frames = fill_up(frames, self.num_frames, np.random.rand(self.num_frames))
+        frames = repeat_frames(frames, self.num_frames, np.random.rand(self.num_frames))
         if self.reverse and np.random.rand() < self.reverse and self.is_consecutive:
             frames = frames[::-1]
         return dict(results, frame_indices=frames)

@@ -1,6 +1,6 @@
 """Hooks."""
 from .bad_frames import BadFramesHook
-from .checkpoint_loading import StageHandoverHook
+from .checkpoint_loading import CheckpointLoadingHook
 from .class_count import ClassCountHook
 
-__all__ = ['BadFramesHook', 'ClassCountHook', 'StageHandoverHook']
+__all__ = ['BadFramesHook', 'ClassCountHook', 'CheckpointLoadingHook']

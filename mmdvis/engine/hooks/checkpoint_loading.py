@@ -8,25 +8,25 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmdvis.checkpoints import contradictions, hand_over, meta_of, state_dict_of, switches_of
+from mmdvis.checkpoints import option_conflicts, plan_loading, meta_of, state_dict_of, trained_options
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import HOOKS
 from mmdvis.structures import STAGES
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside a wrapper for several processes."""
     return model.module if is_model_wrapper(model) else model
 
 
-def blank_weights(runner: Runner) -> Dict[str, Tensor]:
+def expected_weights(runner: Runner) -> Dict[str, Tensor]:
     """Tensors with the names and shapes of the model's weights; of a sharded model they hold no values."""
     sharded = getattr(getattr(runner, 'strategy', None), 'blank_weights', None)
-    return unwrapped(runner.model).state_dict() if sharded is None else sharded
+    return unwrap_model(runner.model).state_dict() if sharded is None else sharded
 
 
 @HOOKS.register_module()
-class StageHandoverHook(Hook):
+class CheckpointLoadingHook(Hook):
     """Stops the run where the weights of a frozen stage would be random, and keeps what no shape of a weight shows.
 
     A checkpoint must have every stage in ``required``. What it has of a stage must be the whole stage, in the right shapes;
@@ -59,23 +59,23 @@ class StageHandoverHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Leaves in the checkpoint what the model loads; raises CheckpointError if that does not cover what it must."""
-        model, origin = unwrapped(runner.model), checkpoint.get('filename', 'the checkpoint')
+        model, origin = unwrap_model(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
-        result = hand_over(blank_weights(runner), state_dict_of(checkpoint), self.stages(model, resume),
+        result = plan_loading(expected_weights(runner), state_dict_of(checkpoint), self.stages(model, resume),
                            () if resume else self.allow_mismatch, origin)
         for note in result.notes():
             print_log(f'{origin}: {note}', 'current')
-        for warning in contradictions(model, meta_of(checkpoint).get('switches', {})):
+        for warning in option_conflicts(model, meta_of(checkpoint).get('switches', {})):
             print_log(f'{origin}: {warning}', 'current', logging.WARNING)
         checkpoint['state_dict'] = result.weights
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Writes down the options that the weights depend on."""
-        checkpoint['meta']['switches'] = switches_of(unwrapped(runner.model))
+        checkpoint['meta']['switches'] = trained_options(unwrap_model(runner.model))
 
     def before_train(self, runner: Runner) -> None:
         """Raises CheckpointError if nothing was loaded although a stage is frozen."""
-        needed = self.stages(unwrapped(runner.model))
+        needed = self.stages(unwrap_model(runner.model))
         if needed and not runner._has_loaded:
             raise CheckpointError(f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
                                   'set load_from to its checkpoint, as with --cfg-options load_from=FILE')

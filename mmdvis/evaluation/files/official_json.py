@@ -21,7 +21,7 @@ def read_json(path: Path) -> Any:
         raise BadInputError(f'{path} is no valid json ({error}); is it cut off?') from None
 
 
-def entry_of(entry: Any, key: str, where: Union[str, Path]) -> Any:
+def read_entry(entry: Any, key: str, where: Union[str, Path]) -> Any:
     """``entry[key]``; raises BadInputError where ``entry`` is no object or lacks it."""
     if not isinstance(entry, dict) or key not in entry:
         has = ', '.join(sorted(map(str, entry))) if isinstance(entry, dict) else f'a {type(entry).__name__}: {str(entry)[:60]}'
@@ -29,56 +29,56 @@ def entry_of(entry: Any, key: str, where: Union[str, Path]) -> Any:
     return entry[key]
 
 
-def list_of(entry: Any, key: str, where: Union[str, Path]) -> List[Any]:
+def read_list_field(entry: Any, key: str, where: Union[str, Path]) -> List[Any]:
     """``entry[key]``, which must be a list."""
-    found = entry_of(entry, key, where)
+    found = read_entry(entry, key, where)
     if not isinstance(found, list):
         raise BadInputError(f'{where}: {key!r} must be a list, got a {type(found).__name__}')
     return found
 
 
-def number_of(entry: Any, key: str, where: Union[str, Path]) -> float:
+def read_number(entry: Any, key: str, where: Union[str, Path]) -> float:
     """``entry[key]``, which must be a number."""
-    value = entry_of(entry, key, where)
+    value = read_entry(entry, key, where)
     if not isinstance(value, Real) or isinstance(value, bool) or value != value:
         raise BadInputError(f'{where}: {key!r} must be a number, got {value!r}')
     return value
 
 
-def integer_of(entry: Any, key: str, where: Union[str, Path]) -> int:
+def read_integer(entry: Any, key: str, where: Union[str, Path]) -> int:
     """``entry[key]``, which must be a whole number."""
-    value = number_of(entry, key, where)
+    value = read_number(entry, key, where)
     if value != int(value):
         raise BadInputError(f'{where}: {key!r} must be a whole number, got {value!r}')
     return int(value)
 
 
-def text_of(entry: Any, key: str, where: Union[str, Path]) -> str:
+def read_text(entry: Any, key: str, where: Union[str, Path]) -> str:
     """``entry[key]`` as text; a number is taken as its digits."""
-    value = entry_of(entry, key, where)
+    value = read_entry(entry, key, where)
     if not isinstance(value, (str, int)):
         raise BadInputError(f'{where}: {key!r} must be a text or a whole number, got {value!r}')
     return str(value)
 
 
-def segments_of(frame: Any, where: str) -> List[Dict[str, Any]]:
+def read_segments(frame: Any, where: str) -> List[Dict[str, Any]]:
     """``segments_info`` of a frame with ``id``, ``category_id``, ``area`` (None where it is not said) and ``iscrowd``."""
     found = []
-    for segment in list_of(frame, 'segments_info', where):
+    for segment in read_list_field(frame, 'segments_info', where):
         place = f"{where}, segment {segment.get('id') if isinstance(segment, dict) else segment}"
-        area = integer_of(segment, 'area', place) if isinstance(segment, dict) and segment.get('area') is not None else None
-        found.append(dict(id=integer_of(segment, 'id', place), category_id=integer_of(segment, 'category_id', place),
+        area = read_integer(segment, 'area', place) if isinstance(segment, dict) and segment.get('area') is not None else None
+        found.append(dict(id=read_integer(segment, 'id', place), category_id=read_integer(segment, 'category_id', place),
                           area=area, iscrowd=bool(segment.get('iscrowd', 0))))
     return found
 
 
-def annotations_of(content: Any, path: Path) -> Sequence[Any]:
+def read_annotations(content: Any, path: Path) -> Sequence[Any]:
     """The annotations of a ground truth.
 
     Raises:
         BadInputError: there are none, as in the json of a test split.
     """
-    found = content.get('annotations') if isinstance(content, dict) else list_of(content, 'annotations', path)
+    found = content.get('annotations') if isinstance(content, dict) else read_list_field(content, 'annotations', path)
     if not found or not isinstance(found, list):
         raise BadInputError(f'{path} holds no annotations, so there is nothing to score against; '
                             'predictions of this split can only be written for submission')

@@ -8,14 +8,14 @@ from PIL import Image
 
 from mmdvis.errors import BadInputError
 
-from .official_json import annotations_of, integer_of, list_of, read_json, segments_of, text_of
+from .official_json import read_annotations, read_integer, read_list_field, read_json, read_segments, read_text
 
 CITYSCAPES_FRAMES, CITYSCAPES_STEP = 6, 5  # annotated frames of a video, and how many frames they lie apart
-MASK_ENDINGS = ('_final_mask.png', '_gtFine_color.png', '.png')  # of Cityscapes-VPS, its first release, anything
+GT_MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # of Cityscapes-VPS, its first release, anything
 
 
 @dataclass(frozen=True)
-class TruthFrame:
+class GroundTruthFrame:
     """The truth of one frame.
 
     Attributes:
@@ -29,7 +29,7 @@ class TruthFrame:
 
 
 @dataclass(frozen=True)
-class PanopticTruth:
+class PanopticGroundTruth:
     """The truth of a set, as the official files say it.
 
     Attributes:
@@ -39,7 +39,7 @@ class PanopticTruth:
     """
     is_thing: Dict[int, bool]
     names: Dict[int, str]
-    videos: Dict[str, Tuple[TruthFrame, ...]]
+    videos: Dict[str, Tuple[GroundTruthFrame, ...]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FrameFiles:
         truth: the frame.
         predicted: RGB PNG; predicted_segments: its ``segments_info``.
     """
-    truth: TruthFrame
+    truth: GroundTruthFrame
     predicted: Path
     predicted_segments: Sequence[dict]
 
@@ -63,7 +63,7 @@ class PanopticFiles:
         truth: the set.
         videos: video id -> its frames in the order of time.
     """
-    truth: PanopticTruth
+    truth: PanopticGroundTruth
     videos: Dict[str, Tuple[FrameFiles, ...]]
 
 
@@ -87,16 +87,16 @@ def read_ids(path: Path) -> np.ndarray:
         raise BadInputError(f'{path} is no readable PNG: {error}') from None
 
 
-def truth_of(content: Any, path: Path, videos: Dict[str, Tuple[TruthFrame, ...]]) -> PanopticTruth:
+def build_ground_truth(content: Any, path: Path, videos: Dict[str, Tuple[GroundTruthFrame, ...]]) -> PanopticGroundTruth:
     """The truth with the categories of a json."""
     is_thing, names = {}, {}
-    for k, category in enumerate(list_of(content, 'categories', path)):
-        number = integer_of(category, 'id', f'{path}, category {k}')
+    for k, category in enumerate(read_list_field(content, 'categories', path)):
+        number = read_integer(category, 'id', f'{path}, category {k}')
         is_thing[number], names[number] = category.get('isthing') == 1, str(category.get('name', number))
-    return PanopticTruth(is_thing, names, videos)
+    return PanopticGroundTruth(is_thing, names, videos)
 
 
-def vipseg_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
+def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
     """VIPSeg's layout, which VIPER has here, too.
 
     Args:
@@ -108,25 +108,25 @@ def vipseg_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
         BadInputError: the json is absent or damaged, or names no video.
     """
     content, videos = read_json(gt_json), {}
-    annotations = annotations_of(content, gt_json)
-    listed = {text_of(v, 'video_id', f'{gt_json}, a video'): v.get('images') or () for v in content.get('videos') or ()}
+    annotations = read_annotations(content, gt_json)
+    listed = {read_text(v, 'video_id', f'{gt_json}, a video'): v.get('images') or () for v in content.get('videos') or ()}
     for video in annotations:
-        name = text_of(video, 'video_id', f'{gt_json} (is it of another flavour?), a video')
-        frames = list_of(video, 'annotations', f'{gt_json}, video {name}')
+        name = read_text(video, 'video_id', f'{gt_json} (is it of another flavour?), a video')
+        frames = read_list_field(video, 'annotations', f'{gt_json}, video {name}')
         videos[name] = tuple(
-            TruthFrame(f'video {name}, frame {file_name}', gt_dir / name / file_name,
-                       segments_of(frame, f'{gt_json}, video {name}, frame {file_name}'))
+            GroundTruthFrame(f'video {name}, frame {file_name}', gt_dir / name / file_name,
+                       read_segments(frame, f'{gt_json}, video {name}, frame {file_name}'))
             for file_name, frame in in_image_order(frames, listed.get(name, ()), f'{gt_json}, video {name}'))
-    return truth_of(content, gt_json, videos)
+    return build_ground_truth(content, gt_json, videos)
 
 
 def in_image_order(frames: List[Any], images: Sequence[Any], where: str) -> List[Tuple[str, Any]]:
     """PNG name and annotation of every frame, as ``images`` order and name them; else as the annotations do."""
-    by_id = {text_of(image, 'id', where): k for k, image in enumerate(images)}
+    by_id = {read_text(image, 'id', where): k for k, image in enumerate(images)}
     found = []
     for frame in frames:
         place = by_id.get(str(frame.get('image_id'))) if isinstance(frame, dict) else None
-        name = text_of(frame, 'file_name', where) if place is None else text_of(images[place], 'file_name', where)
+        name = read_text(frame, 'file_name', where) if place is None else read_text(images[place], 'file_name', where)
         found.append((len(by_id) if place is None else place, str(Path(name).with_suffix('.png')), frame))
     return [(name, frame) for _, name, frame in sorted(found, key=lambda entry: entry[0])]
 
@@ -135,16 +135,16 @@ def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
     """VIPSeg's layout with predictions.
 
     Args:
-        gt_json, gt_dir: see :func:`vipseg_truth`.
+        gt_json, gt_dir: see :func:`vipseg_ground_truth`.
         predicted: folder with ``pred.json`` and ``pan_pred/<video>/<frame>.png``; frames in the order of ``gt_json``, PNGs
             named as there, videos in any order.
 
     Raises:
         BadInputError: a json is absent or damaged, there is no video, or a video lacks frames.
     """
-    truth, found_json, found, videos = vipseg_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
-    for video in list_of(read_json(found_json), 'annotations', found_json):
-        found[text_of(video, 'video_id', f'{found_json}, a video')] = list_of(video, 'annotations', f'{found_json}, a video')
+    truth, found_json, found, videos = vipseg_ground_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
+    for video in read_list_field(read_json(found_json), 'annotations', found_json):
+        found[read_text(video, 'video_id', f'{found_json}, a video')] = read_list_field(video, 'annotations', f'{found_json}, a video')
     for name, frames in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{found_json} lacks the video {name}, which {gt_json} has')
@@ -152,12 +152,12 @@ def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
             raise BadInputError(f'video {name} has {len(frames)} frames in {gt_json}, the prediction in {found_json} '
                                 f'{len(found[name])}')
         videos[name] = tuple(FrameFiles(frame, predicted / 'pan_pred' / name / frame.path.name,
-                                        segments_of(other, f'{found_json}, {frame.name}'))
+                                        read_segments(other, f'{found_json}, {frame.name}'))
                              for frame, other in zip(frames, found[name]))
     return PanopticFiles(truth, videos)
 
 
-def cityscapes_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
+def cityscapes_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
     """The layout of Cityscapes-VPS: flat lists, six annotated frames a video, whose names are 0, 1, ...
 
     Args:
@@ -169,12 +169,12 @@ def cityscapes_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
     """
     content = read_json(gt_json)
     where = f'{gt_json} (is it of another flavour?), a frame'
-    frames = sorted((TruthFrame(text_of(frame, 'image_id', where), mask_path(gt_dir, text_of(frame, 'file_name', where)),
-                                segments_of(frame, f"{gt_json}, frame {frame['image_id']}"))
-                     for frame in annotations_of(content, gt_json)), key=lambda frame: frame.name)
+    frames = sorted((GroundTruthFrame(read_text(frame, 'image_id', where), mask_path(gt_dir, read_text(frame, 'file_name', where)),
+                                read_segments(frame, f"{gt_json}, frame {frame['image_id']}"))
+                     for frame in read_annotations(content, gt_json)), key=lambda frame: frame.name)
     if len(frames) % CITYSCAPES_FRAMES:
         raise BadInputError(f'{gt_json} has {len(frames)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} a video')
-    return truth_of(content, gt_json, {str(k // CITYSCAPES_FRAMES): tuple(frames[k:k + CITYSCAPES_FRAMES])
+    return build_ground_truth(content, gt_json, {str(k // CITYSCAPES_FRAMES): tuple(frames[k:k + CITYSCAPES_FRAMES])
                                        for k in range(0, len(frames), CITYSCAPES_FRAMES)})
 
 
@@ -182,7 +182,7 @@ def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFil
     """The layout of Cityscapes-VPS with predictions.
 
     Args:
-        gt_json, gt_dir: see :func:`cityscapes_truth`.
+        gt_json, gt_dir: see :func:`cityscapes_ground_truth`.
         predicted: folder with ``pred.json`` and ``pan_pred/<image id>.png``. A prediction of all 30 frames of the videos is
             sub-sampled to the annotated ones: by its image ids, or every fifth from the fifth on. Without image ids its
             frames must be sorted as the truth's image ids are.
@@ -190,12 +190,12 @@ def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFil
     Raises:
         BadInputError: a json is absent or damaged, or the numbers of frames do not fit.
     """
-    truth, found_json = cityscapes_truth(gt_json, gt_dir), predicted / 'pred.json'
+    truth, found_json = cityscapes_ground_truth(gt_json, gt_dir), predicted / 'pred.json'
     names = [frame.name for frames in truth.videos.values() for frame in frames]
-    found = iter(annotated_only(list_of(read_json(found_json), 'annotations', found_json), names, found_json))
+    found = iter(annotated_only(read_list_field(read_json(found_json), 'annotations', found_json), names, found_json))
     return PanopticFiles(truth, {
         video: tuple(FrameFiles(frame, predicted / 'pan_pred' / f'{frame.name}.png',
-                                segments_of(next(found), f'{found_json}, frame {frame.name}')) for frame in frames)
+                                read_segments(next(found), f'{found_json}, frame {frame.name}')) for frame in frames)
         for video, frames in truth.videos.items()})
 
 
@@ -214,21 +214,21 @@ def annotated_only(found: List[Any], names: List[str], path: Path) -> List[Any]:
 
 def mask_path(folder: Path, name: str) -> Path:
     """A mask of Cityscapes-VPS, under whichever ending its release has."""
-    stem = next((name[:-len(end)] for end in ('_newImg8bit.png', '_leftImg8bit.png', *MASK_ENDINGS) if name.endswith(end)), name)
-    return next((folder / (stem + end) for end in MASK_ENDINGS if (folder / (stem + end)).is_file()), folder / name)
+    stem = next((name[:-len(end)] for end in ('_newImg8bit.png', '_leftImg8bit.png', *GT_MASK_SUFFIXES) if name.endswith(end)), name)
+    return next((folder / (stem + end) for end in GT_MASK_SUFFIXES if (folder / (stem + end)).is_file()), folder / name)
 
 
-def image_truth(gt_json: Path, gt_dir: Path) -> PanopticTruth:
+def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
     """COCO's panoptic layout; every image is a video of one frame, named by its id.
 
     Raises:
         BadInputError: the json is absent or damaged, or names no image.
     """
     content, where = read_json(gt_json), f'{gt_json}, an image'
-    return truth_of(content, gt_json, {
-        text_of(frame, 'image_id', where): (TruthFrame(
-            f"image {frame['image_id']}", gt_dir / text_of(frame, 'file_name', where),
-            segments_of(frame, f"{gt_json}, image {frame['image_id']}")), ) for frame in annotations_of(content, gt_json)})
+    return build_ground_truth(content, gt_json, {
+        read_text(frame, 'image_id', where): (GroundTruthFrame(
+            f"image {frame['image_id']}", gt_dir / read_text(frame, 'file_name', where),
+            read_segments(frame, f"{gt_json}, image {frame['image_id']}")), ) for frame in read_annotations(content, gt_json)})
 
 
 def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
@@ -237,11 +237,11 @@ def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) ->
     Raises:
         BadInputError: a json is absent or damaged, or an image has no prediction.
     """
-    truth, videos, where = image_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
-    found = {text_of(frame, 'image_id', where): frame for frame in list_of(read_json(pred_json), 'annotations', pred_json)}
+    truth, videos, where = image_ground_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
+    found = {read_text(frame, 'image_id', where): frame for frame in read_list_field(read_json(pred_json), 'annotations', pred_json)}
     for name, (frame, ) in truth.videos.items():
         if name not in found:
             raise BadInputError(f'{pred_json} lacks image {name}, which {gt_json} has')
-        videos[name] = (FrameFiles(frame, pred_dir / text_of(found[name], 'file_name', where),
-                                   segments_of(found[name], f'{pred_json}, image {name}')), )
+        videos[name] = (FrameFiles(frame, pred_dir / read_text(found[name], 'file_name', where),
+                                   read_segments(found[name], f'{pred_json}, image {name}')), )
     return PanopticFiles(truth, videos)

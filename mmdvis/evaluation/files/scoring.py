@@ -16,16 +16,16 @@ from mmdvis.evaluation.functional.frame_table import FrameTable, frame_table
 from .panoptic_files import (
     FrameFiles,
     PanopticFiles,
-    PanopticTruth,
-    TruthFrame,
-    cityscapes_truth,
+    PanopticGroundTruth,
+    GroundTruthFrame,
+    cityscapes_ground_truth,
     read_cityscapes,
     read_ids,
     read_images,
     read_vipseg,
-    vipseg_truth,
+    vipseg_ground_truth,
 )
-from .track_files import count_vis, read_tracks
+from .track_files import count_vis, read_result_tracks
 
 Figures = Dict[str, float]
 
@@ -41,18 +41,18 @@ class Flavour:
         rules: of counting.
     """
     read: Callable[[Path, Path, Path], PanopticFiles]
-    truth: Callable[[Path, Path], PanopticTruth]
+    truth: Callable[[Path, Path], PanopticGroundTruth]
     windows: Dict[str, int]
     averaged: Tuple[str, ...]
-    rules: vpq.Rules = vpq.VIPSEG
+    rules: vpq.Rules = vpq.VIPSEG_RULES
 
 
 FLAVOURS = dict(
-    vipseg=Flavour(read_vipseg, vipseg_truth, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
-    cityscapes=Flavour(read_cityscapes, cityscapes_truth, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
+    vipseg=Flavour(read_vipseg, vipseg_ground_truth, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
+    cityscapes=Flavour(read_cityscapes, cityscapes_ground_truth, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
                        ('VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15')),
-    viper=Flavour(read_vipseg, vipseg_truth, {f'VPQ@{k}': k for k in (1, 5, 10, 15)},
-                  ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER))
+    viper=Flavour(read_vipseg, vipseg_ground_truth, {f'VPQ@{k}': k for k in (1, 5, 10, 15)},
+                  ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER_RULES))
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def in_order(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, 
         yield from watch(pool.map(function, jobs))
 
 
-def tables_of(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> List[FrameTable]:
+def video_tables(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> List[FrameTable]:
     """The tables of a video, one frame's pixels in memory at a time; raises BadInputError where files disagree."""
-    return [table_of(frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge,
+    return [frame_table_of_files(frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge,
                      f' ({frame.predicted})') for frame in frames]
 
 
-def table_of(truth: TruthFrame, predicted: np.ndarray, segments: Sequence[dict], categories: Iterable[int], merge: bool = True,
+def frame_table_of_files(truth: GroundTruthFrame, predicted: np.ndarray, segments: Sequence[dict], categories: Iterable[int], merge: bool = True,
              where: str = '') -> FrameTable:
     """The table of one frame.
 
@@ -111,7 +111,7 @@ def table_of(truth: TruthFrame, predicted: np.ndarray, segments: Sequence[dict],
     return table
 
 
-def count_vpq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
+def count_vpq_files(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
               ) -> Dict[int, vpq.WindowCounts]:
     """Counts of one video for VPQ; raises BadInputError where files disagree."""
     for frame in frames:
@@ -119,16 +119,16 @@ def count_vpq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: 
         if silent:
             raise BadInputError(f'{frame.truth.name}: the truth states no area for id {silent[0]}')
     try:
-        return vpq.count_video(tables_of(frames, is_thing, rules.merge_repeated), lengths, rules)
+        return vpq.count_video(video_tables(frames, is_thing, rules.merge_repeated), lengths, rules)
     except BadInputError:
         raise
     except ValueError as error:
         raise BadInputError(f'{frames[0].truth.name} and the frames after it: {error}') from None
 
 
-def count_stq(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[str, stq.STQCounts]:
+def count_stq_files(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[str, stq.STQCounts]:
     """Counts of one video for STQ, by the official numbering and the corrected one."""
-    tables = tables_of(frames, is_thing, merge=True)
+    tables = video_tables(frames, is_thing, merge=True)
     return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
 
 
@@ -150,7 +150,7 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
     """
     kind = FLAVOURS[flavour]
     files = kind.read(gt_json, gt_dir, predicted)
-    count = partial(count_vpq, is_thing=files.truth.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
+    count = partial(count_vpq_files, is_thing=files.truth.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     total = {k: sum((video[k] for video in counts.values()), vpq.WindowCounts()) for k in kind.windows.values()}
     kept = {c: thing for c, thing in files.truth.is_thing.items() if c not in exclude}
@@ -163,11 +163,11 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
 
 def vpq_figures(total: Dict[int, vpq.WindowCounts], is_thing: Dict[int, bool], kind: Flavour) -> Figures:
     """The figures of a set from its counts: VPQ by kind of class, its windows, and the mean that VIPSeg's script prints."""
-    found = vpq.summarise(total, is_thing, kind.windows, kind.averaged)
+    found = vpq.summarize_vpq(total, is_thing, kind.windows, kind.averaged)
     return {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged, 'VPQ_12468') if name in found}
 
 
-def class_figures(total: Dict[int, vpq.WindowCounts], truth: PanopticTruth, kind: Flavour) -> Dict[str, Figures]:
+def class_figures(total: Dict[int, vpq.WindowCounts], truth: PanopticGroundTruth, kind: Flavour) -> Dict[str, Figures]:
     """Name of each class that occurs -> PQ of each window, from the counts of a set."""
     found = {truth.names[c]: {name: total[k].classes[c].quality[0] for name, k in kind.windows.items()
                               if c in total[k].classes} for c in truth.is_thing}
@@ -177,7 +177,7 @@ def class_figures(total: Dict[int, vpq.WindowCounts], truth: PanopticTruth, kind
 def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
     """Segmentation and tracking quality; arguments as of :func:`score_vpq`."""
     files = FLAVOURS[flavour].read(gt_json, gt_dir, predicted)
-    count = partial(count_stq, is_thing=files.truth.is_thing)
+    count = partial(count_stq_files, is_thing=files.truth.is_thing)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     per_video = {name: stq.figures([video]) for name, video in counts.items()}
     has_tubes = any(video['_corrected'].num_tubes for video in counts.values())
@@ -188,7 +188,7 @@ def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, worker
 def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter) -> Scores:
     """Image panoptic quality in COCO's layout."""
     files = read_images(gt_json, gt_dir, pred_json, pred_dir)
-    count = partial(count_vpq, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGES)
+    count = partial(count_vpq_files, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGE_RULES)
     total = sum((video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts())
     figures = pq_figures(total, files.truth.is_thing)
     per_class = {files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()
@@ -244,9 +244,9 @@ def mask_files(root: Path, name: str) -> List[Path]:
     return masks
 
 
-def count_vss(pairs: Sequence[Tuple[Path, Path]]) -> vss.VSSCounts:
+def count_vss_files(pairs: Sequence[Tuple[Path, Path]]) -> vss.VSSCounts:
     """Counts of one video."""
-    return vss.count_video(vss_frames(pairs))
+    return vss.count_vss_video(vss_frames(pairs))
 
 
 def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
@@ -265,12 +265,12 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
         videos[name] = [(mask, predicted / name / mask.name) for mask in mask_files(root, name)]
     if not videos:
         raise BadInputError(f'{names} names no video')
-    counts = dict(zip(videos, in_order(count_vss, list(videos.values()), workers, watch)))
+    counts = dict(zip(videos, in_order(count_vss_files, list(videos.values()), workers, watch)))
     first, *rest = counts.values()
     total = sum(rest, first)
-    figures = vss.summarise(total)
-    per_class = {str(c): found for c, found in vss.class_table(total).items()}
-    return Scores(figures, per_class, {name: vss.summarise(video) for name, video in counts.items()},
+    figures = vss.summarize_vss(total)
+    per_class = {str(c): found for c, found in vss.per_class_iou(total).items()}
+    return Scores(figures, per_class, {name: vss.summarize_vss(video) for name, video in counts.items()},
                   empty_groups(figures))
 
 
@@ -279,20 +279,20 @@ def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, long_min_frame
     """Average precision of tracks, YouTube-VIS and OVIS.
 
     Args:
-        gt_json, pred_json: see :func:`read_tracks`.
+        gt_json, pred_json: see :func:`read_result_tracks`.
         ovis: also by occlusion.
         long_min_frames: videos of so many frames are long (YouTube-VIS 2022): adds ``AP_S``, ``AP_L`` and their mean.
         workers: processes; watch: shows progress.
     """
-    names, jobs = read_tracks(gt_json, pred_json, ovis)
+    names, jobs = read_result_tracks(gt_json, pred_json, ovis)
     videos = list(in_order(count_vis, jobs, workers, watch))
-    figures = vis_ap.summarise(by_class(videos, names), ovis)
+    figures = vis_ap.summarize_ap(by_class(videos, names), ovis)
     if long_min_frames is not None:
         is_long = [job.length >= long_min_frames for job in jobs]
         figures.update(vis_ap.by_length([by_class([v for v, far in zip(videos, is_long) if far == side], names)
                                          for side in (False, True)]))
     notes = tuple(f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1)
-    per_class = {names[c]: dict(AP=value) for c, value in vis_ap.class_table(by_class(videos, names)).items()}
+    per_class = {names[c]: dict(AP=value) for c, value in vis_ap.per_class_ap(by_class(videos, names)).items()}
     return Scores(figures, per_class, {}, notes)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import vis_ap
 
-from .official_json import annotations_of, entry_of, integer_of, list_of, number_of, read_json
+from .official_json import read_annotations, read_entry, read_integer, read_list_field, read_number, read_json
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VideoTracks:
     found: Sequence[dict]
 
 
-def read_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], List[VideoTracks]]:
+def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], List[VideoTracks]]:
     """Category -> name, and the videos in the order of their ids.
 
     Args:
@@ -39,32 +39,32 @@ def read_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tuple[Dic
     results = read_json(pred_json)
     if not isinstance(results, list):
         raise BadInputError(f'{pred_json} holds a {type(results).__name__}; YouTube-VIS results are a list')
-    names, videos, truths = read_truth(gt_json, ovis)
+    names, videos, truths = read_gt_tracks(gt_json, ovis)
     found: Dict[int, List[dict]] = {v: [] for v in videos}
     for k, track in enumerate(results):
         where = f'{pred_json}: track {k}'
-        number_of(track, 'score', where)
+        read_number(track, 'score', where)
         found[add_checked(track, videos, gt_json, where)].append(track)
     return names, [VideoTracks(*videos[v], tuple(names), truths[v], found[v]) for v in sorted(videos)]
 
 
-def read_truth(gt_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], Dict[int, Tuple], Dict[int, List[dict]]]:
-    """Category -> name; video -> (size, length); video -> true tracks; arguments and errors as of :func:`read_tracks`."""
+def read_gt_tracks(gt_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], Dict[int, Tuple], Dict[int, List[dict]]]:
+    """Category -> name; video -> (size, length); video -> true tracks; arguments and errors as of :func:`read_result_tracks`."""
     content = read_json(gt_json)
-    annotations = annotations_of(content, gt_json)
-    names = {integer_of(c, 'id', f'{gt_json}, a category'): str(c.get('name', c['id']))
-             for c in list_of(content, 'categories', gt_json)}
+    annotations = read_annotations(content, gt_json)
+    names = {read_integer(c, 'id', f'{gt_json}, a category'): str(c.get('name', c['id']))
+             for c in read_list_field(content, 'categories', gt_json)}
     videos = {}
-    for video in list_of(content, 'videos', gt_json):
+    for video in read_list_field(content, 'videos', gt_json):
         where = f"{gt_json}, video {video.get('id') if isinstance(video, dict) else video}"
-        size = integer_of(video, 'height', where), integer_of(video, 'width', where)
-        videos[integer_of(video, 'id', where)] = size, integer_of(video, 'length', where)
+        size = read_integer(video, 'height', where), read_integer(video, 'width', where)
+        videos[read_integer(video, 'id', where)] = size, read_integer(video, 'length', where)
     truths: Dict[int, List[dict]] = {v: [] for v in videos}
     for k, track in enumerate(annotations):
         where = f'{gt_json}: track {k}'
-        list_of(track, 'areas', where)
+        read_list_field(track, 'areas', where)
         if ovis:
-            levels = entry_of(track, 'occlusion', f'{where} has no occlusion, so it is not of OVIS: it')
+            levels = read_entry(track, 'occlusion', f'{where} has no occlusion, so it is not of OVIS: it')
             unknown = [level for level in levels or () if level is not None and level not in vis_ap.OCCLUSION_VALUES]
             if unknown:
                 allowed = ', '.join(vis_ap.OCCLUSION_VALUES)
@@ -75,20 +75,20 @@ def read_truth(gt_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], Dict[
 
 def add_checked(track: Any, videos: Dict[int, Tuple], gt_json: Path, where: str) -> int:
     """The video of a track whose entries are as they should be."""
-    video = integer_of(track, 'video_id', where)
-    integer_of(track, 'category_id', where)
+    video = read_integer(track, 'video_id', where)
+    read_integer(track, 'category_id', where)
     if video not in videos:
         raise BadInputError(f'{where} is of video {video}, which {gt_json} does not have')
     size, length = videos[video]
-    masks = list_of(track, 'segmentations', where)
+    masks = read_list_field(track, 'segmentations', where)
     if len(masks) != length:
         raise BadInputError(f'{where} of video {video} has {len(masks)} masks, the video has {length} frames')
     for t, mask in enumerate(masks):
-        check_mask(mask, size, f'{where} of video {video}, frame {t}')
+        check_track_mask(mask, size, f'{where} of video {video}, frame {t}')
     return video
 
 
-def check_mask(mask: Optional[Any], size: Tuple[int, int], where: str) -> None:
+def check_track_mask(mask: Optional[Any], size: Tuple[int, int], where: str) -> None:
     """Raises BadInputError where a mask is neither null nor a run-length mask of the video's size."""
     if mask is None:
         return

@@ -2,9 +2,9 @@
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from .frame_table import VOID, FrameTable, pixel_counts, relief
+from .frame_table import VOID_SEGMENT, FrameTable, pixel_counts, paired_values
 
-KINDS = ('right', 'switched', 'class', 'missed', 'false')
+ERROR_KINDS = ('right', 'switched', 'class', 'missed', 'false')
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class VideoErrors:
     pixels: Dict[str, int]
 
 
-def partners(table: FrameTable) -> Dict[int, int]:
+def matched_segments(table: FrameTable) -> Dict[int, int]:
     """True id -> the predicted id with IoU above 0.5, whatever its class; crowds and void take no part."""
     truth, predicted, found = pixel_counts(table.joint, 0), pixel_counts(table.joint, 1), {}
     for (g, p), shared in table.joint.items():
         if g in table.truth and p in table.predicted and not table.truth[g].is_crowd:
-            union = truth[g] + predicted[p] - shared - table.joint.get((VOID, p), 0)
+            union = truth[g] + predicted[p] - shared - table.joint.get((VOID_SEGMENT, p), 0)
             if shared / union > 0.5:
                 found[g] = p
     return found
@@ -48,9 +48,9 @@ def partners(table: FrameTable) -> Dict[int, int]:
 
 def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
     """The errors of a video from the tables of its frames."""
-    matched = [partners(table) for table in tables]
-    usual, switches = usual_partners(matched), 0
-    frames, pixels, last = [], dict.fromkeys(KINDS, 0), {}
+    matched = [matched_segments(table) for table in tables]
+    usual, switches = majority_matches(matched), 0
+    frames, pixels, last = [], dict.fromkeys(ERROR_KINDS, 0), {}
     for table, found in zip(tables, matched):
         truth, areas = {}, [pixel_counts(table.joint, side) for side in (0, 1)]
         for g, entry in table.truth.items():
@@ -64,14 +64,14 @@ def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
                 switches += last.get(g, p) != p
                 last[g] = p
         taken = set(found.values())
-        false = tuple(p for p, forgiven in relief(table.joint, table.truth, table.predicted).items()
+        false = tuple(p for p, forgiven in paired_values(table.joint, table.truth, table.predicted).items()
                       if p not in taken and not forgiven / areas[1].get(p, 1) > 0.5)
         pixels['false'] += sum(areas[1].get(p, 0) for p in false)
         frames.append(FrameVerdict(truth, false))
     return VideoErrors(tuple(frames), switches, pixels)
 
 
-def usual_partners(matched: Sequence[Dict[int, int]]) -> Dict[int, int]:
+def majority_matches(matched: Sequence[Dict[int, int]]) -> Dict[int, int]:
     """True id -> the predicted id it has in most frames, the earlier one of equals."""
     counts: Dict[int, List[int]] = {}
     for found in matched:

@@ -6,7 +6,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 MAX_COLOUR = 1 << 24  # ids that a PNG can hold are below it
-VOID = 0
+VOID_SEGMENT = 0
 UNLISTED = -1
 
 
@@ -53,11 +53,11 @@ def listed(segments: Sequence[dict], merge: bool = True) -> Dict[int, Listed]:
 
 @lru_cache(maxsize=1)
 def blank_table() -> np.ndarray:
-    """Scratch memory of :func:`places`, a number for each colour; all zero between calls."""
+    """Scratch memory of :func:`segment_rows`, a number for each colour; all zero between calls."""
     return np.zeros(MAX_COLOUR, np.uint16)
 
 
-def places(id_map: np.ndarray, ids: List[int]) -> np.ndarray:
+def segment_rows(id_map: np.ndarray, ids: List[int]) -> np.ndarray:
     """For every pixel the place of its id in ``ids``, counted from 1; 0 where it is not in it. (H * W,)"""
     flat = id_map.ravel()
     if len(ids) < 65535 and max(ids) < MAX_COLOUR and flat.size and 0 <= flat.min() and flat.max() < MAX_COLOUR:
@@ -88,10 +88,10 @@ def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_m
         raise ValueError(f'the prediction is {predicted_map.shape} (height, width), the ground truth {true_map.shape}; '
                          'write predictions at the size of the ground truth')
     truth, predicted = listed(true_segments, merge), listed(predicted_segments, merge)
-    rows, columns = [VOID, *truth], [VOID, *predicted]
+    rows, columns = [VOID_SEGMENT, *truth], [VOID_SEGMENT, *predicted]
     width = len(columns) + 1
-    guess = places(predicted_map, columns)
-    counts = np.bincount(places(true_map, rows).astype(np.intp) * width + guess, minlength=(len(rows) + 1) * width)
+    guess = segment_rows(predicted_map, columns)
+    counts = np.bincount(segment_rows(true_map, rows).astype(np.intp) * width + guess, minlength=(len(rows) + 1) * width)
     names = [UNLISTED, *rows], [UNLISTED, *columns]
     joint = {(names[0][k // width], names[1][k % width]): int(counts[k]) for k in np.flatnonzero(counts)}
     has_stray = any(p == UNLISTED for _, p in joint)
@@ -99,10 +99,10 @@ def frame_table(true_map: np.ndarray, true_segments: Sequence[dict], predicted_m
     return FrameTable(truth, predicted, joint, stray)
 
 
-def relief(joint: Dict[Tuple[int, int], int], truth: Dict[int, Listed], predicted: Dict[int, Listed]) -> Dict[int, int]:
+def paired_values(joint: Dict[Tuple[int, int], int], truth: Dict[int, Listed], predicted: Dict[int, Listed]) -> Dict[int, int]:
     """Predicted id -> its pixels on void and on a crowd of its class, of which the last listed counts."""
     crowds = {entry.category: g for g, entry in truth.items() if entry.is_crowd}
-    return {p: joint.get((VOID, p), 0) + joint.get((crowds.get(entry.category), p), 0) for p, entry in predicted.items()}
+    return {p: joint.get((VOID_SEGMENT, p), 0) + joint.get((crowds.get(entry.category), p), 0) for p, entry in predicted.items()}
 
 
 def pixel_counts(joint: Dict[Tuple[int, int], int], side: int) -> Dict[int, int]:

@@ -161,7 +161,7 @@ def curve(videos: Sequence[Matched], limit: int = MAX_DETECTIONS[-1]) -> Optiona
     return sampled, recall[:, -1] if recall.shape[1] else np.zeros(len(THRESHOLDS))
 
 
-def summarise(pairs: Dict[int, List[Pair]], occlusion: bool = False) -> Dict[str, float]:
+def summarize_ap(pairs: Dict[int, List[Pair]], occlusion: bool = False) -> Dict[str, float]:
     """``AP``, ``AP50``, ``AP75``, ``AP_{small, medium, large}``, ``AR1``, ``AR10``, ``AR100``, ``AR_*`` and for OVIS ``AP_*``
     and ``AR_{light, moderate, heavy}``, in [0, 1]; -1 where the truth has nothing to find.
 
@@ -177,19 +177,19 @@ def summarise(pairs: Dict[int, List[Pair]], occlusion: bool = False) -> Dict[str
     for suffix, limits in ranges.items():
         matched = {c: [match(pair, *limits) for pair in found] for c, found in pairs.items()}
         curves = [x for x in (curve(videos) for videos in matched.values()) if x is not None]
-        result[f'AP{suffix}'] = mean([precision for precision, _ in curves])
+        result[f'AP{suffix}'] = mean_of_valid([precision for precision, _ in curves])
         if suffix:
-            result[f'AR{suffix}'] = mean([recall for _, recall in curves])
+            result[f'AR{suffix}'] = mean_of_valid([recall for _, recall in curves])
             continue
-        result['AP50'] = mean([precision[0] for precision, _ in curves])
-        result['AP75'] = mean([precision[5] for precision, _ in curves])
+        result['AP50'] = mean_of_valid([precision[0] for precision, _ in curves])
+        result['AP75'] = mean_of_valid([precision[5] for precision, _ in curves])
         for number in MAX_DETECTIONS:
             short = [x for x in (curve(videos, number) for videos in matched.values()) if x is not None]
-            result[f'AR{number}'] = mean([recall for _, recall in short])
+            result[f'AR{number}'] = mean_of_valid([recall for _, recall in short])
     return result
 
 
-def mean(values: List[np.ndarray]) -> float:
+def mean_of_valid(values: List[np.ndarray]) -> float:
     """The mean of all numbers; -1 of nothing."""
     return float(np.mean(values)) if values else -1.
 
@@ -200,11 +200,11 @@ def by_length(parts: Sequence[Dict[int, List[Pair]]]) -> Dict[str, float]:
     Args:
         parts: category -> pairs, of the short and of the long videos.
     """
-    short, long = (summarise(pairs)['AP'] for pairs in parts)
+    short, long = (summarize_ap(pairs)['AP'] for pairs in parts)
     return dict(AP_S=short, AP_L=long, AP_SL=-1. if -1 in (short, long) else (short + long) / 2)
 
 
-def class_table(pairs: Dict[int, List[Pair]]) -> Dict[int, float]:
+def per_class_ap(pairs: Dict[int, List[Pair]]) -> Dict[int, float]:
     """Category -> AP; NaN where the truth has nothing to find."""
     curves = {c: curve([match(pair, AREAS['all']) for pair in found]) for c, found in pairs.items()}
     return {c: float('nan') if found is None else float(found[0].mean()) for c, found in curves.items()}

@@ -4,7 +4,7 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from .frame_table import UNLISTED, VOID, FrameTable, Listed, pixel_counts, relief
+from .frame_table import UNLISTED, VOID_SEGMENT, FrameTable, Listed, pixel_counts, paired_values
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Rules:
     min_truth_area: int = 0
 
 
-VIPSEG = Rules()
-VIPER = Rules(json_areas=False, merge_repeated=False, min_truth_area=32 * 32)  # ``tools/dataset/viper.py``
-IMAGES = Rules(merge_repeated=False)  # panopticapi
+VIPSEG_RULES = Rules()
+VIPER_RULES = Rules(json_areas=False, merge_repeated=False, min_truth_area=32 * 32)  # ``tools/dataset/viper.py``
+IMAGE_RULES = Rules(merge_repeated=False)  # panopticapi
 
 
-def count_video(tables: Sequence[FrameTable], windows: Sequence[int], rules: Rules = VIPSEG) -> Dict[int, WindowCounts]:
+def count_video(tables: Sequence[FrameTable], windows: Sequence[int], rules: Rules = VIPSEG_RULES) -> Dict[int, WindowCounts]:
     """Counts of one video: window length in frames -> counts; a video that is shorter than a window adds nothing to it."""
     result = {}
     for length in windows:
@@ -98,7 +98,7 @@ def merge(entries: Iterable[Dict[int, Listed]]) -> Dict[int, Listed]:
     return merged
 
 
-def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowCounts:
+def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG_RULES) -> WindowCounts:
     """Matches the tubes of one window (``spec`` of the public script: classes of the first frame, void forgiven)."""
     truth, predicted = merge(t.truth for t in tables), merge(t.predicted for t in tables)
     joint: Dict[Tuple[int, int], int] = {}
@@ -113,7 +113,7 @@ def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowC
         if g not in truth or p not in predicted or g in small or truth[g].is_crowd or truth[g].category != predicted[p].category:
             continue
         true_area = truth[g].area if rules.json_areas else pixels[g]
-        union = true_area + area[p] - count - joint.get((VOID, p), 0)
+        union = true_area + area[p] - count - joint.get((VOID_SEGMENT, p), 0)
         if union < count:
             raise ValueError(f'the json states an area of {true_area} for id {g}, which shares {count} pixels with prediction '
                              f'{p}; a stated area must not be smaller than the pixels')
@@ -124,7 +124,7 @@ def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG) -> WindowC
             matched.add(p)
     found += [(entry.category, ClassCounts(fn=1)) for g, entry in truth.items()
               if g not in matched_truth and g not in small and not entry.is_crowd]
-    for p, forgiven in relief(joint, truth, predicted).items():
+    for p, forgiven in paired_values(joint, truth, predicted).items():
         if p not in matched and not forgiven / area[p] > 0.5:
             found.append((predicted[p].category, ClassCounts(fp=1)))
     return sum_counts(found)
@@ -138,7 +138,7 @@ def sum_counts(found: Iterable[Tuple[int, ClassCounts]]) -> WindowCounts:
     return WindowCounts(total)
 
 
-def summarise(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], windows: Dict[str, int],
+def summarize_vpq(counts: Dict[int, WindowCounts], is_thing: Dict[int, bool], windows: Dict[str, int],
               averaged: Sequence[str]) -> Dict[str, float]:
     """``VPQ``, ``VPQ_Th``, ``VPQ_St``, and every window under its own name, and with ``_Th`` and ``_St``.
 

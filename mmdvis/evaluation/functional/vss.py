@@ -39,7 +39,7 @@ def confusion_of(truth: np.ndarray, predicted: np.ndarray, num_classes: int = NU
     return counts.reshape(num_classes, num_classes + 1)
 
 
-def count_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tuple[int, ...] = LENGTHS,
+def count_vss_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tuple[int, ...] = LENGTHS,
                 num_classes: int = NUM_CLASSES) -> VSSCounts:
     """Counts of one video, two frames of which are in memory at a time.
 
@@ -67,7 +67,7 @@ def count_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tuple[
     return VSSCounts(confusion, {n: tuple(found[:-1]) for n, found in windows.items()})
 
 
-def summarise(counts: VSSCounts) -> Dict[str, float]:
+def summarize_vss(counts: VSSCounts) -> Dict[str, float]:
     """``mIoU``, ``fwIoU``, ``pixel_acc``, ``mean_class_acc`` and ``VC{n}``, all in [0, 1]; NaN where nothing was counted.
 
     mIoU and class accuracy are means over the classes that the truth has. ``VC16_with_VC8`` is what the script of DVIS++
@@ -78,22 +78,22 @@ def summarise(counts: VSSCounts) -> Dict[str, float]:
     union, seen, total = rows + columns - hit, rows > 0, rows.sum()
     with np.errstate(invalid='ignore', divide='ignore'):
         iou = hit / union
-        result = dict(mIoU=mean(iou[seen]), fwIoU=float((rows / total * np.nan_to_num(iou)).sum()),
-                      pixel_acc=float(hit.sum() / total), mean_class_acc=mean((hit / rows)[seen]),
-                      mIoU_mmseg=mean(iou[union > 0]))
+        result = dict(mIoU=mean_in_percent(iou[seen]), fwIoU=float((rows / total * np.nan_to_num(iou)).sum()),
+                      pixel_acc=float(hit.sum() / total), mean_class_acc=mean_in_percent((hit / rows)[seen]),
+                      mIoU_mmseg=mean_in_percent(iou[union > 0]))
     values = {n: [same / constant for constant, same in windows if constant] for n, windows in counts.consistency.items()}
-    result.update({f'VC{n}': mean(np.array(found)) for n, found in values.items()})
+    result.update({f'VC{n}': mean_in_percent(np.array(found)) for n, found in values.items()})
     if {8, 16} <= set(values):
-        result['VC16_with_VC8'] = mean(np.array(values[8] + values[16]))
+        result['VC16_with_VC8'] = mean_in_percent(np.array(values[8] + values[16]))
     return result
 
 
-def mean(values: np.ndarray) -> float:
+def mean_in_percent(values: np.ndarray) -> float:
     """The mean; NaN of nothing."""
     return float(np.mean(values)) if len(values) else float('nan')
 
 
-def class_table(counts: VSSCounts) -> Dict[int, Dict[str, float]]:
+def per_class_iou(counts: VSSCounts) -> Dict[int, Dict[str, float]]:
     """Class -> its IoU and accuracy, for those that occur."""
     rows, columns, hit = counts.confusion.sum(1), counts.confusion[:, :-1].sum(0), np.diag(counts.confusion)
     return {int(c): dict(IoU=hit[c] / (rows[c] + columns[c] - hit[c]), accuracy=hit[c] / rows[c] if rows[c] else float('nan'))

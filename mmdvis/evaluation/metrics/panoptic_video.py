@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmdvis.evaluation.files.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticTruth
-from mmdvis.evaluation.files.scoring import FLAVOURS, table_of
+from mmdvis.evaluation.files.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticGroundTruth
+from mmdvis.evaluation.files.scoring import FLAVOURS, frame_table_of_files
 from mmdvis.evaluation.functional.frame_table import FrameTable
 from mmdvis.structures import VideoPanoptic
 
@@ -18,7 +18,7 @@ def frame_segments(result: VideoPanoptic, category_ids: Sequence[int]) -> List[L
             for frame in result.id_map.numpy()]
 
 
-def tables_of(truth: PanopticTruth, video_id: str, maps: Sequence[np.ndarray], segments: Sequence[Sequence[dict]],
+def result_tables(truth: PanopticGroundTruth, video_id: str, maps: Sequence[np.ndarray], segments: Sequence[Sequence[dict]],
               merge: bool = True) -> List[FrameTable]:
     """The tables of a predicted video.
 
@@ -40,7 +40,7 @@ def tables_of(truth: PanopticTruth, video_id: str, maps: Sequence[np.ndarray], s
         maps, segments = maps[CITYSCAPES_STEP - 1::CITYSCAPES_STEP], segments[CITYSCAPES_STEP - 1::CITYSCAPES_STEP]
     if len(frames) != len(maps):
         raise ValueError(f'video {video_id} has {len(frames)} frames, the prediction has {len(maps)}')
-    return [table_of(frame, id_map, found, truth.is_thing, merge) for frame, id_map, found in zip(frames, maps, segments)]
+    return [frame_table_of_files(frame, id_map, found, truth.is_thing, merge) for frame, id_map, found in zip(frames, maps, segments)]
 
 
 class PanopticVideoMetric(BaseMetric):
@@ -68,7 +68,7 @@ class PanopticVideoMetric(BaseMetric):
             result = sample['pred_panoptic']
             segments = frame_segments(result, self.dataset_meta['category_ids'])
             maps = list(result.id_map.numpy())
-            self.results.append(self.count(tables_of(self.truth, str(sample['video_id']), maps, segments,
+            self.results.append(self.count(result_tables(self.truth, str(sample['video_id']), maps, segments,
                                                      self.flavour.rules.merge_repeated)))
 
     def count(self, tables: List[FrameTable]) -> Any:

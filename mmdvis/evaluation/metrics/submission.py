@@ -16,7 +16,7 @@ from mmdvis.io import id_to_rgb
 from mmdvis.registry import METRICS
 
 from .panoptic_video import frame_segments
-from .vis_metric import tracks_of
+from .vis_metric import result_tracks
 
 
 @METRICS.register_module()
@@ -56,7 +56,7 @@ class SubmissionWriter(BaseMetric):
             elif 'pred_panoptic' in sample:
                 entry = self.write_panoptic(str(name), frames, sample, categories)
             else:
-                entry = [dict(track, video_id=name) for track in tracks_of(sample['pred_instances'], categories)]
+                entry = [dict(track, video_id=name) for track in result_tracks(sample['pred_instances'], categories)]
                 check_lengths(str(name), frames, [len(track['segmentations']) for track in entry])
             self.results.append((str(name), entry))
 

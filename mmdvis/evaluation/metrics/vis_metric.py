@@ -9,9 +9,9 @@ from mmengine.evaluator import BaseMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmdvis.evaluation.files.official_json import annotations_of
+from mmdvis.evaluation.files.official_json import read_annotations
 from mmdvis.evaluation.files.scoring import by_class
-from mmdvis.evaluation.files.track_files import VideoTracks, check_mask, count_vis, read_truth
+from mmdvis.evaluation.files.track_files import VideoTracks, check_track_mask, count_vis, read_gt_tracks
 from mmdvis.evaluation.functional import vis_ap
 from mmdvis.registry import METRICS
 from mmdvis.structures import VideoInstances
@@ -19,7 +19,7 @@ from mmdvis.structures import VideoInstances
 COCO_NAMES = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 
 
-def tracks_of(result: VideoInstances, category_ids: Sequence[int]) -> List[dict]:
+def result_tracks(result: VideoInstances, category_ids: Sequence[int]) -> List[dict]:
     """A result as YouTube-VIS lists it: class, score, and a run-length mask or None for each frame."""
     def mask(code: dict) -> Optional[dict]:
         return code if vis_ap.coco_mask.area(vis_ap.run_length(code, (0, 0))) else None
@@ -43,7 +43,7 @@ class VISMetric(BaseMetric):
                  long_min_frames: Optional[int] = None, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device, prefix)
         self.ovis = ovis
-        self.names, self.videos, self.truths = read_truth(Path(gt_json), ovis)
+        self.names, self.videos, self.truths = read_gt_tracks(Path(gt_json), ovis)
         self.long = None if long_videos is None and long_min_frames is None else {
             v for v, (_, length) in self.videos.items() if v in (long_videos or ()) or length >= (long_min_frames or np.inf)}
 
@@ -54,19 +54,19 @@ class VISMetric(BaseMetric):
             if name not in self.videos:
                 raise ValueError(f'the ground truth has no video {name}')
             size, length = self.videos[name]
-            tracks = tracks_of(sample['pred_instances'], self.dataset_meta['category_ids'])
+            tracks = result_tracks(sample['pred_instances'], self.dataset_meta['category_ids'])
             wrong = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != length]
             if wrong:
                 raise ValueError(f'video {name} has {length} frames, the prediction has {wrong[0]}')
             for track in tracks:
                 for t, mask in enumerate(track['segmentations']):
-                    check_mask(mask, size, f'prediction of video {name}, frame {t}')
+                    check_track_mask(mask, size, f'prediction of video {name}, frame {t}')
             self.results.append((name, count_vis(VideoTracks(size, length, tuple(self.names), self.truths[name], tracks))))
 
     def compute_metrics(self, results: List[Tuple[int, Dict[int, vis_ap.Pair]]]) -> Dict[str, float]:
         """Fractions; -1 where the truth has nothing to find."""
         results = sorted(results, key=lambda result: result[0])
-        found = vis_ap.summarise(by_class([pairs for _, pairs in results], self.names), self.ovis)
+        found = vis_ap.summarize_ap(by_class([pairs for _, pairs in results], self.names), self.ovis)
         if self.long is not None:
             parts = [[pairs for name, pairs in results if (name in self.long) == is_long] for is_long in (False, True)]
             found.update(vis_ap.by_length([by_class(part, self.names) for part in parts]))
@@ -86,12 +86,12 @@ class InstanceAPMetric(BaseMetric):
         super().__init__(collect_device, prefix)
         with contextlib.redirect_stdout(io.StringIO()):
             self.truth = COCO(gt_json)
-        annotations_of(self.truth.dataset, Path(gt_json))
+        read_annotations(self.truth.dataset, Path(gt_json))
 
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Keeps the masks of each image (a video of one frame, named by its image id)."""
         for sample in data_samples:
-            tracks = tracks_of(sample['pred_instances'], self.dataset_meta['category_ids'])
+            tracks = result_tracks(sample['pred_instances'], self.dataset_meta['category_ids'])
             found = [dict(image_id=int(sample['video_id']), category_id=t['category_id'], score=t['score'],
                           segmentation=t['segmentations'][0]) for t in tracks if t['segmentations'][0] is not None]
             self.results.append((int(sample['video_id']), found))

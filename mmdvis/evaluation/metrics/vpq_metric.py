@@ -4,13 +4,13 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from mmengine.evaluator import BaseMetric
 
-from mmdvis.evaluation.files.panoptic_files import image_truth
+from mmdvis.evaluation.files.panoptic_files import image_ground_truth
 from mmdvis.evaluation.files.scoring import pq_figures
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.evaluation.functional.vpq import IMAGES, WindowCounts, count_video, summarise
+from mmdvis.evaluation.functional.vpq import IMAGE_RULES, WindowCounts, count_video, summarize_vpq
 from mmdvis.registry import METRICS
 
-from .panoptic_video import PanopticVideoMetric, frame_segments, tables_of
+from .panoptic_video import PanopticVideoMetric, frame_segments, result_tables
 
 
 @METRICS.register_module()
@@ -39,7 +39,7 @@ class VPQMetric(PanopticVideoMetric):
     def compute_metrics(self, results: List[Dict[int, WindowCounts]]) -> Dict[str, float]:
         """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and for VIPSeg ``VPQ_12468``."""
         total = {k: sum((video[k] for video in results), WindowCounts()) for k in results[0]}
-        return summarise(total, self.is_thing, self.windows, self.averaged)
+        return summarize_vpq(total, self.is_thing, self.windows, self.averaged)
 
 
 @METRICS.register_module()
@@ -53,15 +53,15 @@ class PanopticQualityMetric(BaseMetric):
 
     def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device, prefix)
-        self.truth = image_truth(Path(gt_json), Path(gt_dir))
+        self.truth = image_ground_truth(Path(gt_json), Path(gt_dir))
 
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Counts each image (a video of one frame, named by its image id)."""
         for sample in data_samples:
             result = sample['pred_panoptic']
-            tables = tables_of(self.truth, str(sample['video_id']), list(result.id_map.numpy()),
+            tables = result_tables(self.truth, str(sample['video_id']), list(result.id_map.numpy()),
                                frame_segments(result, self.dataset_meta['category_ids']), merge=False)
-            self.results.append(count_video(tables, (1, ), IMAGES)[1])
+            self.results.append(count_video(tables, (1, ), IMAGE_RULES)[1])
 
     def compute_metrics(self, results: List[WindowCounts]) -> Dict[str, float]:
         """Fractions."""

@@ -12,7 +12,7 @@ from mmdvis.registry import METRICS
 
 @METRICS.register_module()
 class VSSMetric(BaseMetric):
-    """mIoU, weighted IoU, accuracies and consistency in time; see :func:`mmdvis.evaluation.functional.vss.summarise`.
+    """mIoU, weighted IoU, accuracies and consistency in time; see :func:`mmdvis.evaluation.functional.vss.summarize_vss`.
 
     Args:
         gt_root: VSPW's folder with ``data/<video>/mask/<frame>.png``.
@@ -37,9 +37,9 @@ class VSSMetric(BaseMetric):
             if maps.shape[1:] != size:
                 raise ValueError(f'video {name} has masks of {size} (height, width), the prediction {maps.shape[1:]}')
             truth = (read_labels(path) for path in masks)
-            self.results.append(vss.count_video(zip(truth, maps), num_classes=self.num_classes))
+            self.results.append(vss.count_vss_video(zip(truth, maps), num_classes=self.num_classes))
 
     def compute_metrics(self, results: List[vss.VSSCounts]) -> Dict[str, float]:
         """Fractions."""
         first, *rest = results
-        return vss.summarise(sum(rest, first))
+        return vss.summarize_vss(sum(rest, first))

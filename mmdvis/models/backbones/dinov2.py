@@ -18,7 +18,7 @@ EPS = 1e-6  # of every layer norm
 TABLE = 37  # rows and columns of the position table of the released weights
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """Self-attention with one projection for query, key and value."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
@@ -76,7 +76,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, num_heads: int, ffn: str) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(channels, EPS), nn.LayerNorm(channels, EPS)
-        self.attn = Attention(channels, num_heads)
+        self.attn = SelfAttention(channels, num_heads)
         self.mlp = dict(mlp=Mlp, swiglu=SwiGLU)[ffn](channels)
         self.ls1, self.ls2 = LayerScale(channels), LayerScale(channels)
 

@@ -10,7 +10,7 @@ from mmdvis.registry import MODELS
 STRIDES = (4, 8, 16, 32)
 
 
-def load_config(name: Optional[str], config: Optional[Dict[str, Any]], local_only: bool) -> Any:
+def read_hf_config(name: Optional[str], config: Optional[Dict[str, Any]], local_only: bool) -> Any:
     """The configuration of a model: of its name or folder, or of ``config`` with ``model_type``."""
     from transformers import AutoConfig
     if name is None:
@@ -19,10 +19,10 @@ def load_config(name: Optional[str], config: Optional[Dict[str, Any]], local_onl
         if kind is None:
             raise ValueError("a backbone without a name needs config=dict(model_type='...', ...) to be built with random weights")
         return AutoConfig.for_model(kind, **options)
-    return fetched(name, lambda: AutoConfig.from_pretrained(name, local_files_only=local_only, **(config or {})))
+    return fetch_model_file(name, lambda: AutoConfig.from_pretrained(name, local_files_only=local_only, **(config or {})))
 
 
-def fetched(name: str, load: Any) -> Any:
+def fetch_model_file(name: str, load: Any) -> Any:
     """What ``load`` gives; where neither the hub nor a folder has it, one sentence."""
     try:
         return load()
@@ -43,7 +43,7 @@ def build_model(config: Any, name: Optional[str], as_pyramid: bool, local_only: 
     kind = MODEL_FOR_BACKBONE_MAPPING[type(config)] if has_class else AutoModel
     if name is None:
         return kind(config) if has_class else kind.from_config(config)
-    return fetched(name, lambda: kind.from_pretrained(name, config=config, use_safetensors=True, local_files_only=local_only))
+    return fetch_model_file(name, lambda: kind.from_pretrained(name, config=config, use_safetensors=True, local_files_only=local_only))
 
 
 def blocks_of(model: nn.Module, number: int) -> nn.ModuleList:
@@ -77,7 +77,7 @@ class HFBackbone(BaseModule):
                  stages: Optional[Sequence[Tuple[int, int]]] = None, frozen: bool = False, checkpointing: bool = False,
                  local_only: bool = False) -> None:
         super().__init__()
-        settings = load_config(name, config, local_only)
+        settings = read_hf_config(name, config, local_only)
         self.model = build_model(settings, name, stages is None, local_only)
         self.stages = None if stages is None else tuple(map(tuple, stages))
         self.frozen = frozen

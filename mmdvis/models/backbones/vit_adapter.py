@@ -179,7 +179,7 @@ class ViTAdapter(BaseModule):
         for k in range(1, 5):
             setattr(self, f'norm{k}', build_norm_layer(norm_cfg, channels)[1])
         for module in (self.spm, self.interactions, self.up):
-            init_new(module)
+            init_adapter_weights(module)
         nn.init.normal_(self.level_embed)
 
     def forward(self, images: Tensor) -> List[Tensor]:
@@ -204,19 +204,19 @@ class ViTAdapter(BaseModule):
                 else:
                     x = extractor(x, reference, patches, size, shapes)
         c2, c3, c4 = split_levels(x, shapes)
-        x1, x2, x3, x4 = (resized(self.vit_module.patches(tokens, size), like)
+        x1, x2, x3, x4 = (resize_map(self.vit_module.patches(tokens, size), like)
                           for tokens, like in zip(stages, (c1, c2, c3, c4)))
         return [self.norm1(self.up(c2) + c1 + x1), self.norm2(c2 + x2), self.norm3(c3 + x3), self.norm4(c4 + x4)]
 
 
-def resized(x: Tensor, like: Tensor) -> Tensor:
+def resize_map(x: Tensor, like: Tensor) -> Tensor:
     """x (B, C, h, w) at the size of another map."""
     if x.shape[-2:] == like.shape[-2:]:
         return x
     return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
 
 
-def init_new(root: nn.Module) -> None:
+def init_adapter_weights(root: nn.Module) -> None:
     """The start of the adapter's own layers; deformable attention starts as it does."""
     for name, module in root.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, VideoDataSample
 
-MIXED = ('clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
+MIXED_SIZES_WARNING = ('clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
          'of a shape together, and a crop makes them equal')
 
 
@@ -43,7 +43,7 @@ class ClipPreprocessor(BaseDataPreprocessor):
         if len(lengths) > 1:
             raise ValueError(f'the clips of a training batch must have one length, got {sorted(lengths)} frames')
         if len({self.padded(tuple(clip.shape[-2:])) for clip in data['inputs']}) > 1:
-            warnings.warn(MIXED, stacklevel=2)  # Python shows it once
+            warnings.warn(MIXED_SIZES_WARNING, stacklevel=2)  # Python shows it once
         size = self.padded(tuple(max(clip.shape[axis] for clip in data['inputs']) for axis in (-2, -1)))
         inputs = torch.stack([self.normalise(clip, size) for clip in data['inputs']])
         return dict(inputs=inputs, data_samples=[with_targets(sample, size) for sample in data['data_samples']])

@@ -52,7 +52,7 @@ class DVIS(BaseModel):
     Args:
         segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
         data_preprocessor: config of the preprocessor.
-        learns: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
+        trainable: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
         window: frames that go through segmenter and tracker at once at test time; no result depends on it. None: one on
             the CPU, whose cache more of them do not fit, three elsewhere.
         clip_len: frames that the refiner sees together at test time (semi-online); identities go on from clip to clip. None:
@@ -67,7 +67,7 @@ class DVIS(BaseModel):
     """
 
     def __init__(self, segmenter: dict, tracker: dict, refiner: Optional[dict] = None, postprocessor: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None, learns: Union[str, Sequence[str]] = 'last',
+                 data_preprocessor: Optional[dict] = None, trainable: Union[str, Sequence[str]] = 'last',
                  window: Optional[int] = None, clip_len: Optional[int] = None, causal: bool = False, precision: str = 'fp32',
                  store: str = 'exact', init_cfg: Optional[dict] = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
@@ -81,14 +81,14 @@ class DVIS(BaseModel):
         self.refiner = MODELS.build(refiner) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
         self.window, self.clip_len, self.causal, self.precision, self.store = window, clip_len, causal, precision, store
-        self.learns = learning_stages(self, learns)
+        self.trainable = resolve_trainable(self, trainable)
         for _, stage in self.frozen_stages():
             stage.requires_grad_(False).to(memory_format=torch.channels_last)
 
     def frozen_stages(self) -> List[Tuple[str, nn.Module]]:
         """The stages that do not learn."""
         stages = [(name, getattr(self, name)) for name in STAGES]
-        return [(name, stage) for name, stage in stages if stage is not None and name not in self.learns]
+        return [(name, stage) for name, stage in stages if stage is not None and name not in self.trainable]
 
     def train(self, mode: bool = True) -> 'DVIS':
         """As in torch, but frozen stages stay in evaluation mode."""
@@ -111,17 +111,17 @@ class DVIS(BaseModel):
         """Losses of the learning stages on clips (B, T, 3, H, W); names get the stage's name where several learn."""
         targets, context = [sample.gt_targets for sample in data_samples], self.step_context()
         losses, value = {}, inputs
-        for name in STAGES[:STAGES.index(self.learns[-1]) + 1]:
-            stage, prefix = getattr(self, name), f'{name}.' if len(self.learns) > 1 else ''
-            if name in self.learns:
+        for name in STAGES[:STAGES.index(self.trainable[-1]) + 1]:
+            stage, prefix = getattr(self, name), f'{name}.' if len(self.trainable) > 1 else ''
+            if name in self.trainable:
                 losses.update({prefix + key: x for key, x in stage.loss(value, targets, context).items()})
-            if name != self.learns[-1]:
+            if name != self.trainable[-1]:
                 value = self.pass_on(name, value)
         return losses
 
     def pass_on(self, name: str, value: Any) -> Any:
         """What a stage hands to the next one in training; frozen ones keep nothing for gradients."""
-        stage, learns = getattr(self, name), name in self.learns
+        stage, learns = getattr(self, name), name in self.trainable
         with torch.set_grad_enabled(learns):
             if name == 'segmenter' and not learns and value.device.type == 'cpu':  # frame by frame, see window
                 return FrameQueries.of_windows(map(stage, value.split(1, 1)), value.shape[1])
@@ -262,7 +262,7 @@ class DVIS(BaseModel):
         return self.predict(data['inputs'], data['data_samples'])
 
 
-def learning_stages(model: nn.Module, learns: Union[str, Sequence[str]]) -> Tuple[str, ...]:
+def resolve_trainable(model: nn.Module, trainable: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     """The names of the stages that learn, in the order of the chain.
 
     Raises:
@@ -270,10 +270,10 @@ def learning_stages(model: nn.Module, learns: Union[str, Sequence[str]]) -> Tupl
     """
     stages = {name: getattr(model, name) for name in STAGES}
     weighty = [name for name, stage in stages.items() if stage is not None and any(True for _ in stage.parameters())]
-    if learns == 'last':
+    if trainable == 'last':
         return (weighty[-1],)
-    names = (learns,) if isinstance(learns, str) else tuple(learns)
+    names = (trainable,) if isinstance(trainable, str) else tuple(trainable)
     unknown = [name for name in names if name not in weighty]
     if unknown or not names:
-        raise ValueError(f"learns must be 'last' or name stages with weights ({', '.join(weighty)}), got {learns!r}")
+        raise ValueError(f"trainable must be 'last' or name stages with weights ({', '.join(weighty)}), got {trainable!r}")
     return tuple(name for name in STAGES if name in names)

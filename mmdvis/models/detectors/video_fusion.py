@@ -6,8 +6,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmdvis.checkpoints import hand_over, read_checkpoint, state_dict_of
-from mmdvis.io import view
+from mmdvis.checkpoints import plan_loading, read_checkpoint, state_dict_of
+from mmdvis.io import transform_frames
 from mmdvis.models.functional.video_fusion import fuse_predictions
 from mmdvis.registry import MODELS
 from mmdvis.structures import FlippedMasks, FrameSource, VideoDataSample, VideoPrediction
@@ -20,7 +20,7 @@ class VideoFusion(BaseModel):
     Args:
         members: ``dict(model=config of a DVIS, checkpoint=path)`` each; the first says what the tracks are called, and its
             postprocessor is used. Without a checkpoint a member keeps its weights.
-        passes: arguments of :func:`view` for each pass of each member: ``dict(short_edge=720, max_edge=1333, flip=False)``.
+        passes: arguments of :func:`transform_frames` for each pass of each member: ``dict(short_edge=720, max_edge=1333, flip=False)``.
         trust: read checkpoints without guarding against code in them.
 
     Raises:
@@ -44,7 +44,7 @@ class VideoFusion(BaseModel):
         found = []
         for member in self.members:
             for one in self.passes:
-                _, prediction = next(member.predictions([view(source, **one)]))
+                _, prediction = next(member.predictions([transform_frames(source, **one)]))
                 found.append(replace(prediction, masks=FlippedMasks(prediction.masks)) if one.get('flip') else prediction)
         return fuse_predictions(found)
 
@@ -68,5 +68,5 @@ def load_member(model: dict, checkpoint: Optional[str], trust: bool) -> nn.Modul
     member = MODELS.build(model)
     if checkpoint is not None:
         weights = state_dict_of(read_checkpoint(checkpoint, trust=trust))
-        member.load_state_dict(hand_over(member.state_dict(), weights, origin=checkpoint).weights, strict=False)
+        member.load_state_dict(plan_loading(member.state_dict(), weights, origin=checkpoint).weights, strict=False)
     return member.eval()

@@ -9,14 +9,14 @@ LOGGER = logging.getLogger('mmdvis')
 Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
 
 
-def owners(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def matched_queries(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """The object (L, n) whose class the slot of each pair is trained with: the last of those that share it."""
     same = rows[:, :, None] == rows[:, None, :]
     last = np.where(same, np.arange(rows.shape[1]), 0).max(-1, initial=0)
     return np.take_along_axis(objects, last, 1)
 
 
-def checked(cost: np.ndarray, name: str) -> np.ndarray:
+def check_costs(cost: np.ndarray, name: str) -> np.ndarray:
     """The costs with finite values; says which clip has others."""
     if not np.isfinite(cost).all():
         LOGGER.error('the matching costs of %s hold %d values that are not finite; they count as very dear. A lower '

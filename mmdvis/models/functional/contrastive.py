@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrast(anchors: Tensor, positives: Tensor, negatives: Tensor, allowed: Tensor) -> Tensor:
+def contrastive_loss(anchors: Tensor, positives: Tensor, negatives: Tensor, allowed: Tensor) -> Tensor:
     """log(1 + sum over positives p and negatives n of exp(a.n - a.p)) for each anchor.
 
     Args:
@@ -23,13 +23,13 @@ def contrast(anchors: Tensor, positives: Tensor, negatives: Tensor, allowed: Ten
     return torch.logsumexp(F.pad(pairs, (1, 0)), 1)  # the padded zero is the 1
 
 
-def mean_contrast(contrast_of: Callable[[Tensor, Tensor], Tensor], clips: Iterable[Tensor],
+def mean_contrastive_loss(contrast_of: Callable[[Tensor, Tensor], Tensor], clips: Iterable[Tensor],
                   slots: Iterable[np.ndarray]) -> Tensor:
     """The mean over clips of a contrastive loss of their embeddings (T, Q, C), given the slots with an object, in float32."""
     return torch.stack([contrast_of(x.float(), torch.as_tensor(rows, device=x.device)) for x, rows in zip(clips, slots)]).mean()
 
 
-def neighbour_contrast(references: Tensor, slots: Tensor) -> Tensor:
+def neighbour_contrastive_loss(references: Tensor, slots: Tensor) -> Tensor:
     """Tracker: what a track refers to is near its own in the neighbouring frames and far from the others'.
 
     Args:
@@ -45,11 +45,11 @@ def neighbour_contrast(references: Tensor, slots: Tensor) -> Tensor:
         for near in (t - 1, t + 1):
             if near < frames and len(slots):
                 pool = references[near]
-                items.append(contrast(references[t, slots], pool[slots][:, None], pool.expand(len(slots), -1, -1), others))
+                items.append(contrastive_loss(references[t, slots], pool[slots][:, None], pool.expand(len(slots), -1, -1), others))
     return torch.cat(items).mean() if items else 0. * references.sum()
 
 
-def track_contrast(queries: Tensor, slots: Tensor) -> Tensor:
+def track_contrastive_loss(queries: Tensor, slots: Tensor) -> Tensor:
     """Refiner: a track in one frame is near itself in all frames and far from the other tracks in that frame.
 
     Args:
@@ -62,4 +62,4 @@ def track_contrast(queries: Tensor, slots: Tensor) -> Tensor:
     anchors = queries[:, slots].flatten(0, 1)  # (T * N, C)
     own = queries[:, slots].transpose(0, 1).repeat(frames, 1, 1)  # (T * N, T, C)
     pool = queries[:, None].expand(-1, len(slots), -1, -1).flatten(0, 1)  # (T * N, Q, C)
-    return contrast(anchors, own, pool, others).mean()
+    return contrastive_loss(anchors, own, pool, others).mean()

@@ -12,7 +12,7 @@ QUERIES = 32  # of a program
 
 
 @triton.jit
-def corner(values, base, row, column, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
+def sample_corner(values, base, row, column, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
     """The rows (BLOCK, WIDTH) float32 of one corner, zero outside the map; where they lie; and whether they are inside."""
     inside = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = base + (row * width + column)[:, None] * (heads * size) + channel[None]
@@ -21,16 +21,16 @@ def corner(values, base, row, column, height, width, heads: tl.constexpr, size: 
 
 
 @triton.jit
-def corners(values, spots, at, base, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
+def sample_corners(values, spots, at, base, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
     """The four corners around the samples ``at``: values, places, masks, each from upper left to lower right; and the shares."""
     x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
     y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
     left, top = tl.floor(x), tl.floor(y)
     column, row = left.to(tl.int32), top.to(tl.int32)
-    v00, p00, m00 = corner(values, base, row, column, height, width, heads, size, channel, live)
-    v01, p01, m01 = corner(values, base, row, column + 1, height, width, heads, size, channel, live)
-    v10, p10, m10 = corner(values, base, row + 1, column, height, width, heads, size, channel, live)
-    v11, p11, m11 = corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
+    v00, p00, m00 = sample_corner(values, base, row, column, height, width, heads, size, channel, live)
+    v01, p01, m01 = sample_corner(values, base, row, column + 1, height, width, heads, size, channel, live)
+    v10, p10, m10 = sample_corner(values, base, row + 1, column, height, width, heads, size, channel, live)
+    v11, p11, m11 = sample_corner(values, base, row + 1, column + 1, height, width, heads, size, channel, live)
     return v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, (x - left)[:, None], (y - top)[:, None]
 
 
@@ -53,7 +53,7 @@ def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: 
         base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
         for point in range(points):
             at = sample + level * points + point
-            v00, v01, v10, v11, _, _, _, _, _, _, _, _, part_x, part_y = corners(
+            v00, v01, v10, v11, _, _, _, _, _, _, _, _, part_x, part_y = sample_corners(
                 values, spots, at, base, height, width, heads, size, channel, live)
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
             total += tl.load(weights + at, mask=live, other=0.)[:, None] * (above + part_y * (below - above))
@@ -81,7 +81,7 @@ def backward_kernel(values, levels, spots, weights, grad, to_values, to_spots, t
         base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
         for point in range(points):
             at = sample + level * points + point
-            v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, part_x, part_y = corners(
+            v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, part_x, part_y = sample_corners(
                 values, spots, at, base, height, width, heads, size, channel, live)
             share = tl.load(weights + at, mask=live, other=0.)
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)

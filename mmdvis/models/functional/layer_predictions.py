@@ -4,7 +4,7 @@ from typing import ClassVar, Dict, Optional, Tuple
 
 from torch import Tensor
 
-from mmdvis.checks import check_axes
+from mmdvis.checks import check_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class LayerPredictions:
     AXES: ClassVar[Dict[str, str]] = dict(class_logits='LBSQK', mask_embeds='LBTQM', mask_features='BTMhw')
 
     def __post_init__(self) -> None:
-        check_axes(self, self.AXES)
+        check_shapes(self, self.AXES)
 
     def layers(self, block: slice) -> 'LayerPredictions':
         """Those of some layers."""

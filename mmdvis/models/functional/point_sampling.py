@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLED = 1 << 20  # candidate points that are sampled, and pixels that are turned into floats, together
+MAX_SAMPLED_VALUES = 1 << 20  # candidate points that are sampled, and pixels that are turned into floats, together
 READ, READ_ON_CPU = 1 << 22, 1 << 15  # points that are read together; on a CPU temporaries that fit its cache
 Corners = List[Tuple[Tensor, Tensor]]  # place and weight of each neighbour of points
 
@@ -76,13 +76,13 @@ class SampledFrames(torch.autograd.Function):
         frames, coords = ctx.saved_tensors
         found, grad = grad.new_zeros(ctx.shape), grad.reshape(-1)
         rows = torch.arange(ctx.shape[0], device=grad.device)
-        for piece, corner in places(rows, frames, coords, ctx.shape):
+        for piece, corner in point_offsets(rows, frames, coords, ctx.shape):
             for place, weight in corner:
                 found.view(-1).scatter_add_(0, place, weight * grad[piece])
         return found, None, None, None
 
 
-def places(rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]) -> Iterator[Tuple[slice, Corners]]:
+def point_offsets(rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]) -> Iterator[Tuple[slice, Corners]]:
     """Where points lie in flattened maps, a portion of the points at a time.
 
     Args:
@@ -105,14 +105,14 @@ def places(rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]) -
 
 
 def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
-    """Values (N, P) of maps (V, T, h, w), of floats or bools, at points; arguments as :func:`places`."""
+    """Values (N, P) of maps (V, T, h, w), of floats or bools, at points; arguments as :func:`point_offsets`."""
     flat, found = maps.reshape(-1), coords.new_empty(coords.shape[:2])
-    for piece, corner in places(rows, frames, coords, maps.shape):
+    for piece, corner in point_offsets(rows, frames, coords, maps.shape):
         found.view(-1)[piece] = sum(flat.take(place) * weight for place, weight in corner)
     return found
 
 
-def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
+def sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """Values in [0, 1] of bool masks at points; the masks are never copied as a whole.
 
     A CPU is quicker to turn a few single frames into floats than to find the neighbours of their points.
@@ -128,12 +128,12 @@ def sample_truth(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) ->
     frames, coords = (x.expand(len(rows), *x.shape[1:]) for x in (frames, coords))
     if truth.shape[1] > 1 or truth.is_cuda or not len(rows):
         return read_points(truth, rows, frames, coords)
-    some = max(1, min(READ_ON_CPU // max(coords.shape[1], 1), SAMPLED // (truth.shape[2] * truth.shape[3])))
+    some = max(1, min(READ_ON_CPU // max(coords.shape[1], 1), MAX_SAMPLED_VALUES // (truth.shape[2] * truth.shape[3])))
     portions = zip(rows.split(some), coords.split(some))
     return torch.cat([sample_features(truth[row].float(), points)[:, 0] for row, points in portions])
 
 
-def unsure_points(logits: Tensor, num_points: int, oversample: float, importance: float,
+def uncertain_points(logits: Tensor, num_points: int, oversample: float, importance: float,
                   generator: torch.Generator) -> Tuple[Tensor, Tensor]:
     """Draws points, most of them where masks are least sure.
 
@@ -152,7 +152,7 @@ def unsure_points(logits: Tensor, num_points: int, oversample: float, importance
     frames, coords = random_points(rows, num_frames, int(num_points * oversample), logits, generator)
     num_unsure = int(importance * total)
     maps, by_frame = logits.detach().flatten(0, 1)[:, None], coords.view(rows * num_frames, coords.shape[1] // num_frames, 2)
-    some = max(1, SAMPLED // max(by_frame.shape[1], 1))
+    some = max(1, MAX_SAMPLED_VALUES // max(by_frame.shape[1], 1))
     sampled = [sample_features(*x)[:, 0] for x in zip(maps.split(some), by_frame.split(some))] if rows else [coords[..., 0]]
     values = torch.cat(sampled).view(rows, coords.shape[1]).abs_()
     chosen = values.topk(num_unsure, dim=1, largest=False, sorted=False).indices

@@ -7,7 +7,7 @@ from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 
 
-class Attention(nn.Module):
+class MultiheadAttention(nn.Module):
     """Batch-first attention with the parameter names of ``nn.MultiheadAttention``.
 
     Args:
@@ -53,6 +53,6 @@ def feed_forward(channels: int, hidden: int) -> FFN:
     return FFN(channels, hidden, act_cfg=dict(type='ReLU', inplace=True))
 
 
-def norms(channels: int, number: int) -> nn.ModuleList:
+def layer_norms(channels: int, number: int) -> nn.ModuleList:
     """``number`` layer norms."""
     return nn.ModuleList(nn.LayerNorm(channels) for _ in range(number))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.functional.precision import full_precision, runs_in_bfloat16
 
-from .attention import feed_forward, norms
+from .attention import feed_forward, layer_norms
 from .heads import xavier_matrices
 from .ms_deform_attn import MSDeformAttn
 
@@ -22,7 +22,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.self_attn = MSDeformAttn(channels, num_heads, 3, num_points)
         self.ffn = feed_forward(channels, ffn_channels)
-        self.norms = norms(channels, 2)
+        self.norms = layer_norms(channels, 2)
         xavier_matrices(self.ffn)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:

@@ -3,7 +3,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .attention import Attention, feed_forward, norms
+from .attention import MultiheadAttention, feed_forward, layer_norms
 from .heads import xavier_matrices
 
 
@@ -26,10 +26,10 @@ class ReferringLayer(nn.Module):
         if cross_attention not in ('referring', 'standard'):
             raise ValueError(f"cross_attention must be 'referring' or 'standard', got {cross_attention!r}")
         self.is_referring = cross_attention == 'referring'
-        self.rca = Attention(channels, num_heads)
-        self.self_attn = Attention(channels, num_heads)
+        self.rca = MultiheadAttention(channels, num_heads)
+        self.self_attn = MultiheadAttention(channels, num_heads)
         self.ffn = feed_forward(channels, ffn_channels)
-        self.norms = norms(channels, 3)
+        self.norms = layer_norms(channels, 3)
         xavier_matrices(self)
 
     def forward(self, identity: Tensor, reference: Tensor, frame: Tensor) -> Tensor:

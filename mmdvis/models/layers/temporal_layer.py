@@ -4,7 +4,7 @@ from typing import Any, Iterator, Tuple
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, feed_forward
+from .attention import MultiheadAttention, feed_forward
 from .heads import xavier_matrices
 
 PART = 1 << 22  # numbers that are worked on together where no gradients are wanted
@@ -23,9 +23,9 @@ class TemporalLayer(nn.Module):
     def __init__(self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, time_attention: bool = True,
                  convolution: bool = True, cross_attention: bool = True) -> None:
         super().__init__()
-        self.time_attn = Attention(channels, num_heads) if time_attention else None
-        self.object_attn, self.hidden = Attention(channels, num_heads), ffn_channels
-        self.cross_attn = Attention(channels, num_heads) if cross_attention else None
+        self.time_attn = MultiheadAttention(channels, num_heads) if time_attention else None
+        self.object_attn, self.hidden = MultiheadAttention(channels, num_heads), ffn_channels
+        self.cross_attn = MultiheadAttention(channels, num_heads) if cross_attention else None
         self.ffn = feed_forward(channels, ffn_channels)
         # placeholders keep the names of the other norms
         has_part = (time_attention, convolution, True, cross_attention, True)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
 
-from .attention import Attention, feed_forward, norms
+from .attention import MultiheadAttention, feed_forward, layer_norms
 from .heads import xavier_matrices
 
 
@@ -16,10 +16,10 @@ class NamedAttention(nn.Module):
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
-        self.attn = Attention(channels, num_heads)
+        self.attn = MultiheadAttention(channels, num_heads)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
-        """See :class:`Attention`."""
+        """See :class:`MultiheadAttention`."""
         return self.attn(query, key, value, allowed)
 
 
@@ -31,7 +31,7 @@ class MaskedDecoderLayer(nn.Module):
         self.cross_attn = NamedAttention(channels, num_heads)
         self.self_attn = NamedAttention(channels, num_heads)
         self.ffn = feed_forward(channels, ffn_channels)
-        self.norms = norms(channels, 3)
+        self.norms = layer_norms(channels, 3)
 
     def forward(self, x: Tensor, place: Tensor, memory: Tensor, where: Tensor, allowed: Tensor) -> Tensor:
         """x (N, Q, C), place (Q, C), memory (N, S, C) with encoding ``where`` (S, C), allowed (N, Q, S) -> (N, Q, C)."""

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mmdvis.models.functional.assignment import Pairs
-from mmdvis.models.functional.point_sampling import sample_truth
+from mmdvis.models.functional.point_sampling import sample_targets
 from mmdvis.structures import ClipTargets
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class MaskTargets:
     """Ground truth of the units that are compared.
 
     Attributes:
@@ -27,31 +27,31 @@ class Truth:
 
     @classmethod
     def of(cls, targets: Sequence[ClipTargets], pairs: Sequence[Pairs], units: Callable[[Tensor], Tensor], device: torch.device
-           ) -> 'Truth':
+           ) -> 'MaskTargets':
         """What the matched units of all layers are compared with; ``units`` makes (V, T', H, W) of masks (N, T, H, W)."""
         picked = [units(clip.masks) for clip in targets]
-        rows = truth_rows(pairs, picked, [len(clip.labels) for clip in targets], device)
+        rows = target_rows(pairs, picked, [len(clip.labels) for clip in targets], device)
         if all(clip.ignored is None for clip in targets):
-            return cls(joined(picked), rows)
+            return cls(join_targets(picked), rows)
         voids = [units(ignored_of(clip)[None]) for clip in targets]
         pairs = [(slots, 0 * objects) for slots, objects in pairs]  # one void for all objects of a clip
-        return cls(joined(picked), rows, joined(voids), truth_rows(pairs, voids, [1] * len(voids), device))
+        return cls(join_targets(picked), rows, join_targets(voids), target_rows(pairs, voids, [1] * len(voids), device))
 
-    def layers(self, block: slice, number: int) -> 'Truth':
+    def layers(self, block: slice, number: int) -> 'MaskTargets':
         """The same for a block of the ``number`` layers."""
         rows, void_rows = (None if x is None else x.view(number, -1)[block].flatten() for x in (self.rows, self.void_rows))
         return replace(self, rows=rows, void_rows=void_rows)
 
     def at(self, frames: Tensor, coords: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
         """Values (N, P) at points of each row, and whether they count, float (N, P) or None."""
-        wanted = sample_truth(self.units, self.rows, frames, coords)
+        wanted = sample_targets(self.units, self.rows, frames, coords)
         if self.void is None:
             return wanted, None
-        kept = (sample_truth(self.void, self.void_rows, frames, coords) < 0.5).float()
+        kept = (sample_targets(self.void, self.void_rows, frames, coords) < 0.5).float()
         return wanted * kept, kept
 
 
-def truth_rows(pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequence[int], device: torch.device) -> Tensor:
+def target_rows(pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequence[int], device: torch.device) -> Tensor:
     """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64.
 
     Args:
@@ -68,7 +68,7 @@ def truth_rows(pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequenc
     return to_index(np.concatenate(rows, 1).ravel(), device)
 
 
-def joined(tensors: Sequence[Tensor]) -> Tensor:
+def join_targets(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one after the other; a single one is not copied."""
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
@@ -85,7 +85,7 @@ def kept_points(ignored: Optional[Tensor], frame: int, coords: Tensor) -> Option
     if ignored is None:
         return None
     row = torch.zeros(1, dtype=torch.long, device=coords.device)
-    return sample_truth(ignored[None, frame:frame + 1], row, row[:, None], coords)[0] < 0.5
+    return sample_targets(ignored[None, frame:frame + 1], row, row[:, None], coords)[0] < 0.5
 
 
 def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:

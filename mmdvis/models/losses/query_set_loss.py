@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmdvis.models.functional.assignment import Pairs, assign, checked, owners
+from mmdvis.models.functional.assignment import Pairs, assign, check_costs, matched_queries
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
-from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_truth, unsure_points
+from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_targets, uncertain_points
 from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.functional.recompute import Recomputed
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext
 
-from .mask_targets import Truth, kept_points, to_index
+from .mask_targets import MaskTargets, kept_points, to_index
 
 MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # candidate points that are looked at, and mask logits that are held, together
 
@@ -122,7 +122,7 @@ class QuerySetLoss(nn.Module):
         costs = [self.costs(predictions, b, clip, generator) for b, clip in enumerate(targets)]
         host = torch.cat(costs, -1).cpu().numpy()  # one copy for the whole batch
         host = np.split(host, np.cumsum([cost.shape[-1] for cost in costs])[:-1], -1)
-        return [assign(checked(cost, clip.name), self.first_frame(clip).cpu().numpy(), self.legacy_shared_slots)
+        return [assign(check_costs(cost, clip.name), self.first_frame(clip).cpu().numpy(), self.legacy_shared_slots)
                 for cost, clip in zip(host, targets)]
 
     def first_frame(self, clip: ClipTargets) -> Tensor:
@@ -149,7 +149,7 @@ class QuerySetLoss(nn.Module):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
             objects = objects.to(embeds.device)
-            truth = sample_truth(clip.masks[:, t:t + 1], objects, torch.zeros_like(objects[:, None]), coords)
+            truth = sample_targets(clip.masks[:, t:t + 1], objects, torch.zeros_like(objects[:, None]), coords)
             overlap = self.overlap(predictions, b, t, coords, truth, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
@@ -181,7 +181,7 @@ class QuerySetLoss(nn.Module):
         truth = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
         layer = torch.arange(len(logits), device=logits.device)[:, None]
         for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
-            rows, objects = (to_index(x, logits.device) for x in (rows, owners(rows, objects)))
+            rows, objects = (to_index(x, logits.device) for x in (rows, matched_queries(rows, objects)))
             truth[layer, b, :, rows] = self.labels(clip)[objects][..., None]
         values = F.cross_entropy(logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none')
         layers = len(logits)
@@ -194,7 +194,7 @@ class QuerySetLoss(nn.Module):
         Layers go through in blocks whose masks are made, sampled and forgotten, and made again for the gradients.
         """
         device, found = predictions.mask_features.device, []
-        truth, generator = Truth.of(targets, pairs, self.truth_maps, device), context.generator('points', device)
+        truth, generator = MaskTargets.of(targets, pairs, self.truth_maps, device), context.generator('points', device)
         layers, per_layer = len(predictions.mask_embeds), sum(rows.shape[1] for rows, _ in pairs)
         area = predictions.mask_features[0, :, 0].numel()
         step = max(1, min(MAX_MASKS // max(per_layer * area, 1), MAX_POINTS // max(per_layer * self.num_points, 1)))
@@ -223,10 +223,10 @@ class QuerySetLoss(nn.Module):
         return torch.cat([self.maps(matched_masks(predictions, b, slots)) for b, slots in enumerate(rows)], 1).flatten(0, 1)
 
     def draw_points(self, masks: Tensor, num_frames: int, generator: torch.Generator) -> Tuple[Tensor, Tensor]:
-        """Frames and coordinates of the points at which each unit is compared, see :func:`unsure_points`."""
+        """Frames and coordinates of the points at which each unit is compared, see :func:`uncertain_points`."""
         number = self.num_points * (num_frames if self.legacy_tall_video else 1)
         at_once = max(1, int(MAX_POINTS / (number * self.oversample * masks.shape[1])))
-        drawn = [unsure_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)]
+        drawn = [uncertain_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)]
         return tuple(torch.cat(values) for values in zip(*drawn))
 
     @staticmethod

@@ -3,10 +3,10 @@ from typing import List, Optional, Tuple
 
 from torch import Tensor, nn
 
-from mmdvis.io import SpooledMaps
+from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.panoptic_fusion import Fusion, fuse_panoptic
 from mmdvis.registry import MODELS
-from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, VideoPrediction, put
+from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic, VideoPrediction, write_slice
 
 
 @MODELS.register_module()
@@ -30,7 +30,7 @@ class PanopticPostprocessor(nn.Module):
         by_frame: List[Tuple[Segment, ...]] = []
         for frame in range(prediction.num_frames):
             found, place = (self.fuse_frame(prediction, frame), 0) if whole is None else (whole, frame)
-            id_map = put(id_map, found.map(place)[None], frame, prediction.num_frames)
+            id_map = write_slice(id_map, found.map(place)[None], frame, prediction.num_frames)
             by_frame.append(tuple(found.segments))
         if whole is not None:
             return VideoPanoptic(id_map, tuple(whole.segments)).pack(sample)
@@ -39,9 +39,9 @@ class PanopticPostprocessor(nn.Module):
 
     def fuse_frame(self, prediction: VideoPrediction, frame: int) -> Fusion:
         """The fusion of one frame by its own scores, which are causal."""
-        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], SpooledMaps(), slot_ids=True, **self.options)
+        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], DiskBackedMaps(), slot_ids=True, **self.options)
 
     def fuse(self, prediction: VideoPrediction) -> Fusion:
         """The fusion of a whole video, whose frames can be painted one by one; scores are not causal."""
-        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), SpooledMaps(),
+        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), DiskBackedMaps(),
                              **self.options)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic, put
+from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic, write_slice
 
-VOTES = 1 << 24  # sums that are held together: classes times pixels
+MAX_VOTES = 1 << 24  # sums that are held together: classes times pixels
 
 
 @MODELS.register_module()
@@ -33,14 +33,14 @@ class SemanticPostprocessor(nn.Module):
         found = None if self.around is None else sample.pred_panoptic
         result: Optional[Tensor] = None
         for frame in range(prediction.num_frames):
-            result = put(result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames)
+            result = write_slice(result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames)
         return VideoSemantic(result.numpy()).pack(sample)
 
     def label(self, prediction: VideoPrediction, frame: int, found: Optional[VideoPanoptic]) -> Tensor:
         """(H, W) int64: the class of every pixel of one frame; of its segment where ``found`` has one."""
         if found is None:
             return self.vote(prediction, frame)
-        labels = classes_of(found.id_map[frame], {s.id: s.label for s in found.segments_at(frame)})
+        labels = labels_of_segments(found.id_map[frame], {s.id: s.label for s in found.segments_at(frame)})
         is_void = labels < 0
         return torch.where(is_void, self.vote(prediction, frame), labels) if is_void.any() else labels
 
@@ -49,11 +49,11 @@ class SemanticPostprocessor(nn.Module):
         scores = (prediction.scores[frame] if prediction.is_causal else prediction.scores)[:, :-1]
         rows = (scores.amax(1) >= self.min_score).nonzero()[:, 0]
         probs, weights = prediction.probs_of(rows)(frame), scores[rows]
-        stripe = max(1, VOTES // max(weights.shape[1] * probs.shape[-1], 1))  # lines at once
+        stripe = max(1, MAX_VOTES // max(weights.shape[1] * probs.shape[-1], 1))  # lines at once
         return torch.cat([torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)])
 
 
-def classes_of(ids: Tensor, labels: Dict[int, int]) -> Tensor:
+def labels_of_segments(ids: Tensor, labels: Dict[int, int]) -> Tensor:
     """The class (H, W) int64 of every pixel of a map of segment ids; -1 where it is void.
 
     Args:

@@ -7,12 +7,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.class_scores import mean_logits
-from mmdvis.models.functional.contrastive import mean_contrast, track_contrast
+from mmdvis.models.functional.contrastive import mean_contrastive_loss, track_contrastive_loss
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClipTargets, StepContext, TrackQueries, put
+from mmdvis.structures import ClipTargets, StepContext, TrackQueries, write_slice
 
 FRAMES = 64  # that the heads look at together
 
@@ -52,7 +52,7 @@ class TemporalRefiner(BaseModule):
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
         embeds: Optional[Tensor] = None
         for start in range(0, x.shape[1], FRAMES):
-            embeds = put(embeds, self.mask_embed(x[:, start:start + FRAMES]), start, x.shape[1], axis=1)
+            embeds = write_slice(embeds, self.mask_embed(x[:, start:start + FRAMES]), start, x.shape[1], axis=1)
         return replace(tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias))
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
@@ -66,7 +66,7 @@ class TemporalRefiner(BaseModule):
         losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:
             slots = [slots[-1] for slots, _ in pairs]
-            losses['loss_contrast'] = self.contrast * mean_contrast(track_contrast, x[-1], slots)
+            losses['loss_contrast'] = self.contrast * mean_contrastive_loss(track_contrastive_loss, x[-1], slots)
         return losses
 
     def decode(self, tracks: TrackQueries) -> Iterator[Tensor]:

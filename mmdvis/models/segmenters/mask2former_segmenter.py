@@ -80,7 +80,7 @@ class Mask2FormerSegmenter(BaseModule):
         """
         if self.reid_embed is not None:
             raise ValueError('a segmenter with reid=True cannot learn here, for the loss of its re-identification embedding '
-                             "(CTVIS) is not part of mmdvis; load trained weights and let learns name 'tracker' or 'refiner'")
+                             "(CTVIS) is not part of mmdvis; load trained weights and let trainable name 'tracker' or 'refiner'")
         return self.criterion(self.predict(*self.decode(frames)), targets, context)
 
     def decode(self, frames: Tensor) -> Tuple[List[Tensor], Tensor]:

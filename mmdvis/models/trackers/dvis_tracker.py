@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdvis.models.functional.contrastive import mean_contrast, neighbour_contrast
+from mmdvis.models.functional.contrastive import mean_contrastive_loss, neighbour_contrastive_loss
 from mmdvis.models.functional.layer_predictions import LayerPredictions, fold_projection
 from mmdvis.models.functional.matching import last_present, track_orders
 from mmdvis.models.functional.query_noise import QueryNoise, noisy_orders
@@ -123,7 +123,7 @@ class DVISTracker(BaseModule):
         losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:
             slots = [slots[-1] for slots, _ in pairs]
-            losses['loss_contrast'] = self.contrast * mean_contrast(neighbour_contrast, clip.references, slots)
+            losses['loss_contrast'] = self.contrast * mean_contrastive_loss(neighbour_contrastive_loss, clip.references, slots)
         return losses
 
     def training_starts(self, queries: FrameQueries, context: StepContext) -> Tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from mmdvis.checkpoints import read_checkpoint
 from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.models.backbones import ViTAdapter
 
-from .comparison import Comparison, deviation, equality
+from .comparison import Comparison, compare_values, compare_equal
 
 PREFIX = 'segmenter.backbone.'
 INPUTS = {'': 'x', 'square_': 'x_square'}  # prefix of the four maps -> their input
@@ -39,10 +39,10 @@ def compare_adapters(folder: Path) -> List[Comparison]:
         result = convert_detectron2({f'backbone.{key}': value for key, value in read_checkpoint(path).items()})
         model.load_state_dict({key.removeprefix(PREFIX): value.float() if value.is_floating_point() else value
                                for key, value in result.state_dict.items()})
-        found += [equality(f'{name}.leftover names', list(result.leftover), []),
-                  equality(f'{name}.parameters', sum(p.numel() for p in model.parameters()), info[name]['params'])]
+        found += [compare_equal(f'{name}.leftover names', list(result.leftover), []),
+                  compare_equal(f'{name}.parameters', sum(p.numel() for p in model.parameters()), info[name]['params'])]
         with np.load(folder / f'{name}_expected.npz') as expected:
             for prefix, given in INPUTS.items():
                 maps = model(torch.from_numpy(np.array(expected[given])).float())
-                found += [deviation(f'{name}.{prefix}f{k}', value, expected[f'{prefix}f{k}']) for k, value in enumerate(maps, 1)]
+                found += [compare_values(f'{name}.{prefix}f{k}', value, expected[f'{prefix}f{k}']) for k, value in enumerate(maps, 1)]
     return found

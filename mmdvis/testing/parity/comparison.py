@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmdvis.checkpoints import hand_over
+from mmdvis.checkpoints import plan_loading
 from mmdvis.structures import FrameQueries, TrackQueries
 
 TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative; of the pixels
@@ -27,12 +27,12 @@ class Comparison:
     found: str
 
 
-def judged(holds: bool) -> str:
+def verdict(holds: bool) -> str:
     """The word for it."""
     return 'ok' if holds else 'FAIL'
 
 
-def deviation(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> Comparison:
+def compare_values(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> Comparison:
     """Compares numbers: each within 1e-4 + 1e-4 * |expected|."""
     expected = torch.as_tensor(np.array(expected)).float()
     if value.shape != expected.shape:
@@ -42,29 +42,29 @@ def deviation(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> 
     error = (value.float() - expected).abs()
     relative = float((error / expected.abs().clamp(min=1e-12)).max())
     share = float((error / (TOLERANCE + TOLERANCE * expected.abs())).max())
-    return Comparison(name, judged(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
+    return Comparison(name, verdict(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
                       f'{share:.3f} of the tolerance')
 
 
-def agreement(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
+def compare_pixels(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
     """Compares pixels: 99.95 % of them are equal."""
     if value.shape != expected.shape:
         return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
     wrong = int((np.asarray(value) != np.asarray(expected)).sum())
     share = 1 - wrong / max(value.size, 1)
-    return Comparison(name, judged(share >= MIN_SHARE), f'{100 * share:.4f} % of the pixels equal, {wrong} not')
+    return Comparison(name, verdict(share >= MIN_SHARE), f'{100 * share:.4f} % of the pixels equal, {wrong} not')
 
 
-def equality(name: str, value: object, expected: object) -> Comparison:
+def compare_equal(name: str, value: object, expected: object) -> Comparison:
     """Compares what must be the same."""
-    return Comparison(name, judged(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
+    return Comparison(name, verdict(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
 
 
 def compare_heads(prefix: str, queries: Union[FrameQueries, TrackQueries], expected: Arrays) -> List[Comparison]:
     """Compares logits, masks and embeddings of one stage, in the axis orders of the official code."""
     values = dict(pred_logits=queries.class_logits, pred_masks=dense_masks(queries),
                   pred_embds=queries.embeds.permute(0, 3, 1, 2))
-    return [deviation(f'{prefix}.{name}', value, expected[f'{prefix}.{name}']) for name, value in values.items()]
+    return [compare_values(f'{prefix}.{name}', value, expected[f'{prefix}.{name}']) for name, value in values.items()]
 
 
 def dense_masks(queries: Union[FrameQueries, TrackQueries]) -> Tensor:
@@ -81,7 +81,7 @@ def load_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
     Raises:
         ValueError: weights are missing, unknown or of another shape.
     """
-    model.load_state_dict(hand_over(model.state_dict(), weights, origin='the converted state dict').weights, strict=False)
+    model.load_state_dict(plan_loading(model.state_dict(), weights, origin='the converted state dict').weights, strict=False)
 
 
 def report(found: Sequence[Comparison]) -> Tuple[str, bool]:

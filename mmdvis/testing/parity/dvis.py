@@ -9,7 +9,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from mmdvis.apis import tune
+from mmdvis.apis import optimize_for_inference
 from mmdvis.checkpoints import read_checkpoint
 from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.io import ArrayFrames
@@ -17,7 +17,7 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample, cat_time
 
-from .comparison import Arrays, Comparison, agreement, compare_heads, dense_masks, deviation, equality, load_weights
+from .comparison import Arrays, Comparison, compare_pixels, compare_heads, dense_masks, compare_values, compare_equal, load_weights
 
 SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
 
@@ -58,7 +58,7 @@ class Fixture:
         """The model of one of ``SYSTEMS`` for the task vps, vis or vss, with the official weights."""
         model = MODELS.build({**model_config(self.info, system, task), **self.options, **options}).eval()
         load_weights(model, self.weights)
-        return model if self.precision is None else tune(model, self.precision)
+        return model if self.precision is None else optimize_for_inference(model, self.precision)
 
 
 def backbone_config(backbone: Dict[str, Any]) -> dict:
@@ -114,7 +114,7 @@ def compare_stages(fixture: Fixture) -> List[Comparison]:
         if system == 'DVIS_online':
             found.append(Comparison('matching', 'ok', f'permutes the queries of {moved} of {len(source)} frames'))
             found += compare_heads('segmenter', queries, expected)
-            found.append(deviation('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features']))
+            found.append(compare_values('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features']))
         found += compare_heads(f'{system}.vps.tracker', tracks, expected)
         if model.refiner is not None:
             found += compare_heads(f'{system}.vps.refiner', model.refiner(tracks), expected)
@@ -139,8 +139,8 @@ def compare_windows(fixture: Fixture, windows: Sequence[int] = (1, 2, 3)) -> Lis
         whole = run_windows(fixture.model(system, 'vps', window=len(source)), source)
         for window in windows:
             run, name = run_windows(fixture.model(system, 'vps', window=window), source), f'{system}.window {window}'
-            found += [deviation(f'{name}.{key}', run.values[key], value) for key, value in whole.values.items()]
-            found.append(agreement(f'{name}.panoptic', run.id_map, whole.id_map))
+            found += [compare_values(f'{name}.{key}', run.values[key], value) for key, value in whole.values.items()]
+            found.append(compare_pixels(f'{name}.panoptic', run.id_map, whole.id_map))
             flipped = sum(int((a != b).sum()) for a, b in zip(run.attention, whole.attention))
             bits = sum(mask.numel() for mask in whole.attention)
             found.append(Comparison(f'{name}.attention masks', 'ok', f'{flipped} of {bits} bits flipped'))
@@ -184,9 +184,9 @@ def compare_panoptic(name: str, sample: VideoDataSample, info: Dict[str, Any], e
     """The map of ids, the segments and the slots they come from."""
     result = sample.pred_panoptic
     segments = [dict(id=s.id, isthing=s.is_thing, category_id=s.label) for s in result.segments]
-    return [agreement(f'{name}.panoptic', result.id_map.numpy(), expected[f'{name}.panoptic']),
-            equality(f'{name}.segments', segments, info[f'{name}.segments']),
-            equality(f'{name}.ids', [s.row for s in result.segments], info[f'{name}.ids'])]
+    return [compare_pixels(f'{name}.panoptic', result.id_map.numpy(), expected[f'{name}.panoptic']),
+            compare_equal(f'{name}.segments', segments, info[f'{name}.segments']),
+            compare_equal(f'{name}.ids', [s.row for s in result.segments], info[f'{name}.ids'])]
 
 
 def compare_instances(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
@@ -194,11 +194,11 @@ def compare_instances(name: str, sample: VideoDataSample, info: Dict[str, Any], 
     result, shape = sample.pred_instances, info[f'{name}.masks_shape']
     wanted = np.unpackbits(expected[f'{name}.masks'])[:np.prod(shape)].reshape(shape)
     masks = np.stack([[coco_mask.decode(dict(code)) for code in track] for track in result.masks])
-    return [deviation(f'{name}.scores', result.scores, expected[f'{name}.scores']),
-            deviation(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
-            agreement(f'{name}.masks', masks, wanted)]
+    return [compare_values(f'{name}.scores', result.scores, expected[f'{name}.scores']),
+            compare_values(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
+            compare_pixels(f'{name}.masks', masks, wanted)]
 
 
 def compare_semantic(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
     """The map of classes."""
-    return [agreement(f'{name}.sem_seg', sample.pred_semantic.label_map, expected[f'{name}.sem_seg'])]
+    return [compare_pixels(f'{name}.sem_seg', sample.pred_semantic.label_map, expected[f'{name}.sem_seg'])]

@@ -17,7 +17,7 @@ from mmdvis.models.refiners import TemporalRefiner
 from mmdvis.models.trackers import DVISTracker
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries
 
-from .comparison import Arrays, Comparison, compare_heads, deviation, equality, judged, load_weights
+from .comparison import Arrays, Comparison, compare_heads, compare_values, compare_equal, verdict, load_weights
 
 PARTS = ('tracker', 'refiner')
 DRAWS, MAX_STANDARD_ERRORS = 200, 4.
@@ -34,7 +34,7 @@ def compare_parts(folder: Path) -> List[Comparison]:
         official = {f'{part}.{key}': value for part in PARTS
                     for key, value in read_checkpoint(folder / f'{name}_{part}_state_dict.npz').items()}
         result = convert_detectron2(official)
-        lines = [equality('leftover names', list(result.leftover), []),
+        lines = [compare_equal('leftover names', list(result.leftover), []),
                  *compare_plus(info[name], result.state_dict, expected)]
         found += [replace(line, name=f'{name}.{line.name}') for line in lines]
     return found
@@ -60,9 +60,9 @@ def compare_plus(sizes: Dict[str, Any], weights: Dict[str, Tensor], expected: Ar
     aligned = queries.embeds.take_along_dim(orders[..., None], 2)
     references = tracker.decode_clip(queries, aligned, None).references.permute(0, 3, 1, 2)
     tracks, _ = tracker(queries)
-    found = [equality('indices', orders[0].tolist(), expected['indices'].tolist()),
+    found = [compare_equal('indices', orders[0].tolist(), expected['indices'].tolist()),
              *compare_heads('tracker', tracks, expected),
-             deviation('tracker.pred_references', references, expected['tracker.pred_references'])]
+             compare_values('tracker.pred_references', references, expected['tracker.pred_references'])]
     given = rows_of(expected['tracker.pred_embds'])
     official = TrackQueries(tracks.ids, tracks.valid, given, tracks.class_logits, tracks.mask_embeds, tracks.mask_bias,
                             tracks.mask_features, queries.embeds)
@@ -94,7 +94,7 @@ def compare_losses(folder: Path, draws: int = DRAWS) -> List[Comparison]:
         for suffix, predictions, target in loss_cases(inputs, stage):
             pairs = criterion.match(predictions, [target], StepContext())[0]
             slots = sorted([int(n), int(q)] for q, n in zip(pairs[0][0], pairs[1][0]))
-            found.append(equality(f'{stage}.matching{suffix}', slots, expected[stage]['matching_gt_to_slot']))
+            found.append(compare_equal(f'{stage}.matching{suffix}', slots, expected[stage]['matching_gt_to_slot']))
             values = [criterion(predictions, [target], StepContext(iteration=i)) for i in range(draws)]
             for (name, ours), weight in zip(LOSSES.items(), criterion.weights):
                 drawn = np.array([float(v[f'loss_{ours}']) for v in values]) / weight
@@ -124,4 +124,4 @@ def mean_deviation(name: str, drawn: np.ndarray, wanted: Dict[str, float]) -> Co
     text = f"largest error {error:.2e} absolute, {error / max(abs(wanted['mean']), 1e-12):.2e} relative"
     if spread > 1e-9:
         text += f', {error / spread:.2f} standard errors'
-    return Comparison(name, judged(error <= max(MAX_STANDARD_ERRORS * spread, 1e-4 if wanted['stderr'] == 0 else 0.)), text)
+    return Comparison(name, verdict(error <= max(MAX_STANDARD_ERRORS * spread, 1e-4 if wanted['stderr'] == 0 else 0.)), text)
