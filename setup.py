@@ -1,4 +1,5 @@
 """Installs mmdvis; the openmmlab stack is the extra ``mim``, because its distribution names differ between forks."""
+
 import re
 import shutil
 import sys
@@ -54,4 +55,5 @@ if __name__ == '__main__':
         python_requires='>=3.10',
         install_requires=requirements('runtime'),
         extras_require={'mim': requirements('mminstall'), 'hf': requirements('hf'), 'tests': requirements('tests')},
-        zip_safe=False)
+        zip_safe=False,
+    )

@@ -2,9 +2,10 @@
 
 Sizes of the pixel decoder at 480 x 640: values 6,300 x 8 x 32, levels 15 x 20, 30 x 40, 60 x 80, 6,300 queries, 4 points.
 """
+
 import argparse
 import time
-from typing import Callable, List
+from collections.abc import Callable
 
 import torch
 from prettytable import PrettyTable
@@ -25,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def median_ms(attention: Callable[..., Tensor], inputs: List[Tensor], times: int, learns: bool) -> float:
+def median_ms(attention: Callable[..., Tensor], inputs: list[Tensor], times: int, learns: bool) -> float:
     """Milliseconds of a run, with gradients of all inputs if it ``learns``."""
     found = []
     for _ in range(times + 1):
@@ -45,11 +46,15 @@ def main() -> None:
     torch.manual_seed(0)
     tokens = sum(h * w for h, w in SHAPES)
     locations = 1.2 * torch.rand(args.frames, tokens, HEADS, len(SHAPES), POINTS, 2) - 0.1
-    weights = torch.rand(args.frames, tokens, HEADS, len(SHAPES) * POINTS).softmax(-1).unflatten(-1, (len(SHAPES), POINTS))
+    weights = (
+        torch.rand(args.frames, tokens, HEADS, len(SHAPES) * POINTS).softmax(-1).unflatten(-1, (len(SHAPES), POINTS))
+    )
     inputs = [torch.randn(args.frames, tokens, HEADS, WIDTH), locations, weights]
     rows = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio'])
     for name, learns in (('forward', False), ('forward and backward', True)):
-        plain, ours = (median_ms(way, inputs, args.times, learns) for way in (grid_sample_attention, gathered_attention))
+        plain, ours = (
+            median_ms(way, inputs, args.times, learns) for way in (grid_sample_attention, gathered_attention)
+        )
         rows.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
     print(rows)
 

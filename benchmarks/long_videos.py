@@ -4,11 +4,12 @@ Online: one process takes in the whole video; what it holds, and its peak, are r
 and as the long video have, the peak over as many frames each. Offline: a process for each length and store. Frames of a
 clip go round in a loop; weights are random, and a few rows become segments.
 """
+
 import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -17,7 +18,13 @@ from prettytable import PrettyTable
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.analysis.profile_inference import first_frames, run_in_subprocess, force_segments, peak_memory, reset_peak_memory
+from mmdvis.analysis.profile_inference import (
+    first_frames,
+    force_segments,
+    peak_memory,
+    reset_peak_memory,
+    run_in_subprocess,
+)
 from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.io import ArrayFrames
@@ -31,8 +38,9 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a model with a refiner; online it goes without')
-    parser.add_argument('--modes', nargs='+', default=['online', 'disk', 'recompute'],
-                        choices=['online', 'memory', 'disk', 'recompute'])
+    parser.add_argument(
+        '--modes', nargs='+', default=['online', 'disk', 'recompute'], choices=['online', 'memory', 'disk', 'recompute']
+    )
     parser.add_argument('--frames', type=int, nargs=2, default=[200, 1000], metavar=('SHORT', 'LONG'))
     parser.add_argument('--size', type=int, default=360, help='short edge of the frames')
     parser.add_argument('--video', help='loop the first 20 frames of this video; else noise of 16 : 9')
@@ -58,17 +66,19 @@ class LoopedFrames(FrameView):
         return torch.cat([self.source.read(t % len(self.source), t % len(self.source) + 1) for t in range(start, stop)])
 
 
-def online(stream: VideoStream, source: LoopedFrames, marks: List[int]) -> List[Dict[str, float]]:
+def online(stream: VideoStream, source: LoopedFrames, marks: list[int]) -> list[dict[str, float]]:
     """Bytes held, peak and frames/s at two numbers of frames, over as many frames before each as the first has halves."""
     found, seen = [], 0
     span = min(marks[0] // 2, marks[1] - marks[0])
     with tqdm(total=marks[-1], unit='frame', desc='online') as bar:
+
         def take(stop: int) -> None:
             nonlocal seen
             for start in range(seen, stop, WINDOW):
                 stream.push(source.read(start, min(start + WINDOW, stop)))
                 bar.update(min(WINDOW, stop - start))
             seen = max(seen, stop)
+
         for mark in marks:
             take(mark - span)
             reset_peak_memory(CPU)
@@ -79,7 +89,7 @@ def online(stream: VideoStream, source: LoopedFrames, marks: List[int]) -> List[
     return found
 
 
-def offline(video: OfflineVideo, source: LoopedFrames, store: str) -> Dict[str, float]:
+def offline(video: OfflineVideo, source: LoopedFrames, store: str) -> dict[str, float]:
     """Peak bytes over the model and frames/s of a whole video."""
     video.choose = lambda _: store
     before, begun = reset_peak_memory(CPU)[0], time.perf_counter()
@@ -114,13 +124,24 @@ def main() -> None:
         return
     rows, found = PrettyTable(['mode', 'frames', 'peak MB', 'frames/s', 'KB a frame', 'formula KB']), {}
     for mode in args.modes:
-        pair = run_in_subprocess('--one', mode, args.frames[1]) if mode == 'online' else [
-            run_in_subprocess('--one', mode, frames) for frames in args.frames]
+        pair = (
+            run_in_subprocess('--one', mode, args.frames[1])
+            if mode == 'online'
+            else [run_in_subprocess('--one', mode, frames) for frames in args.frames]
+        )
         slope = (pair[1]['peak'] - pair[0]['peak']) / (pair[1]['frames'] - pair[0]['frames'])
         found[mode] = dict(runs=pair, bytes_a_frame=slope)
         for result in pair:
-            rows.add_row([mode, result['frames'], f"{result['peak'] / 2**20:.0f}", f"{result['rate']:.2f}",
-                          f'{slope / 2**10:.1f}' if result is pair[1] else '', f"{result.get('formula', 0) / 2**10:.1f}"])
+            rows.add_row(
+                [
+                    mode,
+                    result['frames'],
+                    f'{result["peak"] / 2**20:.0f}',
+                    f'{result["rate"]:.2f}',
+                    f'{slope / 2**10:.1f}' if result is pair[1] else '',
+                    f'{result.get("formula", 0) / 2**10:.1f}',
+                ]
+            )
         if mode == 'online':
             held = (pair[1]['held'] - pair[0]['held']) / (pair[1]['frames'] - pair[0]['frames'])
             rows.add_row(['online, between pushes', '', '', '', f'{held / 2**10:.1f}', '0.0'])

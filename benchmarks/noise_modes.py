@@ -4,13 +4,14 @@ Takes the segmenter and the videos that ``make demo`` made. Each run is the trac
 ``--iters`` steps; what has been scored already is not trained again. Beside it stands what the LSVOS 2023 report
 (arXiv:2308.14392, its ablation on OVIS, R50, 40,000 steps) gives for the modes.
 """
+
 import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 import numpy as np
 from prettytable import PrettyTable
@@ -25,13 +26,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--toy', type=Path, default=ROOT / 'work_dirs/toy', help='the work folder of make demo')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/noise_modes')
-    parser.add_argument('--iters', type=int, default=1600, help='steps of each run; the rate falls over the second half')
+    parser.add_argument(
+        '--iters', type=int, default=1600, help='steps of each run; the rate falls over the second half'
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     return parser.parse_args()
 
 
-def run(mode: str, seed: int, args: argparse.Namespace) -> Dict[str, float]:
+def run(mode: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
     """Trains and scores one tracker; its metrics."""
     folder = args.work_dir.resolve() / f'{mode}-{args.iters}-{seed}'
     metrics = folder / 'metrics.json'
@@ -39,22 +42,44 @@ def run(mode: str, seed: int, args: argparse.Namespace) -> Dict[str, float]:
         infix = '' if mode == 'none' else f'-{mode}'
         config = str(ROOT / f'configs/toy/dvis-online{infix}_r18_1xb4-t10_toy.py')
         segmenter = args.toy.resolve() / 'minvis/iter_2800.pth'
-        train = ['tools/train.py', config, '--work-dir', str(folder), '--cfg-options', f'randomness.seed={seed}',
-                 f'load_from={segmenter}', f'train_cfg.max_iters={args.iters}', f'param_scheduler.1.begin={args.iters // 2}',
-                 f'param_scheduler.1.end={args.iters}']
-        test = ['tools/test.py', config, str(folder / f'iter_{args.iters}.pth'), '--work-dir', str(folder), '--metrics',
-                str(metrics)]
+        train = [
+            'tools/train.py',
+            config,
+            '--work-dir',
+            str(folder),
+            '--cfg-options',
+            f'randomness.seed={seed}',
+            f'load_from={segmenter}',
+            f'train_cfg.max_iters={args.iters}',
+            f'param_scheduler.1.begin={args.iters // 2}',
+            f'param_scheduler.1.end={args.iters}',
+        ]
+        test = [
+            'tools/test.py',
+            config,
+            str(folder / f'iter_{args.iters}.pth'),
+            '--work-dir',
+            str(folder),
+            '--metrics',
+            str(metrics),
+        ]
         for command in (train, test):
-            subprocess.run([sys.executable, *command], cwd=ROOT, check=True,
-                           env=dict(os.environ, TOY_DATA=str(args.toy.resolve() / 'data')))
+            subprocess.run(
+                [sys.executable, *command],
+                cwd=ROOT,
+                check=True,
+                env=dict(os.environ, TOY_DATA=str(args.toy.resolve() / 'data')),
+            )
     return json.loads(metrics.read_text())
 
 
-def table(results: Dict[str, List[Dict[str, float]]]) -> PrettyTable:
+def table(results: dict[str, list[dict[str, float]]]) -> PrettyTable:
     """Mean and sample deviation of each mode in percent, the report's AP in a column of its own."""
     rows = PrettyTable(['noise', 'runs', *FIGURES, 'AP on OVIS (paper)'])
     for mode, runs in results.items():
-        rows.add_row([mode, len(runs), *(spread([100 * metrics[name] for metrics in runs]) for name in FIGURES), PAPER_AP[mode]])
+        rows.add_row(
+            [mode, len(runs), *(spread([100 * metrics[name] for metrics in runs]) for name in FIGURES), PAPER_AP[mode]]
+        )
     return rows
 
 
@@ -66,7 +91,7 @@ def spread(values: Sequence[float]) -> str:
 def main() -> None:
     """All modes of a seed, then the next seed; the table after each."""
     args = parse_args()
-    results: Dict[str, List[Dict[str, float]]] = {mode: [] for mode in PAPER_AP}
+    results: dict[str, list[dict[str, float]]] = {mode: [] for mode in PAPER_AP}
     for seed in args.seeds:
         for mode, runs in results.items():
             runs.append(run(mode, seed, args))

@@ -2,23 +2,26 @@
 
 Each measurement is a process of its own, on random mask features and queries of one video.
 """
+
 import argparse
 import json
 import time
 from pathlib import Path
-from typing import Dict
 
 import torch
 from prettytable import PrettyTable
 from torch import nn
 
-from mmdvis.analysis.profile_inference import run_in_subprocess, peak_memory, reset_peak_memory
+from mmdvis.analysis.profile_inference import peak_memory, reset_peak_memory, run_in_subprocess
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
 
 CPU, CLASSES, CHANNELS = torch.device('cpu'), 124, 256
-ROWS = dict(panoptic=[(100, 10, 8), (200, 10, 8), (400, 10, 8), (100, 20, 8), (100, 40, 8)],
-            instance=[(100, 10, 8), (400, 10, 8), (100, 20, 8)], semantic=[(100, 100, 4), (100, 100, 8), (100, 100, 16)])
+ROWS = dict(
+    panoptic=[(100, 10, 8), (200, 10, 8), (400, 10, 8), (100, 20, 8), (100, 40, 8)],
+    instance=[(100, 10, 8), (400, 10, 8), (100, 20, 8)],
+    semantic=[(100, 100, 4), (100, 100, 8), (100, 100, 16)],
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,24 +37,28 @@ def prediction(queries: int, kept: int, frames: int, height: int, width: int) ->
     """The first ``kept`` queries are sure of a class, the others of none."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.zeros(queries, CLASSES + 1)
-    scores[kept:, -1] = 1.
-    scores[torch.arange(kept), torch.arange(kept) % CLASSES] = 1.
+    scores[kept:, -1] = 1.0
+    scores[torch.arange(kept), torch.arange(kept) % CLASSES] = 1.0
     padded = tuple(-(-x // 32) * 32 for x in (height, width))
     features = torch.randn(frames, CHANNELS, padded[0] // 4, padded[1] // 4, generator=generator)
-    masks = FactoredMasks(torch.randn(frames, queries, CHANNELS, generator=generator), torch.zeros(frames, queries), features,
-                          FrameSize(padded, (height, width), (height, width)))
+    masks = FactoredMasks(
+        torch.randn(frames, queries, CHANNELS, generator=generator),
+        torch.zeros(frames, queries),
+        features,
+        FrameSize(padded, (height, width), (height, width)),
+    )
     return VideoPrediction(torch.arange(queries), scores, torch.ones(frames, queries, dtype=torch.bool), masks)
 
 
 def postprocessor(task: str, kept: int) -> nn.Module:
     """The one of a task."""
     if task == 'panoptic':
-        return PanopticPostprocessor(58, 0.5, 0.)
+        return PanopticPostprocessor(58, 0.5, 0.0)
     return InstancePostprocessor(kept) if task == 'instance' else SemanticPostprocessor()
 
 
 @torch.no_grad()
-def run(task: str, queries: int, kept: int, frames: int, height: int, width: int) -> Dict[str, float]:
+def run(task: str, queries: int, kept: int, frames: int, height: int, width: int) -> dict[str, float]:
     """Seconds a frame and peak bytes over the prediction."""
     module = postprocessor(task, kept)
     module(prediction(queries, kept, 1, 64, 96), VideoDataSample())  # warm
@@ -73,7 +80,7 @@ def main() -> None:
         for numbers in rows:
             result = run_in_subprocess('--one', task, *numbers)
             found.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
-            table.add_row([task, *numbers, f"{1e3 * result['seconds']:.1f}", f"{result['peak'] / 2**20:.0f}"])
+            table.add_row([task, *numbers, f'{1e3 * result["seconds"]:.1f}', f'{result["peak"] / 2**20:.0f}'])
     print(table)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))

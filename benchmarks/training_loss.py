@@ -5,17 +5,18 @@ R50 sizes, crops of 608 x 608, 20 objects: six layers, 256 channels, masks at st
 segmenter. Every measurement is a process of its
 own: time and peak memory of matching, losses and their gradients, over what was there before.
 """
+
 import argparse
 import json
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from prettytable import PrettyTable
 
-from mmdvis.analysis.profile_inference import run_in_subprocess, peak_memory, reset_peak_memory
+from mmdvis.analysis.profile_inference import peak_memory, reset_peak_memory, run_in_subprocess
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss
 from mmdvis.structures import ClipTargets, StepContext
@@ -44,12 +45,12 @@ def clip(frames: int, size: int) -> ClipTargets:
     for k in range(OBJECTS):
         top, left, height, width = (torch.rand(4, generator=generator) * size / 2).int().tolist()
         for t in range(frames):
-            masks[k, t, top + t:top + t + height + 8, left + t:left + t + width + 8] = True
-    labels = torch.randint(CLASSES, (OBJECTS, ), generator=generator)
+            masks[k, t, top + t : top + t + height + 8, left + t : left + t + width + 8] = True
+    labels = torch.randint(CLASSES, (OBJECTS,), generator=generator)
     return ClipTargets(labels, torch.arange(1, OBJECTS + 1), masks, masks.flatten(2).any(-1), 'rectangles')
 
 
-def step(frames: int, queries: int, size: int, repeats: int) -> Dict[str, float]:
+def step(frames: int, queries: int, size: int, repeats: int) -> dict[str, float]:
     """Median seconds of a loss and its gradients, and their peak bytes; a first one does not count."""
     generator = torch.Generator().manual_seed(1)
     matching = 'first_appearance' if frames < 10 else 'video'
@@ -67,7 +68,11 @@ def step(frames: int, queries: int, size: int, repeats: int) -> Dict[str, float]
         losses = loss(given, [target], StepContext())
         sum(losses.values()).backward()
         seconds.append(time.perf_counter() - start)
-    return dict(seconds=statistics.median(seconds[1:]), peak=peak_memory(CPU)[0] - before, loss=float(sum(losses.values()).detach()))
+    return dict(
+        seconds=statistics.median(seconds[1:]),
+        peak=peak_memory(CPU)[0] - before,
+        loss=float(sum(losses.values()).detach()),
+    )
 
 
 def main() -> None:
@@ -82,14 +87,22 @@ def main() -> None:
             print(json.dumps(step(frames, queries, args.size, args.repeats)))
         return
     rows = PrettyTable(['frames', 'queries', 'plain s', 'ours s', 'ratio', 'plain MB', 'ours MB', 'ratio '])
-    found: List[Dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for frames in args.frames:
         for queries in args.queries:
             plain, ours = (run_in_subprocess('--one', way, frames, queries) for way in ('plain', 'ours'))
             found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
             seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
-            rows.add_row([frames, queries, *(f'{x:.2f}' for x in seconds), f'{seconds[1] / seconds[0]:.2f}',
-                          *(f'{x / 2**20:.0f}' for x in peaks), f'{peaks[1] / peaks[0]:.2f}'])
+            rows.add_row(
+                [
+                    frames,
+                    queries,
+                    *(f'{x:.2f}' for x in seconds),
+                    f'{seconds[1] / seconds[0]:.2f}',
+                    *(f'{x / 2**20:.0f}' for x in peaks),
+                    f'{peaks[1] / peaks[0]:.2f}',
+                ]
+            )
     print(rows)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))

@@ -1,4 +1,5 @@
 """The whole chain on synthetic videos: make data, train three stages, score them, draw a video."""
+
 import argparse
 import json
 import os
@@ -7,18 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdvis.analysis.toy_report import compare_video, write_summary, summary_table
+from mmdvis.analysis.toy_report import compare_video, summary_table, write_summary
 from mmdvis.apis import init_model
 from mmdvis.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = dict(minvis='minvis_r18_1xb8-t1_toy', dvis_online='dvis-online_r18_1xb4-t10_toy',
-              dvis_offline='dvis-offline_r18_1xb3-t20_toy')
+STAGES = dict(
+    minvis='minvis_r18_1xb8-t1_toy',
+    dvis_online='dvis-online_r18_1xb4-t10_toy',
+    dvis_offline='dvis-offline_r18_1xb3-t20_toy',
+)
 RECIPES = dict(demo=dict(suffix='', videos=(400, 24)), bench=dict(suffix='-bench', videos=(1600, 60)))
 
 
@@ -37,10 +40,10 @@ class Steps:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / 'seconds.json'
-        self.seconds: Dict[str, float] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.seconds: dict[str, float] = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.has_run = False
 
-    def run(self, name: str, output: Path, command: List[str]) -> None:
+    def run(self, name: str, output: Path, command: list[str]) -> None:
         """Runs a tool of the repository unless ``output`` is there."""
         if output.exists() and name in self.seconds and not self.has_run:
             print(f'{name}: {output} is there, not made again')
@@ -74,24 +77,55 @@ def main() -> None:
     prepare(folder, args)
     steps, data = Steps(folder), folder / 'data'
     os.environ['TOY_DATA'] = str(data)
-    steps.run('data', data / 'panoptic_gt_VIPSeg_val.json', [
-        'tools/dataset_converters/make_toy_videos.py', str(data), '--seed', str(args.seed),
-        '--num-train', str(recipe['videos'][0]), '--num-val', str(recipe['videos'][1]), '--layouts'])
-    before: List[str] = []
-    checkpoints: Dict[str, Path] = {}
-    configs = {name: ROOT / 'configs' / 'toy' / f"{stem}{recipe['suffix']}.py" for name, stem in STAGES.items()}
+    steps.run(
+        'data',
+        data / 'panoptic_gt_VIPSeg_val.json',
+        [
+            'tools/dataset_converters/make_toy_videos.py',
+            str(data),
+            '--seed',
+            str(args.seed),
+            '--num-train',
+            str(recipe['videos'][0]),
+            '--num-val',
+            str(recipe['videos'][1]),
+            '--layouts',
+        ],
+    )
+    before: list[str] = []
+    checkpoints: dict[str, Path] = {}
+    configs = {name: ROOT / 'configs' / 'toy' / f'{stem}{recipe["suffix"]}.py' for name, stem in STAGES.items()}
     for name, config in configs.items():
         options = ['--cfg-options', f'randomness.seed={args.seed}']
-        last = folder / name / f"iter_{Config.fromfile(config).train_cfg['max_iters']}.pth"
-        steps.run(f'train {name}', last, [
-            'tools/train.py', str(config), '--work-dir', str(folder / name), *options, *before])
-        steps.run(f'test {name}', folder / name / 'metrics.json', [
-            'tools/test.py', str(config), str(last), '--work-dir', str(folder / name), '--metrics',
-            str(folder / name / 'metrics.json')])
+        last = folder / name / f'iter_{Config.fromfile(config).train_cfg["max_iters"]}.pth'
+        steps.run(
+            f'train {name}', last, ['tools/train.py', str(config), '--work-dir', str(folder / name), *options, *before]
+        )
+        steps.run(
+            f'test {name}',
+            folder / name / 'metrics.json',
+            [
+                'tools/test.py',
+                str(config),
+                str(last),
+                '--work-dir',
+                str(folder / name),
+                '--metrics',
+                str(folder / name / 'metrics.json'),
+            ],
+        )
         before, checkpoints[name] = [f'load_from={last}'], last
-    steps.run('test oracle', folder / 'oracle' / 'metrics.json', [
-        'tools/analysis_tools/association_ceiling.py', str(configs['minvis']), str(checkpoints['minvis']), '--metrics',
-        str(folder / 'oracle' / 'metrics.json')])
+    steps.run(
+        'test oracle',
+        folder / 'oracle' / 'metrics.json',
+        [
+            'tools/analysis_tools/association_ceiling.py',
+            str(configs['minvis']),
+            str(checkpoints['minvis']),
+            '--metrics',
+            str(folder / 'oracle' / 'metrics.json'),
+        ],
+    )
     summary = write_summary(folder, (*STAGES, 'oracle'), steps.seconds)
     print(summary_table(summary))
     print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
@@ -100,8 +134,19 @@ def main() -> None:
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     print(compare_video(model, dataset, 0, folder / 'result_and_truth'))
     if args.video:
-        subprocess.run([sys.executable, 'demo/video_demo.py', str(Path(args.video).resolve()), str(config), str(last), '--out',
-                        str(folder / 'video')], cwd=ROOT, check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                'demo/video_demo.py',
+                str(Path(args.video).resolve()),
+                str(config),
+                str(last),
+                '--out',
+                str(folder / 'video'),
+            ],
+            cwd=ROOT,
+            check=True,
+        )
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
 """Segments a video: every frame, every object and every region, labelled and with an identity that lasts."""
+
 import argparse
 import sys
 
 from mmengine.config import DictAction
 
-from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video, optimize_for_inference
+from mmdvis.apis import OfflineVideo, VideoStream, init_model, optimize_for_inference, segment_video
 from mmdvis.io import PrefetchedFrames, open_frames
 
 
@@ -17,16 +18,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder for video.mp4, panoptic/*.png and result.json')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='of products')
-    parser.add_argument('--compile', action='store_true', help='compile what gains by it, which takes some seconds at the start')
+    parser.add_argument(
+        '--compile', action='store_true', help='compile what gains by it, which takes some seconds at the start'
+    )
     parser.add_argument('--short-edge', type=int, default=360, help='short edge in pixels that the model sees')
     parser.add_argument('--max-edge', type=int, default=1333, help='limit of the long edge')
-    parser.add_argument('--clip-len', type=int, default=10,
-                        help='frames of one step; a refiner sees them together, or model.clip_len of them')
+    parser.add_argument(
+        '--clip-len',
+        type=int,
+        default=10,
+        help='frames of one step; a refiner sees them together, or model.clip_len of them',
+    )
     parser.add_argument('--offline', action='store_true', help='see the whole video before the first result')
-    parser.add_argument('--max-memory', type=float, metavar='GB',
-                        help='what an offline video may add to the memory; decides where its features are kept')
+    parser.add_argument(
+        '--max-memory',
+        type=float,
+        metavar='GB',
+        help='what an offline video may add to the memory; decides where its features are kept',
+    )
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
-    parser.add_argument('--fps', type=float, default=24., help='frame rate for folders of frames')
+    parser.add_argument('--fps', type=float, default=24.0, help='frame rate for folders of frames')
     parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     return parser.parse_args()

@@ -1,16 +1,17 @@
 """Checks of what is given: that tensors agree on the axes they share, and that a name is one of those that mean something."""
-from typing import Collection, Dict, Tuple
 
-Size = Tuple[int, int]  # height, width
+from collections.abc import Collection
+
+Size = tuple[int, int]  # height, width
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     """Raises ValueError, which names all that is ``allowed``, unless ``value`` is among it."""
     if value not in allowed:
-        raise ValueError(f"{name} must be {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(f'{name} must be {", ".join(map(repr, allowed))}, got {value!r}')
 
 
-def check_shapes(owner: object, axes: Dict[str, str]) -> None:
+def check_shapes(owner: object, axes: dict[str, str]) -> None:
     """Compares axes of the same letter over the fields of ``owner``.
 
     Args:
@@ -20,7 +21,7 @@ def check_shapes(owner: object, axes: Dict[str, str]) -> None:
     Raises:
         ValueError: a field has another number of axes, or a letter stands for two lengths.
     """
-    lengths: Dict[str, Tuple[int, str]] = {}
+    lengths: dict[str, tuple[int, str]] = {}
     for name, letters in axes.items():
         shape = tuple(getattr(owner, name).shape)
         if len(shape) != len(letters):
@@ -30,4 +31,5 @@ def check_shapes(owner: object, axes: Dict[str, str]) -> None:
             if first != length:
                 raise ValueError(
                     f'{type(owner).__name__}: axis {letter} is {first} in {where} and {length} in {name}; '
-                    'fields that share an axis must share its length')
+                    'fields that share an axis must share its length'
+                )

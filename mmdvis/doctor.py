@@ -1,16 +1,20 @@
 """``python -m mmdvis.doctor``: what is installed here, what is wrong with it, and the command that mends it."""
+
 import importlib
 import importlib.metadata as metadata
 import platform
 import sys
-from typing import Dict, List, Optional, Tuple
 
-STACK = {'onedl-mmengine': ('mmengine', '0.10.12', '0.11'), 'onedl-mmcv': ('mmcv', '2.3.6', '2.4'),
-         'onedl-mmdetection': ('mmdet', '3.5.1', '3.6'), 'onedl-mmsegmentation': ('mmsegmentation', '1.4.2', '1.5')}
+STACK = {
+    'onedl-mmengine': ('mmengine', '0.10.12', '0.11'),
+    'onedl-mmcv': ('mmcv', '2.3.6', '2.4'),
+    'onedl-mmdetection': ('mmdet', '3.5.1', '3.6'),
+    'onedl-mmsegmentation': ('mmsegmentation', '1.4.2', '1.5'),
+}
 OTHERS = ('torch', 'numpy', 'scipy', 'pillow', 'av', 'pycocotools')
 
 
-def version_of(name: str) -> Optional[str]:
+def version_of(name: str) -> str | None:
     """The installed version of a distribution, None where it is missing."""
     try:
         return metadata.version(name)
@@ -18,7 +22,7 @@ def version_of(name: str) -> Optional[str]:
         return None
 
 
-def version_numbers(version: str) -> Tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: ``'2.3.6+cpu'`` -> (2, 3, 6)."""
     parts = []
     for part in version.split('+')[0].split('.'):
@@ -28,7 +32,7 @@ def version_numbers(version: str) -> Tuple[int, ...]:
     return tuple(parts)
 
 
-def install_location(name: str) -> Optional[str]:
+def install_location(name: str) -> str | None:
     """The folder a distribution is installed into, None where it is missing."""
     try:
         return str(metadata.distribution(name).locate_file(''))
@@ -36,8 +40,9 @@ def install_location(name: str) -> Optional[str]:
         return None
 
 
-def stack_problems(versions: Dict[str, Optional[str]], places: Optional[Dict[str, Optional[str]]] = None
-                   ) -> List[Tuple[str, str]]:
+def stack_problems(
+    versions: dict[str, str | None], places: dict[str, str | None] | None = None
+) -> list[tuple[str, str]]:
     """Problems of the OpenMMLab stack as (what is wrong, command that mends it).
 
     Args:
@@ -48,20 +53,33 @@ def stack_problems(versions: Dict[str, Optional[str]], places: Optional[Dict[str
     for name, (upstream, lowest, above) in STACK.items():
         version = versions.get(name)
         if version and versions.get(upstream) and places.get(name) == places.get(upstream):
-            found.append((f'{upstream} {versions[upstream]} and {name} {version} are both installed and write the same '
-                          'folder', f'pip uninstall -y {upstream} {name} && pip install "{name}>={lowest},<{above}"'))
+            found.append(
+                (
+                    f'{upstream} {versions[upstream]} and {name} {version} are both installed and write the same '
+                    'folder',
+                    f'pip uninstall -y {upstream} {name} && pip install "{name}>={lowest},<{above}"',
+                )
+            )
         elif not version and versions.get(upstream):
-            found.append((f'{upstream} {versions[upstream]} is the upstream package; {name} is what is tested',
-                          f'pip uninstall -y {upstream} && pip install "{name}>={lowest},<{above}"'))
+            found.append(
+                (
+                    f'{upstream} {versions[upstream]} is the upstream package; {name} is what is tested',
+                    f'pip uninstall -y {upstream} && pip install "{name}>={lowest},<{above}"',
+                )
+            )
         elif not version:
             found.append((f'{name} is missing', f'pip install "{name}>={lowest},<{above}"'))
         elif not version_numbers(lowest) <= version_numbers(version) < version_numbers(above):
-            found.append((f'{name} {version} is not tested; {lowest} up to {above} is',
-                          f'pip install "{name}>={lowest},<{above}"'))
+            found.append(
+                (
+                    f'{name} {version} is not tested; {lowest} up to {above} is',
+                    f'pip install "{name}>={lowest},<{above}"',
+                )
+            )
     return found
 
 
-def other_problems(versions: Dict[str, Optional[str]]) -> List[Tuple[str, str]]:
+def other_problems(versions: dict[str, str | None]) -> list[tuple[str, str]]:
     """Missing packages outside the stack, as (what is wrong, command that mends it)."""
     return [(f'{name} is missing', f'pip install {name}') for name in OTHERS if not versions.get(name)]
 
@@ -70,6 +88,7 @@ def ops_state() -> str:
     """Whether mmcv's operators are compiled and load here."""
     try:
         from .mmcv_ops_fallback import has_compiled_ops
+
         return 'compiled' if has_compiled_ops() else 'not compiled (the DVIS family does not need them)'
     except ImportError as error:
         return f'unknown, mmcv does not import: {error}'

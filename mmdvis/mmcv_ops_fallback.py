@@ -4,13 +4,14 @@
 A finder on ``sys.meta_path`` answers for that one name: with the real extension where it loads, else with a placeholder
 whose operators raise when they are *called*.
 """
+
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Callable, Optional, Sequence
 
 EXTENSION = 'mmcv._ext'
 NOT_COMPILED = 'not compiled'
@@ -29,18 +30,21 @@ class PlaceholderOps(ModuleType):
 
 def missing_op(name: str) -> Callable:
     """A function that raises RuntimeError with the way to get the operator ``name``."""
+
     def raise_missing(*args: object, **kwargs: object) -> None:
         raise RuntimeError(
             f'the compiled operator {name!r} of mmcv is not installed; the DVIS family runs without it, other models of '
             'mmdet need it: `pip install --no-build-isolation --no-binary onedl-mmcv onedl-mmcv` builds it where a '
-            'compiler (and for CUDA its toolkit) is at hand')
+            'compiler (and for CUDA its toolkit) is at hand'
+        )
+
     return raise_missing
 
 
 class ExtensionLoader(importlib.abc.Loader):
     """Loads the real extension, and falls back to the placeholder where that fails (other torch, other CUDA)."""
 
-    def __init__(self, spec: Optional[importlib.machinery.ModuleSpec]) -> None:
+    def __init__(self, spec: importlib.machinery.ModuleSpec | None) -> None:
         self.spec = spec
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
@@ -61,8 +65,9 @@ class ExtensionLoader(importlib.abc.Loader):
 class ExtensionFinder(importlib.abc.MetaPathFinder):
     """Answers for ``mmcv._ext`` and for nothing else."""
 
-    def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
-                  target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """The spec of ``mmcv._ext``, None for every other module."""
         if fullname != EXTENSION:
             return None

@@ -1,4 +1,5 @@
 """The registries of mmdvis: flat children of mmengine's roots, so that ``mmdet.X`` and ``mmdvis.X`` both resolve."""
+
 from mmengine import registry as roots
 from mmengine.config.utils import MODULE2PACKAGE
 
@@ -18,7 +19,8 @@ HOOKS = child('hook', roots.HOOKS, 'mmdvis.engine.hooks', 'mmdvis.visualization'
 RUNNERS = child('runner', roots.RUNNERS, 'mmdvis.engine')
 STRATEGIES = child('strategy', roots.STRATEGIES, 'mmdvis.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = child(
-    'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdvis.engine.optimizers')
+    'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdvis.engine.optimizers'
+)
 # without a child of its own in the scope, a root registry answers too, but mmengine warns at every look-up
 LOOPS = child('loop', roots.LOOPS)
 DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS, 'mmdvis.datasets.samplers')

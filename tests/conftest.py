@@ -1,4 +1,5 @@
 """What all tests share: few threads, the scope of mmdvis, and a fresh message hub."""
+
 import os
 
 import pytest
@@ -15,6 +16,7 @@ def pytest_configure(config):
 def scope():
     """The default scope, as a config sets it; seeds for what draws from the global generators."""
     from mmengine.registry import init_default_scope
+
     init_default_scope('mmdvis')
     torch.manual_seed(0)
 
@@ -24,7 +26,15 @@ def toy_root(tmp_path_factory):
     """A few small toy videos on disk: six for training, three to validate."""
     from mmdvis.datasets.toy.scene import SceneOptions
     from mmdvis.datasets.toy.videos import write_toy_videos
+
     root = tmp_path_factory.mktemp('toy')
-    write_toy_videos(root, seed=3, num_train=6, num_val=3, options=SceneOptions(size=(64, 96), num_frames=7), num_workers=1,
-                     progress=False)
+    write_toy_videos(
+        root,
+        seed=3,
+        num_train=6,
+        num_val=3,
+        options=SceneOptions(size=(64, 96), num_frames=7),
+        num_workers=1,
+        progress=False,
+    )
     return root

@@ -2,6 +2,7 @@
 
 Never loosened to get past it.
 """
+
 import ast
 from pathlib import Path
 
@@ -9,8 +10,23 @@ import pytest
 
 PACKAGE = 'mmdvis'
 ROOT = Path(PACKAGE)
-MODELS = {'models', *(f'models/{name}' for name in (
-    'functional', 'layers', 'losses', 'backbones', 'segmenters', 'trackers', 'refiners', 'postprocessors', 'detectors'))}
+MODELS = {
+    'models',
+    *(
+        f'models/{name}'
+        for name in (
+            'functional',
+            'layers',
+            'losses',
+            'backbones',
+            'segmenters',
+            'trackers',
+            'refiners',
+            'postprocessors',
+            'detectors',
+        )
+    ),
+}
 STAGE = {'structures', 'models/functional', 'models/layers'}
 MAY_IMPORT = {  # folder -> the folders of the package that it may import, besides its own
     'structures': set(),
@@ -19,20 +35,45 @@ MAY_IMPORT = {  # folder -> the folders of the package that it may import, besid
     'models/functional': {'structures'},
     'models/layers': {'structures', 'models/functional'},
     'models/losses': {'structures', 'models/functional'},
-    'models/backbones': STAGE, 'models/segmenters': STAGE, 'models/trackers': STAGE, 'models/refiners': STAGE,
+    'models/backbones': STAGE,
+    'models/segmenters': STAGE,
+    'models/trackers': STAGE,
+    'models/refiners': STAGE,
     'models/postprocessors': {'structures', 'models/functional', 'io'},
     'models/detectors': {'structures', 'models/functional', 'io', 'checkpoints'},
     'datasets': {'structures', 'io'},
     'evaluation/functional': set(),
     'evaluation/files': {'evaluation/functional'},
     'evaluation/metrics': {'structures', 'io', 'evaluation/functional', 'evaluation/files'},
-    'engine': {'structures', 'io', 'checkpoints'}, 'visualization': {'structures', 'io'},
+    'engine': {'structures', 'io', 'checkpoints'},
+    'visualization': {'structures', 'io'},
     'apis': {'structures', 'io', 'checkpoints', 'models', 'models/detectors', 'datasets', 'visualization'},
     'testing': {'structures', 'io', 'checkpoints', *MODELS, 'apis'},
-    'analysis': {'structures', 'io', 'checkpoints', *MODELS, 'datasets', 'evaluation/functional', 'evaluation/files',
-                 'visualization', 'apis'},
-    'cli': {'structures', 'io', 'checkpoints', *MODELS, 'datasets', 'evaluation/functional', 'evaluation/files', 'engine',
-            'visualization', 'apis', 'analysis', 'testing'},
+    'analysis': {
+        'structures',
+        'io',
+        'checkpoints',
+        *MODELS,
+        'datasets',
+        'evaluation/functional',
+        'evaluation/files',
+        'visualization',
+        'apis',
+    },
+    'cli': {
+        'structures',
+        'io',
+        'checkpoints',
+        *MODELS,
+        'datasets',
+        'evaluation/functional',
+        'evaluation/files',
+        'engine',
+        'visualization',
+        'apis',
+        'analysis',
+        'testing',
+    },
 }
 GROUND = {'registry', 'version', 'mmcv_ops_fallback', 'errors', 'checks'}  # single files that everybody may import
 MAX_FILE, MAX_BODY, MAX_ARGS = 400, 60, 12
@@ -53,7 +94,7 @@ def imported(node, path):
         modules = [alias.name.split('.') for alias in node.names]
     elif node.level:
         above = (PACKAGE, *path.relative_to(ROOT).parent.parts)
-        base = [*above[:len(above) - node.level + 1], *filter(None, (node.module or '').split('.'))]
+        base = [*above[: len(above) - node.level + 1], *filter(None, (node.module or '').split('.'))]
         modules = [[*base, alias.name] for alias in node.names]
     else:
         modules = [[*node.module.split('.'), alias.name] for alias in node.names]
@@ -69,7 +110,8 @@ def test_imports_point_down(path):
             for parts in imported(node, path):
                 there = folder_of(parts)
                 assert not here or parts[0] in GROUND or there in {here, *MAY_IMPORT[here]}, (
-                    f'{path}:{node.lineno}: {here} may not import {".".join(parts)}')
+                    f'{path}:{node.lineno}: {here} may not import {".".join(parts)}'
+                )
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)
@@ -85,10 +127,12 @@ def test_sizes(path):
 
 def writes_self(node):
     """The attribute of ``self`` that a node changes, or None."""
+
     def owner(x):  # self.name, however deep the subscripts
         while isinstance(x, ast.Subscript):
             x = x.value
         return x.attr if isinstance(x, ast.Attribute) and getattr(x.value, 'id', '') == 'self' else None
+
     if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
         return owner(node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:

@@ -1,4 +1,5 @@
 """The steps of the toy demo, without running them."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -30,6 +31,7 @@ def calls(demo, monkeypatch):
         seen.append(command[1:])
         Path(command[-1]).write_text('made')
         return SimpleNamespace(returncode=0)
+
     monkeypatch.setattr(demo.subprocess, 'run', run)
     return seen
 
@@ -49,6 +51,7 @@ def test_a_deleted_output_is_made_again_and_all_that_follows(demo, calls, tmp_pa
         steps = demo.Steps(tmp_path)
         for name in names:
             steps.run(name, tmp_path / name, ['tool.py', str(tmp_path / name)])
+
     run_all()
     (tmp_path / 'b').unlink()
     calls.clear()
@@ -87,7 +90,7 @@ def test_a_folder_of_others_is_left_alone(demo, tmp_path):
 @pytest.mark.parametrize('recipe', ['demo', 'bench'])
 def test_every_recipe_has_its_configs(demo, recipe):
     for stem in demo.STAGES.values():
-        config = Config.fromfile(ROOT / 'configs' / 'toy' / f"{stem}{demo.RECIPES[recipe]['suffix']}.py")
+        config = Config.fromfile(ROOT / 'configs' / 'toy' / f'{stem}{demo.RECIPES[recipe]["suffix"]}.py')
         assert config.train_cfg.max_iters > 0
         assert config.param_scheduler[-1].end == config.train_cfg.max_iters
 
@@ -99,19 +102,26 @@ def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
     def run(command, cwd, check=False):
         seen.append([Path(word).name if '/' in word else word for word in command[1:]])
         return SimpleNamespace(returncode=0)
+
     monkeypatch.setattr(demo.subprocess, 'run', run)
     monkeypatch.setattr(demo, 'write_summary', lambda folder, names, seconds: dict(rows=names, seconds=seconds))
     monkeypatch.setattr(demo, 'summary_table', lambda summary: str(summary['rows']))
     monkeypatch.setattr(demo, 'init_model', lambda *args: (None, None))
     monkeypatch.setattr(demo, 'compare_video', lambda *args: 'video')
     monkeypatch.setattr(demo.DATASETS, 'build', lambda config: None)
-    monkeypatch.setattr('sys.argv', ['toy_demo.py', '--work-dir', str(tmp_path / 'toy'), '--recipe', 'bench', '--seed', '2',
-                                     '--video', 'clip.mp4'])
+    monkeypatch.setattr(
+        'sys.argv',
+        ['toy_demo.py', '--work-dir', str(tmp_path / 'toy'), '--recipe', 'bench', '--seed', '2', '--video', 'clip.mp4'],
+    )
     monkeypatch.setenv('TOY_DATA', 'elsewhere')
     demo.main()
     words = [' '.join(command) for command in seen]
-    assert [command[0] for command in seen] == ['make_toy_videos.py', *['train.py', 'test.py'] * 3, 'association_ceiling.py',
-                                                'video_demo.py']
+    assert [command[0] for command in seen] == [
+        'make_toy_videos.py',
+        *['train.py', 'test.py'] * 3,
+        'association_ceiling.py',
+        'video_demo.py',
+    ]
     assert '--seed 2' in words[0] and all('randomness.seed=2' in words[k] for k in (1, 3, 5))
     assert 'load_from' not in words[1]
     assert words[2].split()[2] == 'iter_10000.pth' and words[3].endswith('iter_10000.pth')

@@ -1,12 +1,21 @@
 """What is written about the project agrees with what is there."""
+
 import re
 
 import pytest
 import yaml
 from helpers.commands import ROOT
 
-PAGES = sorted([ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'data' / 'README.md', ROOT / 'demo' / 'README.md',
-                *(ROOT / 'docs').rglob('*.md'), *(ROOT / 'configs').rglob('*.md')])
+PAGES = sorted(
+    [
+        ROOT / 'README.md',
+        ROOT / 'CONTRIBUTING.md',
+        ROOT / 'data' / 'README.md',
+        ROOT / 'demo' / 'README.md',
+        *(ROOT / 'docs').rglob('*.md'),
+        *(ROOT / 'configs').rglob('*.md'),
+    ]
+)
 METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 
 
@@ -46,6 +55,7 @@ def test_the_index_names_every_metafile():
 
 def test_one_version():
     from mmdvis import __version__
+
     assert f'version: {__version__}' in (ROOT / 'CITATION.cff').read_text()
 
 
@@ -57,9 +67,11 @@ def test_commands_of_the_readme_are_those_of_the_makefile():
 
 def test_no_path_of_a_machine_is_in_the_tree():
     import subprocess
+
     pattern = r'(^|[^A-Za-z0-9_.])/(home|root|Users)/'
-    found = subprocess.run(['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'],
-                           cwd=ROOT, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        ['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     assert not [line for line in found.splitlines() if 'test_docs.py' not in line]
 
 

@@ -1,11 +1,12 @@
 """The package imports fast, and mmcv without operators works."""
+
 import subprocess
 import sys
 
 import pytest
 
 from mmdvis import mmcv_ops_fallback as compat
-from mmdvis.doctor import version_numbers, other_problems, stack_problems
+from mmdvis.doctor import other_problems, stack_problems, version_numbers
 
 
 def run(code):
@@ -35,7 +36,9 @@ def test_a_broken_extension_is_reported_and_replaced():
 
         def exec_module(self, module):
             raise AssertionError('never reached')
+
     from importlib.machinery import ModuleSpec
+
     with pytest.warns(UserWarning, match='do not load and are replaced: undefined symbol'):
         module = compat.ExtensionLoader(ModuleSpec('mmcv._ext', Loader())).create_module(None)
     assert isinstance(module, compat.PlaceholderOps)
@@ -47,20 +50,29 @@ def test_hooks_are_installed_once():
     assert sum(isinstance(f, compat.ExtensionFinder) for f in sys.meta_path) == 1
 
 
-GOOD = {'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6', 'onedl-mmdetection': '3.5.1', 'onedl-mmsegmentation': '1.4.2'}
+GOOD = {
+    'onedl-mmengine': '0.10.12',
+    'onedl-mmcv': '2.3.6',
+    'onedl-mmdetection': '3.5.1',
+    'onedl-mmsegmentation': '1.4.2',
+}
 
 
 def test_doctor_is_content_with_the_tested_stack():
     assert stack_problems(GOOD) == []
 
 
-@pytest.mark.parametrize('change, what, command', [
-    ({'mmcv': '2.1.0'}, 'mmcv 2.1.0 and onedl-mmcv 2.3.6 are both installed', 'pip uninstall -y mmcv onedl-mmcv'),
-    ({'onedl-mmcv': None, 'mmcv': '2.1.0'}, 'is the upstream package', 'pip uninstall -y mmcv &&'),
-    ({'onedl-mmcv': '2.4.0'}, 'onedl-mmcv 2.4.0 is not tested', 'pip install "onedl-mmcv>=2.3.6,<2.4"'),
-    ({'onedl-mmdetection': None}, 'onedl-mmdetection is missing', 'pip install "onedl-mmdetection')])
+@pytest.mark.parametrize(
+    'change, what, command',
+    [
+        ({'mmcv': '2.1.0'}, 'mmcv 2.1.0 and onedl-mmcv 2.3.6 are both installed', 'pip uninstall -y mmcv onedl-mmcv'),
+        ({'onedl-mmcv': None, 'mmcv': '2.1.0'}, 'is the upstream package', 'pip uninstall -y mmcv &&'),
+        ({'onedl-mmcv': '2.4.0'}, 'onedl-mmcv 2.4.0 is not tested', 'pip install "onedl-mmcv>=2.3.6,<2.4"'),
+        ({'onedl-mmdetection': None}, 'onedl-mmdetection is missing', 'pip install "onedl-mmdetection'),
+    ],
+)
 def test_doctor_names_each_problem_and_its_cure(change, what, command):
-    (problem, cure), = stack_problems({**GOOD, **change})
+    ((problem, cure),) = stack_problems({**GOOD, **change})
     assert what in problem and command in cure
 
 
@@ -77,7 +89,8 @@ def test_doctor_counts_versions_by_numbers():
 
 def test_doctor_names_missing_packages():
     assert other_problems(dict(torch='2', numpy='2', scipy='1', pillow='1', av='1')) == [
-        ('pycocotools is missing', 'pip install pycocotools')]
+        ('pycocotools is missing', 'pip install pycocotools')
+    ]
 
 
 def test_doctor_runs():

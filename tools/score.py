@@ -1,10 +1,10 @@
 """Scores results on disk in the official layouts, whoever wrote them; needs no model."""
+
 import argparse
 import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, List
 
 from prettytable import PrettyTable
 from tqdm import tqdm
@@ -39,8 +39,14 @@ def parse_args() -> argparse.Namespace:
         task.add_argument('--gt-dir', type=Path, required=True)
         task.add_argument('--pred', type=Path, required=True, help='folder with pred.json and pan_pred/')
         if name == 'vpq':
-            task.add_argument('--exclude-classes', type=int, nargs='*', default=[], metavar='ID',
-                              help="category ids to leave out of the means (VIPER's public code leaves out 11)")
+            task.add_argument(
+                '--exclude-classes',
+                type=int,
+                nargs='*',
+                default=[],
+                metavar='ID',
+                help="category ids to leave out of the means (VIPER's public code leaves out 11)",
+            )
     task = tasks.add_parser('vss', parents=[common], help='video semantic segmentation (VSPW)')
     task.add_argument('--gt', type=Path, required=True, help='folder with data/<video>/mask/')
     task.add_argument('--list', type=Path, required=True, help='file with a video a line')
@@ -52,8 +58,12 @@ def parse_args() -> argparse.Namespace:
     task.add_argument('--gt', type=Path, required=True, help='json of the truth')
     task.add_argument('--pred', type=Path, required=True, help='results.json')
     task.add_argument('--ovis', action='store_true', help='also by occlusion')
-    task.add_argument('--long-min-frames', type=int, metavar='N',
-                      help='also of short and of long videos, those of N frames or more (YouTube-VIS 2022)')
+    task.add_argument(
+        '--long-min-frames',
+        type=int,
+        metavar='N',
+        help='also of short and of long videos, those of N frames or more (YouTube-VIS 2022)',
+    )
     return parser.parse_args()
 
 
@@ -71,9 +81,9 @@ def score(args: argparse.Namespace) -> Scores:
     return score_vis(args.gt, args.pred, args.ovis, args.long_min_frames, **options)
 
 
-def table(title: str, rows: Dict[str, Dict[str, float]]) -> str:
+def table(title: str, rows: dict[str, dict[str, float]]) -> str:
     """Rows of figures in percent."""
-    columns: List[str] = list(dict.fromkeys(name for row in rows.values() for name in row))
+    columns: list[str] = list(dict.fromkeys(name for row in rows.values() for name in row))
     text = PrettyTable([title, *columns])
     text.align, text.align[title] = 'r', 'l'
     for name, row in rows.items():

@@ -1,4 +1,5 @@
 """Scores a checkpoint on the test set of a config."""
+
 import argparse
 import json
 import os
@@ -7,9 +8,9 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
+import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.engine.launch import set_fusion, load_config, fusion_passes, test
+from mmdvis.engine.launch import fusion_passes, load_config, set_fusion, test
 from mmdvis.errors import BadInputError
 
 
@@ -21,12 +22,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs')
     parser.add_argument('--out', help='write the results of all videos to this .pkl file')
     parser.add_argument('--show-dir', help='write a video with the results drawn in for each test video to this folder')
-    parser.add_argument('--format-only', metavar='DIR',
-                        help='score nothing, but write and zip the results as the challenge servers take them')
-    parser.add_argument('--tta', nargs='+', type=int, metavar='EDGE',
-                        help="fuse passes with these short edges (PVUW 2023: 720 800); the long edge's limit grows with them")
+    parser.add_argument(
+        '--format-only',
+        metavar='DIR',
+        help='score nothing, but write and zip the results as the challenge servers take them',
+    )
+    parser.add_argument(
+        '--tta',
+        nargs='+',
+        type=int,
+        metavar='EDGE',
+        help="fuse passes with these short edges (PVUW 2023: 720 800); the long edge's limit grows with them",
+    )
     parser.add_argument('--tta-flip', action='store_true', help='also fuse the mirror image of each pass')
-    parser.add_argument('--ensemble', nargs='+', default=[], metavar='CKPT', help='fuse with further checkpoints of the config')
+    parser.add_argument(
+        '--ensemble', nargs='+', default=[], metavar='CKPT', help='fuse with further checkpoints of the config'
+    )
     parser.add_argument('--metrics', help='write the figures to this json file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
@@ -51,7 +62,9 @@ def main() -> None:
     checkpoint = args.checkpoint
     if args.tta or args.tta_flip or args.ensemble:
         given = dict(config.test_dataloader.dataset.get('test') or {})
-        passes = fusion_passes(args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge'))
+        passes = fusion_passes(
+            args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge')
+        )
         set_fusion(config, [checkpoint, *args.ensemble], passes, args.trust)
         checkpoint = None
     with exit_on_error(BadInputError):

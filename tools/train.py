@@ -1,12 +1,13 @@
 """Trains the stage that a config describes."""
+
 import argparse
 import os
 
 from mmengine.config import DictAction
 
-import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
+import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.engine.launch import set_accumulation, load_config, set_precision, set_resume, train
+from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
 from mmdvis.errors import BadInputError
 
 
@@ -15,13 +16,27 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
-    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
-                        help='mixed precision, behind the config; fp16, which is meant without a name, needs an accelerator')
-    parser.add_argument('--accumulate', type=int, default=1, metavar='BATCHES',
-                        help='batches for an update; lengths and schedules grow with it, so that 8 on one GPU stand for 8 GPUs')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=['fp16', 'bf16'],
+        help='mixed precision, behind the config; fp16, which is meant without a name, needs an accelerator',
+    )
+    parser.add_argument(
+        '--accumulate',
+        type=int,
+        default=1,
+        metavar='BATCHES',
+        help='batches for an update; lengths and schedules grow with it, so that 8 on one GPU stand for 8 GPUs',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    parser.add_argument('--resume', nargs='?', const='auto',
-                        help='checkpoint to resume from; without a name the latest of the work folder, if there is one')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='checkpoint to resume from; without a name the latest of the work folder, if there is one',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')

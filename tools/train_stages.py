@@ -1,10 +1,10 @@
 """Trains stages one after the other; each starts from the last checkpoint of the one before."""
+
 import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 from mmengine.runner import find_latest_checkpoint
 
@@ -15,24 +15,39 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', help='config files in the order of the stages')
     parser.add_argument('--work-dir', default='work_dirs', help='each stage gets the folder of its config name in here')
     parser.add_argument('--gpus', type=int, default=0, help='processes for dist_train.sh; 0: one process without it')
-    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
-                        help='mixed precision, as in train.py; behind the configs')
-    parser.add_argument('--accumulate', type=int, default=1, metavar='BATCHES', help='batches for an update, as in train.py')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=['fp16', 'bf16'],
+        help='mixed precision, as in train.py; behind the configs',
+    )
+    parser.add_argument(
+        '--accumulate', type=int, default=1, metavar='BATCHES', help='batches for an update, as in train.py'
+    )
     parser.add_argument('--resume', action='store_true', help='go on where an interrupted run stopped')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for all stages, as key=value')
     return parser.parse_args()
 
 
-def command(config: str, work_dir: Path, before: Optional[str], args: argparse.Namespace) -> List[str]:
+def command(config: str, work_dir: Path, before: str | None, args: argparse.Namespace) -> list[str]:
     """The command line of one stage; ``before`` is the checkpoint of the stage before it."""
     tools = Path(__file__).parent
     options = [*args.cfg_options, *([f'load_from={before}'] if before else [])]
-    start = ['bash', str(tools / 'dist_train.sh'), config, str(args.gpus)] if args.gpus else [
-        sys.executable, str(tools / 'train.py'), config]
-    return [*start, '--work-dir', str(work_dir), *(['--resume'] if args.resume else []),
-            *(['--amp', args.amp] if args.amp else []),
-            *(['--accumulate', str(args.accumulate)] if args.accumulate != 1 else []),
-            *(['--cfg-options', *options] if options else [])]
+    start = (
+        ['bash', str(tools / 'dist_train.sh'), config, str(args.gpus)]
+        if args.gpus
+        else [sys.executable, str(tools / 'train.py'), config]
+    )
+    return [
+        *start,
+        '--work-dir',
+        str(work_dir),
+        *(['--resume'] if args.resume else []),
+        *(['--amp', args.amp] if args.amp else []),
+        *(['--accumulate', str(args.accumulate)] if args.accumulate != 1 else []),
+        *(['--cfg-options', *options] if options else []),
+    ]
 
 
 def main() -> None:

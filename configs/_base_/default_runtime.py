@@ -5,12 +5,12 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    bad_frames=dict(type='BadFramesHook'))
+    bad_frames=dict(type='BadFramesHook'),
+)
 custom_hooks = [dict(type='CheckpointLoadingHook'), dict(type='ClassCountHook')]
 env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+)
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
 log_level = 'INFO'
 randomness = dict(seed=0)  # a resumed run goes on in the same stream of clips only with a seed of its own

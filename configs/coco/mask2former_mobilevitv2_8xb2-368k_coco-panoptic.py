@@ -1,6 +1,8 @@
 _base_ = [
-    '../_base_/models/minvis_mobilevitv2.py', '../_base_/datasets/coco_panoptic.py', '../_base_/schedules/schedule_coco-50e.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/minvis_mobilevitv2.py',
+    '../_base_/datasets/coco_panoptic.py',
+    '../_base_/schedules/schedule_coco-50e.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)

@@ -2,5 +2,10 @@
 _base_ = './dvis-offline_swin-l_8xb1-t21-40k_ytvis2021-480p.py'
 test_dataloader = dict(
     dataset=dict(
-        version=2022, data_root='data/ytvis_2022/', ann_file='valid/instances.json', data_prefix=dict(img='valid/JPEGImages')))
+        version=2022,
+        data_root='data/ytvis_2022/',
+        ann_file='valid/instances.json',
+        data_prefix=dict(img='valid/JPEGImages'),
+    )
+)
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2022')]

@@ -1,10 +1,13 @@
 _base_ = [
-    '../_base_/models/dvis-plus-online_vit-l.py', '../_base_/datasets/vspw_720p.py', '../_base_/schedules/schedule_20k.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/dvis-plus-online_vit-l.py',
+    '../_base_/datasets/vspw_720p.py',
+    '../_base_/schedules/schedule_20k.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.)),
-    postprocessor=_base_.postprocessor)
+    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
+    postprocessor=_base_.postprocessor,
+)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5), augment=dict(crop=dict(between=(600, 720)))))
 load_from = 'checkpoints/ctvis_vit-l_vspw-720p.pth'

@@ -1,10 +1,13 @@
 _base_ = [
-    '../_base_/models/dvis-online_vit-l.py', '../_base_/datasets/youtube_vis_2021_coco_360p-vit.py',
-    '../_base_/schedules/schedule_40k.py', '../_base_/default_runtime.py'
+    '../_base_/models/dvis-online_vit-l.py',
+    '../_base_/datasets/youtube_vis_2021_coco_360p-vit.py',
+    '../_base_/schedules/schedule_40k.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     segmenter=dict(num_classes=_base_.num_classes),
     tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='shuffle', ratio=0.5, base='matched')),
-    postprocessor=_base_.postprocessor)
+    postprocessor=_base_.postprocessor,
+)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 load_from = 'work_dirs/minvis_vit-l_8xb1-t1-20k_ytvis2021-360p/iter_20000.pth'

@@ -3,7 +3,8 @@ model = dict(segmenter=dict(num_queries=300))
 custom_hooks = [
     dict(
         type='CheckpointLoadingHook',
-        required=('segmenter', ),
-        allow_mismatch=('segmenter.cls_embed', 'segmenter.query_feat', 'segmenter.query_embed')),
-    dict(type='ClassCountHook')
+        required=('segmenter',),
+        allow_mismatch=('segmenter.cls_embed', 'segmenter.query_feat', 'segmenter.query_embed'),
+    ),
+    dict(type='ClassCountHook'),
 ]

@@ -1,6 +1,7 @@
 """Shows what a dataset gives a model: clips with their objects drawn in, before and after augmentation."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,7 +11,7 @@ from mmdvis.datasets.transforms import PackClip, id_maps_of, labels_of
 from mmdvis.io import VideoWriter, read_image
 from mmdvis.visualization.visualizer import blend, write_names
 
-Frames = List[np.ndarray]
+Frames = list[np.ndarray]
 GAP = 6  # pixels between pictures
 MAX_FRAMES = 60  # of a test video that is shown
 
@@ -33,7 +34,7 @@ def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes
     return frames
 
 
-def training_clip(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
+def training_clip(dataset: ClipDataset, index: int) -> dict[str, Frames]:
     """``before`` and ``after`` the augmentation of one training clip, both of the same draw of frames."""
     sample, load, *steps = dataset.pipeline.transforms
     results = load(sample(dataset.get_data_info(index)))
@@ -45,7 +46,7 @@ def training_clip(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
     return dict(found, after=draw_clip(results['clip'], results['maps'], results['labels'], classes))
 
 
-def whole_video(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
+def whole_video(dataset: ClipDataset, index: int) -> dict[str, Frames]:
     """The first frames of a test video, with its labels if it has any."""
     info, source = dataset.get_data_info(index), dataset[index]['inputs']
     if info.get('path'):
@@ -62,17 +63,19 @@ def whole_video(dataset: ClipDataset, index: int) -> Dict[str, Frames]:
     return dict(before=draw_clip(clip, maps[None], list(labels.values()), dataset.metainfo['classes']))
 
 
-def fit_into(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def fit_into(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A frame scaled to fit into ``size`` (height, width), in the middle of black."""
     scale = min(size[0] / frame.shape[0], size[1] / frame.shape[1])
     height, width = (max(1, round(length * scale)) for length in frame.shape[:2])
     image = np.zeros((*size, 3), np.uint8)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    image[top:top + height, left:left + width] = np.asarray(Image.fromarray(frame).resize((width, height), Image.BILINEAR))
+    image[top : top + height, left : left + width] = np.asarray(
+        Image.fromarray(frame).resize((width, height), Image.BILINEAR)
+    )
     return image
 
 
-def write_clip(found: Dict[str, Frames], path: Path, fps: float = 6.) -> None:
+def write_clip(found: dict[str, Frames], path: Path, fps: float = 6.0) -> None:
     """An mp4 with what was found side by side."""
     size = next(iter(found.values()))[0].shape[:2]
     with VideoWriter(path, fps) as writer:
@@ -80,7 +83,7 @@ def write_clip(found: Dict[str, Frames], path: Path, fps: float = 6.) -> None:
             writer.write(np.concatenate([fit_into(frame, size) for frame in frames], 1))
 
 
-def contact_sheet(clips: Sequence[Tuple[str, Dict[str, Frames]]], columns: int = 5, height: int = 150) -> np.ndarray:
+def contact_sheet(clips: Sequence[tuple[str, dict[str, Frames]]], columns: int = 5, height: int = 150) -> np.ndarray:
     """A picture of all clips: a row for each of ``before`` and ``after``, a column for each of some frames.
 
     Args:
@@ -96,11 +99,18 @@ def contact_sheet(clips: Sequence[Tuple[str, Dict[str, Frames]]], columns: int =
         size = height, max(1, round(height * first.shape[1] / first.shape[0]))
         for kind, frames in found.items():
             chosen = [frames[k] for k in np.linspace(0, len(frames) - 1, columns).round().astype(int)]
-            pictures = [np.pad(fit_into(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in chosen]
-            rows.append(np.concatenate([title_bar(f'{title}: {kind}', sum(p.shape[1] for p in pictures)),
-                                        np.concatenate(pictures, 1)]))
+            pictures = [
+                np.pad(fit_into(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in chosen
+            ]
+            rows.append(
+                np.concatenate(
+                    [title_bar(f'{title}: {kind}', sum(p.shape[1] for p in pictures)), np.concatenate(pictures, 1)]
+                )
+            )
     width = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+    return np.concatenate(
+        [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    )
 
 
 def title_bar(text: str, width: int, height: int = 20) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Tables and pictures of where panoptic results lose their score."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -26,18 +27,19 @@ class VideoAnalysis:
         vpq: in [0, 1], the mean over the windows that the video is long enough for; NaN where nothing is to be found.
         errors: where they were lost.
     """
-    counts: Dict[int, WindowCounts]
+
+    counts: dict[int, WindowCounts]
     vpq: float
     errors: VideoErrors
 
-    def row(self) -> Dict[str, float]:
+    def row(self) -> dict[str, float]:
         """VPQ, identity switches, and the share of each kind of error in all pixels that count."""
         pixels = self.errors.pixels
         total = max(sum(pixels[kind] for kind in ERROR_KINDS if kind != 'false'), 1)
         return dict(VPQ=self.vpq, switches=self.errors.switches, **{kind: pixels[kind] / total for kind in ERROR_KINDS})
 
 
-def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Dict[str, VideoAnalysis]:
+def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> dict[str, VideoAnalysis]:
     """Every video of a set; ``watch`` may show progress."""
     kind, found = FLAVOURS[flavour], {}
     for name, frames in watch(list(files.videos.items())):
@@ -49,16 +51,18 @@ def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Dict[
     return found
 
 
-def per_class_figures(flavour: str, files: PanopticFiles, videos: Dict[str, VideoAnalysis]) -> Dict[str, Dict[str, float]]:
+def per_class_figures(
+    flavour: str, files: PanopticFiles, videos: dict[str, VideoAnalysis]
+) -> dict[str, dict[str, float]]:
     """Name of each class -> PQ of each window, over all videos."""
     kind = FLAVOURS[flavour]
     total = {k: sum((video.counts[k] for video in videos.values()), WindowCounts()) for k in kind.windows.values()}
     return class_figures(total, files.truth, kind)
 
 
-def worst_first(videos: Dict[str, VideoAnalysis]) -> List[str]:
+def worst_first(videos: dict[str, VideoAnalysis]) -> list[str]:
     """The names of videos by rising VPQ; those without one go last."""
-    return sorted(videos, key=lambda name: np.nan_to_num(videos[name].vpq, nan=2.))
+    return sorted(videos, key=lambda name: np.nan_to_num(videos[name].vpq, nan=2.0))
 
 
 def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int = 6) -> Image.Image:
@@ -76,22 +80,24 @@ def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int 
     return image
 
 
-def error_rows(frame: FrameFiles, errors: VideoErrors, t: int) -> List[np.ndarray]:
+def error_rows(frame: FrameFiles, errors: VideoErrors, t: int) -> list[np.ndarray]:
     """Truth, prediction and errors of frame ``t`` as pictures (H, W, 3) uint8."""
     truth, predicted, verdict = read_ids(frame.truth.path), read_ids(frame.predicted), errors.frames[t]
     wrong = colour_ids(truth, {g: ERROR_COLOURS[kind] for g, kind in verdict.truth.items()})
     wrong[np.isin(predicted, verdict.false)] = ERROR_COLOURS['false']
-    return [colour_ids(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (truth, predicted)] + [wrong]
+    return [colour_ids(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (truth, predicted)] + [
+        wrong
+    ]
 
 
-def colour_ids(ids: np.ndarray, colours: Dict[int, Sequence[int]]) -> np.ndarray:
+def colour_ids(ids: np.ndarray, colours: dict[int, Sequence[int]]) -> np.ndarray:
     """A picture (H, W, 3) uint8 of ids (H, W); what has no colour is black."""
     names, place = np.unique(ids, return_inverse=True)
     table = np.array([colours.get(int(i), VOID_COLOUR) for i in names], np.uint8)
     return table[place.reshape(ids.shape)]
 
 
-def write_worst(files: PanopticFiles, videos: Dict[str, VideoAnalysis], folder: Path, number: int) -> List[Path]:
+def write_worst(files: PanopticFiles, videos: dict[str, VideoAnalysis], folder: Path, number: int) -> list[Path]:
     """Writes the sheets of the worst videos; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

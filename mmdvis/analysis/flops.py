@@ -1,6 +1,8 @@
 """Parameters, multiply-adds and activations of a model, by component and frame."""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 
 import torch
 from prettytable import PrettyTable
@@ -14,9 +16,18 @@ from mmdvis.structures import FrameQueries
 aten = torch.ops.aten
 EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without gradients
 HEADS = 'transformer decoder and heads'
-MATMUL_OPS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, *EMBEDDING_BAG_OPS,
-            aten._scaled_dot_product_flash_attention_for_cpu, aten._scaled_dot_product_flash_attention,
-            aten._scaled_dot_product_efficient_attention, aten._scaled_dot_product_fused_attention_overrideable}
+MATMUL_OPS = {
+    aten.convolution,
+    aten.mm,
+    aten.addmm,
+    aten.bmm,
+    aten.baddbmm,
+    *EMBEDDING_BAG_OPS,
+    aten._scaled_dot_product_flash_attention_for_cpu,
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_fused_attention_overrideable,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class Cost:
         macs: multiply-adds a frame of convolutions, matrix products, attention and deformable sampling (four corners a sample).
         activations: numbers a frame that these operations put out.
     """
+
     name: str
     parameters: int
     macs: float
@@ -59,7 +71,10 @@ def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_sha
     return sdpa_flop_count(query, key, value)
 
 
-CUSTOM_FORMULAS = {**{bag: bag_flops for bag in EMBEDDING_BAG_OPS}, aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops}
+CUSTOM_FORMULAS = {
+    **dict.fromkeys(EMBEDDING_BAG_OPS, bag_flops),
+    aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops,
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class Counts:
         outputs: numbers that products put out.
         gathered: numbers that deformable sampling reads, a multiply-add for each.
     """
+
     macs: float
     outputs: float
     gathered: float
@@ -82,13 +98,16 @@ class Counts:
         return Counts(self.macs / number, self.outputs / number, self.gathered / number)
 
 
-def count_ops(run: Callable[[], Any]) -> Tuple[Any, Counts]:
+def count_ops(run: Callable[[], Any]) -> tuple[Any, Counts]:
     """The result of ``run`` and what it counts."""
     counter = FlopCounterMode(display=False, custom_mapping=CUSTOM_FORMULAS)
     outputs = OutputCounter()
     with torch.no_grad(), counter, outputs:
         result = run()
-    gathered = sum(flops for name, flops in counter.get_flop_counts().get('Global', {}).items() if name in EMBEDDING_BAG_OPS) / 2
+    gathered = (
+        sum(flops for name, flops in counter.get_flop_counts().get('Global', {}).items() if name in EMBEDDING_BAG_OPS)
+        / 2
+    )
     return result, Counts(counter.get_total_flops() / 2, outputs.total, gathered)
 
 
@@ -97,7 +116,7 @@ def num_parameters(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules if module is not None for p in module.parameters())
 
 
-def model_cost(model: DVIS, size: Tuple[int, int], frames: int = 5) -> List[Cost]:
+def model_cost(model: DVIS, size: tuple[int, int], frames: int = 5) -> list[Cost]:
     """The cost of every component.
 
     The segmenter runs on tensors without memory, so the largest models can be measured anywhere; tracker and refiner, whose
@@ -110,12 +129,20 @@ def model_cost(model: DVIS, size: Tuple[int, int], frames: int = 5) -> List[Cost
     """
     segmenter = model.segmenter
     heads = num_parameters(segmenter) - num_parameters(segmenter.backbone, segmenter.pixel_decoder)
-    parameters = {'backbone': num_parameters(segmenter.backbone), 'pixel decoder': num_parameters(segmenter.pixel_decoder), HEADS: heads,
-                  'tracker': num_parameters(model.tracker), 'refiner': num_parameters(model.refiner)}
-    return [Cost(name, parameters[name], counts.macs, counts.outputs) for name, counts in component_counts(model, size, frames).items()]
+    parameters = {
+        'backbone': num_parameters(segmenter.backbone),
+        'pixel decoder': num_parameters(segmenter.pixel_decoder),
+        HEADS: heads,
+        'tracker': num_parameters(model.tracker),
+        'refiner': num_parameters(model.refiner),
+    }
+    return [
+        Cost(name, parameters[name], counts.macs, counts.outputs)
+        for name, counts in component_counts(model, size, frames).items()
+    ]
 
 
-def component_counts(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Counts]:
+def component_counts(model: DVIS, size: tuple[int, int], frames: int) -> dict[str, Counts]:
     """What every component counts for one frame; arguments as :func:`model_cost`."""
     model = model.eval().cpu().requires_grad_(False)  # the counter follows whatever wants gradients
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
@@ -134,21 +161,32 @@ def component_counts(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[st
     return found
 
 
-def macs_and_gathers(model: DVIS, size: Tuple[int, int], frames: int) -> Dict[str, Tuple[float, float]]:
+def macs_and_gathers(model: DVIS, size: tuple[int, int], frames: int) -> dict[str, tuple[float, float]]:
     """Multiply-adds of products, and numbers gathered by deformable attention, of each component and frame."""
-    return {name: (counts.macs - counts.gathered, counts.gathered) for name, counts in component_counts(model, size, frames).items()}
+    return {
+        name: (counts.macs - counts.gathered, counts.gathered)
+        for name, counts in component_counts(model, size, frames).items()
+    }
 
 
 def random_clip(queries: FrameQueries, frames: int) -> FrameQueries:
     """Random queries of the shapes of one frame's, for a clip; the mask features are tiny, because masks are not made here."""
+
     def like(x: Tensor) -> Tensor:
         return torch.randn(1, frames, *x.shape[2:])
+
     features = torch.zeros(1, frames, queries.mask_features.shape[2], 2, 2)
-    return FrameQueries(like(queries.embeds), like(queries.match_embeds), like(queries.class_logits), like(queries.mask_embeds),
-                        features, torch.ones(1, frames, dtype=torch.bool))
+    return FrameQueries(
+        like(queries.embeds),
+        like(queries.match_embeds),
+        like(queries.class_logits),
+        like(queries.mask_embeds),
+        features,
+        torch.ones(1, frames, dtype=torch.bool),
+    )
 
 
-def cost_table(costs: List[Cost]) -> str:
+def cost_table(costs: list[Cost]) -> str:
     """A row for every component, and their sum."""
     text = PrettyTable(['component', 'parameters', 'G multiply-adds a frame', 'M activations a frame'])
     total = Cost('all', sum(c.parameters for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
@@ -158,6 +196,6 @@ def cost_table(costs: List[Cost]) -> str:
     return str(text)
 
 
-def cost_summary(costs: List[Cost]) -> Dict[str, Dict[str, float]]:
+def cost_summary(costs: list[Cost]) -> dict[str, dict[str, float]]:
     """As json takes it."""
     return {cost.name: dict(parameters=cost.parameters, macs=cost.macs, activations=cost.activations) for cost in costs}

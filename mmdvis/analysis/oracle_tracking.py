@@ -1,6 +1,7 @@
 """The ceiling of association: a segmenter's own masks and classes, tracked with the identities of the ground truth."""
+
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Dict, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
     return shared / (a.sum(1, keepdim=True) + b.sum(1) - shared).clamp(min=1)
 
 
-def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> Tuple[np.ndarray, np.ndarray]:
+def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Which query of one frame is which object.
 
     Args:
@@ -45,8 +46,14 @@ def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> Tuple[np.
 
 
 @torch.no_grad()
-def predict_with_oracle_tracking(model: DVIS, source: FrameSource, id_maps: Sequence[np.ndarray], labels: Dict[int, int],
-                       sample: VideoDataSample, min_iou: float = 0.25) -> VideoDataSample:
+def predict_with_oracle_tracking(
+    model: DVIS,
+    source: FrameSource,
+    id_maps: Sequence[np.ndarray],
+    labels: dict[int, int],
+    sample: VideoDataSample,
+    min_iou: float = 0.25,
+) -> VideoDataSample:
     """What the model would say of a video if every query were given to the object it shows.
 
     In every frame the queries are matched to the objects by mask IoU and class; an object's row is valid where it has a
@@ -66,8 +73,10 @@ def predict_with_oracle_tracking(model: DVIS, source: FrameSource, id_maps: Sequ
     tracks = cat_time([clip for clip, _ in model.propagate([source])])
     ids, slots = list(labels), tracks.embeds.shape[2]
     if len(ids) > slots or model.refiner is not None:
-        raise ValueError(f'the ceiling needs a model without refiner and with a query for each object, got {slots} queries for '
-                         f"{len(ids)} objects and {'no' if model.refiner is None else 'a'} refiner")
+        raise ValueError(
+            f'the ceiling needs a model without refiner and with a query for each object, got {slots} queries for '
+            f'{len(ids)} objects and {"no" if model.refiner is None else "a"} refiner'
+        )
     masks, rows = model.video_prediction(tracks, tracks, source).masks, torch.arange(slots)
     probs = tracks.class_logits[0].softmax(-1).cpu()
     orders, valid = [], torch.ones(len(id_maps), slots, dtype=torch.bool)
@@ -75,7 +84,7 @@ def predict_with_oracle_tracking(model: DVIS, source: FrameSource, id_maps: Sequ
         iou = mask_iou(masks.probs(rows, t).cpu() >= 0.5, gt_masks(id_map, ids))
         order, taken = match_queries(iou, probs[t][:, list(labels.values())].T, min_iou)
         orders.append(torch.from_numpy(order))
-        valid[t, :len(ids)] = torch.from_numpy(taken)
+        valid[t, : len(ids)] = torch.from_numpy(taken)
     device = tracks.embeds.device
     named = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
     return model.postprocessor(model.video_prediction(named, named, source), sample)
@@ -83,6 +92,8 @@ def predict_with_oracle_tracking(model: DVIS, source: FrameSource, id_maps: Sequ
 
 def reorder_tracks(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:
     """Row ``order[b, t, q]`` in place of row q, with other ``valid`` flags; both (B, T, Q)."""
-    rows = {name: getattr(tracks, name).take_along_dim(order[..., None], 2)
-            for name in ('embeds', 'class_logits', 'mask_embeds')}
+    rows = {
+        name: getattr(tracks, name).take_along_dim(order[..., None], 2)
+        for name in ('embeds', 'class_logits', 'mask_embeds')
+    }
     return replace(tracks, valid=valid, mask_bias=tracks.mask_bias.take_along_dim(order, 2), **rows)

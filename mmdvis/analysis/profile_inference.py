@@ -1,4 +1,5 @@
 """Times and memory of a model, by component, beside what the machine could do at best."""
+
 import ctypes
 import gc
 import json
@@ -7,8 +8,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +35,8 @@ class Throughput:
         products: precision -> multiply-adds a second of large matrix products, times two.
         gathered: bytes a second of weighted sums of rows.
     """
-    products: Dict[str, float]
+
+    products: dict[str, float]
     gathered: float
 
 
@@ -46,7 +49,8 @@ class Usage:
         host, device: peak bytes over what there was before the first run; device is 0 on the CPU, host is not a number where
             the system does not forget an earlier peak.
     """
-    seconds: Dict[str, float]
+
+    seconds: dict[str, float]
     host: float
     device: int
 
@@ -74,7 +78,7 @@ def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
     products = {}
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        products[name] = 2 * size ** 3 / best_of(lambda: a @ b, device)
+        products[name] = 2 * size**3 / best_of(lambda: a @ b, device)
     table = torch.randn(40000, 32, device=device)
     rows = torch.randint(len(table), (40000, 48), dtype=torch.int32, device=device)
     share = torch.rand(rows.shape, device=device)
@@ -82,11 +86,17 @@ def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
     return Throughput(products, 4 * rows.numel() * table.shape[1] / seconds)
 
 
-def components(model: DVIS) -> Dict[str, nn.Module]:
+def components(model: DVIS) -> dict[str, nn.Module]:
     """The parts that are timed by themselves."""
     segmenter = model.segmenter
-    found = {'backbone': segmenter.backbone, 'pixel decoder': segmenter.pixel_decoder, 'segmenter': segmenter,
-             'tracker': model.tracker, 'refiner': model.refiner, 'postprocessor': model.postprocessor}
+    found = {
+        'backbone': segmenter.backbone,
+        'pixel decoder': segmenter.pixel_decoder,
+        'segmenter': segmenter,
+        'tracker': model.tracker,
+        'refiner': model.refiner,
+        'postprocessor': model.postprocessor,
+    }
     return {name: module for name, module in found.items() if module is not None}
 
 
@@ -109,7 +119,9 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
     watch.stop()
     spent[HEADS] = spent.pop('segmenter') - spent['backbone'] - spent['pixel decoder']
     spent['rest'] = spent['all'] - sum(seconds for name, seconds in spent.items() if name != 'all')
-    return Usage({name: seconds / len(source) for name, seconds in spent.items()}, host - resident[0], on_device - resident[1])
+    return Usage(
+        {name: seconds / len(source) for name, seconds in spent.items()}, host - resident[0], on_device - resident[1]
+    )
 
 
 class StopWatch:
@@ -121,12 +133,12 @@ class StopWatch:
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.is_closed = device, False
-        self.spent: Dict[str, float] = {}
-        self.handles: List[Any] = []
+        self.spent: dict[str, float] = {}
+        self.handles: list[Any] = []
 
     def follow(self, name: str, module: nn.Module, outermost: bool = False) -> None:
         """Times the calls of a module; while one that is ``outermost`` runs, no other is timed."""
-        self.spent[name] = 0.
+        self.spent[name] = 0.0
 
         def before(*_: Any) -> None:
             if outermost or not self.is_closed:
@@ -139,6 +151,7 @@ class StopWatch:
                 synchronize(self.device)
                 self.spent[name] += time.perf_counter()
             self.is_closed &= not outermost
+
         self.handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 
     def stop(self) -> None:
@@ -155,7 +168,7 @@ def process_status(name: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ':'))
 
 
-def reset_peak_memory(device: torch.device) -> Tuple[int, int]:
+def reset_peak_memory(device: torch.device) -> tuple[int, int]:
     """Forgets the peaks so far; bytes in use on host and device."""
     gc.collect()
     if hasattr(LIBC, 'malloc_trim'):
@@ -174,7 +187,7 @@ def can_reset_peak() -> bool:
     return os.access(CLEAR, os.W_OK)
 
 
-def peak_memory(device: torch.device) -> Tuple[float, int]:
+def peak_memory(device: torch.device) -> tuple[float, int]:
     """Peak bytes since then on host and device; of the host not a number where peaks are not forgotten."""
     host = float(process_status('VmHWM')) if can_reset_peak() else math.nan
     return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
@@ -191,32 +204,43 @@ def force_segments(model: DVIS, number: int) -> None:
         found = predict(*args, **kwargs)
         scores = torch.zeros_like(found.scores)
         rows = torch.arange(min(number, scores.shape[-2]), device=scores.device)
-        scores[..., len(rows):, -1] = 1.
-        scores[..., rows, rows % (scores.shape[-1] - 1)] = 1.
+        scores[..., len(rows) :, -1] = 1.0
+        scores[..., rows, rows % (scores.shape[-1] - 1)] = 1.0
         return replace(found, scores=scores)
+
     model.video_prediction = prediction
-    model.postprocessor.options['overlap_thr'] = 0.
+    model.postprocessor.options['overlap_thr'] = 0.0
 
 
-def lower_bounds(model: DVIS, size: Tuple[int, int], machine: Throughput, precision: str, frames: int = 5) -> Dict[str, float]:
+def lower_bounds(
+    model: DVIS, size: tuple[int, int], machine: Throughput, precision: str, frames: int = 5
+) -> dict[str, float]:
     """The least seconds a frame of each component: its products at the machine's rate, and the bytes it gathers.
 
     The model is moved to the meta device and of no use afterwards.
     """
     rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
-    return {name: 2 * products / rate + width * gathered / machine.gathered
-            for name, (products, gathered) in macs_and_gathers(model, size, frames).items()}
+    return {
+        name: 2 * products / rate + width * gathered / machine.gathered
+        for name, (products, gathered) in macs_and_gathers(model, size, frames).items()
+    }
 
 
-def usage_table(found: Usage, floor: Dict[str, float], baseline: Optional[Usage] = None, unit: str = 'frame') -> PrettyTable:
+def usage_table(
+    found: Usage, floor: dict[str, float], baseline: Usage | None = None, unit: str = 'frame'
+) -> PrettyTable:
     """Milliseconds a frame, or what ``unit`` names, by component, with the floor and, if given, the baseline and its ratio."""
     extra = ['plain ms', 'plain / ours'] if baseline else []
     rows = PrettyTable(['component', f'ms / {unit}', 'floor ms', *extra])
     rows.align = 'r'
     rows.align['component'] = 'l'
     for name in sorted(found.seconds, key=lambda name: name == 'all'):
-        seconds, least = found.seconds[name], floor.get(name, sum(floor.values()) if name == 'all' else 0.)
-        other = [] if baseline is None else [f'{1e3 * baseline.seconds[name]:.1f}', f'{baseline.seconds[name] / seconds:.2f}']
+        seconds, least = found.seconds[name], floor.get(name, sum(floor.values()) if name == 'all' else 0.0)
+        other = (
+            []
+            if baseline is None
+            else [f'{1e3 * baseline.seconds[name]:.1f}', f'{baseline.seconds[name] / seconds:.2f}']
+        )
         rows.add_row([name, f'{1e3 * seconds:.1f}', f'{1e3 * least:.1f}', *other])
     return rows
 
@@ -233,14 +257,14 @@ def run_in_subprocess(*arguments: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def first_frames(video: Optional[str], frames: int, short: int) -> Tensor:
+def first_frames(video: str | None, frames: int, short: int) -> Tensor:
     """The first frames of a video with a short edge of ``short``, uint8 (T, 3, H, W); without a video noise of 16 : 9."""
     if video is None:
         return random_video(frames, (short, round(short * 16 / 9)))
     return ResizedFrames(VideoFileFrames(video), short).read(0, frames)
 
 
-def random_video(frames: int, size: Tuple[int, int]) -> Tensor:
+def random_video(frames: int, size: tuple[int, int]) -> Tensor:
     """uint8 (T, 3, H, W) noise."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (frames, 3, *size), dtype=torch.uint8, generator=generator)

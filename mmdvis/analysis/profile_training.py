@@ -1,7 +1,8 @@
 """Time and memory of a training step, by part."""
+
 import math
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from mmdvis.structures import STAGES, VideoDataSample
 from .profile_inference import Usage, peak_memory, random_video, reset_peak_memory, synchronize
 
 
-def training_batch(clips: int, frames: int, size: int, objects: int, classes: int) -> Dict[str, Any]:
+def training_batch(clips: int, frames: int, size: int, objects: int, classes: int) -> dict[str, Any]:
     """What a data loader would give: clips of noise, squares of ``size``, tiled by objects that wander a pixel a frame.
 
     Args:
@@ -30,7 +31,7 @@ def training_batch(clips: int, frames: int, size: int, objects: int, classes: in
     return dict(inputs=list(random_video(clips * frames, (size, size)).split(frames)), data_samples=samples)
 
 
-def profile_training(model: DVIS, batch: Dict[str, Any], precision: str, steps: int = 2) -> Usage:
+def profile_training(model: DVIS, batch: dict[str, Any], precision: str, steps: int = 2) -> Usage:
     """What training steps take after one that does not count: seconds of a step, by part, and peak memory.
 
     Args:
@@ -47,19 +48,19 @@ def profile_training(model: DVIS, batch: Dict[str, Any], precision: str, steps: 
     if precision != 'fp32':
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learning, 1e-4, weight_decay=0.05)
-    found: List[Dict[str, float]] = []
+    found: list[dict[str, float]] = []
     resident = reset_peak_memory(device)
     profile_step(model, batch, precision, optimizer, {})
     reset_peak_memory(device)
     for _ in range(steps):
-        spent: Dict[str, float] = {}
+        spent: dict[str, float] = {}
         profile_step(model, batch, precision, optimizer, spent)
         found.append(spent)
     host, on_device = peak_memory(device)
     return Usage(min(found, key=lambda x: x['all']), host - resident[0], on_device - resident[1])
 
 
-def training_lower_bounds(floor: Dict[str, float], model: DVIS, frames: int) -> Dict[str, float]:
+def training_lower_bounds(floor: dict[str, float], model: DVIS, frames: int) -> dict[str, float]:
     """The least seconds of a step from those of each component and frame: gradients take two products for each one.
 
     Args:
@@ -67,16 +68,17 @@ def training_lower_bounds(floor: Dict[str, float], model: DVIS, frames: int) -> 
         model: which says what learns; later stages do not run.
         frames: of all clips together.
     """
-    stages = dict.fromkeys(STAGES, 0.)
+    stages = dict.fromkeys(STAGES, 0.0)
     for name, seconds in floor.items():
         stages[name if name in STAGES else STAGES[0]] += frames * seconds
     learning = sum(stages[name] for name in model.trainable)
-    before = sum(stages[name] for name in STAGES[:STAGES.index(model.trainable[-1])] if name not in model.trainable)
+    before = sum(stages[name] for name in STAGES[: STAGES.index(model.trainable[-1])] if name not in model.trainable)
     return {'frozen stages': before, 'learning stage and loss': learning, 'gradients': 2 * learning}
 
 
-def profile_step(model: DVIS, batch: Dict[str, Any], precision: str, optimizer: torch.optim.Optimizer, spent: Dict[str, float]
-              ) -> None:
+def profile_step(
+    model: DVIS, batch: dict[str, Any], precision: str, optimizer: torch.optim.Optimizer, spent: dict[str, float]
+) -> None:
     """One step; fills ``spent``."""
     device = model.data_preprocessor.mean.device
     clock = LapTimer(device, spent)
@@ -100,7 +102,7 @@ def profile_step(model: DVIS, batch: Dict[str, Any], precision: str, optimizer: 
 class LapTimer:
     """Adds up the seconds since the last lap under a name."""
 
-    def __init__(self, device: torch.device, spent: Dict[str, float]) -> None:
+    def __init__(self, device: torch.device, spent: dict[str, float]) -> None:
         synchronize(device)
         self.device, self.spent, self.last = device, spent, time.perf_counter()
 
@@ -108,5 +110,5 @@ class LapTimer:
         """What was done since the last lap is called ``name``."""
         synchronize(self.device)
         now = time.perf_counter()
-        self.spent[name] = self.spent.get(name, 0.) + now - self.last
+        self.spent[name] = self.spent.get(name, 0.0) + now - self.last
         self.last = now

@@ -1,8 +1,8 @@
 """The table and the pictures of the toy recipe, from the figures that its runs left."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 import numpy as np
 from PIL import Image
@@ -20,12 +20,12 @@ METRIC_COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VP
 CORRECTED_METRICS = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
 
 
-def row_of(metrics: Dict[str, float]) -> Dict[str, float]:
+def row_of(metrics: dict[str, float]) -> dict[str, float]:
     """One row of the table from the figures of a test run."""
-    return {name: metrics[f"{name}{'_corrected' if name in CORRECTED_METRICS else ''}"] for name in METRIC_COLUMNS}
+    return {name: metrics[f'{name}{"_corrected" if name in CORRECTED_METRICS else ""}'] for name in METRIC_COLUMNS}
 
 
-def write_summary(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, float]) -> Dict[str, Dict[str, float]]:
+def write_summary(folder: Path, systems: tuple[str, ...], seconds: dict[str, float]) -> dict[str, dict[str, float]]:
     """Writes ``summary.json`` and returns its rows and the seconds of each step.
 
     Args:
@@ -39,7 +39,7 @@ def write_summary(folder: Path, systems: Tuple[str, ...], seconds: Dict[str, flo
     return summary
 
 
-def summary_table(summary: Dict[str, Dict[str, float]]) -> str:
+def summary_table(summary: dict[str, dict[str, float]]) -> str:
     """The rows of a summary as text, in percent."""
     text = PrettyTable(['system', *METRIC_COLUMNS])
     for name, row in summary.items():
@@ -49,13 +49,13 @@ def summary_table(summary: Dict[str, Dict[str, float]]) -> str:
     return str(text)
 
 
-def ground_truth_of(record: dict, num_things: int) -> Tuple[List[np.ndarray], List[Segment]]:
+def ground_truth_of(record: dict, num_things: int) -> tuple[list[np.ndarray], list[Segment]]:
     """Maps of ids and segments of a video of the dataset."""
     maps, labels = list(id_maps_of(record)), labels_of(record)
-    return maps, [Segment(i, 0, label, label < num_things, score=1.) for i, label in labels.items()]
+    return maps, [Segment(i, 0, label, label < num_things, score=1.0) for i, label in labels.items()]
 
 
-def match_ids(predicted: np.ndarray, truth: np.ndarray) -> Dict[int, int]:
+def match_ids(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
     """Predicted id -> the true id it shares most pixels with over the whole video, one to one; others go beyond the true.
 
     Args:
@@ -70,7 +70,7 @@ def match_ids(predicted: np.ndarray, truth: np.ndarray) -> Dict[int, int]:
     return names
 
 
-def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.) -> Path:
+def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.0) -> Path:
     """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, four frames of it.
 
     A track has the number and the colour of the object it covers most over the whole video.
@@ -94,8 +94,11 @@ def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fp
         for t in range(len(source)):
             frame = source.read(t, t + 1)[0].permute(1, 2, 0).numpy()
             frame, ids, truth = enlarge(frame), enlarge(named[t]), enlarge(maps[t])
-            pairs.append(np.concatenate([
-                draw_panoptic(frame, ids, found, classes), draw_panoptic(frame, truth, segments, classes)], 1))
+            pairs.append(
+                np.concatenate(
+                    [draw_panoptic(frame, ids, found, classes), draw_panoptic(frame, truth, segments, classes)], 1
+                )
+            )
             writer.write(pairs[-1])
     shown = [pairs[t] for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
     halves = [[np.ascontiguousarray(part) for part in np.split(pair, 2, 1)] for pair in shown]

@@ -1,4 +1,5 @@
 """What a program that uses mmdvis calls."""
+
 from .model import init_model
 from .offline_video import OfflineVideo
 from .optimize_for_inference import optimize_for_inference

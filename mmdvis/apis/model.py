@@ -1,20 +1,22 @@
 """From a config and a checkpoint to a model that predicts."""
+
 import warnings
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmdvis import datasets, models  # noqa: F401  registers what configs name
-from mmdvis.checkpoints import option_conflicts, plan_loading, meta_of, read_checkpoint, state_dict_of
+from mmdvis import datasets, models  # noqa: F401 (registers what configs name)
+from mmdvis.checkpoints import meta_of, option_conflicts, plan_loading, read_checkpoint, state_dict_of
 from mmdvis.datasets.classes import KNOWN_CLASSES, known_classes
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import DATASETS, MODELS
 
 
-def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optional[Dict[str, Any]] = None,
-               trust: bool = False) -> Tuple[DVIS, Dict[str, Any]]:
+def init_model(
+    config: str, checkpoint: str, device: str = 'cpu', options: dict[str, Any] | None = None, trust: bool = False
+) -> tuple[DVIS, dict[str, Any]]:
     """Builds a model in evaluation mode.
 
     Args:
@@ -47,7 +49,7 @@ def init_model(config: str, checkpoint: str, device: str = 'cpu', options: Optio
     return model.to(torch.device(device)).eval(), meta
 
 
-def classes_of(settings: Config, number: int) -> Dict[str, Any]:
+def classes_of(settings: Config, number: int) -> dict[str, Any]:
     """The classes that the test set of a config is known to have, if there are ``number`` of them; else numbers."""
     dataset = (settings.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
@@ -55,7 +57,7 @@ def classes_of(settings: Config, number: int) -> Dict[str, Any]:
     if kind is datasets.VSPWDataset:
         name = dataset.get('categories', 'VSPW')
     elif kind is datasets.YouTubeVISDataset:
-        name = f"YouTubeVIS{dataset.get('version', 2021)}"
+        name = f'YouTubeVIS{dataset.get("version", 2021)}'
     if name in KNOWN_CLASSES and len(known_classes(name).names) == number:
         return known_classes(name).metainfo()
     return dict(classes=tuple(f'class {k}' for k in range(number)), category_ids=tuple(range(number)))

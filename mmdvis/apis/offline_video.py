@@ -1,8 +1,9 @@
 """A whole video at once, as long as it may be: its masks are made frame by frame when all its queries are known."""
+
 import logging
 import shutil
 import tempfile
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 from torch import Tensor
 from tqdm import tqdm
@@ -54,14 +55,20 @@ class OfflineVideo:
         progress: show a bar for the pass that segments and tracks.
     """
 
-    def __init__(self, model: DVIS, short_edge: Optional[int] = None, max_edge: Optional[int] = None,
-                 max_memory: Optional[int] = None, progress: bool = True) -> None:
+    def __init__(
+        self,
+        model: DVIS,
+        short_edge: int | None = None,
+        max_edge: int | None = None,
+        max_memory: int | None = None,
+        progress: bool = True,
+    ) -> None:
         if model.causal:
             raise ValueError('a whole video is fused by the scores of the whole video; set model.causal=False')
         self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
         self.max_memory, self.progress = max_memory, progress
 
-    def frames(self, source: FrameSource, clip_len: Optional[int] = None) -> Iterator[Frame]:
+    def frames(self, source: FrameSource, clip_len: int | None = None) -> Iterator[Frame]:
         """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it.
 
         Args:
@@ -74,7 +81,7 @@ class OfflineVideo:
         seen = transform_frames(source, self.short_edge, self.max_edge)
         self.model.store = self.choose(seen)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
-            (_, prediction), = self.model.predictions([CountedFrames(seen, bar)])
+            ((_, prediction),) = self.model.predictions([CountedFrames(seen, bar)])
         found = self.model.postprocessor.fuse(prediction)
         for t in range(len(source)):
             id_map = found.map(t)
@@ -88,7 +95,13 @@ class OfflineVideo:
             return 'memory'
         need, length = memory_need(self.model, source), len(source)
         store = need.choose(length, self.max_memory, shutil.disk_usage(tempfile.gettempdir()).free)
-        LOGGER.info('%d frames x (%d bytes of queries + %d of mask features): %.0f + %.0f MB, %.0f allowed; features: %s', length,
-                    need.queries, need.features, *(length * x / 2**20 for x in (need.queries, need.features)),
-                    self.max_memory / 2**20, store)
+        LOGGER.info(
+            '%d frames x (%d bytes of queries + %d of mask features): %.0f + %.0f MB, %.0f allowed; features: %s',
+            length,
+            need.queries,
+            need.features,
+            *(length * x / 2**20 for x in (need.queries, need.features)),
+            self.max_memory / 2**20,
+            store,
+        )
         return store

@@ -1,6 +1,8 @@
 """A model made quicker for inference, with the same numbers out or, in half precision, nearly so."""
+
 import warnings
-from typing import Any, Callable, Optional, Set
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
@@ -55,7 +57,7 @@ def cast_weights(model: DVIS, precision: str) -> None:
             module.in_proj_bias.data = module.in_proj_bias.data.to(dtype)
 
 
-def float32_modules(model: DVIS, precision: str) -> Set[nn.Module]:
+def float32_modules(model: DVIS, precision: str) -> set[nn.Module]:
     """What says where deformable attention looks; all of it in adapters; and the pixel decoder, where bfloat16 is not meant."""
     decoder = set(model.segmenter.pixel_decoder.modules())
     found = set() if precision == 'bf16' else set(decoder)
@@ -65,7 +67,7 @@ def float32_modules(model: DVIS, precision: str) -> Set[nn.Module]:
     return found
 
 
-COMPILED = ('pixel_decoder', )  # parts of the segmenter; of the others the CPU's gain is lost in what times vary by
+COMPILED = ('pixel_decoder',)  # parts of the segmenter; of the others the CPU's gain is lost in what times vary by
 
 
 class CompiledCall:
@@ -79,7 +81,7 @@ class CompiledCall:
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.plain, self.name = function, name
         self.quick: Callable[..., Any] = torch.compile(function, dynamic=False)
-        self.works: Optional[bool] = None  # not tried
+        self.works: bool | None = None  # not tried
 
     def __call__(self, *args: Any) -> Any:
         if self.works is False:
@@ -90,8 +92,11 @@ class CompiledCall:
             if self.works:
                 raise
             self.works = False
-            warnings.warn(f'torch.compile does not run here ({type(error).__name__}), so the {self.name} runs as it is; '
-                          'a C++ compiler mends it', stacklevel=2)
+            warnings.warn(
+                f'torch.compile does not run here ({type(error).__name__}), so the {self.name} runs as it is; '
+                'a C++ compiler mends it',
+                stacklevel=2,
+            )
             return self.plain(*args)
         self.works = True
         return found

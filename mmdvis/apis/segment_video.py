@@ -1,10 +1,11 @@
 """Video in, video out."""
+
 import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,16 +19,36 @@ from .offline_video import OfflineVideo
 from .video_stream import VideoStream
 
 
-def frame_info(index: int, file_name: str, id_map: np.ndarray, segments: List[Segment], meta: Dict[str, Any]
-               ) -> Dict[str, Any]:
+def frame_info(
+    index: int, file_name: str, id_map: np.ndarray, segments: list[Segment], meta: dict[str, Any]
+) -> dict[str, Any]:
     """What the json says of one frame; categories are those of the dataset."""
-    return dict(frame=index, file_name=file_name, segments_info=[
-        dict(id=s.id, category_id=meta['category_ids'][s.label], category=meta['classes'][s.label], isthing=s.is_thing,
-             score=round(s.score, 4), area=int((id_map == s.id).sum())) for s in segments])
+    return dict(
+        frame=index,
+        file_name=file_name,
+        segments_info=[
+            dict(
+                id=s.id,
+                category_id=meta['category_ids'][s.label],
+                category=meta['classes'][s.label],
+                isthing=s.is_thing,
+                score=round(s.score, 4),
+                area=int((id_map == s.id).sum()),
+            )
+            for s in segments
+        ],
+    )
 
 
-def segment_video(stream: Union[VideoStream, OfflineVideo], source: FrameSource, out_dir: Union[str, Path],
-                  meta: Dict[str, Any], clip_len: int = 10, fps: float = 24., progress: bool = True) -> Dict[str, Path]:
+def segment_video(
+    stream: VideoStream | OfflineVideo,
+    source: FrameSource,
+    out_dir: str | Path,
+    meta: dict[str, Any],
+    clip_len: int = 10,
+    fps: float = 24.0,
+    progress: bool = True,
+) -> dict[str, Path]:
     """Writes ``video.mp4``, ``panoptic/<frame>.png`` (id = R + 256 G + 65536 B) and ``result.json``.
 
     Frames are written behind the model's back as they come, a few at most waiting; everything goes to a temporary folder
@@ -55,11 +76,12 @@ def segment_video(stream: Union[VideoStream, OfflineVideo], source: FrameSource,
             names = json.dumps(list(meta['classes']))
             text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {names}, "frames": [\n')
 
-            def write(index: int, frame: np.ndarray, id_map: np.ndarray, segments: List[Segment]) -> None:
+            def write(index: int, frame: np.ndarray, id_map: np.ndarray, segments: list[Segment]) -> None:
                 name = f'{index:08d}.png'
                 Image.fromarray(id_to_rgb(id_map)).save(work / 'panoptic' / name)
                 writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
                 text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
+
             frames = tqdm(stream.frames(source, clip_len), total=len(source), unit='frame', disable=not progress)
             with BackgroundWriter() as background:
                 for index, found in enumerate(frames):

@@ -1,5 +1,6 @@
 """A video that arrives piece by piece. The only place that holds a state over time."""
-from typing import Iterator, List, Optional, Tuple
+
+from collections.abc import Iterator
 
 import numpy as np
 from torch import Tensor
@@ -9,7 +10,7 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.models.detectors.dvis import StreamState
 from mmdvis.structures import FrameSource, Segment, VideoDataSample
 
-Frame = Tuple[np.ndarray, np.ndarray, List[Segment]]
+Frame = tuple[np.ndarray, np.ndarray, list[Segment]]
 
 
 class VideoStream:
@@ -21,9 +22,9 @@ class VideoStream:
         max_edge: limit of the long edge.
     """
 
-    def __init__(self, model: DVIS, short_edge: Optional[int] = None, max_edge: Optional[int] = None) -> None:
+    def __init__(self, model: DVIS, short_edge: int | None = None, max_edge: int | None = None) -> None:
         self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
-        self.state: Optional[StreamState] = None
+        self.state: StreamState | None = None
 
     def push(self, frames: Tensor) -> VideoDataSample:
         """Results of the next frames, uint8 RGB (t, 3, H, W), at their size; identities go on from call to call.

@@ -1,10 +1,12 @@
 """Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
+
 import os
 import re
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +15,23 @@ from .key_maps import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROP
 from .loading import TRAINED_OPTIONS, stage_of
 
 RELEASED_OPTIONS = dict(  # the options that released trackers and refiners were trained with
-    dvis={'segmenter.normed_embeds': True, 'tracker.legacy_inverse_match': True, 'tracker.start': 'matched',
-          'tracker.cross_attention': 'referring', 'tracker.context': 'first_frame', 'tracker.normed_outputs': True},
-    dvis_plus={'segmenter.normed_embeds': False, 'tracker.legacy_inverse_match': False, 'tracker.start': 'matched',
-               'tracker.cross_attention': 'referring', 'tracker.context': 'embeds', 'tracker.normed_outputs': False})
+    dvis={
+        'segmenter.normed_embeds': True,
+        'tracker.legacy_inverse_match': True,
+        'tracker.start': 'matched',
+        'tracker.cross_attention': 'referring',
+        'tracker.context': 'first_frame',
+        'tracker.normed_outputs': True,
+    },
+    dvis_plus={
+        'segmenter.normed_embeds': False,
+        'tracker.legacy_inverse_match': False,
+        'tracker.start': 'matched',
+        'tracker.cross_attention': 'referring',
+        'tracker.context': 'embeds',
+        'tracker.normed_outputs': False,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -31,23 +46,26 @@ class Conversion:
         leftover: their names that no rule knows.
         switches: options that the weights were trained with and no shape shows.
     """
-    state_dict: Dict[str, Tensor]
-    renamed: Dict[str, str]
-    reasons: Dict[str, str]
-    dropped: Dict[str, str]
-    leftover: Tuple[str, ...]
-    switches: Dict[str, Any]
 
-    def report(self) -> List[str]:
+    state_dict: dict[str, Tensor]
+    renamed: dict[str, str]
+    reasons: dict[str, str]
+    dropped: dict[str, str]
+    leftover: tuple[str, ...]
+    switches: dict[str, Any]
+
+    def report(self) -> list[str]:
         """A line for every tensor, and their numbers."""
         why = {old: f' ({reason})' for old, reason in self.reasons.items()}
-        return [*(f"renamed  {old} -> {new}{why.get(old, '')}" for old, new in self.renamed.items()),
-                *(f'dropped  {old}: {reason}' for old, reason in self.dropped.items()),
-                *(f'left     {old}' for old in self.leftover),
-                *(f'needs    {name} = {value!r}' for name, value in self.switches.items()),
-                f'{len(self.renamed)} renamed, {len(self.dropped)} dropped, {len(self.leftover)} left over']
+        return [
+            *(f'renamed  {old} -> {new}{why.get(old, "")}' for old, new in self.renamed.items()),
+            *(f'dropped  {old}: {reason}' for old, reason in self.dropped.items()),
+            *(f'left     {old}' for old in self.leftover),
+            *(f'needs    {name} = {value!r}' for name, value in self.switches.items()),
+            f'{len(self.renamed)} renamed, {len(self.dropped)} dropped, {len(self.leftover)} left over',
+        ]
 
-    def save(self, path: Union[str, Path], source: str, allow_leftover: Sequence[str] = ()) -> None:
+    def save(self, path: str | Path, source: str, allow_leftover: Sequence[str] = ()) -> None:
         """Writes a checkpoint.
 
         Args:
@@ -60,12 +78,16 @@ class Conversion:
         """
         if not self.state_dict:
             example = next(iter(self.leftover), 'no tensor at all')
-            raise ValueError(f'{source} holds nothing that this converter knows, but {example}; nothing was written. '
-                             'Take the converter of the project that the weights come from')
+            raise ValueError(
+                f'{source} holds nothing that this converter knows, but {example}; nothing was written. '
+                'Take the converter of the project that the weights come from'
+            )
         left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
         if left:
-            raise ValueError(f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
-                             'written. Name their prefix in --allow-leftover to go on without them')
+            raise ValueError(
+                f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
+                'written. Name their prefix in --allow-leftover to go on without them'
+            )
         if Path(path).resolve() == Path(source).resolve():
             raise ValueError(f'{path} is the source itself; name another file to write')
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +100,7 @@ class Conversion:
             os.replace(Path(folder) / 'weights.pth', path)
 
 
-def rename_key(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
+def rename_key(name: str, rules: Sequence[Rule]) -> tuple[str, str]:
     """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none does."""
     for rule in rules:
         pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
@@ -87,8 +109,13 @@ def rename_key(name: str, rules: Sequence[Rule]) -> Tuple[str, str]:
     return '', ''
 
 
-def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence[Rule], dropped: Dict[str, str],
-            change: Callable[[str, Tensor], Tensor]) -> Conversion:
+def convert(
+    weights: dict[str, Tensor],
+    rules: Sequence[Rule],
+    aliases: Sequence[Rule],
+    dropped: dict[str, str],
+    change: Callable[[str, Tensor], Tensor],
+) -> Conversion:
     """Renames weights.
 
     Args:
@@ -121,19 +148,21 @@ def convert(weights: Dict[str, Tensor], rules: Sequence[Rule], aliases: Sequence
     return Conversion(state, renamed, reasons, gone, tuple(leftover), released_options(state))
 
 
-def convert_detectron2(official: Dict[str, Tensor]) -> Conversion:
+def convert_detectron2(official: dict[str, Tensor]) -> Conversion:
     """Converts a state dict of Mask2Former, MinVIS, DVIS or DVIS++ as detectron2 names it."""
+
     def change(name: str, tensor: Tensor) -> Tensor:
         return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+
     return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, change)
 
 
-def convert_mmdet(official: Dict[str, Tensor]) -> Conversion:
+def convert_mmdet(official: dict[str, Tensor]) -> Conversion:
     """Converts a state dict of mmdet's Mask2Former, of its image or its video model."""
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
-def released_options(state: Dict[str, Tensor]) -> Dict[str, Any]:
+def released_options(state: dict[str, Tensor]) -> dict[str, Any]:
     """The options that released weights of these names were trained with, for the stages that are there."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
     stages = {stage_of(name) for name in state}

@@ -1,5 +1,6 @@
 """How detectron2 and mmdet name the weights that are ours under other names: tables of renames, in order of precedence."""
-from typing import Dict, List, NamedTuple
+
+from typing import NamedTuple
 
 
 class Rule(NamedTuple):
@@ -9,6 +10,7 @@ class Rule(NamedTuple):
         source: a regular expression in which a bare dot is literal; target: its groups are kept as in ``re.sub``.
         why: what is special about it, where something is.
     """
+
     source: str
     target: str
     why: str = ''
@@ -17,15 +19,22 @@ class Rule(NamedTuple):
 PIXEL = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 
-SEGMENTER: List[Rule] = [
+SEGMENTER: list[Rule] = [
     Rule(PIXEL + r'input_proj.(\d+).0.', r'segmenter.pixel_decoder.input_convs.\1.conv.'),
     Rule(PIXEL + r'input_proj.(\d+).1.', r'segmenter.pixel_decoder.input_convs.\1.gn.'),
     Rule(PIXEL + 'transformer.level_embed', 'segmenter.pixel_decoder.level_encoding.weight'),
-    Rule(PIXEL + r'transformer.encoder.layers.(\d+).self_attn.', r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.'),
+    Rule(
+        PIXEL + r'transformer.encoder.layers.(\d+).self_attn.', r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.'
+    ),
     Rule(PIXEL + r'transformer.encoder.layers.(\d+).norm1.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.0.'),
     Rule(PIXEL + r'transformer.encoder.layers.(\d+).norm2.', r'segmenter.pixel_decoder.encoder.layers.\1.norms.1.'),
-    Rule(PIXEL + r'transformer.encoder.layers.(\d+).linear1.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.0.0.'),
-    Rule(PIXEL + r'transformer.encoder.layers.(\d+).linear2.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.1.'),
+    Rule(
+        PIXEL + r'transformer.encoder.layers.(\d+).linear1.',
+        r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.0.0.',
+    ),
+    Rule(
+        PIXEL + r'transformer.encoder.layers.(\d+).linear2.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.layers.1.'
+    ),
     Rule(PIXEL + 'adapter_1.norm.', 'segmenter.pixel_decoder.lateral_convs.0.gn.'),
     Rule(PIXEL + 'adapter_1.', 'segmenter.pixel_decoder.lateral_convs.0.conv.'),
     Rule(PIXEL + 'layer_1.norm.', 'segmenter.pixel_decoder.output_convs.0.gn.'),
@@ -33,14 +42,28 @@ SEGMENTER: List[Rule] = [
     Rule(PIXEL + 'mask_features.', 'segmenter.pixel_decoder.mask_feature.'),
     Rule(PREDICTOR + 'static_query.', 'segmenter.query_feat.', 'the name of the learned queries in old zoo files'),
     Rule(PREDICTOR + '(query_feat|query_embed|level_embed).', r'segmenter.\1.'),
-    Rule(PREDICTOR + r'transformer_cross_attention_layers.(\d+).multihead_attn.',
-         r'segmenter.transformer_decoder.layers.\1.cross_attn.attn.'),
-    Rule(PREDICTOR + r'transformer_cross_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.0.'),
-    Rule(PREDICTOR + r'transformer_self_attention_layers.(\d+).self_attn.',
-         r'segmenter.transformer_decoder.layers.\1.self_attn.attn.'),
-    Rule(PREDICTOR + r'transformer_self_attention_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.1.'),
-    Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).linear1.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.0.0.'),
-    Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).linear2.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.1.'),
+    Rule(
+        PREDICTOR + r'transformer_cross_attention_layers.(\d+).multihead_attn.',
+        r'segmenter.transformer_decoder.layers.\1.cross_attn.attn.',
+    ),
+    Rule(
+        PREDICTOR + r'transformer_cross_attention_layers.(\d+).norm.',
+        r'segmenter.transformer_decoder.layers.\1.norms.0.',
+    ),
+    Rule(
+        PREDICTOR + r'transformer_self_attention_layers.(\d+).self_attn.',
+        r'segmenter.transformer_decoder.layers.\1.self_attn.attn.',
+    ),
+    Rule(
+        PREDICTOR + r'transformer_self_attention_layers.(\d+).norm.',
+        r'segmenter.transformer_decoder.layers.\1.norms.1.',
+    ),
+    Rule(
+        PREDICTOR + r'transformer_ffn_layers.(\d+).linear1.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.0.0.'
+    ),
+    Rule(
+        PREDICTOR + r'transformer_ffn_layers.(\d+).linear2.', r'segmenter.transformer_decoder.layers.\1.ffn.layers.1.'
+    ),
     Rule(PREDICTOR + r'transformer_ffn_layers.(\d+).norm.', r'segmenter.transformer_decoder.layers.\1.norms.2.'),
     Rule(PREDICTOR + 'decoder_norm.', 'segmenter.transformer_decoder.post_norm.'),
     Rule(PREDICTOR + 'class_embed.', 'segmenter.cls_embed.'),
@@ -49,16 +72,24 @@ SEGMENTER: List[Rule] = [
     Rule(PREDICTOR + 'mask_embed.layers.2.', 'segmenter.mask_embed.4.'),
     *[Rule(PREDICTOR + f'reid_embed.layers.{k}.', f'segmenter.reid_embed.{2 * k}.', 'DVIS++ only') for k in range(3)],
 ]
-RESNET: List[Rule] = [
+RESNET: list[Rule] = [
     Rule('backbone.stem.conv1.norm.', 'segmenter.backbone.bn1.'),
     Rule('backbone.stem.conv1.', 'segmenter.backbone.conv1.'),
-    *[Rule(rf'backbone.res{s + 1}.(\d+).conv(\d).norm.', rf'segmenter.backbone.layer{s}.\1.bn\2.') for s in range(1, 5)],
+    *[
+        Rule(rf'backbone.res{s + 1}.(\d+).conv(\d).norm.', rf'segmenter.backbone.layer{s}.\1.bn\2.')
+        for s in range(1, 5)
+    ],
     *[Rule(rf'backbone.res{s + 1}.(\d+).conv(\d).', rf'segmenter.backbone.layer{s}.\1.conv\2.') for s in range(1, 5)],
-    *[Rule(rf'backbone.res{s + 1}.(\d+).shortcut.norm.', rf'segmenter.backbone.layer{s}.\1.downsample.1.')
-      for s in range(1, 5)],
-    *[Rule(rf'backbone.res{s + 1}.(\d+).shortcut.', rf'segmenter.backbone.layer{s}.\1.downsample.0.') for s in range(1, 5)],
+    *[
+        Rule(rf'backbone.res{s + 1}.(\d+).shortcut.norm.', rf'segmenter.backbone.layer{s}.\1.downsample.1.')
+        for s in range(1, 5)
+    ],
+    *[
+        Rule(rf'backbone.res{s + 1}.(\d+).shortcut.', rf'segmenter.backbone.layer{s}.\1.downsample.0.')
+        for s in range(1, 5)
+    ],
 ]
-SWIN: List[Rule] = [
+SWIN: list[Rule] = [
     Rule('backbone.patch_embed.proj.', 'segmenter.backbone.patch_embed.projection.'),
     Rule('backbone.patch_embed.norm.', 'segmenter.backbone.patch_embed.norm.'),
     Rule(r'backbone.layers.(\d+).blocks.(\d+).attn.', r'segmenter.backbone.stages.\1.blocks.\2.attn.w_msa.'),
@@ -68,10 +99,10 @@ SWIN: List[Rule] = [
     Rule(r'backbone.layers.(\d+).downsample.', r'segmenter.backbone.stages.\1.downsample.'),
     Rule(r'backbone.(norm\d).', r'segmenter.backbone.\1.'),
 ]
-ADAPTER: List[Rule] = [
-    Rule('backbone.(vit_module|level_embed|spm|interactions|up)', r'segmenter.backbone.\1', 'ViT-Adapter of DVIS++'),
+ADAPTER: list[Rule] = [
+    Rule('backbone.(vit_module|level_embed|spm|interactions|up)', r'segmenter.backbone.\1', 'ViT-Adapter of DVIS++')
 ]
-TRACKER: List[Rule] = [
+TRACKER: list[Rule] = [
     Rule(r'tracker.transformer_cross_attention_layers.(\d+).multihead_attn.', r'tracker.layers.\1.rca.'),
     Rule(r'tracker.transformer_cross_attention_layers.(\d+).norm.', r'tracker.layers.\1.norms.0.'),
     Rule(r'tracker.transformer_self_attention_layers.(\d+).self_attn.', r'tracker.layers.\1.self_attn.'),
@@ -82,7 +113,7 @@ TRACKER: List[Rule] = [
     *[Rule(f'tracker.ref_proj.layers.{k}.', f'tracker.ref_proj.{2 * k}.', 'DVIS++ only') for k in range(3)],
     Rule('tracker.mask_feature_proj.', 'tracker.mask_feature_proj.', 'DVIS++ only'),
 ]
-REFINER: List[Rule] = [
+REFINER: list[Rule] = [
     Rule(r'refiner.transformer_time_self_attention_layers.(\d+).self_attn.', r'refiner.layers.\1.time_attn.'),
     Rule(r'refiner.transformer_time_self_attention_layers.(\d+).norm.', r'refiner.layers.\1.norms.0.'),
     Rule(r'refiner.conv_short_aggregate_layers.(\d+).', r'refiner.layers.\1.conv.'),
@@ -96,7 +127,7 @@ REFINER: List[Rule] = [
     Rule(r'refiner.transformer_ffn_layers.(\d+).norm.', r'refiner.layers.\1.norms.4.'),
     Rule('refiner.activation_proj.', 'refiner.activation_proj.'),
 ]
-HEADS: List[Rule] = [
+HEADS: list[Rule] = [
     Rule('(tracker|refiner).decoder_norm.', r'\1.decoder_norm.'),
     Rule('(tracker|refiner).class_embed.', r'\1.cls_embed.'),
     Rule('(tracker|refiner).mask_embed.layers.0.', r'\1.mask_embed.0.'),
@@ -105,27 +136,46 @@ HEADS: List[Rule] = [
 ]
 DETECTRON2 = [*SEGMENTER, *RESNET, *SWIN, *ADAPTER, *TRACKER, *REFINER, *HEADS]
 ALIASES = [Rule('offline_tracker.', 'refiner.', 'the name of the refiner in the first releases of DVIS')]
-DETECTRON2_DROPPED: Dict[str, str] = {  # pattern -> why the tensor is not needed
+DETECTRON2_DROPPED: dict[str, str] = {  # pattern -> why the tensor is not needed
     r'criterion\.empty_weight$': 'a constant of the loss',
     r'backbone\.layers\.\d+\.blocks\.\d+\.attn\.relative_position_index$': 'a constant of the window size',
 }
 
 MMDET_HEAD = '(?:panoptic_head|track_head).'  # of the image model, of the video model
 MMDET2 = 'the name in mmdet 2'
-MMDET: List[Rule] = [
+MMDET: list[Rule] = [
     Rule('backbone.', 'segmenter.backbone.'),
-    Rule(MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).attentions.0.',
-         r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.', MMDET2),
-    Rule(MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).ffns.0.', r'segmenter.pixel_decoder.encoder.layers.\1.ffn.', MMDET2),
-    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.0.',
-         r'segmenter.transformer_decoder.layers.\1.cross_attn.', MMDET2),
-    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.1.',
-         r'segmenter.transformer_decoder.layers.\1.self_attn.', MMDET2),
-    Rule(MMDET_HEAD + r'transformer_decoder.layers.(\d+).ffns.0.', r'segmenter.transformer_decoder.layers.\1.ffn.', MMDET2),
-    Rule(MMDET_HEAD + '(pixel_decoder|transformer_decoder|query_feat|query_embed|level_embed|cls_embed|mask_embed).',
-         r'segmenter.\1.'),
+    Rule(
+        MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).attentions.0.',
+        r'segmenter.pixel_decoder.encoder.layers.\1.self_attn.',
+        MMDET2,
+    ),
+    Rule(
+        MMDET_HEAD + r'pixel_decoder.encoder.layers.(\d+).ffns.0.',
+        r'segmenter.pixel_decoder.encoder.layers.\1.ffn.',
+        MMDET2,
+    ),
+    Rule(
+        MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.0.',
+        r'segmenter.transformer_decoder.layers.\1.cross_attn.',
+        MMDET2,
+    ),
+    Rule(
+        MMDET_HEAD + r'transformer_decoder.layers.(\d+).attentions.1.',
+        r'segmenter.transformer_decoder.layers.\1.self_attn.',
+        MMDET2,
+    ),
+    Rule(
+        MMDET_HEAD + r'transformer_decoder.layers.(\d+).ffns.0.',
+        r'segmenter.transformer_decoder.layers.\1.ffn.',
+        MMDET2,
+    ),
+    Rule(
+        MMDET_HEAD + '(pixel_decoder|transformer_decoder|query_feat|query_embed|level_embed|cls_embed|mask_embed).',
+        r'segmenter.\1.',
+    ),
 ]
-MMDET_DROPPED: Dict[str, str] = {
+MMDET_DROPPED: dict[str, str] = {
     r'(panoptic_head|track_head)\.loss_\w+\.': 'a constant of the loss',
     r'data_preprocessor\.': 'a constant of the config',
 }

@@ -1,6 +1,8 @@
 """What a model takes over from a checkpoint, and which options its weights were trained with."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,8 +11,13 @@ from mmdvis.structures.video_segmenter import STAGES
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
 TRAINED_OPTIONS = {  # option that no shape shows -> the stage whose weights depend on it
-    'segmenter.normed_embeds': 'tracker', 'tracker.legacy_inverse_match': 'tracker', 'tracker.start': 'tracker',
-    'tracker.cross_attention': 'tracker', 'tracker.context': 'refiner', 'tracker.normed_outputs': 'refiner'}
+    'segmenter.normed_embeds': 'tracker',
+    'tracker.legacy_inverse_match': 'tracker',
+    'tracker.start': 'tracker',
+    'tracker.cross_attention': 'tracker',
+    'tracker.context': 'refiner',
+    'tracker.normed_outputs': 'refiner',
+}
 
 
 @dataclass(frozen=True)
@@ -24,25 +31,31 @@ class LoadPlan:
         renewed: weights of the model that begin anew, because they were allowed to be missing or of another shape.
         ignored: unknown names of the checkpoint that were allowed.
     """
-    weights: Dict[str, Tensor]
-    fresh: Tuple[str, ...]
-    dropped: Tuple[str, ...]
-    renewed: Tuple[str, ...]
-    ignored: Tuple[str, ...]
 
-    def notes(self) -> List[str]:
+    weights: dict[str, Tensor]
+    fresh: tuple[str, ...]
+    dropped: tuple[str, ...]
+    renewed: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    def notes(self) -> list[str]:
         """A sentence for everything that was not simply loaded."""
-        said = (('the weights of the later stage {} were dropped', self.dropped),
-                ('{} is not in it and begins anew', self.fresh),
-                ('{} begins anew, as allow_mismatch permits', self.renewed),
-                ('{} has no place in the model and was left out, as allow_mismatch permits', self.ignored))
+        said = (
+            ('the weights of the later stage {} were dropped', self.dropped),
+            ('{} is not in it and begins anew', self.fresh),
+            ('{} begins anew, as allow_mismatch permits', self.renewed),
+            ('{} has no place in the model and was left out, as allow_mismatch permits', self.ignored),
+        )
         return [sentence.format(name) for sentence, names in said for name in names]
 
 
-def missing_weights(wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> List[str]:
+def missing_weights(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
     """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
-    return [name for name, tensor in wanted.items() if not name.endswith(RECOMPUTED_BUFFERS)
-            and (name not in found or found[name].shape != tensor.shape)]
+    return [
+        name
+        for name, tensor in wanted.items()
+        if not name.endswith(RECOMPUTED_BUFFERS) and (name not in found or found[name].shape != tensor.shape)
+    ]
 
 
 def stage_of(name: str) -> str:
@@ -50,8 +63,13 @@ def stage_of(name: str) -> str:
     return name.split('.')[0]
 
 
-def plan_loading(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: Optional[Sequence[str]] = None,
-              allow_mismatch: Sequence[str] = (), origin: str = 'the checkpoint') -> LoadPlan:
+def plan_loading(
+    wanted: dict[str, Tensor],
+    found: dict[str, Tensor],
+    required: Sequence[str] | None = None,
+    allow_mismatch: Sequence[str] = (),
+    origin: str = 'the checkpoint',
+) -> LoadPlan:
     """Picks what a model loads from a checkpoint.
 
     A stage is there with all its weights or, where it is not ``required``, not at all.
@@ -80,14 +98,16 @@ def plan_loading(wanted: Dict[str, Tensor], found: Dict[str, Tensor], required: 
     if faults:
         one_a_module = {tuple(name.split('.')[:2]): name for name in reversed(faults)}
         examples = sorted(describe_mismatch(name, wanted, there) for name in one_a_module.values())
-        raise CheckpointError(f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
-                              f"{'; '.join(examples[:4])}. Load the checkpoint of the stage before, or the config "
-                              'that this one was trained with, or name in allow_mismatch what may differ')
+        raise CheckpointError(
+            f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
+            f'{"; ".join(examples[:4])}. Load the checkpoint of the stage before, or the config '
+            'that this one was trained with, or name in allow_mismatch what may differ'
+        )
     fits = {name: tensor for name, tensor in there.items() if name in wanted and name not in missing}
     return LoadPlan(fits, fresh, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
 
 
-def describe_mismatch(name: str, wanted: Dict[str, Tensor], found: Dict[str, Tensor]) -> str:
+def describe_mismatch(name: str, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
     """What is wrong with a weight."""
     if name not in found:
         return f'{name} is missing'
@@ -107,15 +127,19 @@ def option_value(model: nn.Module, name: str) -> Any:
     return getattr(getattr(model, stage, None), option, None)
 
 
-def trained_options(model: nn.Module) -> Dict[str, Any]:
+def trained_options(model: nn.Module) -> dict[str, Any]:
     """The options of a model that its weights depend on, as a checkpoint keeps them."""
     found = {name: option_value(model, name) for name in TRAINED_OPTIONS}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def option_conflicts(model: nn.Module, needs: Dict[str, Any]) -> List[str]:
+def option_conflicts(model: nn.Module, needs: dict[str, Any]) -> list[str]:
     """A sentence for every option of ``needs`` that the model has with another value."""
     needs = {name: value for name, value in needs.items() if name in TRAINED_OPTIONS} if isinstance(needs, dict) else {}
     found = {name: option_value(model, name) for name in needs}
-    return [f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
-            f'set model.{name}={needs[name]!r}' for name, value in found.items() if value is not None and value != needs[name]]
+    return [
+        f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
+        f'set model.{name}={needs[name]!r}'
+        for name, value in found.items()
+        if value is not None and value != needs[name]
+    ]

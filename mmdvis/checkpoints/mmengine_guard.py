@@ -1,19 +1,23 @@
 """mmengine's own loaders, which ``init_cfg=dict(type='Pretrained', ...)`` uses, without their fall-back to unsafe unpickling."""
+
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any
 
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from .reader import read_checkpoint
 
-MapLocation = Union[str, torch.device, Callable, None]
+MapLocation = str | torch.device | Callable | None
 
 
-def guarded_torch_load(file: Union[str, io.BytesIO], map_location: MapLocation = None, weights_only: Optional[bool] = None) -> Dict[str, Any]:
+def guarded_torch_load(
+    file: str | io.BytesIO, map_location: MapLocation = None, weights_only: bool | None = None
+) -> dict[str, Any]:
     """Takes the place of mmengine's ``_safe_torch_load``; a buffer goes through a temporary file.
 
     Raises:
@@ -27,7 +31,9 @@ def guarded_torch_load(file: Union[str, io.BytesIO], map_location: MapLocation =
         return read_checkpoint(path, map_location or 'cpu')
 
 
-def guarded_load_url(url: str, model_dir: Optional[str] = None, map_location: MapLocation = None, progress: bool = True) -> Dict[str, Any]:
+def guarded_load_url(
+    url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True
+) -> dict[str, Any]:
     """Takes the place of torch's function of that name: fetches a file once, then reads it with care.
 
     Raises:

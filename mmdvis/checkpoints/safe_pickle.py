@@ -3,11 +3,12 @@
 NumPy's own ``dtype`` and ``ndarray`` take raw memory from a pickle (an object array can be made to point anywhere), so not
 even they are called.
 """
+
 import collections
 import math
 import pickle
 import re
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class PlainDtype:
             raise pickle.UnpicklingError(f'GLOBAL numpy.dtype({code!r}), which is no number')
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: Tuple) -> None:
+    def __setstate__(self, state: tuple) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ('<', '>', '|', '=') or any(state[2:5]):
             raise pickle.UnpicklingError('GLOBAL numpy.dtype with fields')
         self.dtype = self.dtype.newbyteorder(state[1])
@@ -31,7 +32,7 @@ class PlainDtype:
 class CheckedArray(np.ndarray):
     """An array that takes its state from a pickle only if bytes, shape and type fit."""
 
-    def __setstate__(self, state: Tuple) -> None:
+    def __setstate__(self, state: tuple) -> None:
         _, shape, kind, is_fortran, raw = state
         raw = raw.encode('latin1') if isinstance(raw, str) else raw  # Python 2
         if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not is_consistent(raw, kind, shape):
@@ -42,15 +43,15 @@ class CheckedArray(np.ndarray):
         return np.asarray(self).__reduce_ex__(protocol)
 
 
-def is_consistent(raw: bytes, kind: PlainDtype, shape: Tuple[int, ...]) -> bool:
+def is_consistent(raw: bytes, kind: PlainDtype, shape: tuple[int, ...]) -> bool:
     """Whether so many bytes are an array of this shape."""
     is_shape = isinstance(shape, tuple) and all(isinstance(length, int) and length >= 0 for length in shape)
     return is_shape and len(raw) == math.prod(shape) * kind.dtype.itemsize
 
 
-def reconstruct(kind: type, shape: Tuple, code: Any) -> CheckedArray:
+def reconstruct(kind: type, shape: tuple, code: Any) -> CheckedArray:
     """Stands for NumPy's function of that name: an empty array, which gets its state next."""
-    return np.ndarray.__new__(CheckedArray, (0, ), np.int8)
+    return np.ndarray.__new__(CheckedArray, (0,), np.int8)
 
 
 def numpy_scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
@@ -61,7 +62,7 @@ def numpy_scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
     return np.frombuffer(raw, kind.dtype)[0]
 
 
-def from_buffer(raw: Any, kind: PlainDtype, shape: Tuple[int, ...], order: str) -> np.ndarray:
+def from_buffer(raw: Any, kind: PlainDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
     """Stands for the function that arrays of pickle protocol 5 call."""
     raw = bytes(raw)
     if not isinstance(kind, PlainDtype) or order not in ('C', 'F') or not is_consistent(raw, kind, shape):
@@ -83,13 +84,18 @@ def empty_bytes(*arguments: Any) -> bytes:
     return b''
 
 
-def array_names() -> Dict[str, Any]:
+def array_names() -> dict[str, Any]:
     """Full name -> what takes its place, in the spellings of NumPy 1 and 2."""
-    found: Dict[str, Any] = {'numpy.dtype': PlainDtype, 'numpy.ndarray': CheckedArray}
+    found: dict[str, Any] = {'numpy.dtype': PlainDtype, 'numpy.ndarray': CheckedArray}
     found.update({f'{module}.bytes': empty_bytes for module in ('builtins', '__builtin__')})
     for core in ('numpy.core', 'numpy._core'):
-        found.update({f'{core}.multiarray._reconstruct': reconstruct, f'{core}.multiarray.scalar': numpy_scalar,
-                      f'{core}.numeric._frombuffer': from_buffer})
+        found.update(
+            {
+                f'{core}.multiarray._reconstruct': reconstruct,
+                f'{core}.multiarray.scalar': numpy_scalar,
+                f'{core}.numeric._frombuffer': from_buffer,
+            }
+        )
     return found
 
 
@@ -98,7 +104,9 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The few names that arrays need; raises UnpicklingError for any other."""
-        allowed = dict(array_names(), **{'collections.OrderedDict': collections.OrderedDict, '_codecs.encode': encode_latin1})
+        allowed = dict(
+            array_names(), **{'collections.OrderedDict': collections.OrderedDict, '_codecs.encode': encode_latin1}
+        )
         if f'{module}.{name}' not in allowed:
             raise pickle.UnpicklingError(f'GLOBAL {module}.{name}')
         return allowed[f'{module}.{name}']
@@ -111,8 +119,13 @@ def log_statistic(owner: type, name: str) -> Any:
     return getattr(owner, name)
 
 
-def safe_globals() -> List[Any]:
+def safe_globals() -> list[Any]:
     """What torch's restricted unpickler may build besides tensors: mmengine's log buffers, and arrays of numbers."""
     from mmengine.logging.history_buffer import HistoryBuffer
-    return [HistoryBuffer, (log_statistic, 'builtins.getattr'), (log_statistic, '__builtin__.getattr'),
-            *((stand_in, name) for name, stand_in in array_names().items())]
+
+    return [
+        HistoryBuffer,
+        (log_statistic, 'builtins.getattr'),
+        (log_statistic, '__builtin__.getattr'),
+        *((stand_in, name) for name, stand_in in array_names().items()),
+    ]

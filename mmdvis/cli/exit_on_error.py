@@ -1,6 +1,7 @@
 """Ends a program with one sentence where its input is at fault."""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 from mmdvis.errors import CheckpointError, DataError
 
@@ -15,7 +16,7 @@ def exit_on_error(*kinds: type) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, DataError, OSError, *kinds) as error:
-        raise SystemExit(f'error: {error_message(error)}')
+        raise SystemExit(f'error: {error_message(error)}') from None
 
 
 def error_message(error: BaseException) -> str:
@@ -23,4 +24,4 @@ def error_message(error: BaseException) -> str:
     text = str(error)
     if 'Original Traceback' not in text:
         return text
-    return text[text.rindex(f'{type(error).__name__}: '):].partition(': ')[2].strip()
+    return text[text.rindex(f'{type(error).__name__}: ') :].partition(': ')[2].strip()

@@ -1,4 +1,5 @@
 """Datasets on their official files."""
+
 from . import samplers, transforms
 from .base import ClipDataset
 from .cityscapes_vps import CityscapesVPSDataset, VIPERVPSDataset
@@ -10,7 +11,17 @@ from .vspw import VSPWDataset
 from .youtube_vis import OVISDataset, YouTubeVISDataset
 
 __all__ = [
-    'CityscapesVPSDataset', 'ClipDataset', 'ConcatClipDataset', 'CocoInstanceClipDataset', 'CocoPanopticClipDataset',
-    'ImageFolderVideoDataset', 'OVISDataset', 'VIPERVPSDataset', 'VIPSegDataset', 'VSPWDataset', 'YouTubeVISDataset',
-    'samplers', 'transforms'
+    'CityscapesVPSDataset',
+    'ClipDataset',
+    'ConcatClipDataset',
+    'CocoInstanceClipDataset',
+    'CocoPanopticClipDataset',
+    'ImageFolderVideoDataset',
+    'OVISDataset',
+    'VIPERVPSDataset',
+    'VIPSegDataset',
+    'VSPWDataset',
+    'YouTubeVISDataset',
+    'samplers',
+    'transforms',
 ]

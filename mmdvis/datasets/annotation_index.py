@@ -1,12 +1,14 @@
 """The videos of a dataset as an index on disk: small in memory, quick to open, keyed by the hash of the official file."""
+
 import hashlib
 import json
 import os
 import tempfile
 import warnings
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -16,7 +18,7 @@ from mmdvis.errors import DataError
 FORMAT = 1  # grows when what readers put into records changes
 MIN_CACHED_BYTES = 4 << 20  # smaller files are read anew each time
 INDEX_COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
-Records = Tuple[Dict[str, Any], Iterable[Union[dict, DataError]]]
+Records = tuple[dict[str, Any], Iterable[dict | DataError]]
 
 
 def record_or_error(make: Callable[..., Any], *args: object) -> Any:
@@ -36,14 +38,16 @@ class AnnotationIndex:
         lengths (N,): frames of each.
     """
 
-    def __init__(self, meta: Dict[str, Any], columns: Dict[str, np.ndarray], blob: Union[bytes, np.ndarray],
-                 path: Union[Path, None] = None) -> None:
+    def __init__(
+        self, meta: dict[str, Any], columns: dict[str, np.ndarray], blob: bytes | np.ndarray, path: Path | None = None
+    ) -> None:
         self.meta, self.columns, self.blob, self.path = meta, columns, blob, path
         self.sizes, self.lengths = columns['sizes'], columns['lengths']
 
     @classmethod
-    def build(cls, meta: Dict[str, Any], records: Iterable[Union[dict, DataError]], faults: Optional[List[DataError]] = None
-              ) -> 'AnnotationIndex':
+    def build(
+        cls, meta: dict[str, Any], records: Iterable[dict | DataError], faults: list[DataError] | None = None
+    ) -> 'AnnotationIndex':
         """An index in memory.
 
         Args:
@@ -65,21 +69,24 @@ class AnnotationIndex:
             lengths.append(len(record['frames']))
             categories.append(sorted(set(record.get('categories', ()))))
         columns = dict(
-            offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64), sizes=np.array(sizes, np.int32).reshape(-1, 2),
-            lengths=np.array(lengths, np.int32), starts=np.cumsum([0, *map(len, categories)], dtype=np.int64),
-            categories=np.array([number for numbers in categories for number in numbers], np.int64))
+            offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
+            sizes=np.array(sizes, np.int32).reshape(-1, 2),
+            lengths=np.array(lengths, np.int32),
+            starts=np.cumsum([0, *map(len, categories)], dtype=np.int64),
+            categories=np.array([number for numbers in categories for number in numbers], np.int64),
+        )
         return cls(json.loads(json.dumps(dict(meta, notes=notes))), columns, b''.join(texts))
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, number: int) -> dict:
-        start, stop = self.columns['offsets'][number:number + 2].tolist()
+        start, stop = self.columns['offsets'][number : number + 2].tolist()
         return json.loads(bytes(self.blob[start:stop]))
 
-    def categories(self, number: int) -> List[int]:
+    def categories(self, number: int) -> list[int]:
         """Category ids of the objects of a video that are no crowd."""
-        start, stop = self.columns['starts'][number:number + 2]
+        start, stop = self.columns['starts'][number : number + 2]
         return self.columns['categories'][start:stop].tolist()
 
     def save(self, path: Path) -> None:
@@ -125,7 +132,7 @@ class AnnotationIndex:
 
     def __reduce__(self) -> tuple:
         if self.path is not None:  # a worker process maps the same file instead of taking a copy
-            return AnnotationIndex.load, (self.path, )
+            return AnnotationIndex.load, (self.path,)
         return AnnotationIndex, (self.meta, self.columns, bytes(self.blob))
 
 
@@ -144,7 +151,9 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: Optional[List[DataError]] = None) -> AnnotationIndex:
+def open_index(
+    path: Path, kind: str, read: Callable[[Path], Records], faults: list[DataError] | None = None
+) -> AnnotationIndex:
     """The index of an official file; that of a large file is kept in :func:`cache_folder`.
 
     Args:
@@ -153,24 +162,34 @@ def open_index(path: Path, kind: str, read: Callable[[Path], Records], faults: O
         read: gives the meta information and the records, and says what is wrong with the file.
         faults: see :meth:`AnnotationIndex.build`; such an index is not kept.
     """
-    if faults is not None or not os.path.isfile(path) or os.path.getsize(path) < MIN_CACHED_BYTES or not os.access(path, os.R_OK):
+    if (
+        faults is not None
+        or not os.path.isfile(path)
+        or os.path.getsize(path) < MIN_CACHED_BYTES
+        or not os.access(path, os.R_OK)
+    ):
         return AnnotationIndex.build(*read(path), faults)
     kept = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f'{kept}.lock', mode=0o666):  # of several processes one reads the file, the others wait for its index
+        with FileLock(
+            f'{kept}.lock', mode=0o666
+        ):  # of several processes one reads the file, the others wait for its index
             found = load_cached(kept)
             if found is None:
                 AnnotationIndex.build(*read(path)).save(kept)
                 found = AnnotationIndex.load(kept)
             return found
     except OSError as error:
-        warnings.warn(f'the index of {path} cannot be kept in {kept.parent} ({error.strerror}); every opening reads the whole '
-                      'file. Set MMDVIS_CACHE to a folder that can be written', stacklevel=2)
+        warnings.warn(
+            f'the index of {path} cannot be kept in {kept.parent} ({error.strerror}); every opening reads the whole '
+            'file. Set MMDVIS_CACHE to a folder that can be written',
+            stacklevel=2,
+        )
         return AnnotationIndex.build(*read(path))
 
 
-def load_cached(path: Path) -> Optional[AnnotationIndex]:
+def load_cached(path: Path) -> AnnotationIndex | None:
     """The index in a file; None where there is none, or it is damaged."""
     try:
         return AnnotationIndex.load(path)

@@ -1,10 +1,12 @@
 """Reads official json files, in which anything may be wrong; every complaint says where."""
+
 import json
 import math
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, List, Optional
+from typing import Any
 
 from mmdvis.errors import DataError
 from mmdvis.io import natural_key
@@ -20,6 +22,7 @@ class Entry:
     Raises:
         DataError: it is no object.
     """
+
     __slots__ = ('value', 'where')
 
     def __init__(self, value: Any, where: str) -> None:
@@ -36,9 +39,16 @@ class Entry:
     def integer(self, key: str) -> int:
         """A whole number."""
         value = self.part(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
-            raise DataError(f'{self.where}: {key!r} must be a whole number, got {value!r}'
-                            f'{" (a text)" if isinstance(value, str) else ""}')
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+            or value != int(value)
+        ):
+            raise DataError(
+                f'{self.where}: {key!r} must be a whole number, got {value!r}'
+                f'{" (a text)" if isinstance(value, str) else ""}'
+            )
         return int(value)
 
     def flag(self, key: str) -> bool:
@@ -55,14 +65,14 @@ class Entry:
             raise DataError(f'{self.where}: {key!r} must be a text or a whole number, got {value!r}')
         return str(value)
 
-    def items(self, key: str) -> List[Any]:
+    def items(self, key: str) -> list[Any]:
         """A list."""
         value = self.part(key)
         if not isinstance(value, list):
             raise DataError(f'{self.where}: {key!r} must be a list, got a {type_name(value)}')
         return value
 
-    def entries(self, key: str, name: str, label: Optional[str] = None) -> Iterator['Entry']:
+    def entries(self, key: str, name: str, label: str | None = None) -> Iterator['Entry']:
         """The objects of a list; in messages each is called ``name`` with its ``label`` (a key) or its number."""
         for k, value in enumerate(self.items(key)):
             number = value[label] if label and isinstance(value, dict) and label in value else k
@@ -97,13 +107,17 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        link = f'{path} is a link to {path.readlink()}, which is not there' if path.is_symlink() else f'there is no file {path}'
+        link = (
+            f'{path} is a link to {path.readlink()}, which is not there'
+            if path.is_symlink()
+            else f'there is no file {path}'
+        )
         raise DataError(f'{link}; data/README.md says where it comes from') from None
     except OSError as error:
         raise DataError(f'{path} cannot be read ({error.strerror})') from None
 
 
-def list_folder(folder: Path, suffixes: tuple = ()) -> List[str]:
+def list_folder(folder: Path, suffixes: tuple = ()) -> list[str]:
     """Names in a folder without dot files, sorted as time is; ``suffixes``: only such files.
 
     Raises:

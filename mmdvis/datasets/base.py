@@ -1,10 +1,12 @@
 """What all video datasets share: a clip in training, a source of frames at test time."""
+
 import copy
 import logging
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import RandomApply
@@ -16,7 +18,7 @@ from mmdvis.io import image_size, natural_key, open_frames, read_image
 from mmdvis.io.frame_sources import size_or_none
 
 from .annotation_index import AnnotationIndex
-from .classes import ClassList, check_against_known, build_class_list
+from .classes import ClassList, build_class_list, check_against_known
 from .transforms import (
     CropClip,
     FlipClip,
@@ -40,10 +42,18 @@ class NoVideoError(DataError):
     """No video is left."""
 
 
-def train_transforms(clip: dict, short_edges: Optional[List[int]] = None, max_edge: Optional[int] = None,
-                     crop: Optional[dict] = None, crop_first: Optional[dict] = None, jitter: Optional[dict] = None,
-                     rotate: Optional[dict] = None, flip: float = 0.5, ignore_void: bool = False,
-                     on_error: str = 'raise') -> list:
+def train_transforms(
+    clip: dict,
+    short_edges: list[int] | None = None,
+    max_edge: int | None = None,
+    crop: dict | None = None,
+    crop_first: dict | None = None,
+    jitter: dict | None = None,
+    rotate: dict | None = None,
+    flip: float = 0.5,
+    ignore_void: bool = False,
+    on_error: str = 'raise',
+) -> list:
     """The transforms of a training clip, in the order of the official recipes.
 
     Args:
@@ -59,8 +69,15 @@ def train_transforms(clip: dict, short_edges: Optional[List[int]] = None, max_ed
     """
     steps: list = [SampleClip(**clip), LoadClip(on_error)]
     if crop_first is not None:
-        steps.append(RandomApply([ResizeClip(crop_first['short_edges'], crop_first.get('max_edge')),
-                                  CropClip(between=crop_first['between'])], prob=crop_first.get('prob', 0.5)))
+        steps.append(
+            RandomApply(
+                [
+                    ResizeClip(crop_first['short_edges'], crop_first.get('max_edge')),
+                    CropClip(between=crop_first['between']),
+                ],
+                prob=crop_first.get('prob', 0.5),
+            )
+        )
     if rotate is not None:
         steps.append(RotateClip(**rotate))
     if short_edges is not None:
@@ -95,23 +112,35 @@ class ClipDataset(BaseDataset):
         DataError: the files are not as they should be; names file, video and frame.
     """
 
-    METAINFO: Dict[str, Any] = dict()
-    CLASS_LIST: Optional[str] = None
+    METAINFO: dict[str, Any] = dict()
+    CLASS_LIST: str | None = None
     TRUTH = 'panoptic'
 
-    def __init__(self, clip: Optional[dict] = None, augment: Optional[dict] = None, test: Optional[dict] = None,
-                 pipeline: Optional[list] = None, test_mode: bool = False, on_error: str = 'raise',
-                 class_list: Optional[str] = 'auto', filter_empty: bool = False, **kwargs: object) -> None:
+    def __init__(
+        self,
+        clip: dict | None = None,
+        augment: dict | None = None,
+        test: dict | None = None,
+        pipeline: list | None = None,
+        test_mode: bool = False,
+        on_error: str = 'raise',
+        class_list: str | None = 'auto',
+        filter_empty: bool = False,
+        **kwargs: object,
+    ) -> None:
         if on_error not in ERROR_POLICIES:
-            raise ValueError(f"on_error must be {' or '.join(map(repr, ERROR_POLICIES))}, got {on_error!r}")
+            raise ValueError(f'on_error must be {" or ".join(map(repr, ERROR_POLICIES))}, got {on_error!r}')
         self.on_error, self.filter_empty = on_error, filter_empty
-        self.left_out: Dict[str, str] = {}
-        self.faults: Optional[List[DataError]] = None  # a list takes up faults of the json instead of raising them
+        self.left_out: dict[str, str] = {}
+        self.faults: list[DataError] | None = None  # a list takes up faults of the json instead of raising them
         self.class_list = self.CLASS_LIST if class_list == 'auto' else class_list
         policy = 'repeat' if on_error == 'repeat' else 'raise'
         if pipeline is None:
-            pipeline = [OpenVideo(**dict(test or {}, on_error=policy))] if test_mode else train_transforms(
-                clip or dict(num_frames=1), **dict(augment or {}, on_error=policy))
+            pipeline = (
+                [OpenVideo(**dict(test or {}, on_error=policy))]
+                if test_mode
+                else train_transforms(clip or dict(num_frames=1), **dict(augment or {}, on_error=policy))
+            )
         super().__init__(pipeline=pipeline, test_mode=test_mode, **kwargs)
 
     def read_index(self) -> AnnotationIndex:
@@ -126,15 +155,24 @@ class ClipDataset(BaseDataset):
         for note in self.index.meta['notes'][:MAX_NOTES]:
             warnings.warn(note, stacklevel=2)
         if len(self.index.meta['notes']) > MAX_NOTES:
-            warnings.warn(f"{self.origin}: {len(self.index.meta['notes']) - MAX_NOTES} more such places; "
-                          'tools/misc/check_dataset.py tells all', stacklevel=2)
+            warnings.warn(
+                f'{self.origin}: {len(self.index.meta["notes"]) - MAX_NOTES} more such places; '
+                'tools/misc/check_dataset.py tells all',
+                stacklevel=2,
+            )
         self.classes = self.classes_of_index()
         self._metainfo.update(self.classes.metainfo())
         self.kept = np.arange(len(self.index))
         if self.filter_empty and not self.test_mode:
-            self.kept = np.array([k for k in self.kept if self.label_map.keys() & set(self.index.categories(k))], np.int64)
-            LOGGER.info('%s: %d of %d videos have no object and are left out', self.ann_file,
-                        len(self.index) - len(self.kept), len(self.index))
+            self.kept = np.array(
+                [k for k in self.kept if self.label_map.keys() & set(self.index.categories(k))], np.int64
+            )
+            LOGGER.info(
+                '%s: %d of %d videos have no object and are left out',
+                self.ann_file,
+                len(self.index) - len(self.kept),
+                len(self.index),
+            )
         if self._indices is not None:
             self.kept = select_indices(self.kept, self._indices)
         self._fully_initialized = True
@@ -142,8 +180,14 @@ class ClipDataset(BaseDataset):
             self.leave_out_bad()
         if not len(self.kept):
             empty = ['with filter_empty=True, only videos with objects count'] if self.filter_empty else []
-            raise NoVideoError('; '.join([f'{self.origin} has no video that can be used, so there is nothing to do',
-                                          *[*self.left_out.values(), *empty][:1]]))
+            raise NoVideoError(
+                '; '.join(
+                    [
+                        f'{self.origin} has no video that can be used, so there is nothing to do',
+                        *[*self.left_out.values(), *empty][:1],
+                    ]
+                )
+            )
 
     def classes_of_index(self) -> ClassList:
         """The classes of the file, checked against the known list."""
@@ -159,7 +203,7 @@ class ClipDataset(BaseDataset):
         return Path(self.ann_file or self.data_root)
 
     @property
-    def label_map(self) -> Dict[int, int]:
+    def label_map(self) -> dict[int, int]:
         """Category id of the file -> label."""
         return self.classes.labels
 
@@ -170,7 +214,7 @@ class ClipDataset(BaseDataset):
             try:
                 read_all_frames(self.info_of(record))
             except DataError as error:
-                self.left_out[str(record['video_id'])] = f"video {record['video_id']} was left out: {error}"
+                self.left_out[str(record['video_id'])] = f'video {record["video_id"]} was left out: {error}'
                 self.kept = self.kept[self.kept != number]
         self._metainfo['left_out'] = tuple(self.left_out)
         for reason in self.left_out.values():
@@ -188,13 +232,25 @@ class ClipDataset(BaseDataset):
     def info_of(self, record: dict) -> dict:
         """What a record says, with whole paths."""
         image, mask = (self.data_prefix.get(key) or self.data_root or '.' for key in ('img', 'seg'))
-        frames = [dict(frame, image=os.path.join(image, frame['image']),
-                       mask=os.path.join(mask, frame['mask']) if frame.get('mask') else None) for frame in record['frames']]
-        return dict(record, frames=frames, truth=self.TRUTH, labels=self.label_map, num_things=self.classes.num_things,
-                    origin=str(self.origin))
+        frames = [
+            dict(
+                frame,
+                image=os.path.join(image, frame['image']),
+                mask=os.path.join(mask, frame['mask']) if frame.get('mask') else None,
+            )
+            for frame in record['frames']
+        ]
+        return dict(
+            record,
+            frames=frames,
+            truth=self.TRUTH,
+            labels=self.label_map,
+            num_things=self.classes.num_things,
+            origin=str(self.origin),
+        )
 
     def __getitem__(self, idx: int) -> dict:
-        problems: List[str] = []
+        problems: list[str] = []
         while True:
             try:
                 sample = self.prepare_data(idx)
@@ -211,12 +267,12 @@ class ClipDataset(BaseDataset):
             sample['data_samples'].set_metainfo(dict(problems=(*problems, *found)))
         return sample
 
-    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keeps the first so many videos, or those at ``indices``."""
         self.full_init()
         self.kept = select_indices(self.kept, indices)
 
-    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ClipDataset':
+    def get_subset(self, indices: int | Sequence[int]) -> 'ClipDataset':
         """A dataset of the first so many videos, or of those at ``indices``; this one stays whole."""
         other = copy.copy(self)
         other.get_subset_(indices)
@@ -238,7 +294,7 @@ class ClipDataset(BaseDataset):
         return sizes
 
 
-def select_indices(kept: np.ndarray, indices: Union[int, Sequence[int]]) -> np.ndarray:
+def select_indices(kept: np.ndarray, indices: int | Sequence[int]) -> np.ndarray:
     """The first so many, or those at ``indices``; raises IndexError where there are not so many."""
     wrong = [] if isinstance(indices, int) else [k for k in indices if not -len(kept) <= k < len(kept)]
     if wrong:
@@ -273,7 +329,7 @@ def check_order(names: Sequence[str], where: str) -> None:
             raise DataError(f'{where}: the frame {name} comes after {last}; frames must be in the order of time')
 
 
-def check_unique(names: Iterator[str], what: str, where: Union[str, Path]) -> Iterator[str]:
+def check_unique(names: Iterator[str], what: str, where: str | Path) -> Iterator[str]:
     """The names; raises DataError at one that came before."""
     seen = set()
     for name in names:

@@ -1,13 +1,14 @@
 """Cityscapes-VPS and VIPER for VPS (Video Panoptic Segmentation, CVPR 2020) in the files of their authors."""
+
 import os
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional
 
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-from .annotation_index import AnnotationIndex, Records, record_or_error, open_index
+from .annotation_index import AnnotationIndex, Records, open_index, record_or_error
 from .annotation_json import Entry, has_annotations, parse_json, read_bytes
 from .base import check_unique
 from .classes import ClassList, categories_of, class_rows, known_classes
@@ -20,7 +21,9 @@ IDS_PER_VIDEO = 10000  # image ids of a video are its number times STEP plus 1, 
 
 def stem_of(name: str) -> str:
     """A file name without the ending of its kind."""
-    return next((name[:-len(end)] for end in (*IMAGE_FILE_SUFFIXES, *MASK_SUFFIXES) if name.endswith(end)), Path(name).stem)
+    return next(
+        (name[: -len(end)] for end in (*IMAGE_FILE_SUFFIXES, *MASK_SUFFIXES) if name.endswith(end)), Path(name).stem
+    )
 
 
 def sequence_of(name: str) -> str:
@@ -36,8 +39,9 @@ def classes_of_file(content: Entry, name: str) -> ClassList:
     return known_classes(name)
 
 
-def flat_records(content: Entry, classes: ClassList, group: Callable[[Entry], str], rename: Callable[[int, str], str]
-                 ) -> Iterator[dict]:
+def flat_records(
+    content: Entry, classes: ClassList, group: Callable[[Entry], str], rename: Callable[[int, str], str]
+) -> Iterator[dict]:
     """The records of flat ``images`` and ``annotations``.
 
     Args:
@@ -46,23 +50,34 @@ def flat_records(content: Entry, classes: ClassList, group: Callable[[Entry], st
         group: image -> what tells its video from the one before and after.
         rename: (number of the video, its group) -> its name.
     """
-    truth: Dict[str, List[Entry]] = {}
+    truth: dict[str, list[Entry]] = {}
     labelled = has_annotations(content)
     images = list(content.entries('images', 'frame', 'file_name'))
     for annotation in content.entries('annotations', 'annotation', 'image_id') if labelled else ():
         truth.setdefault(annotation.text('image_id'), []).append(annotation)
     strangers = sorted(truth.keys() - {image.text('id') for image in images})
     if strangers:
-        raise DataError(f"{content.where}: there is an annotation of the image {strangers[0]}, which 'images' does not have")
+        raise DataError(
+            f"{content.where}: there is an annotation of the image {strangers[0]}, which 'images' does not have"
+        )
     groups = [(key, list(frames)) for key, frames in groupby(images, group)]
     names = check_unique((key for key, _ in groups), 'video (frames of another stand between its own)', content.where)
     for number, (key, (_, frames)) in enumerate(zip(names, groups)):
         name = rename(number, key)
         masks = {a.text('image_id'): a.text('file_name') for f in frames for a in truth.get(f.text('id'), ())}
         annotations = [a for f in frames for a in truth.get(f.text('id'), ())] if labelled else None
-        yield record_or_error(panoptic_record, name, frames, annotations, f'{content.where}: video {key}', classes.category_ids,
-                      lambda image: (image.text('file_name'), masks.get(image.text('id'), stem_of(
-                          image.text('file_name')) + MASK_SUFFIXES[0])))
+        yield record_or_error(
+            panoptic_record,
+            name,
+            frames,
+            annotations,
+            f'{content.where}: video {key}',
+            classes.category_ids,
+            lambda image: (
+                image.text('file_name'),
+                masks.get(image.text('id'), stem_of(image.text('file_name')) + MASK_SUFFIXES[0]),
+            ),
+        )
 
 
 def read_cityscapes_records(path: Path) -> Records:
@@ -72,9 +87,13 @@ def read_cityscapes_records(path: Path) -> Records:
     images = content.items('images')
     if images and all(isinstance(image, dict) and isinstance(image.get('id'), str) for image in images):
         content.value['images'] = sorted(images, key=lambda image: image['id'])  # the annotated frames
-        records = flat_records(content, classes, lambda image: image.text('id').split('_')[0], lambda number, key: str(number))
+        records = flat_records(
+            content, classes, lambda image: image.text('id').split('_')[0], lambda number, key: str(number)
+        )
     else:
-        records = flat_records(content, classes, lambda image: str(image.integer('id') // IDS_PER_VIDEO), lambda number, key: str(number))
+        records = flat_records(
+            content, classes, lambda image: str(image.integer('id') // IDS_PER_VIDEO), lambda number, key: str(number)
+        )
     return dict(classes=class_rows(classes), labelled=has_annotations(content)), records
 
 
@@ -84,8 +103,9 @@ def read_viper_records(path: Path) -> Records:
     if 'videos' in content.value:
         return vipseg_records(content, path)
     classes = classes_of_file(content, 'VIPER')
-    records = flat_records(content, classes, lambda image: Path(image.text('file_name')).stem.rsplit('_', 1)[0],
-                           lambda number, key: key)
+    records = flat_records(
+        content, classes, lambda image: Path(image.text('file_name')).stem.rsplit('_', 1)[0], lambda number, key: key
+    )
     return dict(classes=class_rows(classes), labelled=has_annotations(content)), records
 
 
@@ -108,7 +128,7 @@ class CityscapesVPSDataset(PanopticVideoDataset):
     CLASS_LIST = 'CityscapesVPS'
     reader = staticmethod(read_cityscapes_records)
 
-    def __init__(self, annotated: Optional[str] = None, **kwargs: object) -> None:
+    def __init__(self, annotated: str | None = None, **kwargs: object) -> None:
         self.annotated = annotated
         super().__init__(**kwargs)
 
@@ -118,11 +138,15 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         self.TRUTH = 'panoptic' if index.meta['labelled'] else 'instance_image'
         self.names = self.names_of_annotated()
         if self.names:
-            check_annotated(self.names, [[sequence_of(frame['image']) for frame in index[k]['frames']]
-                                         for k in range(len(index))], self.annotated, self.ann_file)
+            check_annotated(
+                self.names,
+                [[sequence_of(frame['image']) for frame in index[k]['frames']] for k in range(len(index))],
+                self.annotated,
+                self.ann_file,
+            )
         return index
 
-    def names_of_annotated(self) -> Dict[str, str]:
+    def names_of_annotated(self) -> dict[str, str]:
         """Place in the city -> name in a submission."""
         if self.annotated is None:
             return {}
@@ -144,20 +168,25 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         return dict(info, frames=frames, submit=chosen)
 
 
-def check_annotated(names: Dict[str, str], videos: List[List[str]], annotated: str, every: str) -> None:
+def check_annotated(names: dict[str, str], videos: list[list[str]], annotated: str, every: str) -> None:
     """Raises DataError unless every annotated frame is a frame of a video, and every video has one."""
     strange = sorted(names.keys() - {place for places in videos for place in places})
     if strange:
-        raise DataError(f'{annotated} names the frame {names[strange[0]]}, which is not in {every}; are they of one split?')
+        raise DataError(
+            f'{annotated} names the frame {names[strange[0]]}, which is not in {every}; are they of one split?'
+        )
     for number, places in enumerate(videos):
         if not names.keys() & set(places):
-            raise DataError(f'{annotated} names no frame of video {number} of {every}, so nothing of it could be submitted')
+            raise DataError(
+                f'{annotated} names no frame of video {number} of {every}, so nothing of it could be submitted'
+            )
 
 
 @DATASETS.register_module()
 class VIPERVPSDataset(PanopticVideoDataset):
     """VIPER for VPS: the authors' flat ``viper_panoptic_*_video.json`` with ``img`` and ``panoptic_video``, or VIPSeg's layout,
-    as ``tools/dataset_converters/viper.py`` writes it."""
+    as ``tools/dataset_converters/viper.py`` writes it.
+    """
 
     METAINFO = dict(dataset_type='VIPER', task='vps')
     CLASS_LIST = 'VIPER'

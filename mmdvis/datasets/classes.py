@@ -1,9 +1,11 @@
 """The class lists of the benchmarks, and what a file's own list is checked against."""
+
 import colorsys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from mmdvis.errors import DataError
 
@@ -19,27 +21,56 @@ VIPSEG = (
     'bag_or_package trash_can cage plate tub_or_bowl_or_pot bottle_or_cup barrel fishbowl bed pillow table_or_desk '
     'chair_or_seat bench sofa shelf bathtub gun commode roaster other_machine refrigerator washing_machine microwave_oven fan '
     'curtain textiles clothes painting_or_poster mirror flower_pot_or_vase clock book tool blackboard tissue '
-    'screen_or_television computer printer mobile_phone keyboard other_electronic_product fruit food instrument train')
+    'screen_or_television computer printer mobile_phone keyboard other_electronic_product fruit food instrument train'
+)
 VIPSEG_THINGS = (
-    2, 4, 8, 10, 41, 43, 44, *range(46, 53), 54, 55, 56, *range(60, 66), 72, 74, *range(76, 80), *range(82, 93), 95, 96, 97,
-    *range(99, 103), *range(106, 110), *range(114, 119), 122, 123)
+    2,
+    4,
+    8,
+    10,
+    41,
+    43,
+    44,
+    *range(46, 53),
+    54,
+    55,
+    56,
+    *range(60, 66),
+    72,
+    74,
+    *range(76, 80),
+    *range(82, 93),
+    95,
+    96,
+    97,
+    *range(99, 103),
+    *range(106, 110),
+    *range(114, 119),
+    122,
+    123,
+)
 OVIS = (
     'Person Bird Cat Dog Horse Sheep Cow Elephant Bear Zebra Giraffe Poultry Giant_panda Lizard Parrot Monkey Rabbit Tiger '
-    'Fish Turtle Bicycle Motorcycle Airplane Boat Vehical')
+    'Fish Turtle Bicycle Motorcycle Airplane Boat Vehical'
+)
 YOUTUBE_VIS_2019 = (
     'person giant_panda lizard parrot skateboard sedan ape dog snake monkey hand rabbit duck cat cow fish train horse turtle '
     'bear motorbike giraffe leopard fox deer owl surfboard airplane truck zebra tiger elephant snowboard boat shark mouse '
-    'frog eagle earless_seal tennis_racket')
+    'frog eagle earless_seal tennis_racket'
+)
 YOUTUBE_VIS_2021 = (
     'airplane bear bird boat car cat cow deer dog duck earless_seal elephant fish flying_disc fox frog giant_panda giraffe '
     'horse leopard lizard monkey motorbike mouse parrot person rabbit shark skateboard snake snowboard squirrel surfboard '
-    'tennis_racket tiger train truck turtle whale zebra')
+    'tennis_racket tiger train truck turtle whale zebra'
+)
 CITYSCAPES = (
     'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck bus '
-    'train motorcycle bicycle')
+    'train motorcycle bicycle'
+)
 VIPER = (
     'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier trash '
-    'trafficlight firehydrant chair trashcan person motorcycle car van bus truck')
+    'trafficlight firehydrant chair trashcan person motorcycle car van bus truck'
+)
 
 
 COCO = (
@@ -48,7 +79,8 @@ COCO = (
     'sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass cup fork knife spoon '
     'bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch potted_plant bed dining_table '
     'toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink refrigerator book clock vase scissors '
-    'teddy_bear hair_drier toothbrush')
+    'teddy_bear hair_drier toothbrush'
+)
 COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # numbers that COCO's ids leave out
 
 
@@ -60,37 +92,46 @@ class ClassList:
         names, category_ids, palette: of each label.
         num_things: labels below it are things.
     """
-    names: Tuple[str, ...]
-    category_ids: Tuple[int, ...]
+
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
     num_things: int
-    palette: Tuple[Tuple[int, int, int], ...]
+    palette: tuple[tuple[int, int, int], ...]
 
     @property
-    def labels(self) -> Dict[int, int]:
+    def labels(self) -> dict[int, int]:
         """Category id -> label."""
         return {number: label for label, number in enumerate(self.category_ids)}
 
-    def metainfo(self) -> Dict[str, Any]:
+    def metainfo(self) -> dict[str, Any]:
         """What a dataset tells about its classes."""
-        return dict(classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette)
+        return dict(
+            classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette
+        )
 
 
-def build_class_list(rows: Sequence[Tuple[int, str, bool, Optional[Sequence[int]]]]) -> ClassList:
+def build_class_list(rows: Sequence[tuple[int, str, bool, Sequence[int] | None]]) -> ClassList:
     """The classes of (category id, name, whether it is a thing, colour or None) in any order."""
     rows = sorted(rows, key=lambda row: (not row[2], row[0]))
-    return ClassList(tuple(row[1] for row in rows), tuple(row[0] for row in rows), sum(row[2] for row in rows),
-                     tuple(tuple(row[3]) if row[3] else shade(label) for label, row in enumerate(rows)))
+    return ClassList(
+        tuple(row[1] for row in rows),
+        tuple(row[0] for row in rows),
+        sum(row[2] for row in rows),
+        tuple(tuple(row[3]) if row[3] else shade(label) for label, row in enumerate(rows)),
+    )
 
 
-def shade(label: int) -> Tuple[int, int, int]:
+def shade(label: int) -> tuple[int, int, int]:
     """A colour for a class whose file says none."""
     colour = colorsys.hsv_to_rgb(label * 0.618033988749895 % 1, 0.75, 0.9)
     return tuple(int(255 * part) for part in colour)
 
 
-def numbered_classes(names: str, start: int, things: Optional[Sequence[int]] = None) -> ClassList:
+def numbered_classes(names: str, start: int, things: Sequence[int] | None = None) -> ClassList:
     """Classes numbered from ``start``; ``things`` are category ids, None: all."""
-    return build_class_list([(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)])
+    return build_class_list(
+        [(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)]
+    )
 
 
 KNOWN_CLASSES = {
@@ -102,8 +143,9 @@ KNOWN_CLASSES = {
     'YouTubeVIS2022': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
     'CityscapesVPS': lambda: numbered_classes(CITYSCAPES, 0, range(11, 19)),
     'VIPER': lambda: numbered_classes(VIPER, 0, range(13, 23)),
-    'COCO': lambda: build_class_list([(k, name, True, None) for k, name in zip(
-        (k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]),
+    'COCO': lambda: build_class_list(
+        [(k, name, True, None) for k, name in zip((k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]
+    ),
 }
 
 
@@ -114,7 +156,9 @@ def known_classes(name: str) -> ClassList:
         DataError: there is none of that name.
     """
     if name not in KNOWN_CLASSES:
-        raise DataError(f'there is no class list {name!r}; there are {", ".join(KNOWN_CLASSES)}, or None for the list of the file')
+        raise DataError(
+            f'there is no class list {name!r}; there are {", ".join(KNOWN_CLASSES)}, or None for the list of the file'
+        )
     return KNOWN_CLASSES[name]()
 
 
@@ -124,7 +168,7 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     Raises:
         DataError: an entry is not as it should be, or two have one id.
     """
-    rows: List[Tuple[int, str, bool, Optional[Sequence[int]]]] = []
+    rows: list[tuple[int, str, bool, Sequence[int] | None]] = []
     for category in content.entries('categories', 'category'):
         is_thing = things_only or category.integer('isthing') == 1
         rows.append((category.integer('id'), category.text('name'), is_thing, category_colour(category)))
@@ -137,10 +181,12 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     return build_class_list(rows)
 
 
-def category_colour(category: Entry) -> Optional[List[int]]:
+def category_colour(category: Entry) -> list[int] | None:
     """The colour that a category states as three numbers in [0, 255], else None."""
     colour = category.value.get('color')
-    is_colour = isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
+    is_colour = (
+        isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
+    )
     return colour if is_colour else None
 
 
@@ -164,18 +210,23 @@ def check_against_known(found: ClassList, name: str, path: Path) -> None:
         raise DataError(
             f'{path} has {found.num_things} thing and {len(found.names) - found.num_things} other categories with the ids '
             f'{shorten(found.category_ids)}; {name} has {expected.num_things} and {len(expected.names) - expected.num_things} '
-            f'with the ids {shorten(expected.category_ids)}. {advice}')
+            f'with the ids {shorten(expected.category_ids)}. {advice}'
+        )
     place = {normalize_name(label): number for label, number in zip(expected.names, expected.category_ids)}
     strange = []
     for number, label, right in zip(found.category_ids, found.names, expected.names):
         if normalize_name(label) == normalize_name(right):
             continue
         if normalize_name(label) in place:
-            raise DataError(f'{path} has {label!r} as category {number}, which is {right!r} in {name} ({label!r} is '
-                            f'{place[normalize_name(label)]} there), so labels would change. {advice}')
+            raise DataError(
+                f'{path} has {label!r} as category {number}, which is {right!r} in {name} ({label!r} is '
+                f'{place[normalize_name(label)]} there), so labels would change. {advice}'
+            )
         strange.append(f'{number} is {label!r} instead of {right!r}')
     if strange:
-        warnings.warn(f'{path}: names of categories differ from those known of {name}: {shorten(strange)}', stacklevel=3)
+        warnings.warn(
+            f'{path}: names of categories differ from those known of {name}: {shorten(strange)}', stacklevel=3
+        )
 
 
 def shorten(items: Sequence[Any], number: int = 6) -> str:
@@ -183,7 +234,9 @@ def shorten(items: Sequence[Any], number: int = 6) -> str:
     return ', '.join(map(str, items[:number])) + (', ...' if len(items) > number else '')
 
 
-def class_rows(classes: ClassList) -> List[list]:
+def class_rows(classes: ClassList) -> list[list]:
     """The classes as an index keeps them."""
-    return [[number, name, label < classes.num_things, list(colour)] for label, (number, name, colour) in enumerate(
-        zip(classes.category_ids, classes.names, classes.palette))]
+    return [
+        [number, name, label < classes.num_things, list(colour)]
+        for label, (number, name, colour) in enumerate(zip(classes.category_ids, classes.names, classes.palette))
+    ]

@@ -1,7 +1,8 @@
 """COCO's images as short videos: for joint training with video datasets, and for pre-training a segmenter."""
+
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
@@ -14,13 +15,74 @@ from .panoptic_json import PanopticVideoDataset, panoptic_record
 from .youtube_vis import TrackDataset, read_grouped_records
 
 # COCO category id -> category id of the video dataset (the maps of DVIS's coco2*_train.json files)
-CLASS_MAPS: Dict[str, Dict[int, int]] = {
-    'OVIS': {1: 1, 2: 21, 3: 25, 4: 22, 5: 23, 6: 25, 8: 25, 9: 24, 17: 3, 18: 4, 19: 5, 20: 6, 21: 7, 22: 8, 23: 9, 24: 10,
-             25: 11},
-    'YouTubeVIS2019': {1: 1, 2: 21, 3: 6, 4: 21, 5: 28, 7: 17, 8: 29, 9: 34, 17: 14, 18: 8, 19: 18, 21: 15, 22: 32, 23: 20,
-                       24: 30, 25: 22, 35: 33, 36: 33, 41: 5, 42: 27, 43: 40},
-    'YouTubeVIS2021': {1: 26, 2: 23, 3: 5, 4: 23, 5: 1, 7: 36, 8: 37, 9: 4, 16: 3, 17: 6, 18: 9, 19: 19, 21: 7, 22: 12, 23: 2,
-                       24: 40, 25: 18, 34: 14, 35: 31, 36: 31, 41: 29, 42: 33, 43: 34},
+CLASS_MAPS: dict[str, dict[int, int]] = {
+    'OVIS': {
+        1: 1,
+        2: 21,
+        3: 25,
+        4: 22,
+        5: 23,
+        6: 25,
+        8: 25,
+        9: 24,
+        17: 3,
+        18: 4,
+        19: 5,
+        20: 6,
+        21: 7,
+        22: 8,
+        23: 9,
+        24: 10,
+        25: 11,
+    },
+    'YouTubeVIS2019': {
+        1: 1,
+        2: 21,
+        3: 6,
+        4: 21,
+        5: 28,
+        7: 17,
+        8: 29,
+        9: 34,
+        17: 14,
+        18: 8,
+        19: 18,
+        21: 15,
+        22: 32,
+        23: 20,
+        24: 30,
+        25: 22,
+        35: 33,
+        36: 33,
+        41: 5,
+        42: 27,
+        43: 40,
+    },
+    'YouTubeVIS2021': {
+        1: 26,
+        2: 23,
+        3: 5,
+        4: 23,
+        5: 1,
+        7: 36,
+        8: 37,
+        9: 4,
+        16: 3,
+        17: 6,
+        18: 9,
+        19: 19,
+        21: 7,
+        22: 12,
+        23: 2,
+        24: 40,
+        25: 18,
+        34: 14,
+        35: 31,
+        36: 31,
+        41: 29,
+        42: 33,
+        43: 34,
+    },
 }
 CLASS_MAPS['YouTubeVIS2022'] = CLASS_MAPS['YouTubeVIS2021']
 
@@ -30,7 +92,7 @@ def read_instances(path: Path) -> Records:
     return read_grouped_records(path, ('images', 'image', 'image_id'), 'annotation', image_record)
 
 
-def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
+def image_record(number: int, image: Entry, found: list[Entry]) -> dict:
     """The record of an image; crowds are left out."""
     size, name, tracks = (image.integer('height'), image.integer('width')), image.text('file_name'), []
     for entry in found:
@@ -38,10 +100,18 @@ def image_record(number: int, image: Entry, found: List[Entry]) -> dict:
             continue
         mask = entry.part('segmentation')
         check_segmentation(mask, size, f'{entry.where} of image {name}')
-        tracks.append(dict(id=len(tracks) + 1, annotation=entry.integer('id'), category=entry.integer('category_id'),
-                           masks=[mask]))
-    return dict(video_id=number, size=size, categories=[track['category'] for track in tracks], tracks=tracks,
-                frames=[dict(name=name, image=name)])
+        tracks.append(
+            dict(
+                id=len(tracks) + 1, annotation=entry.integer('id'), category=entry.integer('category_id'), masks=[mask]
+            )
+        )
+    return dict(
+        video_id=number,
+        size=size,
+        categories=[track['category'] for track in tracks],
+        tracks=tracks,
+        frames=[dict(name=name, image=name)],
+    )
 
 
 def read_panoptic_images(path: Path) -> Records:
@@ -56,12 +126,20 @@ def read_panoptic_images(path: Path) -> Records:
         for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
             annotations = [truth[name]] if name in truth else []
             mask = truth[name].text('file_name') if name in truth else ''
-            yield record_or_error(panoptic_record, name, [image], annotations if labelled else None, f'{path}: image {name}',
-                          classes.category_ids, partial(panoptic_files, mask))
+            yield record_or_error(
+                panoptic_record,
+                name,
+                [image],
+                annotations if labelled else None,
+                f'{path}: image {name}',
+                classes.category_ids,
+                partial(panoptic_files, mask),
+            )
+
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
-def panoptic_files(mask: str, image: Entry) -> Tuple[str, str]:
+def panoptic_files(mask: str, image: Entry) -> tuple[str, str]:
     """Image and mask of an image."""
     return image.text('file_name'), mask
 
@@ -79,9 +157,9 @@ class CocoInstanceClipDataset(TrackDataset):
     METAINFO = dict(dataset_type='COCO', task='vis')
     reader = staticmethod(read_instances)
 
-    def __init__(self, target: Optional[str] = None, **kwargs: object) -> None:
+    def __init__(self, target: str | None = None, **kwargs: object) -> None:
         if target is not None and target not in CLASS_MAPS:
-            raise ValueError(f"target must be {', '.join(CLASS_MAPS)} or None, got {target!r}")
+            raise ValueError(f'target must be {", ".join(CLASS_MAPS)} or None, got {target!r}')
         self.target = target
         super().__init__(**kwargs)
 
@@ -94,7 +172,7 @@ class CocoInstanceClipDataset(TrackDataset):
         return known_classes(self.target)
 
     @property
-    def label_map(self) -> Dict[int, int]:
+    def label_map(self) -> dict[int, int]:
         """COCO's category id -> label."""
         if self.target is None:
             return self.classes.labels

@@ -1,5 +1,7 @@
 """Several datasets with the classes of the last one, whose clips are made alike."""
-from typing import Any, Dict, Optional, Sequence
+
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.dataset import ConcatDataset
 
@@ -18,7 +20,11 @@ class ConcatClipDataset(ConcatDataset):
         ignore_keys: meta information that may differ.
     """
 
-    def __init__(self, datasets: Dict[str, Dict[str, Any]], clip: Optional[dict] = None,
-                 ignore_keys: Sequence[str] = ('dataset_type', 'palette')) -> None:
+    def __init__(
+        self,
+        datasets: dict[str, dict[str, Any]],
+        clip: dict | None = None,
+        ignore_keys: Sequence[str] = ('dataset_type', 'palette'),
+    ) -> None:
         parts = [DATASETS.build(dict(part, **({} if clip is None else dict(clip=clip)))) for part in datasets.values()]
         super().__init__(parts, ignore_keys=list(ignore_keys))

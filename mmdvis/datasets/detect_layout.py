@@ -1,6 +1,8 @@
 """Tells from the files in a folder which datasets lie there."""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 from mmdvis.errors import DataError
 
@@ -9,49 +11,75 @@ from .classes import KNOWN_CLASSES
 from .image_folder import ImageFolderVideoDataset
 
 
-def find_datasets(folder: Path) -> List[Dict[str, Any]]:
+def find_datasets(folder: Path) -> list[dict[str, Any]]:
     """The configs of the datasets in a folder, one for each split.
 
     Raises:
         DataError: nothing known lies there.
     """
     list_folder(folder)  # says what is wrong with it
-    for finder in (find_vipseg, find_cityscapes, find_viper, find_vspw, find_ovis, find_youtube_vis, find_coco, find_images):
+    for finder in (
+        find_vipseg,
+        find_cityscapes,
+        find_viper,
+        find_vspw,
+        find_ovis,
+        find_youtube_vis,
+        find_coco,
+        find_images,
+    ):
         found = [dict(config, data_root=str(folder)) for config in finder(folder)]
         if found:
             return found
-    raise DataError(f'{folder} holds no dataset in a known layout; data/README.md shows the layouts, and a config can name any')
+    raise DataError(
+        f'{folder} holds no dataset in a known layout; data/README.md shows the layouts, and a config can name any'
+    )
 
 
-def find_vipseg(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_vipseg(folder: Path) -> Iterator[dict[str, Any]]:
     """VIPSeg, prepared."""
     for path in sorted(folder.glob('panoptic_gt_VIPSeg_*.json')):
-        yield dict(type='VIPSegDataset', ann_file=path.name, data_prefix=dict(img='images', seg='panomasksRGB'),
-                   test_mode='_train' not in path.stem)
+        yield dict(
+            type='VIPSegDataset',
+            ann_file=path.name,
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+            test_mode='_train' not in path.stem,
+        )
 
 
-def find_cityscapes(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_cityscapes(folder: Path) -> Iterator[dict[str, Any]]:
     """Cityscapes-VPS."""
     for path in sorted(folder.glob('*_city_vps.json')):
         kind, split = path.stem.removesuffix('_city_vps').rsplit('_', 1)
-        prefix = {'panoptic_im': ('img', 'panoptic_inst'), 'panoptic_gt': ('img', 'panoptic_video'),
-                  'im_all_info': ('img_all', None)}.get(kind)
+        prefix = {
+            'panoptic_im': ('img', 'panoptic_inst'),
+            'panoptic_gt': ('img', 'panoptic_video'),
+            'im_all_info': ('img_all', None),
+        }.get(kind)
         if prefix and (folder / split / prefix[0]).is_dir():
             masks = dict(seg=f'{split}/{prefix[1]}') if prefix[1] else {}
-            yield dict(type='CityscapesVPSDataset', ann_file=path.name, data_prefix=dict(img=f'{split}/{prefix[0]}', **masks),
-                       test_mode=kind != 'panoptic_im' or not (folder / split / 'panoptic_inst').is_dir())
+            yield dict(
+                type='CityscapesVPSDataset',
+                ann_file=path.name,
+                data_prefix=dict(img=f'{split}/{prefix[0]}', **masks),
+                test_mode=kind != 'panoptic_im' or not (folder / split / 'panoptic_inst').is_dir(),
+            )
 
 
-def find_viper(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_viper(folder: Path) -> Iterator[dict[str, Any]]:
     """VIPER, converted or in its authors' files."""
     for path in sorted((*folder.glob('panoptic_gt_VIPER_*.json'), *folder.glob('viper_panoptic_*_video.json'))):
         converted = path.stem.startswith('panoptic_gt')
         split = path.stem.removeprefix('panoptic_gt_VIPER_').removeprefix('viper_panoptic_').removesuffix('_video')
-        yield dict(type='VIPERVPSDataset', ann_file=path.name, test_mode='train' not in split, data_prefix=dict(
-            img=f'{split}/img', seg=f'{split}/{"panomasksRGB" if converted else "panoptic_video"}'))
+        yield dict(
+            type='VIPERVPSDataset',
+            ann_file=path.name,
+            test_mode='train' not in split,
+            data_prefix=dict(img=f'{split}/img', seg=f'{split}/{"panomasksRGB" if converted else "panoptic_video"}'),
+        )
 
 
-def find_vspw(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_vspw(folder: Path) -> Iterator[dict[str, Any]]:
     """VSPW."""
     if (folder / 'data').is_dir():
         for split in ('train', 'val', 'test'):
@@ -60,38 +88,63 @@ def find_vspw(folder: Path) -> Iterator[Dict[str, Any]]:
                 yield dict(type='VSPWDataset', ann_file=f'{split}.txt', test_mode=split != 'train', **own)
 
 
-def find_ovis(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_ovis(folder: Path) -> Iterator[dict[str, Any]]:
     """OVIS."""
     for path in sorted(folder.glob('annotations*/annotations_*.json')):
-        split = path.stem.removeprefix('annotations_').removesuffix('_sub').removesuffix('_dev')  # of split_train_dev.py
-        yield dict(type='OVISDataset', ann_file=str(path.relative_to(folder)), data_prefix=dict(img=split),
-                   test_mode=split != 'train')
+        split = (
+            path.stem.removeprefix('annotations_').removesuffix('_sub').removesuffix('_dev')
+        )  # of split_train_dev.py
+        yield dict(
+            type='OVISDataset',
+            ann_file=str(path.relative_to(folder)),
+            data_prefix=dict(img=split),
+            test_mode=split != 'train',
+        )
 
 
-def find_youtube_vis(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_youtube_vis(folder: Path) -> Iterator[dict[str, Any]]:
     """YouTube-VIS; the version from the folder's name, else that of 2021."""
-    version = next((name.removeprefix('YouTubeVIS') for name in KNOWN_CLASSES if name.startswith('YouTubeVIS')
-                    and name[-4:] in folder.resolve().name), '2021')
+    version = next(
+        (
+            name.removeprefix('YouTubeVIS')
+            for name in KNOWN_CLASSES
+            if name.startswith('YouTubeVIS') and name[-4:] in folder.resolve().name
+        ),
+        '2021',
+    )
     for split in ('train', 'valid', 'test'):
         for name in (f'{split}.json', f'{split}_sub.json', f'{split}_dev.json', f'{split}/instances.json'):
             if (folder / name).is_file() and (folder / split / 'JPEGImages').is_dir():
-                yield dict(type='YouTubeVISDataset', version=int(version), ann_file=name, test_mode=split != 'train',
-                           data_prefix=dict(img=f'{split}/JPEGImages'))
+                yield dict(
+                    type='YouTubeVISDataset',
+                    version=int(version),
+                    ann_file=name,
+                    test_mode=split != 'train',
+                    data_prefix=dict(img=f'{split}/JPEGImages'),
+                )
 
 
-def find_coco(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_coco(folder: Path) -> Iterator[dict[str, Any]]:
     """COCO."""
     for path in sorted((folder / 'annotations').glob('*_*2017.json')):
         kind, split = path.stem.rsplit('_', 1)
         if kind == 'instances' and (folder / split).is_dir():
-            yield dict(type='CocoInstanceClipDataset', ann_file=f'annotations/{path.name}', data_prefix=dict(img=split),
-                       test_mode='train' not in split)
+            yield dict(
+                type='CocoInstanceClipDataset',
+                ann_file=f'annotations/{path.name}',
+                data_prefix=dict(img=split),
+                test_mode='train' not in split,
+            )
         if kind == 'panoptic' and (folder / split).is_dir():
-            yield dict(type='CocoPanopticClipDataset', ann_file=f'annotations/{path.name}', test_mode='train' not in split,
-                       data_prefix=dict(img=split, seg=f'annotations/{path.stem}'))
+            yield dict(
+                type='CocoPanopticClipDataset',
+                ann_file=f'annotations/{path.name}',
+                test_mode='train' not in split,
+                data_prefix=dict(img=split, seg=f'annotations/{path.stem}'),
+            )
 
 
-def find_images(folder: Path) -> Iterator[Dict[str, Any]]:
+def find_images(folder: Path) -> Iterator[dict[str, Any]]:
     """Folders of images or video files."""
     try:
         ImageFolderVideoDataset(data_root=str(folder))

@@ -1,7 +1,8 @@
 """Videos without labels: folders of images, or video files."""
+
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES
@@ -30,7 +31,7 @@ class ImageFolderVideoDataset(ClipDataset):
 
     METAINFO = dict(dataset_type='ImageFolder')
 
-    def __init__(self, categories: str = 'VIPSeg', fps: float = 6., test_mode: bool = True, **kwargs: object) -> None:
+    def __init__(self, categories: str = 'VIPSeg', fps: float = 6.0, test_mode: bool = True, **kwargs: object) -> None:
         if not test_mode:
             raise DataError('folders of images have no labels, so they cannot be trained on; set test_mode=True')
         self.categories, self.fps = categories, fps
@@ -42,23 +43,35 @@ class ImageFolderVideoDataset(ClipDataset):
         names = list_folder(root)
         records = list(self.records(root, names))
         if not records:
-            raise DataError(f'{root} holds no video; it must hold folders of images or files as {", ".join(VIDEO_SUFFIXES)}')
+            raise DataError(
+                f'{root} holds no video; it must hold folders of images or files as {", ".join(VIDEO_SUFFIXES)}'
+            )
         return AnnotationIndex.build(dict(classes=class_rows(classes)), records)
 
-    def records(self, root: Path, names: List[str]) -> Iterator[dict]:
+    def records(self, root: Path, names: list[str]) -> Iterator[dict]:
         """Looks into the folder."""
         videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES or os.path.isdir(root / name)]
         images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
         if images and videos:
-            raise DataError(f'{root} holds images ({images[0]}, ...) beside videos ({videos[0]}, ...); a folder must hold either '
-                            'the frames of one video, or folders and video files')
+            raise DataError(
+                f'{root} holds images ({images[0]}, ...) beside videos ({videos[0]}, ...); a folder must hold either '
+                'the frames of one video, or folders and video files'
+            )
         if images:
             yield self.record(root.resolve().name, root)
             return
-        for _, name in zip(check_unique((Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name for name in videos),
-                                'video', root), videos):
+        for _, name in zip(
+            check_unique(
+                (Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name for name in videos),
+                'video',
+                root,
+            ),
+            videos,
+        ):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                yield dict(video_id=Path(name).stem, size=None, frames=[dict(name=name, image=name)], path=str(root / name))
+                yield dict(
+                    video_id=Path(name).stem, size=None, frames=[dict(name=name, image=name)], path=str(root / name)
+                )
             else:
                 yield self.record(name, root / name)
 

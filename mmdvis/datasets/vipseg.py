@@ -1,4 +1,5 @@
 """VIPSeg (CVPR 2022) in its prepared layout, and every dataset that lies on disk in the same way."""
+
 from pathlib import Path
 
 from mmdvis.registry import DATASETS

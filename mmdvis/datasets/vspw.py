@@ -1,7 +1,8 @@
 """VSPW (CVPR 2021): semantic masks of videos."""
+
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES
@@ -13,7 +14,7 @@ from .base import ClipDataset, check_order, check_unique
 from .classes import ClassList, categories_of, class_rows, known_classes
 
 
-def read_list(path: Path) -> List[str]:
+def read_list(path: Path) -> list[str]:
     """The videos of ``train.txt`` and the like, one a line, whatever the line ends are.
 
     Raises:
@@ -67,38 +68,55 @@ class VSPWDataset(ClipDataset):
         for name in read_list(Path(self.ann_file)):
             yield record_or_error(self.record, name, every)
 
-    def record(self, name: str, categories: List[int]) -> dict:
+    def record(self, name: str, categories: list[int]) -> dict:
         """The record of a video."""
         folder = Path(self.data_root, 'data', name)
         if not os.path.isdir(folder):
             raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {folder}')
         images = list_folder(folder / 'origin', IMAGE_SUFFIXES)
         check_order(images, f'video {name}: {folder / "origin"}')
-        stems = list(check_unique((Path(image).stem for image in images), 'frame', f'video {name}: {folder / "origin"}'))
+        stems = list(
+            check_unique((Path(image).stem for image in images), 'frame', f'video {name}: {folder / "origin"}')
+        )
         labelled = not self.test_mode or os.path.exists(folder / 'mask')
         if labelled:
-            masks = {Path(mask).stem for mask in list_folder(folder / 'mask', ('.png', ))}
+            masks = {Path(mask).stem for mask in list_folder(folder / 'mask', ('.png',))}
             check_masks(stems, masks, folder, name)
-        frames = [dict(name=f'{stem}.png', image=f'data/{name}/origin/{image}',
-                       mask=f'data/{name}/mask/{stem}.png' if labelled else None) for stem, image in zip(stems, images)]
+        frames = [
+            dict(
+                name=f'{stem}.png',
+                image=f'data/{name}/origin/{image}',
+                mask=f'data/{name}/mask/{stem}.png' if labelled else None,
+            )
+            for stem, image in zip(stems, images)
+        ]
         return dict(video_id=name, size=None, categories=categories, frames=frames)
 
     def info_of(self, record: dict) -> dict:
         """Paths begin at the root of the dataset."""
         info = super().info_of(record)
-        frames = [dict(frame, image=str(Path(self.data_root, frame['image'])),
-                       mask=str(Path(self.data_root, frame['mask'])) if frame.get('mask') else None)
-                  for frame in record['frames']]
+        frames = [
+            dict(
+                frame,
+                image=str(Path(self.data_root, frame['image'])),
+                mask=str(Path(self.data_root, frame['mask'])) if frame.get('mask') else None,
+            )
+            for frame in record['frames']
+        ]
         return dict(info, frames=frames)
 
 
-def check_masks(images: List[str], masks: set, folder: Path, name: str) -> None:
+def check_masks(images: list[str], masks: set, folder: Path, name: str) -> None:
     """Raises DataError unless every image of a video has a mask, and the reverse."""
     alone = [stem for stem in images if stem not in masks]
     if alone:
-        raise DataError(f"video {name}, frame {alone[0]}: {folder / 'origin'} has an image of it, but there is no mask "
-                        f"{folder / 'mask' / alone[0]}.png; {len(alone)} of {len(images)} frames have none")
+        raise DataError(
+            f'video {name}, frame {alone[0]}: {folder / "origin"} has an image of it, but there is no mask '
+            f'{folder / "mask" / alone[0]}.png; {len(alone)} of {len(images)} frames have none'
+        )
     strange = sorted(masks - set(images))
     if strange:
-        raise DataError(f"video {name}, frame {strange[0]}: {folder / 'mask'} has a mask of it, but {folder / 'origin'} has no "
-                        'such image')
+        raise DataError(
+            f'video {name}, frame {strange[0]}: {folder / "mask"} has a mask of it, but {folder / "origin"} has no '
+            'such image'
+        )

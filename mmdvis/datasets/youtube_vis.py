@@ -1,12 +1,13 @@
 """YouTube-VIS 2019, 2021, 2022 and OVIS: tracks with run-length masks in one json."""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from mmdvis.errors import DataError
 from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
 
-from .annotation_index import AnnotationIndex, Records, record_or_error, open_index
+from .annotation_index import AnnotationIndex, Records, open_index, record_or_error
 from .annotation_json import Entry, has_annotations, parse_json, read_bytes
 from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
@@ -14,7 +15,7 @@ from .classes import categories_of, class_rows
 VERSIONS = (2019, 2021, 2022)
 
 
-def track_masks(track: Entry, size: Tuple[int, int], names: List[str]) -> List[Optional[dict]]:
+def track_masks(track: Entry, size: tuple[int, int], names: list[str]) -> list[dict | None]:
     """A mask or None for each frame; an object is there only where both its box and its mask are."""
     masks = track.items('segmentations')
     boxes = track.items('bboxes') if track.value.get('bboxes') is not None else masks
@@ -32,7 +33,9 @@ def read_track_records(path: Path) -> Records:
     return read_grouped_records(path, ('videos', 'video', 'video_id'), 'track', track_record)
 
 
-def read_grouped_records(path: Path, owner: Tuple[str, str, str], name: str, make: Callable[[int, Entry, List[Entry]], dict]) -> Records:
+def read_grouped_records(
+    path: Path, owner: tuple[str, str, str], name: str, make: Callable[[int, Entry, list[Entry]], dict]
+) -> Records:
     """The records of a json with owners (videos or images), and annotations that name theirs.
 
     Args:
@@ -45,10 +48,10 @@ def read_grouped_records(path: Path, owner: Tuple[str, str, str], name: str, mak
     classes, labelled = categories_of(content, things_only=True), has_annotations(content)
     key, owner_name, reference = owner
 
-    def records() -> Iterator[Union[dict, DataError]]:
+    def records() -> Iterator[dict | DataError]:
         owners = list(content.entries(key, owner_name, 'id'))
         numbers = list(check_unique((entry.integer('id') for entry in owners), owner_name, path))
-        owned: Dict[int, List[Entry]] = {number: [] for number in numbers}
+        owned: dict[int, list[Entry]] = {number: [] for number in numbers}
         entries = list(content.entries('annotations', name, 'id')) if labelled else []
         for _, entry in zip(check_unique((entry.integer('id') for entry in entries), f'{name} id', path), entries):
             number, category = entry.integer(reference), entry.integer('category_id')
@@ -59,25 +62,39 @@ def read_grouped_records(path: Path, owner: Tuple[str, str, str], name: str, mak
             owned[number].append(entry)
         for number, entry in zip(numbers, owners):
             yield record_or_error(make, number, entry, owned[number])
+
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
-def track_record(number: int, video: Entry, tracks: List[Entry]) -> dict:
+def track_record(number: int, video: Entry, tracks: list[Entry]) -> dict:
     """The record of a video; tracks are numbered from 1, crowds are left out."""
     names, size = video.items('file_names'), (video.integer('height'), video.integer('width'))
     if not all(isinstance(name, str) for name in names):
         raise DataError(f"{video.where}: 'file_names' must be texts, got {str(names)[:60]}")
     check_order(names, video.where)
     if 'length' in video.value and video.integer('length') != len(names):
-        raise DataError(f"{video.where} has the length {video.integer('length')} and {len(names)} file names; both must be equal")
+        raise DataError(
+            f'{video.where} has the length {video.integer("length")} and {len(names)} file names; both must be equal'
+        )
     objects = []
     for track in tracks:
         masks = track_masks(track, size, names)
         if not track.flag('iscrowd'):
-            objects.append(dict(id=len(objects) + 1, annotation=track.integer('id'), category=track.integer('category_id'),
-                                masks=masks))
-    return dict(video_id=number, size=size, categories=[track['category'] for track in objects], tracks=objects,
-                frames=[dict(name=name, image=name) for name in names])
+            objects.append(
+                dict(
+                    id=len(objects) + 1,
+                    annotation=track.integer('id'),
+                    category=track.integer('category_id'),
+                    masks=masks,
+                )
+            )
+    return dict(
+        video_id=number,
+        size=size,
+        categories=[track['category'] for track in objects],
+        tracks=objects,
+        frames=[dict(name=name, image=name) for name in names],
+    )
 
 
 class TrackDataset(ClipDataset):
@@ -95,8 +112,10 @@ class TrackDataset(ClipDataset):
         """The records of ``ann_file``."""
         index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:
-            raise DataError(f'{self.ann_file} holds no annotations, as validation and test splits of YouTube-VIS and OVIS do; it '
-                            'can be tested (test_mode=True) but not trained on')
+            raise DataError(
+                f'{self.ann_file} holds no annotations, as validation and test splits of YouTube-VIS and OVIS do; it '
+                'can be tested (test_mode=True) but not trained on'
+            )
         return index
 
 
@@ -111,7 +130,7 @@ class YouTubeVISDataset(TrackDataset):
 
     def __init__(self, version: int = 2021, **kwargs: object) -> None:
         if version not in VERSIONS:
-            raise ValueError(f"version must be {', '.join(map(str, VERSIONS))}, got {version!r}")
+            raise ValueError(f'version must be {", ".join(map(str, VERSIONS))}, got {version!r}')
         self.CLASS_LIST = f'YouTubeVIS{version}'
         super().__init__(**kwargs)
         self._metainfo['dataset_type'] = self.CLASS_LIST

@@ -1,4 +1,5 @@
 """Training and test runs."""
+
 from . import hooks, optimizers
 from .runner import VideoRunner
 from .sharded import ShardedRunner, ShardedStrategy

@@ -1,7 +1,9 @@
 """What the tools do between the command line and the runner."""
+
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,8 +21,9 @@ from .sharded import ShardedRunner
 TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
 
 
-def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dict[str, Any]] = None,
-                launcher: str = 'none') -> Config:
+def load_config(
+    path: str, work_dir: str | None = None, options: dict[str, Any] | None = None, launcher: str = 'none'
+) -> Config:
     """A config with what the command line overrides.
 
     Args:
@@ -41,8 +44,10 @@ def load_config(path: str, work_dir: Optional[str] = None, options: Optional[Dic
 def start_cpu_group(config: Config) -> None:
     """Starts the gloo group, and tells the model wrapper that there are no devices; mmengine does neither without CUDA."""
     if config.launcher != 'pytorch':
-        raise ValueError(f"without CUDA the launcher must be 'pytorch' (torchrun), got {config.launcher!r}; "
-                         'use tools/dist_train.sh or tools/dist_test.sh')
+        raise ValueError(
+            f"without CUDA the launcher must be 'pytorch' (torchrun), got {config.launcher!r}; "
+            'use tools/dist_train.sh or tools/dist_test.sh'
+        )
     if not dist.is_initialized():
         os.environ.setdefault('LOCAL_RANK', '0')
         dist.init_process_group('gloo')
@@ -50,7 +55,7 @@ def start_cpu_group(config: Config) -> None:
     config.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
-def set_resume(config: Config, resume: Optional[str]) -> None:
+def set_resume(config: Config, resume: str | None) -> None:
     """Sets what ``--resume`` means.
 
     Args:
@@ -77,7 +82,7 @@ def set_precision(config: Config, kind: str) -> None:
     """
     mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
     if kind not in mixed:
-        raise ValueError(f"the precision is one of {', '.join(mixed)}, got {kind!r}")
+        raise ValueError(f'the precision is one of {", ".join(mixed)}, got {kind!r}')
     if kind == 'fp16' and config.get('runner_type') == 'ShardedRunner':
         raise ValueError('the scale of fp16 losses would differ between the processes of a sharded model; take bf16')
     config.optim_wrapper.update(mixed[kind])
@@ -95,8 +100,10 @@ def set_accumulation(config: Config, steps: int) -> None:
         steps: batches for an update.
     """
     if steps < 1 or 'max_iters' not in config.train_cfg:
-        raise ValueError('accumulating needs at least one batch for an update and a loop that counts iterations, '
-                         f'got {steps} and {dict(config.train_cfg)}')
+        raise ValueError(
+            'accumulating needs at least one batch for an update and a loop that counts iterations, '
+            f'got {steps} and {dict(config.train_cfg)}'
+        )
     config.optim_wrapper.accumulative_counts = steps
     for name in ('max_iters', 'val_interval', 'val_begin'):
         if name in config.train_cfg:
@@ -115,12 +122,14 @@ def set_accumulation(config: Config, steps: int) -> None:
         checkpoint.interval *= steps
 
 
-def make_runner(config: Config, trust: bool) -> Union[VideoRunner, ShardedRunner]:
+def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
     """The runner that ``runner_type`` of a config names, ``VideoRunner`` where it does not; see :attr:`VideoRunner.trust`."""
     runner = RUNNERS.build(config) if config.get('runner_type') else VideoRunner.from_cfg(config)
     if trust and not isinstance(runner, VideoRunner):
-        raise CheckpointError(f'--trust is not for {config.runner_type}; write a checkpoint of plain tensors first, with '
-                              'tools/model_converters/publish_model.py')
+        raise CheckpointError(
+            f'--trust is not for {config.runner_type}; write a checkpoint of plain tensors first, with '
+            'tools/model_converters/publish_model.py'
+        )
     runner.trust = trust
     return runner
 
@@ -132,7 +141,9 @@ def train(config: Config, trust: bool = False) -> Path:
     return Path(find_latest_checkpoint(config.work_dir))
 
 
-def set_fusion(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict[str, Any]], trust: bool = False) -> None:
+def set_fusion(
+    config: Config, checkpoints: Sequence[str], passes: Sequence[dict[str, Any]], trust: bool = False
+) -> None:
     """Makes the config test several checkpoints in several passes, fused.
 
     Args:
@@ -143,11 +154,14 @@ def set_fusion(config: Config, checkpoints: Sequence[str], passes: Sequence[Dict
     """
     members = [dict(model=config.model, checkpoint=checkpoint) for checkpoint in checkpoints]
     config.model = dict(type='VideoFusion', members=members, passes=list(passes), trust=trust)
-    config.test_dataloader.dataset.test = dict(config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None)
+    config.test_dataloader.dataset.test = dict(
+        config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None
+    )
 
 
-def fusion_passes(short_edges: Sequence[Optional[int]], flip: bool, usual: Optional[int] = None, max_edge: Optional[int] = None
-              ) -> List[Dict[str, Any]]:
+def fusion_passes(
+    short_edges: Sequence[int | None], flip: bool, usual: int | None = None, max_edge: int | None = None
+) -> list[dict[str, Any]]:
     """A pass for each short edge, and with ``flip`` one more for its mirror image.
 
     Args:
@@ -155,17 +169,31 @@ def fusion_passes(short_edges: Sequence[Optional[int]], flip: bool, usual: Optio
         flip: whether to mirror.
         usual, max_edge: short edge of the config's test and the limit of its long one, which grows with the short edge.
     """
-    def limit(edge: Optional[int]) -> Optional[int]:
+
+    def limit(edge: int | None) -> int | None:
         return max_edge if None in (edge, usual, max_edge) else max(max_edge, round(max_edge * edge / usual))
-    return [dict(short_edge=edge, max_edge=limit(edge), flip=mirrored) for edge in short_edges
-            for mirrored in ((False, True) if flip else (False, ))]
+
+    return [
+        dict(short_edge=edge, max_edge=limit(edge), flip=mirrored)
+        for edge in short_edges
+        for mirrored in ((False, True) if flip else (False,))
+    ]
 
 
-def test(config: Config, checkpoint: Optional[str], trust: bool = False) -> Dict[str, float]:
+def test(config: Config, checkpoint: str | None, trust: bool = False) -> dict[str, float]:
     """Scores a checkpoint on the test set of the config; None: the model loads its weights itself."""
     config.load_from, config.resume = checkpoint, False
-    for name in ('runner_type', 'strategy', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader',
-                 'val_cfg', 'val_evaluator'):
+    for name in (
+        'runner_type',
+        'strategy',
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         config.pop(name, None)
     stages = [name for name in STAGES if config.model.get(name)]
     others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]

@@ -1,6 +1,7 @@
 """The runner, with the one change that matters: checkpoints are untrusted."""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Union
 
 import torch
 from mmengine.fileio import get_local_path
@@ -27,14 +28,19 @@ class VideoRunner(Runner):
 
     trust = False
 
-    def wrap_model(self, model_wrapper_cfg: Optional[Dict], model: nn.Module) -> nn.Module:
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As in mmengine; where the config says ``channels_last=True``, convolutions are laid out so before."""
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def load_checkpoint(self, filename: str, map_location: Union[str, Callable] = 'cpu', strict: bool = False,
-                        revise_keys: List[tuple] = [(r'^module.', '')]) -> dict:
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
+    ) -> dict:
         """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers, unless ``trust`` is set.
 
         Raises:
@@ -47,7 +53,7 @@ class VideoRunner(Runner):
         checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=list(revise_keys))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

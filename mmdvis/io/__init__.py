@@ -1,4 +1,5 @@
 """Reading and writing: frame sources, images, masks on disk, videos, and containers that may live on disk."""
+
 from .arrays import ArrayFrames
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
@@ -11,7 +12,26 @@ from .video_files import VideoFileFrames
 from .video_writer import VideoWriter
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'STORES', 'ArrayFrames', 'FileFrames', 'FlippedFrames', 'BackgroundWriter', 'MemoryNeed',
-    'PrefetchedFrames', 'ResizedFrames', 'DiskBackedMaps', 'VideoFileFrames', 'VideoWriter', 'describe_unreadable', 'feature_store',
-    'id_to_rgb', 'image_size', 'natural_key', 'open_frames', 'read_image', 'read_pixels', 'short_edge_size', 'transform_frames'
+    'IMAGE_SUFFIXES',
+    'STORES',
+    'ArrayFrames',
+    'FileFrames',
+    'FlippedFrames',
+    'BackgroundWriter',
+    'MemoryNeed',
+    'PrefetchedFrames',
+    'ResizedFrames',
+    'DiskBackedMaps',
+    'VideoFileFrames',
+    'VideoWriter',
+    'describe_unreadable',
+    'feature_store',
+    'id_to_rgb',
+    'image_size',
+    'natural_key',
+    'open_frames',
+    'read_image',
+    'read_pixels',
+    'short_edge_size',
+    'transform_frames',
 ]

@@ -1,5 +1,6 @@
 """Frames in memory as a source, and what all sources share."""
-from typing import Optional, Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def check_window(start: int, stop: int, length: int) -> None:
 class ArrayFrames:
     """Frames in memory: uint8 RGB (T, 3, H, W)."""
 
-    def __init__(self, frames: Tensor, original: Optional[Size] = None, fps: Optional[float] = None) -> None:
+    def __init__(self, frames: Tensor, original: Size | None = None, fps: float | None = None) -> None:
         if frames.dtype != torch.uint8 or frames.dim() != 4 or frames.shape[1] != 3:
             raise ValueError(f'frames must be uint8 (T, 3, H, W), got {frames.dtype} {tuple(frames.shape)}')
         self.frames, self.fps = frames, fps

@@ -1,7 +1,9 @@
 """Work that is done beside the caller's, in its order, with a bounded number of things waiting."""
+
+from collections.abc import Callable
 from queue import Queue
 from threading import Thread
-from typing import Any, Callable, Optional, Tuple
+from typing import Any
 
 
 class BackgroundWriter:
@@ -12,9 +14,9 @@ class BackgroundWriter:
     """
 
     def __init__(self, waiting: int = 8) -> None:
-        self.queue: 'Queue[Optional[Tuple[Callable, tuple]]]' = Queue(waiting)
+        self.queue: Queue[tuple[Callable, tuple] | None] = Queue(waiting)
         self.thread = Thread(target=self.work, daemon=True)
-        self.error: Optional[BaseException] = None
+        self.error: BaseException | None = None
 
     def __enter__(self) -> 'BackgroundWriter':
         self.thread.start()
@@ -38,7 +40,7 @@ class BackgroundWriter:
                 except BaseException as error:
                     self.error = error
 
-    def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
             self.error = self.error or error  # what still waits is not worth doing
         self.queue.put(None)

@@ -1,4 +1,5 @@
 """Maps of a whole video, in memory as long as they are small."""
+
 import os
 import tempfile
 

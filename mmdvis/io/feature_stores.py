@@ -1,6 +1,8 @@
 """The mask features of a whole video, which are what fills the memory: kept, kept in half precision, on disk, or made again."""
+
 import tempfile
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +29,7 @@ class MemoryFeatures:
 
     def __init__(self, exact: bool = True) -> None:
         self.exact = exact
-        self.blocks: List[Tensor] = []
+        self.blocks: list[Tensor] = []
         self.filled = 0  # frames in the last block
 
     def append(self, features: Tensor) -> None:
@@ -36,9 +38,14 @@ class MemoryFeatures:
             if not self.blocks or self.filled == len(self.blocks[-1]):
                 frames = max(1, BLOCK_BYTES // max(frame.numel() * frame.element_size(), 1))
                 layout = frame[None].is_contiguous(memory_format=torch.channels_last)
-                self.blocks.append(torch.empty(
-                    (frames, *frame.shape), dtype=frame.dtype, device=frame.device,
-                    memory_format=torch.channels_last if layout else torch.contiguous_format))
+                self.blocks.append(
+                    torch.empty(
+                        (frames, *frame.shape),
+                        dtype=frame.dtype,
+                        device=frame.device,
+                        memory_format=torch.channels_last if layout else torch.contiguous_format,
+                    )
+                )
                 self.filled = 0
             self.blocks[-1][self.filled] = frame
             self.filled += 1
@@ -57,9 +64,9 @@ class DiskFeatures:
         OSError: the disk is full.
     """
 
-    def __init__(self, folder: Optional[str] = None) -> None:
+    def __init__(self, folder: str | None = None) -> None:
         self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
-        self.buffer: Optional[Tensor] = None
+        self.buffer: Tensor | None = None
         self.device, self.frames = torch.device('cpu'), 0
 
     def append(self, features: Tensor) -> None:
@@ -97,7 +104,7 @@ class RecomputedFeatures:
 
     def __init__(self, source: FrameSource, compute: Callable[[Tensor], Tensor]) -> None:
         self.source, self.compute = source, compute
-        self.last: Optional[Tuple[int, Tensor]] = None
+        self.last: tuple[int, Tensor] | None = None
 
     def append(self, features: Tensor) -> None:
         """Forgets them."""
@@ -134,6 +141,7 @@ class MemoryNeed(NamedTuple):
         features: 2 M h w, for a store that keeps them in half precision.
         output: H W, one number for each pixel of the result.
     """
+
     queries: int
     features: int
     output: int
@@ -150,9 +158,11 @@ class MemoryNeed(NamedTuple):
             ValueError: the queries alone are more than the limit.
         """
         if frames * self.queries > limit:
-            raise ValueError(f'{frames} frames need {frames * self.queries / 2**20:.0f} MB for their queries alone '
-                             f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; allow more, or '
-                             'segment the video as a stream of clips')
+            raise ValueError(
+                f'{frames} frames need {frames * self.queries / 2**20:.0f} MB for their queries alone '
+                f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; allow more, or '
+                'segment the video as a stream of clips'
+            )
         if frames * (self.queries + self.features) <= limit:
             return 'memory'
         return 'disk' if frames * (self.features + self.output) <= disk else 'recompute'

@@ -1,7 +1,8 @@
 """Videos as sources of frames: a file list, a video file, an array. Only the window at hand is ever decoded."""
+
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +16,7 @@ from .images import IMAGE_SUFFIXES, image_size, natural_key, read_image
 from .video_files import VideoFileFrames
 
 
-def size_or_none(path: Path) -> Optional[Size]:
+def size_or_none(path: Path) -> Size | None:
     """(height, width) of an image file; None where it cannot be read."""
     try:
         return image_size(path)
@@ -39,11 +40,11 @@ class FileFrames:
         DataError: the list is empty, a file cannot be read, or (when read) a frame has another size than the first.
     """
 
-    def __init__(self, paths: Sequence[Union[str, Path]], fps: Optional[float] = None, on_error: str = 'raise') -> None:
+    def __init__(self, paths: Sequence[str | Path], fps: float | None = None, on_error: str = 'raise') -> None:
         if not paths:
             raise DataError('a video needs at least one frame, got an empty list of files')
         self.paths, self.fps, self.on_error = [Path(path) for path in paths], fps, on_error
-        self.problems: Dict[int, str] = {}
+        self.problems: dict[int, str] = {}
         self.size = self.original = (0, 0)
         if on_error == 'raise':
             self.size = self.original = read_image(self.paths[0]).shape[:2]
@@ -54,10 +55,12 @@ class FileFrames:
         self.neighbour(0)  # says it now, if there is nothing to show
 
     @classmethod
-    def from_folder(cls, folder: Union[str, Path], fps: Optional[float] = None) -> 'FileFrames':
+    def from_folder(cls, folder: str | Path, fps: float | None = None) -> 'FileFrames':
         """All images of a folder in natural order; names that begin with a dot are passed over."""
-        paths = sorted((p for p in Path(folder).iterdir()
-                        if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')), key=natural_key)
+        paths = sorted(
+            (p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')),
+            key=natural_key,
+        )
         if not paths:
             raise DataError(f'{folder} holds no image; it must hold frames as {", ".join(IMAGE_SUFFIXES)}')
         return cls(paths, fps)
@@ -65,14 +68,15 @@ class FileFrames:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def try_frame(self, index: int) -> Optional[np.ndarray]:
+    def try_frame(self, index: int) -> np.ndarray | None:
         """Frame ``index`` (H, W, 3), or None where it cannot be used and may be replaced."""
         try:
             frame = read_image(self.paths[index])
             if self.size not in ((0, 0), frame.shape[:2]):
                 raise DataError(
                     f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), the first frame '
-                    f'{self.size}; all frames of a video must have one size')
+                    f'{self.size}; all frames of a video must have one size'
+                )
             return frame
         except DataError as error:
             if self.on_error == 'raise':
@@ -83,7 +87,7 @@ class FileFrames:
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""
         check_window(start, stop, len(self))
-        frames: List[np.ndarray] = []
+        frames: list[np.ndarray] = []
         for index in range(start, stop):
             frame = self.try_frame(index)
             if frame is None:
@@ -100,7 +104,7 @@ class FileFrames:
         raise DataError(f'none of the {len(self)} frames of the video can be used: {self.problems[index]}')
 
 
-def open_frames(path: Union[str, Path]) -> FrameSource:
+def open_frames(path: str | Path) -> FrameSource:
     """A video file or a folder of frames as a source.
 
     Raises:

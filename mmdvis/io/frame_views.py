@@ -1,6 +1,6 @@
 """Sources of frames that show another source in another way: resized, mirrored, read ahead."""
+
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Dict, Optional, Tuple
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ from mmdvis.structures import FrameSource
 from .arrays import frames_to_tensor
 
 
-def short_edge_size(size: Size, short_edge: int, max_edge: Optional[int] = None) -> Size:
+def short_edge_size(size: Size, short_edge: int, max_edge: int | None = None) -> Size:
     """The size whose short edge is ``short_edge``, unless the long one would pass ``max_edge`` (as detectron2 rounds)."""
     height, width = size
     scale = short_edge / min(height, width)
@@ -28,7 +28,7 @@ class FrameView:
         self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
 
     @property
-    def problems(self) -> Dict[int, str]:
+    def problems(self) -> dict[int, str]:
         """Of the source; see :class:`FileFrames`."""
         return getattr(self.source, 'problems', {})
 
@@ -45,7 +45,7 @@ class ResizedFrames(FrameView):
         max_edge: limit of the long edge.
     """
 
-    def __init__(self, source: FrameSource, short_edge: int, max_edge: Optional[int] = None) -> None:
+    def __init__(self, source: FrameSource, short_edge: int, max_edge: int | None = None) -> None:
         super().__init__(source)
         self.size = short_edge_size(source.size, short_edge, max_edge)
 
@@ -55,8 +55,12 @@ class ResizedFrames(FrameView):
         if tuple(frames.shape[-2:]) == self.size:
             return frames
         height, width = self.size
-        return frames_to_tensor([np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.BILINEAR))
-                          for frame in frames])
+        return frames_to_tensor(
+            [
+                np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.BILINEAR))
+                for frame in frames
+            ]
+        )
 
 
 class PrefetchedFrames(FrameView):
@@ -64,8 +68,8 @@ class PrefetchedFrames(FrameView):
 
     def __init__(self, source: FrameSource) -> None:
         super().__init__(source)
-        self.worker: Optional[ThreadPoolExecutor] = None  # made at the first read, so that a source can be pickled
-        self.pending: Dict[Tuple[int, int], Future] = {}
+        self.worker: ThreadPoolExecutor | None = None  # made at the first read, so that a source can be pickled
+        self.pending: dict[tuple[int, int], Future] = {}
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W); starts to read the window behind it."""
@@ -89,8 +93,9 @@ class FlippedFrames(FrameView):
         return self.source.read(start, stop).flip(-1)
 
 
-def transform_frames(source: FrameSource, short_edge: Optional[int] = None, max_edge: Optional[int] = None,
-         flip: bool = False) -> FrameSource:
+def transform_frames(
+    source: FrameSource, short_edge: int | None = None, max_edge: int | None = None, flip: bool = False
+) -> FrameSource:
     """A source resized so that its short edge has a length (unless the long one would pass ``max_edge``), and mirrored."""
     shown = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)
     return FlippedFrames(shown) if flip else shown

@@ -1,8 +1,8 @@
 """Reads image files, and says in one sentence what is wrong with one that cannot be read."""
+
 import os
 import re
 from pathlib import Path
-from typing import List, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,12 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.p
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow's words for it
 
 
-def natural_key(name: Union[str, Path]) -> List[Union[int, str]]:
+def natural_key(name: str | Path) -> list[int | str]:
     """Sorts ``frame2`` before ``frame10``; of a path only the last part counts."""
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r'(\d+)', Path(name).name)]
 
 
-def describe_unreadable(path: Union[str, Path], error: Optional[BaseException] = None) -> str:
+def describe_unreadable(path: str | Path, error: BaseException | None = None) -> str:
     """What is wrong with a file that could not be read, as the end of a sentence."""
     if isinstance(error, PermissionError):
         return 'cannot be read as an image: the permission is missing; change it with chmod'
@@ -34,7 +34,7 @@ def describe_unreadable(path: Union[str, Path], error: Optional[BaseException] =
     return f'cannot be read as an image ({error}); is it cut off? Replace or remove it'
 
 
-def read_pixels(path: Union[str, Path], modes: Tuple[str, ...] = (), kinds: Tuple[str, ...] = ()) -> Image.Image:
+def read_pixels(path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str, ...] = ()) -> Image.Image:
     """An image file, decoded.
 
     Args:
@@ -48,8 +48,10 @@ def read_pixels(path: Union[str, Path], modes: Tuple[str, ...] = (), kinds: Tupl
     try:
         with Image.open(path) as image:
             if kinds and image.format not in kinds:
-                raise DataError(f'{path} is a {image.format} file; a mask must be {" or ".join(kinds)}, '
-                                'because other kinds change values')
+                raise DataError(
+                    f'{path} is a {image.format} file; a mask must be {" or ".join(kinds)}, '
+                    'because other kinds change values'
+                )
             if modes and image.mode not in modes:
                 raise DataError(f'{path} is an image of mode {image.mode}; it must be {" or ".join(modes)}')
             image.load()
@@ -60,7 +62,7 @@ def read_pixels(path: Union[str, Path], modes: Tuple[str, ...] = (), kinds: Tupl
         raise DataError(f'{path} {describe_unreadable(path, error)}') from None
 
 
-def read_image(path: Union[str, Path]) -> np.ndarray:
+def read_image(path: str | Path) -> np.ndarray:
     """An image file as uint8 RGB (H, W, 3).
 
     Raises:
@@ -69,7 +71,7 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
     return np.asarray(read_pixels(path).convert('RGB'))
 
 
-def image_size(path: Union[str, Path]) -> Tuple[int, int]:
+def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of an image file from its header; raises DataError where there is none."""
     try:
         with Image.open(path) as image:

@@ -1,4 +1,5 @@
 """Panoptic PNGs, whose colours are ids."""
+
 import numpy as np
 
 

@@ -1,6 +1,7 @@
 """Video files as sources of frames, decoded by PyAV."""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional, Union
 
 import av
 import numpy as np
@@ -19,7 +20,7 @@ class VideoFileFrames:
             size than the first.
     """
 
-    def __init__(self, path: Union[str, Path]) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise DataError(f'there is no video file {path}')
@@ -28,7 +29,7 @@ class VideoFileFrames:
                 if not container.streams.video:
                     raise DataError(f'{path} holds no video stream')
                 stream = container.streams.video[0]
-                self.fps: Optional[float] = float(stream.average_rate) if stream.average_rate else None
+                self.fps: float | None = float(stream.average_rate) if stream.average_rate else None
                 # packets are counted because the header's figure is often wrong or absent; a trimmed file hides some of them
                 self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except av.error.FFmpegError as error:
@@ -65,10 +66,14 @@ class VideoFileFrames:
         while self.position < stop:
             frame = next(self.stream, None)
             if frame is None:
-                raise DataError(f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged')
+                raise DataError(
+                    f'{self.path} ends after {self.position} of {len(self)} frames; it is cut off or damaged'
+                )
             if frame.shape[:2] != self.size:
-                raise DataError(f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
-                                f'frame {self.size}; all frames of a video must have one size')
+                raise DataError(
+                    f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
+                    f'frame {self.size}; all frames of a video must have one size'
+                )
             if self.position >= start:
                 frames.append(frame)
             self.position += 1

@@ -1,8 +1,8 @@
 """Writes H.264 videos that browsers play."""
+
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional, Union
 
 import av
 import numpy as np
@@ -16,11 +16,11 @@ class VideoWriter:
         fps: frames in a second.
     """
 
-    def __init__(self, path: Union[str, Path], fps: float = 24.) -> None:
+    def __init__(self, path: str | Path, fps: float = 24.0) -> None:
         self.path, self.rate = Path(path), Fraction(fps).limit_denominator(1001)
         self.temporary = self.path.with_name(f'.{self.path.stem}.part.mp4')
-        self.container: Optional[av.container.OutputContainer] = None
-        self.stream: Optional[av.VideoStream] = None
+        self.container: av.container.OutputContainer | None = None
+        self.stream: av.VideoStream | None = None
 
     def __enter__(self) -> 'VideoWriter':
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,13 +31,15 @@ class VideoWriter:
         """Appends a frame (H, W, 3) uint8 RGB; an odd row or column at the border is repeated, as the codec needs."""
         frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode='edge')
         if self.stream is None:
-            self.stream = self.container.add_stream('libx264', rate=self.rate, options={'crf': '20', 'preset': 'veryfast'})
+            self.stream = self.container.add_stream(
+                'libx264', rate=self.rate, options={'crf': '20', 'preset': 'veryfast'}
+            )
             self.stream.height, self.stream.width = frame.shape[:2]
             self.stream.pix_fmt = 'yuv420p'
         for packet in self.stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')):
             self.container.mux(packet)
 
-    def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if kind is None and self.stream is not None:
             for packet in self.stream.encode():
                 self.container.mux(packet)

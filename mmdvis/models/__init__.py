@@ -1,4 +1,5 @@
 """Stages and the detectors that compose them."""
+
 from .backbones import DINOv2, HFBackbone, ViTAdapter
 from .detectors import DVIS, ClipPreprocessor, VideoFusion
 from .functional.layer_predictions import LayerPredictions
@@ -9,7 +10,19 @@ from .segmenters import Mask2FormerSegmenter
 from .trackers import CosineTracker, DVISTracker
 
 __all__ = [
-    'ClipPreprocessor', 'CosineTracker', 'DINOv2', 'DVIS', 'DVISTracker', 'HFBackbone', 'InstancePostprocessor',
-    'LayerPredictions', 'Mask2FormerSegmenter', 'PanopticPostprocessor', 'QuerySetLoss', 'SemanticPostprocessor',
-    'TemporalRefiner', 'VideoFusion', 'ViTAdapter'
+    'ClipPreprocessor',
+    'CosineTracker',
+    'DINOv2',
+    'DVIS',
+    'DVISTracker',
+    'HFBackbone',
+    'InstancePostprocessor',
+    'LayerPredictions',
+    'Mask2FormerSegmenter',
+    'PanopticPostprocessor',
+    'QuerySetLoss',
+    'SemanticPostprocessor',
+    'TemporalRefiner',
+    'VideoFusion',
+    'ViTAdapter',
 ]

@@ -1,4 +1,5 @@
 """The frozen data types that flow between the stages of a model, and the protocols of what they are made from."""
+
 from .clip_targets import ClipTargets
 from .frame_source import FrameSource
 from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameSize, MapStore, MaskSource
@@ -10,7 +11,25 @@ from .video_segmenter import STAGES
 from .write_slice import write_slice
 
 __all__ = [
-    'STAGES', 'AveragedMasks', 'ClipTargets', 'FactoredMasks', 'FeatureStore', 'FlippedMasks', 'FrameQueries', 'FrameSize',
-    'FrameSource', 'MapStore', 'MaskSource', 'Segment', 'StepContext', 'TrackQueries', 'VideoDataSample', 'VideoInstances',
-    'VideoPanoptic', 'VideoPrediction', 'VideoSemantic', 'cat_time', 'write_slice'
+    'STAGES',
+    'AveragedMasks',
+    'ClipTargets',
+    'FactoredMasks',
+    'FeatureStore',
+    'FlippedMasks',
+    'FrameQueries',
+    'FrameSize',
+    'FrameSource',
+    'MapStore',
+    'MaskSource',
+    'Segment',
+    'StepContext',
+    'TrackQueries',
+    'VideoDataSample',
+    'VideoInstances',
+    'VideoPanoptic',
+    'VideoPrediction',
+    'VideoSemantic',
+    'cat_time',
+    'write_slice',
 ]

@@ -1,6 +1,6 @@
 """The ground truth of one training clip."""
+
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -20,20 +20,26 @@ class ClipTargets:
         name: which clip this is, for messages.
         ignored (T, H, W): bool, pixels that no mask is compared at; None: all are.
     """
+
     labels: Tensor
     ids: Tensor
     masks: Tensor
     visible: Tensor
     name: str = 'unnamed clip'
-    ignored: Optional[Tensor] = None
+    ignored: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_shapes(self, dict(labels='N', ids='N', masks='NTHW', visible='NT',
-                              **({} if self.ignored is None else dict(ignored='THW'))))
+        check_shapes(
+            self,
+            dict(
+                labels='N', ids='N', masks='NTHW', visible='NT', **({} if self.ignored is None else dict(ignored='THW'))
+            ),
+        )
 
     @classmethod
-    def from_index_maps(cls, maps: Tensor, ids: Tensor, labels: Tensor, name: str = 'unnamed clip',
-                        ignored: Optional[Tensor] = None) -> 'ClipTargets':
+    def from_index_maps(
+        cls, maps: Tensor, ids: Tensor, labels: Tensor, name: str = 'unnamed clip', ignored: Tensor | None = None
+    ) -> 'ClipTargets':
         """Targets from maps of indices; objects without a pixel in the clip are left out.
 
         Args:
@@ -57,6 +63,14 @@ class ClipTargets:
 
     def frames(self) -> list:
         """One ClipTargets of a single frame for each frame, with the objects visible in it."""
-        return [ClipTargets(self.labels[seen], self.ids[seen], self.masks[seen, t:t + 1], self.visible[seen, t:t + 1],
-                            f'{self.name}, frame {t} of the clip', None if self.ignored is None else self.ignored[t:t + 1])
-                for t, seen in enumerate(self.visible.unbind(1))]
+        return [
+            ClipTargets(
+                self.labels[seen],
+                self.ids[seen],
+                self.masks[seen, t : t + 1],
+                self.visible[seen, t : t + 1],
+                f'{self.name}, frame {t} of the clip',
+                None if self.ignored is None else self.ignored[t : t + 1],
+            )
+            for t, seen in enumerate(self.visible.unbind(1))
+        ]

@@ -1,5 +1,6 @@
 """The protocol of a video that is read window by window."""
-from typing import Optional, Protocol
+
+from typing import Protocol
 
 from torch import Tensor
 
@@ -14,9 +15,10 @@ class FrameSource(Protocol):
         original: (height, width) in which results are wanted.
         fps: frames in a second; None where nobody says.
     """
+
     size: Size
     original: Size
-    fps: Optional[float]
+    fps: float | None
 
     def __len__(self) -> int:
         """The number of frames."""

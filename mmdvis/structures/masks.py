@@ -1,6 +1,7 @@
 """Where masks come from: a product of two factors, or values already multiplied out."""
+
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Tuple, Union
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ class FrameSize(NamedTuple):
         image: the frame without padding, after the test-time resize.
         original: the size in which results are wanted.
     """
+
     padded: Size
     image: Size
     original: Size
@@ -76,13 +78,16 @@ class FactoredMasks:
         features: (T, M, h, w) of the frames, or a store that gives those of one, (M, h, w).
         size: the sizes of every frame of the video.
     """
+
     embeds: Tensor
     bias: Tensor
-    features: Union[Tensor, FeatureStore]
+    features: Tensor | FeatureStore
     size: FrameSize
 
     def __post_init__(self) -> None:
-        check_shapes(self, dict(embeds='TQM', bias='TQ', **(dict(features='TMhw') if torch.is_tensor(self.features) else {})))
+        check_shapes(
+            self, dict(embeds='TQM', bias='TQ', **(dict(features='TMhw') if torch.is_tensor(self.features) else {}))
+        )
 
     def small(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), h, w) at stride 4."""
@@ -106,6 +111,7 @@ class FactoredMasks:
 @dataclass(frozen=True, eq=False)
 class FlippedMasks:
     """The masks of a pass that saw its frames mirrored, mirrored back."""
+
     masks: MaskSource
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
@@ -125,12 +131,13 @@ class AveragedMasks:
         passes: the masks of each, all of one size.
         orders: of each pass (Q,): int64, which of its rows is row q of the first; -1: none, and the others count.
     """
-    passes: Tuple[MaskSource, ...]
-    orders: Tuple[Tensor, ...]
+
+    passes: tuple[MaskSource, ...]
+    orders: tuple[Tensor, ...]
 
     def probs(self, rows: Tensor, frame: int) -> Tensor:
         """Mask probabilities (len(rows), H, W)."""
-        total, number = 0., 0
+        total, number = 0.0, 0
         for masks, order in zip(self.passes, self.orders):
             own = order.to(rows.device)[rows]
             found = own >= 0

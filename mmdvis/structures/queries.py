@@ -1,6 +1,8 @@
 """What flows between the stages: queries of single frames, and queries that are tracks."""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ class FrameQueries:
         mask_features (B, T, M, h, w): raw features at stride 4, the same tensor in every stage.
         present (B, T): bool, False in frames that only pad a shorter video.
     """
+
     embeds: Tensor
     match_embeds: Tensor
     class_logits: Tensor
@@ -29,8 +32,9 @@ class FrameQueries:
     mask_features: Tensor
     present: Tensor
 
-    AXES: ClassVar[Dict[str, str]] = dict(
-        embeds='BTQC', match_embeds='BTQD', class_logits='BTQK', mask_embeds='BTQM', mask_features='BTMhw', present='BT')
+    AXES: ClassVar[dict[str, str]] = dict(
+        embeds='BTQC', match_embeds='BTQD', class_logits='BTQK', mask_embeds='BTQM', mask_features='BTMhw', present='BT'
+    )
 
     def __post_init__(self) -> None:
         check_shapes(self, self.AXES)
@@ -38,7 +42,7 @@ class FrameQueries:
     @classmethod
     def of_windows(cls, windows: Iterable['FrameQueries'], num_frames: int) -> 'FrameQueries':
         """Windows of the same clips one after the other, of ``num_frames`` in all; each may be forgotten before the next."""
-        found: Dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         start = 0
         for window in windows:
             write_fields(found, window, cls.AXES, start, num_frames)
@@ -65,6 +69,7 @@ class TrackQueries:
         mask_features (B, T, M, h, w): raw features of the segmenter.
         context (B, T, Q, C): frame queries that a refiner may attend to.
     """
+
     ids: Tensor
     valid: Tensor
     embeds: Tensor
@@ -74,10 +79,17 @@ class TrackQueries:
     mask_features: Tensor
     context: Tensor
 
-    AXES: ClassVar[Dict[str, str]] = dict(
-        ids='Q', valid='BTQ', embeds='BTQC', class_logits='BTQK', mask_embeds='BTQM', mask_bias='BTQ',
-        mask_features='BTMhw', context='BTQC')
-    IN_TIME: ClassVar[Tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # the fields (B, T, ...)
+    AXES: ClassVar[dict[str, str]] = dict(
+        ids='Q',
+        valid='BTQ',
+        embeds='BTQC',
+        class_logits='BTQK',
+        mask_embeds='BTQM',
+        mask_bias='BTQ',
+        mask_features='BTMhw',
+        context='BTQC',
+    )
+    IN_TIME: ClassVar[tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # the fields (B, T, ...)
 
     def __post_init__(self) -> None:
         check_shapes(self, self.AXES)
@@ -92,7 +104,7 @@ class TrackQueries:
         Raises:
             ValueError: there is no window.
         """
-        found: Dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         start, ids, others = 0, None, []
         for window in windows:
             ids = window.ids if ids is None else ids
@@ -108,13 +120,13 @@ class TrackQueries:
 
     def video(self, index: int, num_frames: int) -> 'TrackQueries':
         """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
-        return replace(self, **{name: getattr(self, name)[index:index + 1, :num_frames] for name in self.IN_TIME})
+        return replace(self, **{name: getattr(self, name)[index : index + 1, :num_frames] for name in self.IN_TIME})
 
     def without_features(self) -> 'TrackQueries':
         """The same tracks with maps of no pixel, which is all that stages after the tracker need of them to predict."""
         return replace(self, mask_features=self.mask_features.new_empty(*self.mask_features.shape[:3], 0, 0))
 
-    def clips(self, length: Optional[int]) -> List['TrackQueries']:
+    def clips(self, length: int | None) -> list['TrackQueries']:
         """The same tracks cut in time after every ``length`` frames; None does not cut.
 
         Raises:
@@ -123,8 +135,10 @@ class TrackQueries:
         if length is not None and length < 1:
             raise ValueError(f'a clip must have at least one frame, got {length}; None means the whole video')
         frames = self.valid.shape[1]
-        return [replace(self, **{name: getattr(self, name)[:, start:start + (length or frames)] for name in self.IN_TIME})
-                for start in range(0, frames, length or frames)]
+        return [
+            replace(self, **{name: getattr(self, name)[:, start : start + (length or frames)] for name in self.IN_TIME})
+            for start in range(0, frames, length or frames)
+        ]
 
     def rows_of(self, ids: Tensor) -> 'TrackQueries':
         """The same tracks with one row per id of ``ids`` (N,); unknown ids become invalid rows of zeros."""
@@ -140,7 +154,7 @@ class TrackQueries:
         return replace(self, ids=ids, **picked)
 
 
-def write_fields(found: Dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
+def write_fields(found: dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
     """Copies fields (B, t, ...) of a window to their place among ``num_frames``; the first window makes the room."""
     for name in names:
         found[name] = write_slice(found.get(name), getattr(window, name), start, num_frames, axis=1)

@@ -1,6 +1,6 @@
 """What a task makes of a video, and the sample that carries it through mmengine's loops."""
+
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 import numpy as np
 from mmengine.structures import BaseDataElement
@@ -22,6 +22,7 @@ class Segment:
         is_thing: whether it is a countable object.
         score: class probability in [0, 1].
     """
+
     id: int
     row: int
     label: int
@@ -38,11 +39,12 @@ class VideoPanoptic:
         segments: of the video; of a causal result, each as it stands in its last frame.
         by_frame: of a causal result, what was known in each frame.
     """
-    id_map: Tensor
-    segments: Tuple[Segment, ...]
-    by_frame: Optional[Tuple[Tuple[Segment, ...], ...]] = None
 
-    def segments_at(self, frame: int) -> List[Segment]:
+    id_map: Tensor
+    segments: tuple[Segment, ...]
+    by_frame: tuple[tuple[Segment, ...], ...] | None = None
+
+    def segments_at(self, frame: int) -> list[Segment]:
         """The segments that have a pixel in a frame, by ascending id."""
         known = self.segments if self.by_frame is None else self.by_frame[frame]
         seen = set(self.id_map[frame].unique().tolist())
@@ -61,10 +63,11 @@ class VideoInstances:
         scores (N,), labels (N,), ids (N,): of each track.
         masks: N lists of T COCO run-length masks (dict of size and counts), empty ones where a track is not.
     """
+
     scores: Tensor
     labels: Tensor
     ids: Tensor
-    masks: List[List[dict]]
+    masks: list[list[dict]]
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_instances``."""
@@ -74,6 +77,7 @@ class VideoInstances:
 @dataclass(frozen=True, eq=False)
 class VideoSemantic:
     """A map of contiguous classes (T, H, W)."""
+
     label_map: np.ndarray
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:

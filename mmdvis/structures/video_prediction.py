@@ -1,6 +1,7 @@
 """What lies between the chain of stages and a task."""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class VideoPrediction:
         valid (T, Q): bool.
         masks: gives the masks of the rows and the frame that are asked for.
     """
+
     ids: Tensor
     scores: Tensor
     valid: Tensor
@@ -40,6 +42,8 @@ class VideoPrediction:
 
     def probs_of(self, rows: Tensor) -> Callable[[int], Tensor]:
         """A function frame -> (len(rows), H, W) mask probabilities, zero where a row is not valid."""
+
         def probs(frame: int) -> Tensor:
             return self.masks.probs(rows, frame) * self.valid[frame, rows, None, None]
+
         return probs

@@ -1,10 +1,9 @@
 """Parts put one after the other into the room for all of them, so that each may be forgotten before the next is made."""
-from typing import Optional
 
 from torch import Tensor
 
 
-def write_slice(whole: Optional[Tensor], part: Tensor, start: int, number: int, axis: int = 0) -> Tensor:
+def write_slice(whole: Tensor | None, part: Tensor, start: int, number: int, axis: int = 0) -> Tensor:
     """Copies a part to its place.
 
     Args:
@@ -18,6 +17,6 @@ def write_slice(whole: Optional[Tensor], part: Tensor, start: int, number: int, 
         the whole.
     """
     if whole is None:
-        whole = part.new_empty(*part.shape[:axis], number, *part.shape[axis + 1:])
+        whole = part.new_empty(*part.shape[:axis], number, *part.shape[axis + 1 :])
     whole.narrow(axis, start, part.shape[axis]).copy_(part)
     return whole

@@ -3,8 +3,9 @@
 Points are those of :class:`mmdvis.models.losses.QuerySetLoss` where that needs no more than one portion, so that losses and
 gradients can be compared number by number.
 """
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Dict, Iterator, Sequence, Tuple
 from unittest.mock import patch
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmdvis.models.losses import QuerySetLoss, query_set_loss
 from mmdvis.models.losses.mask_targets import MaskTargets
 from mmdvis.structures import ClipTargets, StepContext
 
-MADE: Dict[Tuple[int, int], Tensor] = {}  # masks of every slot, made once for matching and losses of a step
+MADE: dict[tuple[int, int], Tensor] = {}  # masks of every slot, made once for matching and losses of a step
 
 
 def all_masks(predictions: LayerPredictions, b: int) -> Tensor:
@@ -28,7 +29,9 @@ def all_masks(predictions: LayerPredictions, b: int) -> Tensor:
     key = id(predictions.mask_embeds), b
     if key not in MADE:
         with torch.enable_grad():
-            masks = torch.einsum('ltqm,tmhw->lqthw', predictions.mask_embeds[:, b].float(), predictions.mask_features[b].float())
+            masks = torch.einsum(
+                'ltqm,tmhw->lqthw', predictions.mask_embeds[:, b].float(), predictions.mask_features[b].float()
+            )
             bias = predictions.mask_bias
             MADE[key] = masks if bias is None else masks + bias[:, b].transpose(1, 2)[..., None, None]
     return MADE[key]
@@ -62,11 +65,22 @@ def plain_sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Te
     return sample_tall(tall(truth.float())[rows], truth.shape[-2], frames, coords)
 
 
-def costs(self: QuerySetLoss, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator) -> Tensor:
+def costs(
+    self: QuerySetLoss, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator
+) -> Tensor:
     """Costs (L, Q, N), from the masks of every slot in every frame."""
-    logits, masks, truth = predictions.class_logits[:, b].float(), all_masks(predictions, b).detach(), clip.masks.float()
+    logits, masks, truth = (
+        predictions.class_logits[:, b].float(),
+        all_masks(predictions, b).detach(),
+        clip.masks.float(),
+    )
     layers, slots, num_frames = masks.shape[:3]
-    total, whole, labels, first = masks.new_zeros(layers, slots, len(truth)), None, self.labels(clip), self.first_frame(clip)
+    total, whole, labels, first = (
+        masks.new_zeros(layers, slots, len(truth)),
+        None,
+        self.labels(clip),
+        self.first_frame(clip),
+    )
     by_frame = self.matching == 'first_appearance'
     for t in range(num_frames):
         objects = (first == t).nonzero()[:, 0] if by_frame else torch.arange(len(truth))
@@ -84,14 +98,21 @@ def costs(self: QuerySetLoss, predictions: LayerPredictions, b: int, clip: ClipT
     return total if whole is None else self.weigh(logits.mean(1), labels, whole)
 
 
-def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
-                context: StepContext) -> Tuple[Tensor, Tensor]:
+def mask_losses(
+    self: QuerySetLoss,
+    predictions: LayerPredictions,
+    targets: Sequence[ClipTargets],
+    pairs: Sequence[Pairs],
+    context: StepContext,
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy and dice (L,), everything at once."""
     device, layers = predictions.mask_features.device, len(predictions.mask_embeds)
     masks = self.masks_of(predictions, [rows for rows, _ in pairs])
     MADE.clear()
     truth = MaskTargets.of(targets, pairs, self.truth_maps, device)
-    points = uncertain_points(masks, self.num_points, self.oversample, self.importance, context.generator('points', device))
+    points = uncertain_points(
+        masks, self.num_points, self.oversample, self.importance, context.generator('points', device)
+    )
     values, wanted = sample(masks, *points), plain_sample_targets(truth.units, truth.rows, *points)
     losses = cross_entropy_loss(values, wanted), dice_loss(values.sigmoid(), wanted)
     number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
@@ -101,8 +122,12 @@ def mask_losses(self: QuerySetLoss, predictions: LayerPredictions, targets: Sequ
 @contextmanager
 def plain_loss() -> Iterator[None]:
     """Lets every set loss take the plain way inside a ``with``."""
-    with patch.object(query_set_loss, 'matched_masks', plain_matched_masks), patch.object(query_set_loss, 'sample_masks', sample), \
-            patch.object(QuerySetLoss, 'costs', costs), patch.object(QuerySetLoss, 'mask_losses', mask_losses):
+    with (
+        patch.object(query_set_loss, 'matched_masks', plain_matched_masks),
+        patch.object(query_set_loss, 'sample_masks', sample),
+        patch.object(QuerySetLoss, 'costs', costs),
+        patch.object(QuerySetLoss, 'mask_losses', mask_losses),
+    ):
         try:
             yield
         finally:

@@ -4,8 +4,10 @@ It is the reference that fast paths are tested against and the baseline that the
 ``grid_sample``, one call a level; attention with its matrix written out; attention masks of the decoder from masks at
 stride 4; masks of all slots of every layer, as the released code of DVIS makes them for tracker and refiner.
 """
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -19,7 +21,9 @@ from mmdvis.models.layers.attention import MultiheadAttention
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 
 
-def grid_sample_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def grid_sample_attention(
+    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
     """Deformable attention by ``grid_sample``; arguments as :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
     batch, _, heads, width = value.shape
     queries, found = locations.shape[1], []
@@ -32,7 +36,9 @@ def grid_sample_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], loca
     return mixed.view(batch, heads * width, queries).transpose(1, 2).contiguous()
 
 
-def plain_attention(self: MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+def plain_attention(
+    self: MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None
+) -> Tensor:
     """Attention with its matrix; arguments as :class:`MultiheadAttention`."""
     projections = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3))
     q, k, v = (F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x, w, b in projections)
@@ -42,8 +48,15 @@ def plain_attention(self: MultiheadAttention, query: Tensor, key: Tensor, value:
     return self.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
-def decode_with_masks(self: MaskedDecoder, x: Tensor, place: Tensor, memories: Sequence[Tensor], levels: Tensor,
-                      mask_features: Tensor, mask_embed: Callable[[Tensor], Tensor]) -> List[Tensor]:
+def decode_with_masks(
+    self: MaskedDecoder,
+    x: Tensor,
+    place: Tensor,
+    memories: Sequence[Tensor],
+    levels: Tensor,
+    mask_features: Tensor,
+    mask_embed: Callable[[Tensor], Tensor],
+) -> list[Tensor]:
     """The decoder with masks at stride 4 after every layer; arguments as :class:`MaskedDecoder`."""
     tokens = [m.flatten(2).transpose(1, 2) + level for m, level in zip(memories, levels)]
     where = [sine_encoding(*m.shape[-2:], x.shape[-1], x) for m in memories]
@@ -63,16 +76,22 @@ def decode_with_masks(self: MaskedDecoder, x: Tensor, place: Tensor, memories: S
 @contextmanager
 def plain_path(model: DVIS) -> Iterator[None]:
     """Lets a model take the plain way inside a ``with``; results stay the same up to rounding."""
+
     def make_masks(module: Any, given: tuple, output: Any) -> None:
         tracks = output[0] if isinstance(output, tuple) else output
         for _ in module.layers:  # one set for every layer, all but the last in vain
             torch.einsum('btqm,btmhw->btqhw', tracks.mask_embeds, given[0].mask_features)
-    handles = [stage.register_forward_hook(make_masks) for stage in (model.tracker, model.refiner)
-               if hasattr(stage, 'layers')]
-    with patch.object(deform_attn, 'gathered_attention', grid_sample_attention), \
-            patch.object(deform_attn, 'has_compiled_ops', lambda: False), \
-            patch.object(deform_attn, 'triton_runs', lambda device: False), \
-            patch.object(MultiheadAttention, 'forward', plain_attention), patch.object(MaskedDecoder, 'forward', decode_with_masks):
+
+    handles = [
+        stage.register_forward_hook(make_masks) for stage in (model.tracker, model.refiner) if hasattr(stage, 'layers')
+    ]
+    with (
+        patch.object(deform_attn, 'gathered_attention', grid_sample_attention),
+        patch.object(deform_attn, 'has_compiled_ops', lambda: False),
+        patch.object(deform_attn, 'triton_runs', lambda device: False),
+        patch.object(MultiheadAttention, 'forward', plain_attention),
+        patch.object(MaskedDecoder, 'forward', decode_with_masks),
+    ):
         try:
             yield
         finally:

@@ -1,4 +1,5 @@
 """Pictures and videos of results."""
+
 from mmdvis.io import BackgroundWriter, VideoWriter
 
 from .draw_results_hook import DrawResultsHook

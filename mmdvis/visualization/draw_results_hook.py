@@ -1,6 +1,8 @@
 """Writes a video with the results drawn in, for every test video."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -22,11 +24,12 @@ class DrawResultsHook(Hook):
         fps: of the videos whose source does not say.
     """
 
-    def __init__(self, out_dir: str, fps: float = 6.) -> None:
+    def __init__(self, out_dir: str, fps: float = 6.0) -> None:
         self.out_dir, self.fps = Path(out_dir), fps
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence[Any]] = None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence[Any] | None = None
+    ) -> None:
         """Draws the videos of the batch, reading their frames one at a time."""
         classes = runner.test_dataloader.dataset.metainfo['classes']
         for source, sample in zip(data_batch['inputs'], outputs):

@@ -1,5 +1,6 @@
 """Draws panoptic results into frames."""
-from typing import Dict, Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +22,7 @@ def blend(frame: np.ndarray, id_map: np.ndarray, alpha: float = 0.55) -> np.ndar
     return np.where(edge[..., None], 0.4 * mixed + 0.6 * 255, mixed).astype(np.uint8)
 
 
-def write_names(frame: np.ndarray, id_map: np.ndarray, names: Dict[int, str]) -> np.ndarray:
+def write_names(frame: np.ndarray, id_map: np.ndarray, names: dict[int, str]) -> np.ndarray:
     """The frame with the name of each id at the middle of its pixels, if there is room for it."""
     image = Image.fromarray(frame)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(max(9, round(min(frame.shape[:2]) / 40)))
@@ -35,7 +36,9 @@ def write_names(frame: np.ndarray, id_map: np.ndarray, names: Dict[int, str]) ->
     return np.asarray(image)
 
 
-def draw_panoptic(frame: np.ndarray, id_map: np.ndarray, segments: Sequence[Segment], classes: Sequence[str]) -> np.ndarray:
+def draw_panoptic(
+    frame: np.ndarray, id_map: np.ndarray, segments: Sequence[Segment], classes: Sequence[str]
+) -> np.ndarray:
     """A frame with its segments, their classes, and the ids of things.
 
     Args:

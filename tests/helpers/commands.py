@@ -1,4 +1,5 @@
 """Running the tools of the repository, in this process or in others."""
+
 import importlib.util
 import os
 import socket
@@ -8,9 +9,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / 'tests' / 'data'
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
-                   PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
-                   PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]))
+ENVIRONMENT = dict(
+    os.environ,
+    OMP_NUM_THREADS='1',
+    PYTHON=sys.executable,
+    PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]),
+)
 
 
 def free_port():
@@ -24,8 +29,14 @@ def call(*command, fails=False, processes=False):
     """Runs a tool from the root of the repository (``processes``: that starts several); returns what it printed, errors too."""
     start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
     environment = dict(ENVIRONMENT, PORT=str(free_port())) if processes else ENVIRONMENT
-    done = subprocess.run([*start, *map(str, command)], cwd=ROOT, env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [*start, *map(str, command)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert (done.returncode != 0) == fails, done.stdout[-3000:]
     return done.stdout
 

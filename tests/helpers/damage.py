@@ -1,4 +1,5 @@
 """Damaging the files of a dataset."""
+
 import json
 
 from . import tiny_datasets
@@ -18,4 +19,4 @@ def first_frame(content, t=0):
 
 def dataset_config(kind, root):
     config = dict(tiny_datasets.config(kind, root).train_dataloader.dataset)
-    return dict(config, clip=dict(num_frames=7), augment=dict(flip=0.), filter_empty=False)
+    return dict(config, clip=dict(num_frames=7), augment=dict(flip=0.0), filter_empty=False)

@@ -1,4 +1,5 @@
 """How large the tensors are that a piece of code makes."""
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -12,6 +13,7 @@ def storages(*values):
 
 class Largest(TorchDispatchMode):
     """The most numbers of any tensor of floats that is made; views of others are not."""
+
     numbers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):

@@ -1,4 +1,5 @@
 """Tiny synthetic copies of every dataset in its official layout, written without any code of the datasets under test."""
+
 import json
 
 import numpy as np
@@ -27,13 +28,13 @@ def scene(seed, frames=FRAMES, size=SIZE):
     rng = np.random.default_rng(seed)
     height, width = size
     maps = np.zeros((frames, height, width), np.uint8)
-    maps[:, :height // 2], maps[:, height // 2:] = 4, 5
+    maps[:, : height // 2], maps[:, height // 2 :] = 4, 5
     maps[:, :, -2:] = 0
     for thing in range(1, THINGS + 1):
         top, left = int(rng.integers(2, height - 14)), int(rng.integers(2, width - 24))
         for t in range(frames):
             if thing < 3 or t in (2, 3):
-                maps[t, top:top + 9, left + t:left + t + 11] = thing
+                maps[t, top : top + 9, left + t : left + t + 11] = thing
     colours = rng.integers(0, 256, (6, 3))
     images = (colours[maps] + rng.integers(-6, 7, (*maps.shape, 1))).clip(0, 255).astype(np.uint8)
     return images, maps
@@ -44,23 +45,41 @@ def rgb(ids):
 
 
 def categories(names, things, start=0):
-    return [dict(id=k, name=name, isthing=int(k in things), color=[k % 256, 7 * k % 256, 99])
-            for k, name in enumerate(names, start)]
+    return [
+        dict(id=k, name=name, isthing=int(k in things), color=[k % 256, 7 * k % 256, 99])
+        for k, name in enumerate(names, start)
+    ]
 
 
 def region_ids(seed):
     """The panoptic id of each region of a scene, as random colours."""
-    return np.concatenate([[0], np.random.default_rng(seed + 1000).permutation(2 ** 24 - 2)[:5] + 1])
+    return np.concatenate([[0], np.random.default_rng(seed + 1000).permutation(2**24 - 2)[:5] + 1])
 
 
 def segments(ids, region, kinds):
     """``segments_info``: ``kinds`` is the category of each region."""
-    return [dict(id=int(region[k]), category_id=int(kinds[k - 1]), iscrowd=0, area=int((ids == region[k]).sum()),
-                 bbox=[0, 0, 1, 1]) for k in range(1, 6) if (ids == region[k]).any()]
+    return [
+        dict(
+            id=int(region[k]),
+            category_id=int(kinds[k - 1]),
+            iscrowd=0,
+            area=int((ids == region[k]).sum()),
+            bbox=[0, 0, 1, 1],
+        )
+        for k in range(1, 6)
+        if (ids == region[k]).any()
+    ]
 
 
-def vipseg(root, names, things, kinds=(60, 61, 48, 28, 15), splits=dict(train=2, val=1, test=1),
-           folders=('images', 'panomasksRGB'), json_name='panoptic_gt_VIPSeg_{split}.json'):
+def vipseg(
+    root,
+    names,
+    things,
+    kinds=(60, 61, 48, 28, 15),
+    splits=dict(train=2, val=1, test=1),
+    folders=('images', 'panomasksRGB'),
+    json_name='panoptic_gt_VIPSeg_{split}.json',
+):
     """VIPSeg's prepared layout; the json of the test split has ``.jpg`` names and no segments."""
     for split, number in splits.items():
         videos, annotations = [], []
@@ -111,6 +130,7 @@ def run_length(mask, compress):
     if not compress:
         return dict(size=list(mask.shape), counts=counts)
     from pycocotools import mask as coco_mask
+
     code = coco_mask.frPyObjects(dict(size=list(mask.shape), counts=counts), *mask.shape)
     return dict(size=list(mask.shape), counts=code['counts'].decode())
 
@@ -134,29 +154,53 @@ def tracks(root, image_root, names, json_path, number=2, labelled=True, occlusio
             if thing == 2:
                 masks[:, ::2] |= (maps == 1)[:, ::2]  # lies over the first
             seen = masks.any((1, 2))
-            annotations.append(dict(
-                id=len(annotations) + 1, video_id=video, category_id=1 + (3 * thing + video) % len(names), height=SIZE[0],
-                width=SIZE[1], length=FRAMES, iscrowd=int(thing > THINGS),
-                segmentations=[run_length(m, thing % 2 == 0) if s else None for m, s in zip(masks, seen)],
-                bboxes=[box(m) if s else None for m, s in zip(masks, seen)],
-                areas=[int(m.sum()) if s else None for m, s in zip(masks, seen)]))
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    video_id=video,
+                    category_id=1 + (3 * thing + video) % len(names),
+                    height=SIZE[0],
+                    width=SIZE[1],
+                    length=FRAMES,
+                    iscrowd=int(thing > THINGS),
+                    segmentations=[run_length(m, thing % 2 == 0) if s else None for m, s in zip(masks, seen)],
+                    bboxes=[box(m) if s else None for m, s in zip(masks, seen)],
+                    areas=[int(m.sum()) if s else None for m, s in zip(masks, seen)],
+                )
+            )
             if occlusion:
                 annotations[-1]['occlusion'] = ['no_occlusion' if s else None for s in seen]
-    content = dict(info={}, videos=videos,
-                   categories=[dict(id=k, name=name, supercategory='object') for k, name in enumerate(names, 1)])
+    content = dict(
+        info={},
+        videos=videos,
+        categories=[dict(id=k, name=name, supercategory='object') for k, name in enumerate(names, 1)],
+    )
     content['annotations'] = annotations if labelled else None
     return save_json(root / json_path, content)
 
 
 def ovis(root, names):
     for split in ('train', 'valid'):
-        tracks(root, root / split, names, f'annotations/annotations_{split}.json', labelled=split == 'train', occlusion=True)
+        tracks(
+            root,
+            root / split,
+            names,
+            f'annotations/annotations_{split}.json',
+            labelled=split == 'train',
+            occlusion=True,
+        )
     return root
 
 
 def youtube_vis(root, names, valid='valid.json'):
     for split in ('train', 'valid'):
-        tracks(root, root / split / 'JPEGImages', names, 'train.json' if split == 'train' else valid, labelled=split == 'train')
+        tracks(
+            root,
+            root / split / 'JPEGImages',
+            names,
+            'train.json' if split == 'train' else valid,
+            labelled=split == 'train',
+        )
     return root
 
 
@@ -177,7 +221,9 @@ def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
                 if t % 5 != 4:
                     continue
                 name = f'{video:04d}_{6 * (video - 1) + t // 5 + 1:04d}_{plain}'
-                endings = ('_leftImg8bit.png', '_gtFine_color.png') if t == 19 else ('_newImg8bit.png', '_final_mask.png')
+                endings = (
+                    ('_leftImg8bit.png', '_gtFine_color.png') if t == 19 else ('_newImg8bit.png', '_final_mask.png')
+                )
                 annotated.append(dict(id=name, file_name=name + endings[0], width=SIZE[1], height=SIZE[0]))
                 if split == 'test':
                     continue
@@ -186,12 +232,16 @@ def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
                 if split == 'val':
                     ids = region[maps[t]]
                     save(root / split / 'panoptic_video' / (name + endings[1]), rgb(ids))
-                    found.append(dict(image_id=name, file_name=name + endings[1], segments_info=segments(ids, region, kinds)))
+                    found.append(
+                        dict(image_id=name, file_name=name + endings[1], segments_info=segments(ids, region, kinds))
+                    )
         save_json(root / f'panoptic_im_{split}_city_vps.json', dict(images=annotated, categories=cats))
         if split != 'train':
             save_json(root / f'im_all_info_{split}_city_vps.json', dict(images=every, categories=cats))
         if split == 'val':
-            save_json(root / 'panoptic_gt_val_city_vps.json', dict(images=annotated, annotations=found, categories=cats))
+            save_json(
+                root / 'panoptic_gt_val_city_vps.json', dict(images=annotated, annotations=found, categories=cats)
+            )
     return root
 
 
@@ -208,8 +258,10 @@ def viper(root, names, kinds=(19, 17, 14, 0, 1)):
                 save(root / split / 'panoptic_video' / f'{stem}.png', rgb(ids))
                 images_.append(dict(id=stem, file_name=f'{stem}.jpg', width=SIZE[1], height=SIZE[0]))
                 found.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments(ids, region, kinds)))
-        save_json(root / f'viper_panoptic_{split}_video.json',
-                  dict(images=images_, annotations=found, categories=categories(names, range(13, 23))))
+        save_json(
+            root / f'viper_panoptic_{split}_video.json',
+            dict(images=images_, annotations=found, categories=categories(names, range(13, 23))),
+        )
     return root
 
 
@@ -228,17 +280,38 @@ def coco(root, thing_ids, stuff_ids, names):
             found.append(dict(image_id=k, file_name=f'{k:012d}.png', segments_info=segments(ids, region, kinds)))
             for thing in range(1, 4):
                 x, y, width, height = box(regions == thing)
-                instances.append(dict(id=len(instances) + 1, image_id=k, category_id=int(kinds[thing - 1]), iscrowd=0, area=99,
-                                      bbox=[x, y, width, height],
-                                      segmentation=[[x, y, x + width, y, x + width, y + height, x, y + height]]))
-            instances.append(dict(id=len(instances) + 1, image_id=k, category_id=int(thing_ids[0]), iscrowd=1, area=9,
-                                  bbox=[0, 0, 3, 3], segmentation=run_length(regions == 4, False)))
+                instances.append(
+                    dict(
+                        id=len(instances) + 1,
+                        image_id=k,
+                        category_id=int(kinds[thing - 1]),
+                        iscrowd=0,
+                        area=99,
+                        bbox=[x, y, width, height],
+                        segmentation=[[x, y, x + width, y, x + width, y + height, x, y + height]],
+                    )
+                )
+            instances.append(
+                dict(
+                    id=len(instances) + 1,
+                    image_id=k,
+                    category_id=int(thing_ids[0]),
+                    iscrowd=1,
+                    area=9,
+                    bbox=[0, 0, 3, 3],
+                    segmentation=run_length(regions == 4, False),
+                )
+            )
         things = [dict(id=int(k), name=name, isthing=1, color=[k, 0, 0]) for k, name in zip(thing_ids, names)]
         stuff = [dict(id=int(k), name=f'stuff {k}', isthing=0, color=[0, k, 0]) for k in stuff_ids]
-        save_json(root / 'annotations' / f'instances_{split}2017.json',
-                  dict(images=images_, annotations=instances, categories=[dict(id=c['id'], name=c['name']) for c in things]))
-        save_json(root / 'annotations' / f'panoptic_{split}2017.json',
-                  dict(images=images_, annotations=found, categories=things + stuff))
+        save_json(
+            root / 'annotations' / f'instances_{split}2017.json',
+            dict(images=images_, annotations=instances, categories=[dict(id=c['id'], name=c['name']) for c in things]),
+        )
+        save_json(
+            root / 'annotations' / f'panoptic_{split}2017.json',
+            dict(images=images_, annotations=found, categories=things + stuff),
+        )
     return root
 
 

@@ -10,14 +10,52 @@ from .commands import ROOT
 
 BASES = ROOT / 'configs' / '_base_' / 'datasets'
 COCO_THINGS = [k for k in range(1, 91) if k not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-COCO_STUFF = [92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148, 149, 151, 154, 155,
-              156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181, *range(184, 201)]
+COCO_STUFF = [
+    92,
+    93,
+    95,
+    100,
+    107,
+    109,
+    112,
+    118,
+    119,
+    122,
+    125,
+    128,
+    130,
+    133,
+    138,
+    141,
+    144,
+    145,
+    147,
+    148,
+    149,
+    151,
+    154,
+    155,
+    156,
+    159,
+    161,
+    166,
+    168,
+    171,
+    175,
+    176,
+    177,
+    178,
+    180,
+    181,
+    *range(184, 201),
+]
 VIPER_FOLDERS = dict(folders=('{split}/img', '{split}/panomasksRGB'), json_name='panoptic_gt_VIPER_{split}.json')
 
 
 def coco_names():
     """COCO's names of things, as mmdet has them."""
     from mmdet.datasets import CocoDataset
+
     return CocoDataset.METAINFO['classes']
 
 
@@ -34,10 +72,13 @@ def write(kind, root):
         'ovis': lambda: official.ovis(root, names(class_lists.OVIS)),
         'youtube_vis_2019': lambda: official.youtube_vis(root, names(class_lists.YOUTUBE_VIS_2019)),
         'youtube_vis_2021': lambda: official.youtube_vis(root, names(class_lists.YOUTUBE_VIS_2021)),
-        'youtube_vis_2022': lambda: official.youtube_vis(root, names(class_lists.YOUTUBE_VIS_2021), 'valid/instances.json'),
+        'youtube_vis_2022': lambda: official.youtube_vis(
+            root, names(class_lists.YOUTUBE_VIS_2021), 'valid/instances.json'
+        ),
         'cityscapes_vps': lambda: official.cityscapes_vps(root, names(class_lists.CITYSCAPES)),
-        'viper_vps': lambda: official.vipseg(root, names(class_lists.VIPER), range(13, 23), (19, 17, 14, 0, 1),
-                                             dict(train=2, val_day=1), **VIPER_FOLDERS),
+        'viper_vps': lambda: official.vipseg(
+            root, names(class_lists.VIPER), range(13, 23), (19, 17, 14, 0, 1), dict(train=2, val_day=1), **VIPER_FOLDERS
+        ),
         'coco_panoptic': lambda: official.coco(root, COCO_THINGS, COCO_STUFF, coco_names()),
         'coco_instance': lambda: official.coco(root, COCO_THINGS, COCO_STUFF, coco_names()),
     }[stem]()
@@ -46,7 +87,7 @@ def write(kind, root):
 def config(kind, root):
     """The base config ``kind`` on the files below ``root``, with sizes that suit tiny frames."""
     text = (BASES / f'{kind}.py').read_text()
-    first = text[text.index("data_root = '"):].splitlines()[0]
+    first = text[text.index("data_root = '") :].splitlines()[0]
     settings = Config.fromstring(text.replace(first, f"data_root = '{root}/'"), '.py')
     loaders = [settings[name] for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in settings]
     for loader in loaders:
@@ -58,7 +99,7 @@ def config(kind, root):
             if 'short_edges' in augment:
                 augment.update(short_edges=[36, 44], max_edge=70)
             if 'jitter' in augment:
-                augment.jitter = dict(size=64, scales=(0.3, 2.))
+                augment.jitter = dict(size=64, scales=(0.3, 2.0))
             if 'crop_first' in augment:
                 augment.crop_first = dict(short_edges=[30, 44], between=(24, 40), prob=0.5)
     return settings
@@ -69,17 +110,26 @@ def model(settings, queries=6):
     segmenter = dict(tiny.SEGMENTER, num_classes=settings.num_classes, num_queries=queries)
     post = dict(settings.postprocessor)
     post.update({key: 0.001 for key in ('score_thr', 'overlap_thr') if key in post})
-    return dict(type='DVIS', data_preprocessor=dict(type='ClipPreprocessor'), segmenter=segmenter,
-                tracker=tiny.TRACKERS['cosine'], postprocessor=post)
+    return dict(
+        type='DVIS',
+        data_preprocessor=dict(type='ClipPreprocessor'),
+        segmenter=segmenter,
+        tracker=tiny.TRACKERS['cosine'],
+        postprocessor=post,
+    )
 
 
-VIS = dict(ovis_360p='annotations/annotations_train.json', youtube_vis_2019_360p='train.json', youtube_vis_2021_360p='train.json')
+VIS = dict(
+    ovis_360p='annotations/annotations_train.json',
+    youtube_vis_2019_360p='train.json',
+    youtube_vis_2021_360p='train.json',
+)
 
 
 PREFIX = dict(ovis_360p='train', youtube_vis_2019_360p='train/JPEGImages', youtube_vis_2021_360p='train/JPEGImages')
 
 
-RUN = '''
+RUN = """
 default_scope = 'mmdvis'
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
@@ -89,7 +139,7 @@ default_hooks = dict(logger=dict(type='LoggerHook', interval=1), bad_frames=dict
                      checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1))
 randomness = dict(seed=1)
 log_level = 'ERROR'
-'''
+"""
 
 
 def settings_of(kind, root):

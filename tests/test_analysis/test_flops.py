@@ -1,4 +1,5 @@
 """Multiply-adds against known numbers and counts by hand."""
+
 import json
 import sys
 
@@ -9,7 +10,7 @@ from helpers.commands import ROOT, load
 from mmengine.config import Config
 from torch import nn
 
-from mmdvis.analysis.flops import count_ops, model_cost, cost_summary, cost_table
+from mmdvis.analysis.flops import cost_summary, cost_table, count_ops, model_cost
 from mmdvis.models.functional.deform_attn import deformable_attention
 from mmdvis.registry import MODELS
 
@@ -58,7 +59,10 @@ def test_the_segmenter_of_the_paper():
     segmenter = sum(cost.macs for name, cost in costs.items() if name != 'tracker') / 1e9
     masks = 100 * 256 * 120 * 216 / 1e9
     tokens = 15 * 27 + 30 * 54 + 60 * 108
-    small, sampling = 3 * 100 * 256 * tokens / 1e9, 6 * tokens * 8 * 3 * 4 * 4 * 32 / 1e9  # the paper's counter knows no sampling
+    small, sampling = (
+        3 * 100 * 256 * tokens / 1e9,
+        6 * tokens * 8 * 3 * 4 * 4 * 32 / 1e9,
+    )  # the paper's counter knows no sampling
     assert segmenter - small - sampling + 10 * masks == pytest.approx(103.7, rel=0.005)
     assert costs['tracker'].macs / 1e9 + masks == pytest.approx(1.68, rel=0.01)
 
@@ -73,12 +77,29 @@ def test_every_component_has_a_row(tmp_path, monkeypatch, capsys):
     number = sum(p.numel() for p in model.parameters())
     costs = model_cost(model, (40, 60), frames=3)
     assert [cost.name for cost in costs] == [
-        'backbone', 'pixel decoder', 'transformer decoder and heads', 'tracker', 'refiner']
-    assert sum(cost.parameters for cost in costs) == number and all(cost.macs > 0 and cost.activations > 0 for cost in costs)
+        'backbone',
+        'pixel decoder',
+        'transformer decoder and heads',
+        'tracker',
+        'refiner',
+    ]
+    assert sum(cost.parameters for cost in costs) == number and all(
+        cost.macs > 0 and cost.activations > 0 for cost in costs
+    )
     assert f'{number:,}' in cost_table(costs) and set(cost_summary(costs)) == {cost.name for cost in costs}
-    monkeypatch.setattr(sys, 'argv', [
-        'get_flops.py', str(ROOT / 'configs/toy/dvis-online_r18_1xb4-t10_toy.py'), '--shape', '96', '160', '--json',
-        str(tmp_path / 'cost.json')])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'get_flops.py',
+            str(ROOT / 'configs/toy/dvis-online_r18_1xb4-t10_toy.py'),
+            '--shape',
+            '96',
+            '160',
+            '--json',
+            str(tmp_path / 'cost.json'),
+        ],
+    )
     load('tools/analysis_tools/get_flops.py').main()
     found = json.loads((tmp_path / 'cost.json').read_text())
     assert found['shape'] == [96, 160] and found['tracker']['macs'] > 0 and 'tracker' in capsys.readouterr().out

@@ -1,11 +1,18 @@
 """Perfect association of what a segmenter says."""
+
 import numpy as np
 import pytest
 import torch
 from helpers import tiny
 from helpers.commands import DATA
 
-from mmdvis.analysis.oracle_tracking import match_queries, mask_iou, predict_with_oracle_tracking, reorder_tracks, gt_masks
+from mmdvis.analysis.oracle_tracking import (
+    gt_masks,
+    mask_iou,
+    match_queries,
+    predict_with_oracle_tracking,
+    reorder_tracks,
+)
 from mmdvis.io import ArrayFrames
 from mmdvis.models.trackers import CosineTracker
 from mmdvis.structures import VideoDataSample
@@ -16,19 +23,19 @@ def test_overlaps_by_hand():
     predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
     truth = gt_masks(np.array([[5, 5, 5, 0]]), [5, 9])
     assert truth.tolist() == [[[True, True, True, False]], [[False] * 4]]
-    torch.testing.assert_close(mask_iou(predicted, truth), torch.tensor([[2 / 3, 0.], [0., 0.]]))
+    torch.testing.assert_close(mask_iou(predicted, truth), torch.tensor([[2 / 3, 0.0], [0.0, 0.0]]))
 
 
 def test_every_object_gets_its_query_and_nobody_is_lost():
-    iou = torch.tensor([[0., .9, 0., .1], [.8, 0., .7, 0.]])
+    iou = torch.tensor([[0.0, 0.9, 0.0, 0.1], [0.8, 0.0, 0.7, 0.0]])
     order, taken = match_queries(iou, torch.zeros(2, 4), 0.25)
     assert order[:2].tolist() == [1, 0] and sorted(order.tolist()) == [0, 1, 2, 3] and taken.all()
-    order, _ = match_queries(iou, torch.tensor([[0.] * 4, [0., 0., .9, 0.]]), 0.25)
+    order, _ = match_queries(iou, torch.tensor([[0.0] * 4, [0.0, 0.0, 0.9, 0.0]]), 0.25)
     assert order[:2].tolist() == [1, 2]  # of two that fit, the one with the right class
 
 
 def test_an_object_without_a_query_is_not_valid():
-    order, taken = match_queries(torch.tensor([[.1, .2, 0.], [0., 0., .9]]), torch.ones(2, 3), 0.25)
+    order, taken = match_queries(torch.tensor([[0.1, 0.2, 0.0], [0.0, 0.0, 0.9]]), torch.ones(2, 3), 0.25)
     assert taken.tolist() == [False, True] and order[1] == 2 and sorted(order.tolist()) == [0, 1, 2]
 
 
@@ -55,6 +62,7 @@ def test_the_association_of_the_truth_is_used(monkeypatch):
         tracks, state = forward(self, queries, state)
         order = torch.stack([torch.randperm(12) for _ in range(tracks.embeds.shape[1])])[None]
         return reorder_tracks(tracks, order, tracks.valid), state
+
     monkeypatch.setattr(CosineTracker, 'forward', mixed)
     wrong = model.predict([source], [VideoDataSample()])[0].pred_panoptic
     again = predict_with_oracle_tracking(model, source, maps, labels, VideoDataSample(metainfo=dict(video_id='v')))
@@ -70,6 +78,6 @@ def purity(predicted, truth):
 
 def test_more_objects_than_queries_are_refused():
     model, source = tiny.model('cosine').eval(), ArrayFrames(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    labels = {i: 0 for i in range(1, tiny.QUERIES + 2)}
+    labels = dict.fromkeys(range(1, tiny.QUERIES + 2), 0)
     with pytest.raises(ValueError, match='got 7 queries for 8 objects and no refiner'):
         predict_with_oracle_tracking(model, source, [np.ones((32, 32), np.int32)], labels, VideoDataSample())

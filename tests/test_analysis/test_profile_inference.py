@@ -1,4 +1,5 @@
 """The plain path gives the same numbers, and the tool adds up."""
+
 import gc
 import json
 import math
@@ -12,16 +13,16 @@ from helpers.commands import load
 
 from mmdvis.analysis.flops import model_cost
 from mmdvis.analysis.profile_inference import (
-    Throughput,
     StopWatch,
+    Throughput,
     best_of,
-    lower_bounds,
     force_segments,
+    lower_bounds,
     measure_throughput,
     peak_memory,
+    profile_inference,
     random_video,
     usage_table,
-    profile_inference,
 )
 from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
 from mmdvis.apis.offline_video import memory_need
@@ -71,29 +72,52 @@ def test_floors_are_products_at_the_machines_rate_and_bytes_at_its_bandwidth():
 def test_rates_are_what_was_done_by_the_time_it_took(monkeypatch):
     monkeypatch.setattr('mmdvis.analysis.profile_inference.best_of', lambda run, device: run() is None or 0.5)
     machine = measure_throughput(torch.device('cpu'), 64)
-    assert machine.products == dict(fp32=4 * 64 ** 3, bf16=4 * 64 ** 3) and machine.gathered == 2 * 4 * 40000 * 48 * 32
+    assert machine.products == dict(fp32=4 * 64**3, bf16=4 * 64**3) and machine.gathered == 2 * 4 * 40000 * 48 * 32
 
 
 def test_the_best_run_counts_but_never_the_first(monkeypatch):
-    times = iter([0., 0.1, 1., 3., 5., 7., 9., 14.])
+    times = iter([0.0, 0.1, 1.0, 3.0, 5.0, 7.0, 9.0, 14.0])
     monkeypatch.setattr('mmdvis.analysis.profile_inference.time.perf_counter', lambda: next(times))
-    assert best_of(lambda: None, torch.device('cpu'), 3) == 2.
+    assert best_of(lambda: None, torch.device('cpu'), 3) == 2.0
 
 
 def test_the_machine_has_rates():
     machine = measure_throughput(torch.device('cpu'), 64)
-    assert machine.gathered > 0 and set(machine.products) == {'fp32', 'bf16'} and all(x > 0 for x in machine.products.values())
+    assert (
+        machine.gathered > 0
+        and set(machine.products) == {'fp32', 'bf16'}
+        and all(x > 0 for x in machine.products.values())
+    )
 
 
 def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'tiny.py'
-    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
-                 postprocessor=tiny.PANOPTIC)
+    model = dict(
+        type='DVIS',
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        refiner=tiny.REFINER,
+        postprocessor=tiny.PANOPTIC,
+    )
     config.write_text(f'model = {model!r}')
     tool = load('tools/analysis_tools/benchmark.py')
     monkeypatch.setattr(tool, 'measure_throughput', lambda device: Throughput(dict(fp32=1e9, bf16=2e9), 1e9))
-    monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--frames', '3', '--size', '64', '--baseline', 'plain',
-                                      '--json', str(tmp_path / 'found.json')])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'benchmark.py',
+            str(config),
+            '--frames',
+            '3',
+            '--size',
+            '64',
+            '--baseline',
+            'plain',
+            '--json',
+            str(tmp_path / 'found.json'),
+        ],
+    )
     tool.main()
     text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
     assert 'plain / ours' in text and '3 frames of 64 x 114' in text and '1 GFLOP/s fp32' in text
@@ -111,26 +135,31 @@ def test_a_stop_watch_counts_what_runs_by_itself(monkeypatch):
     inner(1)
     outer(1)
     inner(1)
-    assert watch.spent == dict(inner=2., outer=1.)  # what ran inside is the outer one's
+    assert watch.spent == dict(inner=2.0, outer=1.0)  # what ran inside is the outer one's
     watch.stop()
     outer(1)
-    assert watch.spent == dict(inner=2., outer=1.)
+    assert watch.spent == dict(inner=2.0, outer=1.0)
 
 
 def test_a_peak_that_is_not_forgotten_is_not_told(monkeypatch):
     monkeypatch.setattr('mmdvis.analysis.profile_inference.can_reset_peak', lambda: False)
     assert math.isnan(peak_memory(torch.device('cpu'))[0])
     with torch.no_grad():
-        assert math.isnan(profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host)
+        assert math.isnan(
+            profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host
+        )
 
 
 def test_memory_is_counted_from_the_built_model_on(monkeypatch):
     """What the run that does not count leaves behind, as threads and plans of convolutions, is part of it."""
     starts = iter([(100, 0), (170, 0)])
     monkeypatch.setattr('mmdvis.analysis.profile_inference.reset_peak_memory', lambda device: next(starts))
-    monkeypatch.setattr('mmdvis.analysis.profile_inference.peak_memory', lambda device: (250., 0))
+    monkeypatch.setattr('mmdvis.analysis.profile_inference.peak_memory', lambda device: (250.0, 0))
     with torch.no_grad():
-        assert profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host == 150
+        assert (
+            profile_inference(tiny.model().eval(), ArrayFrames(random_video(2, (64, 96))), torch.device('cpu')).host
+            == 150
+        )
 
 
 def live_bytes():
@@ -164,7 +193,9 @@ def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not
 def test_queries_in_half_precision_are_less_and_the_formula_knows():
     source, needs = ArrayFrames(random_video(1, (64, 96))), {}
     for precision in ('fp32', 'bf16'):
-        needs[precision] = memory_need(optimize_for_inference(tiny.model('dvis', True).eval(), precision), source).queries
+        needs[precision] = memory_need(
+            optimize_for_inference(tiny.model('dvis', True).eval(), precision), source
+        ).queries
         assert 0.6 * needs[precision] < bytes_a_frame('recompute', precision=precision) <= 1.2 * needs[precision]
     assert needs['bf16'] == 7 * (4 * 5 * 16 + 2 * (2 * 16 + 6)) < needs['fp32'] == 4 * 7 * (5 * 16 + 2 * 16 + 6)
 

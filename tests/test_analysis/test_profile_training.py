@@ -1,4 +1,5 @@
 """A training step is taken apart, and its parts add up."""
+
 import json
 import sys
 from itertools import count
@@ -9,7 +10,7 @@ from helpers import tiny
 from helpers.commands import load
 
 from mmdvis.analysis.profile_inference import Throughput
-from mmdvis.analysis.profile_training import training_batch, training_lower_bounds, profile_training
+from mmdvis.analysis.profile_training import profile_training, training_batch, training_lower_bounds
 
 SMALL = dict(clips=2, frames=3, size=64, objects=5, classes=tiny.CLASSES)
 
@@ -29,8 +30,12 @@ def test_parts_of_a_step_add_up_and_the_model_learns(tracker, refiner, precision
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = profile_training(model, training_batch(**SMALL), precision).seconds
     assert ('frozen stages' in found) == (tracker == 'dvis')
-    assert found['all'] == pytest.approx(sum(value for name, value in found.items() if name != 'all'))  # no part is left out
-    assert all(seconds > 0 for seconds in found.values()) and {'learning stage and loss', 'gradients', 'update'} < set(found)
+    assert found['all'] == pytest.approx(
+        sum(value for name, value in found.items() if name != 'all')
+    )  # no part is left out
+    assert all(seconds > 0 for seconds in found.values()) and {'learning stage and loss', 'gradients', 'update'} < set(
+        found
+    )
     changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == set(model.trainable)
 
@@ -41,29 +46,48 @@ def test_every_part_gets_the_time_it_took(tracker, refiner, frozen, monkeypatch)
     ticks = count()
     monkeypatch.setattr('mmdvis.analysis.profile_training.time.perf_counter', lambda: float(next(ticks)))
     found = profile_training(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
-    parts = {'learning stage and loss': 1., 'gradients': 1., 'update': 1., 'all': 3. + frozen}
+    parts = {'learning stage and loss': 1.0, 'gradients': 1.0, 'update': 1.0, 'all': 3.0 + frozen}
     assert found == (dict(parts, **{'frozen stages': float(frozen)}) if frozen else parts)
 
 
 def test_floors_of_a_step_are_those_of_its_frames():
-    floor = dict(backbone=1., tracker=0.5, refiner=0.25)
-    learns = {'cosine': ('segmenter', 0., 3.), 'dvis': ('tracker', 3., 1.5)}
+    floor = dict(backbone=1.0, tracker=0.5, refiner=0.25)
+    learns = {'cosine': ('segmenter', 0.0, 3.0), 'dvis': ('tracker', 3.0, 1.5)}
     for tracker, (name, frozen, learning) in learns.items():
         model = tiny.model(tracker)
-        assert model.trainable == (name, )
+        assert model.trainable == (name,)
         assert training_lower_bounds(floor, model, 3) == {
-            'frozen stages': frozen, 'learning stage and loss': learning, 'gradients': 2 * learning}
+            'frozen stages': frozen,
+            'learning stage and loss': learning,
+            'gradients': 2 * learning,
+        }
     assert training_lower_bounds(floor, tiny.model('dvis', True), 3)['frozen stages'] == 4.5
 
 
 def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'tiny.py'
     model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'])
-    config.write_text(f"model = {model!r}\ntrain_dataloader = dict(dataset=dict(clip=dict(num_frames=2)))")
+    config.write_text(f'model = {model!r}\ntrain_dataloader = dict(dataset=dict(clip=dict(num_frames=2)))')
     tool = load('tools/analysis_tools/benchmark.py')
     monkeypatch.setattr(tool, 'measure_throughput', lambda device: Throughput(dict(fp32=1e9, bf16=2e9), 1e9))
-    monkeypatch.setattr(sys, 'argv', ['benchmark.py', str(config), '--train', '2', '--size', '64', '--objects', '3',
-                                      '--baseline', 'plain', '--json', str(tmp_path / 'found.json')])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'benchmark.py',
+            str(config),
+            '--train',
+            '2',
+            '--size',
+            '64',
+            '--objects',
+            '3',
+            '--baseline',
+            'plain',
+            '--json',
+            str(tmp_path / 'found.json'),
+        ],
+    )
     tool.main()
     text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
     assert 'a step on 2 x 2 frames of 64 x 64' in text and 'steps/s' in text

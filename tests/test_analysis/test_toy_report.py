@@ -1,4 +1,5 @@
 """The table of the toy recipe."""
+
 import json
 
 import av
@@ -7,18 +8,18 @@ import pytest
 from helpers import tiny
 from PIL import Image
 
-from mmdvis.analysis.toy_report import METRIC_COLUMNS, compare_video, row_of, match_ids, write_summary, summary_table
+from mmdvis.analysis.toy_report import METRIC_COLUMNS, compare_video, match_ids, row_of, summary_table, write_summary
 from mmdvis.registry import DATASETS
 
 
-def metrics(offset=0.):
+def metrics(offset=0.0):
     names = [*METRIC_COLUMNS, 'STQ_corrected', 'AQ_corrected', 'SQ_corrected']
     return {name: 0.01 * k + offset for k, name in enumerate(names)}
 
 
 def test_rows_show_the_corrected_numbering():
     row = row_of(metrics())
-    assert list(row) == list(METRIC_COLUMNS) and row['AQ'] == pytest.approx(0.12) and row['VPQ'] == 0.
+    assert list(row) == list(METRIC_COLUMNS) and row['AQ'] == pytest.approx(0.12) and row['VPQ'] == 0.0
 
 
 def test_the_summary_holds_every_system(tmp_path):
@@ -35,9 +36,16 @@ def test_the_summary_holds_every_system(tmp_path):
 
 
 def test_the_comparison_shows_every_frame(toy_root, tmp_path):
-    dataset = DATASETS.build(dict(
-        type='VIPSegDataset', class_list=None, data_root=str(toy_root), ann_file='panoptic_gt_VIPSeg_val.json', test_mode=True,
-        data_prefix=dict(img='images', seg='panomasksRGB')))
+    dataset = DATASETS.build(
+        dict(
+            type='VIPSegDataset',
+            class_list=None,
+            data_root=str(toy_root),
+            ann_file='panoptic_gt_VIPSeg_val.json',
+            test_mode=True,
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+        )
+    )
     path = compare_video(tiny.model('dvis').eval(), dataset, 1, tmp_path / 'both')
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))

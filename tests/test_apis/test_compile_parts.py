@@ -1,4 +1,5 @@
 """Compiled parts give the same; where there is no compiler, one sentence says so."""
+
 import subprocess
 import sys
 import warnings
@@ -28,8 +29,15 @@ print(torch.equal(found, expected), [str(x.message) for x in said if 'torch.comp
 
 
 def test_without_a_compiler_one_sentence_says_so(tmp_path):
-    environment = dict(PATH='/usr/bin:/bin', CC='/bin/false', CXX='/bin/false', PYTHONPATH='tests', HOME=str(tmp_path),
-                       TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'), OMP_NUM_THREADS='1')
+    environment = dict(
+        PATH='/usr/bin:/bin',
+        CC='/bin/false',
+        CXX='/bin/false',
+        PYTHONPATH='tests',
+        HOME=str(tmp_path),
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'),
+        OMP_NUM_THREADS='1',
+    )
     done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, capture_output=True, text=True)
     last = done.stdout.splitlines()[-1]
     assert last.startswith('True') and last.count('torch.compile does not run here') == 1, done.stderr[-2000:]
@@ -44,6 +52,7 @@ def test_errors_of_a_part_that_ran_once_are_errors(monkeypatch):
         if isinstance(answer, Exception):
             raise answer
         return answer
+
     monkeypatch.setattr(torch, 'compile', lambda function, dynamic: quick)
     call = CompiledCall(lambda x: x, 'part')
     assert call(5) == 1
@@ -57,6 +66,7 @@ def test_a_part_that_does_not_compile_is_tried_once(monkeypatch):
     def broken(*args):
         tries.append(args)
         raise OSError('no compiler')
+
     monkeypatch.setattr(torch, 'compile', lambda function, dynamic: broken)
     call = CompiledCall(lambda x: x + 1, 'part')
     with pytest.warns(UserWarning, match=r'torch.compile does not run here \(OSError\), so the part runs as it is'):

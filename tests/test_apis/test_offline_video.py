@@ -1,4 +1,5 @@
 """Whole videos: what they give, and what memory they take."""
+
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ META = dict(classes=tuple('abcde'), category_ids=(3, 1, 4, 15, 9))
 
 def source(frames=7, size=(60, 91)):
     generator = torch.Generator().manual_seed(0)
-    return ArrayFrames(torch.randint(0, 256, (frames, 3, *size), generator=generator, dtype=torch.uint8), fps=12.)
+    return ArrayFrames(torch.randint(0, 256, (frames, 3, *size), generator=generator, dtype=torch.uint8), fps=12.0)
 
 
 def model(**options):
@@ -56,7 +57,9 @@ def test_a_video_is_segmented_as_a_whole(limit, store, tmp_path):
 
 def test_too_little_memory_is_said_before_anything_is_done(tmp_path):
     with pytest.raises(ValueError, match='7 frames need .* for their queries alone'):
-        segment_video(OfflineVideo(model(), max_memory=1000, progress=False), source(), tmp_path / 'out', META, progress=False)
+        segment_video(
+            OfflineVideo(model(), max_memory=1000, progress=False), source(), tmp_path / 'out', META, progress=False
+        )
     with pytest.raises(ValueError, match='set model.causal=False'):
         OfflineVideo(model(causal=True))
 

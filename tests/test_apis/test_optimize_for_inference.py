@@ -1,4 +1,5 @@
 """A tuned model gives the numbers of the plain one."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -31,17 +32,25 @@ def test_float32_results_agree_up_to_rounding():
     plain, tuned = tracks(model()), tracks(optimize_for_inference(model()))
     for name in ('class_logits', 'mask_embeds', 'mask_features'):
         torch.testing.assert_close(getattr(tuned, name), getattr(plain, name), atol=1e-4, rtol=1e-4)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in optimize_for_inference(model()).segmenter.backbone.modules())
+    assert not any(
+        isinstance(module, nn.BatchNorm2d) for module in optimize_for_inference(model()).segmenter.backbone.modules()
+    )
 
 
 def test_bfloat16_keeps_weights_of_products_and_little_else():
     tuned = optimize_for_inference(model(), 'bf16')
     found = {name: value.dtype for name, value in tuned.named_parameters()}
     lower = {name for name, dtype in found.items() if dtype == torch.bfloat16}
-    assert lower >= {'segmenter.backbone.conv1.weight', 'segmenter.transformer_decoder.layers.0.cross_attn.attn.in_proj_weight',
-                     'tracker.layers.0.ffn.layers.0.0.weight', 'refiner.layers.0.conv.0.weight'}
+    assert lower >= {
+        'segmenter.backbone.conv1.weight',
+        'segmenter.transformer_decoder.layers.0.cross_attn.attn.in_proj_weight',
+        'tracker.layers.0.ffn.layers.0.0.weight',
+        'refiner.layers.0.conv.0.weight',
+    }
     assert not any('norm' in name or 'embed.weight' in name and 'level' in name for name in lower)
-    assert all(found[name] == torch.float32 for name in found if 'sampling_offsets' in name or 'attention_weights' in name)
+    assert all(
+        found[name] == torch.float32 for name in found if 'sampling_offsets' in name or 'attention_weights' in name
+    )
     plain, half = tracks(model()), tracks(tuned)
     assert half.mask_features.dtype == torch.bfloat16
     difference = (half.mask_features.float() - plain.mask_features).norm() / plain.mask_features.norm()
@@ -67,7 +76,10 @@ def test_what_cannot_be_tuned_is_said():
 
 def test_the_pixel_decoder_trains_in_float32_under_autocast():
     decoder = model().segmenter.pixel_decoder.train()
-    features = [torch.randn(1, channels, 64 // stride, 96 // stride) for channels, stride in zip((8, 16, 32, 64), (4, 8, 16, 32))]
+    features = [
+        torch.randn(1, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip((8, 16, 32, 64), (4, 8, 16, 32))
+    ]
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert decoder(features)[0].dtype == torch.float32
         assert decoder.eval()(features)[0].dtype == torch.bfloat16
@@ -80,7 +92,17 @@ def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
     """Adapters sample in float32 whatever is around; so does the whole pixel decoder in fp16."""
     vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
     backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
-    segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16, ) * 4) if adapter else tiny.SEGMENTER
-    found = optimize_for_inference(MODELS.build(dict(type='DVIS', segmenter=segmenter, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
-                                   postprocessor=tiny.PANOPTIC)).eval(), precision)
+    segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16,) * 4) if adapter else tiny.SEGMENTER
+    found = optimize_for_inference(
+        MODELS.build(
+            dict(
+                type='DVIS',
+                segmenter=segmenter,
+                tracker=tiny.TRACKERS['dvis'],
+                refiner=tiny.REFINER,
+                postprocessor=tiny.PANOPTIC,
+            )
+        ).eval(),
+        precision,
+    )
     assert torch.isfinite(tracks(found).mask_features.float()).all()

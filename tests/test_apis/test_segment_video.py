@@ -1,4 +1,5 @@
 """Video in, video out."""
+
 import json
 
 import av
@@ -15,7 +16,7 @@ CLASSES = tuple('abcde')
 META = dict(classes=CLASSES, category_ids=(3, 1, 4, 15, 9))
 
 
-def source(num_frames=7, size=(60, 91), fps=12.):
+def source(num_frames=7, size=(60, 91), fps=12.0):
     g = torch.Generator().manual_seed(0)
     return ArrayFrames(torch.randint(0, 256, (num_frames, 3, *size), generator=g, dtype=torch.uint8), fps=fps)
 
@@ -35,10 +36,10 @@ def decode(path):
 def test_everything_is_written(tmp_path, refiner):
     written = segment_video(stream(refiner=refiner), source(), tmp_path / 'out', META, clip_len=3, progress=False)
     frames, fps, codec, pixels = decode(written['video.mp4'])
-    assert (len(frames), fps, codec, pixels) == (7, 12., 'h264', 'yuv420p')
+    assert (len(frames), fps, codec, pixels) == (7, 12.0, 'h264', 'yuv420p')
     assert frames[0].shape == (60, 92, 3)  # the codec needs even sides
     result = json.loads(written['result.json'].read_text())
-    assert result['num_frames'] == 7 == len(result['frames']) and result['fps'] == 12.
+    assert result['num_frames'] == 7 == len(result['frames']) and result['fps'] == 12.0
     for frame in result['frames']:
         rgb = np.asarray(Image.open(tmp_path / 'out' / 'panoptic' / frame['file_name'])).astype(int)
         ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
@@ -47,7 +48,9 @@ def test_everything_is_written(tmp_path, refiner):
         areas = dict(zip(*np.unique(ids, return_counts=True)))
         areas.pop(0, None)
         assert listed == areas
-        assert all(s['category'] == CLASSES[META['category_ids'].index(s['category_id'])] for s in frame['segments_info'])
+        assert all(
+            s['category'] == CLASSES[META['category_ids'].index(s['category_id'])] for s in frame['segments_info']
+        )
     assert any(frame['segments_info'] for frame in result['frames'])
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['panoptic', 'result.json', 'video.mp4']
 
@@ -78,6 +81,7 @@ def test_the_state_does_not_grow():
     def numbers(state):
         tensors = [*vars(state.tracker).values(), state.logit_sum, state.tracked_sum]
         return sum(t.numel() for t in tensors)
+
     feed, sizes = stream(), []
     for _ in range(4):
         feed.push(source(3).frames)
@@ -125,19 +129,28 @@ def write_model(folder):
 
 def test_a_model_is_built_from_its_files(tmp_path):
     write_model(tmp_path)
-    model, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'),
-                             options={'model.postprocessor.score_thr': 0.7})
+    model, meta = init_model(
+        str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'), options={'model.postprocessor.score_thr': 0.7}
+    )
     assert not model.training and meta['classes'] == CLASSES
     assert model.postprocessor.options['score_thr'] == 0.7
     expected = tiny.model('dvis').state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda c: c['state_dict'].pop('tracker.cls_embed.weight'),
-     'weights.pth does not fit: 1 weights .* tracker.cls_embed.weight is missing'),
-    (lambda c: c['state_dict'].update({'tracker.cls_embed.bias': torch.zeros(99)}),
-     r'tracker.cls_embed.bias is \(99,\) and should be \(6,\)')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda c: c['state_dict'].pop('tracker.cls_embed.weight'),
+            'weights.pth does not fit: 1 weights .* tracker.cls_embed.weight is missing',
+        ),
+        (
+            lambda c: c['state_dict'].update({'tracker.cls_embed.bias': torch.zeros(99)}),
+            r'tracker.cls_embed.bias is \(99,\) and should be \(6,\)',
+        ),
+    ],
+)
 def test_checkpoints_that_do_not_do(tmp_path, change, message):
     content = write_model(tmp_path)
     change(content)
@@ -156,13 +169,22 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
     assert meta['classes'] == tuple(f'class {k}' for k in range(5)) and meta['category_ids'] == (0, 1, 2, 3, 4)
 
 
-@pytest.mark.parametrize('dataset, number, first', [
-    (dict(type='VIPSegDataset'), 124, 'door'), (dict(type='VSPWDataset'), 124, 'door'), (dict(type='OVISDataset'), 25, 'Person'),
-    (dict(type='YouTubeVISDataset', version=2019), 40, 'person'), (dict(type='YouTubeVISDataset'), 40, 'airplane'),
-    (dict(type='VIPSegDataset'), 11, 'class 0'), (dict(type='CocoPanopticClipDataset'), 133, 'class 0')])
+@pytest.mark.parametrize(
+    'dataset, number, first',
+    [
+        (dict(type='VIPSegDataset'), 124, 'door'),
+        (dict(type='VSPWDataset'), 124, 'door'),
+        (dict(type='OVISDataset'), 25, 'Person'),
+        (dict(type='YouTubeVISDataset', version=2019), 40, 'person'),
+        (dict(type='YouTubeVISDataset'), 40, 'airplane'),
+        (dict(type='VIPSegDataset'), 11, 'class 0'),
+        (dict(type='CocoPanopticClipDataset'), 133, 'class 0'),
+    ],
+)
 def test_converted_weights_have_the_classes_of_the_test_set(dataset, number, first):
     from mmengine.config import Config
 
     from mmdvis.apis.model import classes_of
+
     found = classes_of(Config(dict(test_dataloader=dict(dataset=dataset))), number)
     assert len(found['classes']) == len(found['category_ids']) == number and found['classes'][0] == first

@@ -1,4 +1,5 @@
 """Benchmarks of what frames and kept rows cost: small runs of them, and what they measure with."""
+
 import argparse
 import json
 import sys
@@ -9,7 +10,7 @@ import torch
 from helpers import tiny
 from helpers.commands import load
 
-from mmdvis.analysis.profile_inference import first_frames, run_in_subprocess, force_segments, random_video
+from mmdvis.analysis.profile_inference import first_frames, force_segments, random_video, run_in_subprocess
 from mmdvis.apis import OfflineVideo, VideoStream
 from mmdvis.io import ArrayFrames, VideoWriter
 from mmdvis.structures import VideoDataSample
@@ -18,8 +19,13 @@ from mmdvis.structures import VideoDataSample
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / 'tiny.py'
-    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], refiner=tiny.REFINER,
-                 postprocessor=tiny.PANOPTIC)
+    model = dict(
+        type='DVIS',
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        refiner=tiny.REFINER,
+        postprocessor=tiny.PANOPTIC,
+    )
     path.write_text(f'model = {model!r}')
     return str(path)
 
@@ -54,7 +60,7 @@ def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
     source = tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 50)
     found = tool.online(stream, source, [20, 50])
     assert [x['frames'] for x in found] == [20, 50] and [x['held'] for x in found] == [100, 200]
-    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2. for x in found)  # ten frames in five seconds
+    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2.0 for x in found)  # ten frames in five seconds
 
 
 def test_marks_that_are_near_each_other_are_kept():
@@ -72,20 +78,40 @@ def test_a_long_video_goes_through_whole(store, monkeypatch):
     monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (2**20, 0))
     monkeypatch.setattr(tool, 'peak_memory', lambda device: (2**23, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 2): next(clock))
-    found = tool.offline(OfflineVideo(model, progress=False), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7), store)
+    found = tool.offline(
+        OfflineVideo(model, progress=False), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7), store
+    )
     assert found == dict(frames=7, rate=3.5, peak=7 * 2**20) and model.store == store
 
 
 def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, monkeypatch, capsys):
     tool = load('benchmarks/long_videos.py')
-    runs = {('online', 30): [dict(frames=10, peak=0, held=0, rate=2.), dict(frames=30, peak=40960, held=20480, rate=2.)],
-            ('disk', 10): dict(frames=10, peak=0, rate=1., formula=1024),
-            ('disk', 30): dict(frames=30, peak=61440, rate=1., formula=1024)}
+    runs = {
+        ('online', 30): [dict(frames=10, peak=0, held=0, rate=2.0), dict(frames=30, peak=40960, held=20480, rate=2.0)],
+        ('disk', 10): dict(frames=10, peak=0, rate=1.0, formula=1024),
+        ('disk', 30): dict(frames=30, peak=61440, rate=1.0, formula=1024),
+    }
     monkeypatch.setattr(tool, 'run_in_subprocess', lambda one, mode, frames: runs[mode, frames])
-    monkeypatch.setattr(sys, 'argv', ['long_videos.py', config, '--modes', 'online', 'disk', '--frames', '10', '30', '--json',
-                                      str(tmp_path / 'found.json')])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'long_videos.py',
+            config,
+            '--modes',
+            'online',
+            'disk',
+            '--frames',
+            '10',
+            '30',
+            '--json',
+            str(tmp_path / 'found.json'),
+        ],
+    )
     tool.main()
-    lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines() if '|' in line]
+    lines = [
+        [cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines() if '|' in line
+    ]
     assert lines[2][-2:] == ['2.0', '0.0'] and lines[3][4] == '1.0' and lines[5][-2:] == ['3.0', '1.0']
     assert json.loads((tmp_path / 'found.json').read_text())['disk']['bytes_a_frame'] == 3072
 
@@ -103,7 +129,10 @@ def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
     given = tool.prediction(9, kept, 2, 30, 40)
     asked = []
     small = type(given.masks).small
-    type(given.masks).small, result = lambda self, rows, frame: asked.append(len(rows)) or small(self, rows, frame), None
+    type(given.masks).small, result = (
+        lambda self, rows, frame: asked.append(len(rows)) or small(self, rows, frame),
+        None,
+    )
     try:
         result = tool.postprocessor(task, kept)(given, VideoDataSample())
     finally:
@@ -112,7 +141,7 @@ def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
     monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (100, 0))
     monkeypatch.setattr(tool, 'peak_memory', lambda device: (350, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 6): next(clock))
-    assert tool.run(task, 9, kept, 2, 30, 40) == dict(seconds=3., peak=250)  # six seconds for two frames
+    assert tool.run(task, 9, kept, 2, 30, 40) == dict(seconds=3.0, peak=250)  # six seconds for two frames
 
 
 def test_a_process_of_its_own_prints_json_last(tmp_path, monkeypatch):
@@ -129,7 +158,7 @@ def test_frames_are_those_of_the_video_or_noise(tmp_path):
     noise = first_frames(None, 3, 36)
     assert noise.shape == (3, 3, 36, 64) and torch.equal(noise, random_video(3, (36, 64)))
     path, seen = str(tmp_path / 'clip.mp4'), torch.full((40, 64, 3), 200, dtype=torch.uint8).numpy()
-    with VideoWriter(path, 10.) as writer:
+    with VideoWriter(path, 10.0) as writer:
         for _ in range(3):
             writer.write(seen)
     found = first_frames(path, 2, 20)

@@ -1,4 +1,5 @@
 """The benchmark measures what it says: the data of the recipe, and a baseline that gives the same figures."""
+
 import hashlib
 
 import pytest

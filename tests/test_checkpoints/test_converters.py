@@ -1,4 +1,5 @@
 """Names and layouts of converted weights."""
+
 import math
 import pickle
 from pathlib import Path
@@ -30,15 +31,16 @@ def test_patch_merging_is_reordered():
     expected = torch.cat(corners, 1).flatten(2).transpose(1, 2) @ weight.T
     ours = torch.nn.functional.unfold(x, 2, stride=2).transpose(1, 2) @ reorder_patch_merging(weight).T
     torch.testing.assert_close(ours, expected)
-    vector = torch.arange(12.)
+    vector = torch.arange(12.0)
     assert torch.equal(reorder_patch_merging(vector), reorder_patch_merging(vector[None].expand(2, -1))[0])
 
 
 def test_unknown_names_are_left_over_and_constants_dropped():
-    result = convert_detectron2({
-        'tracker.decoder_norm.weight': torch.ones(2), 'criterion.empty_weight': torch.ones(3), 'reid.x': torch.ones(1)})
+    result = convert_detectron2(
+        {'tracker.decoder_norm.weight': torch.ones(2), 'criterion.empty_weight': torch.ones(3), 'reid.x': torch.ones(1)}
+    )
     assert list(result.state_dict) == ['tracker.decoder_norm.weight']
-    assert result.leftover == ('reid.x', )
+    assert result.leftover == ('reid.x',)
     assert result.dropped == {'criterion.empty_weight': 'a constant of the loss'}
 
 
@@ -49,16 +51,30 @@ def test_old_and_new_name_of_the_queries():
 
 
 def test_no_two_official_names_become_one():
-    names = [f'backbone.res{s}.{n}.{tail}' for s in (2, 5) for n in (0, 11) for tail in (
-        'conv1.weight', 'conv1.norm.weight', 'conv2.weight', 'shortcut.weight', 'shortcut.norm.running_mean')]
+    names = [
+        f'backbone.res{s}.{n}.{tail}'
+        for s in (2, 5)
+        for n in (0, 11)
+        for tail in (
+            'conv1.weight',
+            'conv1.norm.weight',
+            'conv2.weight',
+            'shortcut.weight',
+            'shortcut.norm.running_mean',
+        )
+    ]
     result = convert_detectron2({name: torch.ones(1) for name in names})
     assert len(result.state_dict) == len(names) and not result.leftover
     assert result.renamed['backbone.res5.11.shortcut.norm.running_mean'] == (
-        'segmenter.backbone.layer4.11.downsample.1.running_mean')
+        'segmenter.backbone.layer4.11.downsample.1.running_mean'
+    )
 
 
 def test_module_prefix_is_stripped():
-    assert list(state_dict_of({'module.tracker.x': torch.ones(1), 'a.module.b': torch.ones(1)})) == ['tracker.x', 'a.module.b']
+    assert list(state_dict_of({'module.tracker.x': torch.ones(1), 'a.module.b': torch.ones(1)})) == [
+        'tracker.x',
+        'a.module.b',
+    ]
 
 
 def shapes(config):
@@ -74,8 +90,12 @@ def converted(names):
     return result
 
 
-SWINS = dict(t=(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), s=(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
-             b=(128, (2, 2, 18, 2), (4, 8, 16, 32), 12), l=(192, (2, 2, 18, 2), (6, 12, 24, 48), 12))
+SWINS = dict(
+    t=(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    s=(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    b=(128, (2, 2, 18, 2), (4, 8, 16, 32), 12),
+    l=(192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
+)
 
 
 @pytest.mark.parametrize('size', SWINS)
@@ -84,8 +104,12 @@ def test_a_swin_of_the_zoo_fits(size):
     channels = [width * 2**k for k in range(4)]
     result = converted({**official.swin(*SWINS[size]), **official.segmenter(channels, 133, 200)})
     backbone = dict(type='mmdet.SwinTransformer', embed_dims=width, depths=depths, num_heads=heads, window_size=window)
-    wanted = shapes(dict(type='Mask2FormerSegmenter', backbone=backbone, in_channels=channels, num_classes=133, num_queries=200))
-    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {f'segmenter.{k}': v for k, v in wanted.items()}
+    wanted = shapes(
+        dict(type='Mask2FormerSegmenter', backbone=backbone, in_channels=channels, num_classes=133, num_queries=200)
+    )
+    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
+        f'segmenter.{k}': v for k, v in wanted.items()
+    }
     assert len(result.dropped) == sum(depths) + 1
 
 
@@ -97,18 +121,26 @@ def test_the_resnet_of_the_zoo_fits(old, tmp_path):
     arrays = {name: np.zeros(shape, np.int8) for name, shape in names.items()}
     (tmp_path / 'zoo.pkl').write_bytes(pickle.dumps(dict(model=arrays, __author__='somebody')))
     result = convert_detectron2(state_dict_of(read_checkpoint(tmp_path / 'zoo.pkl')))
-    wanted = shapes(Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis_r50.py').model.segmenter | dict(num_classes=133))
+    wanted = shapes(
+        Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis_r50.py').model.segmenter | dict(num_classes=133)
+    )
     assert not result.leftover
-    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {f'segmenter.{k}': v for k, v in wanted.items()}
+    assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
+        f'segmenter.{k}': v for k, v in wanted.items()
+    }
     assert bool([line for line in result.report() if 'old zoo files' in line]) == old
 
 
-@pytest.mark.parametrize('plus, width, expected', [(False, 256, (9677082, 14411291)), (True, 512, (26863741, 44851582))])
+@pytest.mark.parametrize(
+    'plus, width, expected', [(False, 256, (9677082, 14411291)), (True, 512, (26863741, 44851582))]
+)
 def test_trackers_and_refiners_fit(plus, width, expected):
     classes = 124 if plus else 25
-    for part, names, number in (('tracker', official.tracker(classes, width, plus=plus), expected[0]),
-                                ('refiner', official.refiner(classes, width), expected[1])):
-        base = CONFIGS / '_base_' / 'models' / f"dvis{'-plus' if plus else ''}-offline_r50.py"
+    for part, names, number in (
+        ('tracker', official.tracker(classes, width, plus=plus), expected[0]),
+        ('refiner', official.refiner(classes, width), expected[1]),
+    ):
+        base = CONFIGS / '_base_' / 'models' / f'dvis{"-plus" if plus else ""}-offline_r50.py'
         config = {k: v for k, v in Config.fromfile(base).model[part].items() if k != 'loss'}
         wanted = shapes(dict(config, num_classes=classes))
         found = {name: tuple(x.shape) for name, x in converted(names).state_dict.items()}
@@ -138,7 +170,9 @@ def test_switches_are_written_down(tmp_path):
 
 
 def test_nothing_is_written_of_nothing(tmp_path):
-    with pytest.raises(ValueError, match='x.pth holds nothing that this converter knows, but neck.x; nothing was written'):
+    with pytest.raises(
+        ValueError, match='x.pth holds nothing that this converter knows, but neck.x; nothing was written'
+    ):
         convert_mmdet({'neck.x': torch.ones(1)}).save(tmp_path / 'a.pth', 'x.pth')
     with pytest.raises(ValueError, match='1 tensors of x.pth have no place in mmdvis, the first is neck.x'):
         convert_mmdet({'neck.x': torch.ones(1), 'backbone.x': torch.ones(1)}).save(tmp_path / 'a.pth', 'x.pth')
@@ -152,6 +186,7 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
     def full(content, path):
         Path(path).write_text('half')
         raise RuntimeError('[enforce fail at inline_container.cc] no space\nmore')
+
     with monkeypatch.context() as patched:
         patched.setattr(torch, 'save', full)
         with pytest.raises(OSError, match=r'a.pth cannot be written: \[enforce fail .*no space$'):
@@ -170,23 +205,28 @@ def test_a_torn_merging_weight_is_named():
 
 def test_the_same_weight_twice_is_refused():
     names = ['sem_seg_head.predictor.static_query.weight', 'sem_seg_head.predictor.query_feat.weight']
-    with pytest.raises(ValueError, match='query_feat.weight and .*static_query.weight would both become segmenter.query_feat'):
+    with pytest.raises(
+        ValueError, match='query_feat.weight and .*static_query.weight would both become segmenter.query_feat'
+    ):
         convert_detectron2({name: torch.ones(1) for name in names})
 
 
 def test_names_of_mmdet_2_are_known():
-    pairs = {'pixel_decoder.encoder.layers.0.attentions.0.sampling_offsets.weight':
-             'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight',
-             'pixel_decoder.encoder.layers.3.ffns.0.layers.0.0.bias': 'pixel_decoder.encoder.layers.3.ffn.layers.0.0.bias',
-             'transformer_decoder.layers.2.attentions.0.attn.in_proj_bias':
-             'transformer_decoder.layers.2.cross_attn.attn.in_proj_bias',
-             'transformer_decoder.layers.2.attentions.1.attn.in_proj_bias':
-             'transformer_decoder.layers.2.self_attn.attn.in_proj_bias',
-             'transformer_decoder.layers.2.ffns.0.layers.1.weight': 'transformer_decoder.layers.2.ffn.layers.1.weight',
-             'cls_embed.weight': 'cls_embed.weight', 'mask_embed.4.bias': 'mask_embed.4.bias'}
+    pairs = {
+        'pixel_decoder.encoder.layers.0.attentions.0.sampling_offsets.weight': 'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight',
+        'pixel_decoder.encoder.layers.3.ffns.0.layers.0.0.bias': 'pixel_decoder.encoder.layers.3.ffn.layers.0.0.bias',
+        'transformer_decoder.layers.2.attentions.0.attn.in_proj_bias': 'transformer_decoder.layers.2.cross_attn.attn.in_proj_bias',
+        'transformer_decoder.layers.2.attentions.1.attn.in_proj_bias': 'transformer_decoder.layers.2.self_attn.attn.in_proj_bias',
+        'transformer_decoder.layers.2.ffns.0.layers.1.weight': 'transformer_decoder.layers.2.ffn.layers.1.weight',
+        'cls_embed.weight': 'cls_embed.weight',
+        'mask_embed.4.bias': 'mask_embed.4.bias',
+    }
     for head in ('panoptic_head', 'track_head'):
         result = convert_mmdet({f'{head}.{name}': torch.ones(1) for name in pairs})
-        assert result.renamed == {f'{head}.{old}': f'segmenter.{new}' for old, new in pairs.items()} and not result.leftover
+        assert (
+            result.renamed == {f'{head}.{old}': f'segmenter.{new}' for old, new in pairs.items()}
+            and not result.leftover
+        )
 
 
 @pytest.mark.parametrize('name', ['r50_8xb2-lsj-50e', 'swin-t-p4-w7-224_8xb2-lsj-50e'])
@@ -201,11 +241,17 @@ def test_mmdets_mask2former_and_ours_agree(name):
     result = convert_mmdet(theirs.state_dict())
     assert not result.leftover
     backbone = {k: v for k, v in settings.backbone.items() if k != 'type'}
-    ours = MODELS.build(dict(type='Mask2FormerSegmenter', backbone=dict(type=f'mmdet.{settings.backbone.type}', **backbone),
-                             in_channels=settings.panoptic_head.in_channels, num_classes=133)).eval()
+    ours = MODELS.build(
+        dict(
+            type='Mask2FormerSegmenter',
+            backbone=dict(type=f'mmdet.{settings.backbone.type}', **backbone),
+            in_channels=settings.panoptic_head.in_channels,
+            num_classes=133,
+        )
+    ).eval()
     wanted = {f'segmenter.{name}': x for name, x in ours.state_dict().items()}
     loaded = plan_loading(wanted, result.state_dict, ['segmenter']).weights
-    ours.load_state_dict({name[len('segmenter.'):]: x for name, x in loaded.items()}, strict=False)
+    ours.load_state_dict({name[len('segmenter.') :]: x for name, x in loaded.items()}, strict=False)
     frames = torch.randn(2, 3, 96, 128)
     logits, masks = theirs.panoptic_head(theirs.extract_feat(frames), [])
     queries = ours(frames[None])

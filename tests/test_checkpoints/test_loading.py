@@ -1,4 +1,5 @@
 """What a model takes over from a checkpoint."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -7,12 +8,19 @@ from mmdvis.checkpoints import option_conflicts, plan_loading, trained_options
 from mmdvis.checkpoints.converters import RELEASED_OPTIONS
 from mmdvis.checkpoints.loading import TRAINED_OPTIONS, missing_weights
 
-WANTED = {'segmenter.x': torch.zeros(2), 'segmenter.bn.num_batches_tracked': torch.zeros(()), 'tracker.y': torch.zeros(3),
-          'tracker.z': torch.zeros(4)}
+WANTED = {
+    'segmenter.x': torch.zeros(2),
+    'segmenter.bn.num_batches_tracked': torch.zeros(()),
+    'tracker.y': torch.zeros(3),
+    'tracker.z': torch.zeros(4),
+}
 
 
 def test_recomputed_buffers_do_not_count():
-    assert missing_weights(WANTED, {'segmenter.x': torch.zeros(2), 'tracker.y': torch.zeros(4)}) == ['tracker.y', 'tracker.z']
+    assert missing_weights(WANTED, {'segmenter.x': torch.zeros(2), 'tracker.y': torch.zeros(4)}) == [
+        'tracker.y',
+        'tracker.z',
+    ]
 
 
 def test_released_weights_name_every_switch():
@@ -31,8 +39,10 @@ def test_all_of_it_is_taken():
 
 def test_a_stage_that_is_not_required_may_be_absent():
     result = plan_loading(WANTED, {'segmenter.x': torch.ones(2)}, ['segmenter'])
-    assert result.fresh == ('tracker', ) and result.notes() == ['tracker is not in it and begins anew']
-    with pytest.raises(ValueError, match='the checkpoint does not fit: 2 weights are .* tracker.y is missing; tracker.z is m'):
+    assert result.fresh == ('tracker',) and result.notes() == ['tracker is not in it and begins anew']
+    with pytest.raises(
+        ValueError, match='the checkpoint does not fit: 2 weights are .* tracker.y is missing; tracker.z is m'
+    ):
         plan_loading(WANTED, {'segmenter.x': torch.ones(2)}, ['segmenter', 'tracker'])
 
 
@@ -47,8 +57,10 @@ def test_another_shape_and_an_unknown_name_are_refused_unless_allowed():
         plan_loading(WANTED, found, [])
     result = plan_loading(WANTED, found, [], ['tracker.y', 'tracker.n'])
     assert set(result.weights) == {'segmenter.x', 'segmenter.bn.num_batches_tracked', 'tracker.z'}
-    assert result.notes() == ['tracker.y begins anew, as allow_mismatch permits',
-                              'tracker.new has no place in the model and was left out, as allow_mismatch permits']
+    assert result.notes() == [
+        'tracker.y begins anew, as allow_mismatch permits',
+        'tracker.new has no place in the model and was left out, as allow_mismatch permits',
+    ]
 
 
 def test_allowed_names_are_beginnings_of_the_whole_name():
@@ -58,7 +70,7 @@ def test_allowed_names_are_beginnings_of_the_whole_name():
 
 def test_later_stages_are_dropped_and_strangers_are_not():
     result = plan_loading(WANTED, {**WANTED, 'refiner.a': torch.ones(1)}, ['segmenter'])
-    assert result.dropped == ('refiner', ) and 'refiner.a' not in result.weights
+    assert result.dropped == ('refiner',) and 'refiner.a' not in result.weights
     assert result.notes() == ['the weights of the later stage refiner were dropped']
     with pytest.raises(ValueError, match='ema.a is unknown'):
         plan_loading(WANTED, {**WANTED, 'ema.a': torch.ones(1)}, [])
@@ -69,8 +81,9 @@ def test_what_released_weights_need_is_compared():
     sentences = option_conflicts(tiny.model('dvis', True), needs)
     assert len(sentences) == 2
     assert sentences[0].startswith(
-        'its weights were trained with tracker.legacy_inverse_match=True and this config says False')
-    assert 'set model.tracker.context=\'first_frame\'' in sentences[1]
+        'its weights were trained with tracker.legacy_inverse_match=True and this config says False'
+    )
+    assert "set model.tracker.context='first_frame'" in sentences[1]
 
 
 def test_switches_of_absent_stages_do_not_matter():
@@ -83,7 +96,9 @@ def test_switches_of_absent_stages_do_not_matter():
     assert trained_options(tiny.model('dvis', True))['tracker.normed_outputs'] is True
 
 
-@pytest.mark.parametrize('options', [dict(allow_mismatch='tracker.y'), dict(required='tracker'), dict(allow_mismatch=[''])])
+@pytest.mark.parametrize(
+    'options', [dict(allow_mismatch='tracker.y'), dict(required='tracker'), dict(allow_mismatch=[''])]
+)
 def test_one_text_is_no_list_of_names(options):
     """Its letters would allow everything."""
     with pytest.raises(ValueError, match='must be a list of names, none of them empty'):

@@ -1,4 +1,5 @@
 """Checkpoints are untrusted."""
+
 import argparse
 import collections
 import os
@@ -22,7 +23,7 @@ class Payload:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 class Attribute:
@@ -49,11 +50,11 @@ def test_getattr_serves_log_buffers_only(tmp_path):
 
 def test_mmengines_log_buffers_are_read(tmp_path):
     buffer = HistoryBuffer()
-    buffer.update(3.)
+    buffer.update(3.0)
     content = dict(state_dict=dict(x=torch.ones(2)), message_hub=dict(log_scalars=dict(loss=buffer)), meta=dict(iter=4))
     torch.save(content, tmp_path / 'good.pth')
     loaded = read_checkpoint(tmp_path / 'good.pth')
-    assert loaded['message_hub']['log_scalars']['loss'].current() == 3. and loaded['meta'] == dict(iter=4)
+    assert loaded['message_hub']['log_scalars']['loss'].current() == 3.0 and loaded['meta'] == dict(iter=4)
 
 
 def test_arrays_become_tensors(tmp_path):
@@ -81,7 +82,7 @@ def test_every_format_is_read_and_a_cut_one_is_not(tmp_path, suffix):
     write(path, content)
     weights = state_dict_of(read_checkpoint(path))
     assert set(weights) == {'a', 'b'} and weights['b'].shape == (2, 3)
-    assert torch.equal(weights['a'], torch.arange(600.))
+    assert torch.equal(weights['a'], torch.arange(600.0))
     data = path.read_bytes()
     for size in (len(data) // 2, len(data) - 3, 10, 0):
         path.write_bytes(data[:size])
@@ -106,7 +107,9 @@ def test_a_zoo_pickle_is_arrays_and_nothing_else(tmp_path, protocol):
     assert list(found) == ['x'] and found['x'].dtype == torch.float32
     for bad in (Payload(mark), np.array([Payload(mark)], object), print, os.system, torch.ones(1)):
         (tmp_path / 'bad.pkl').write_bytes(pickle.dumps(dict(model=dict(weights, y=bad)), protocol))
-        with pytest.raises(ValueError, match='bad.pkl was not loaded: it holds objects other than .* GLOBAL|bad.pkl was not'):
+        with pytest.raises(
+            ValueError, match='bad.pkl was not loaded: it holds objects other than .* GLOBAL|bad.pkl was not'
+        ):
             read_checkpoint(tmp_path / 'bad.pkl')
     assert not mark.exists()
 
@@ -129,7 +132,9 @@ def test_weights_are_found_where_authors_put_them():
 
 def test_an_absent_library_is_named(tmp_path):
     (tmp_path / 'd2.pkl').write_bytes(b'\x80\x04cdetectron9.structures\nBoxes\n.')
-    with pytest.raises(ValueError, match=r"d2.pkl was not loaded: .* with --trust \(trust=True in a program\) \(GLOBAL det"):
+    with pytest.raises(
+        ValueError, match=r'd2.pkl was not loaded: .* with --trust \(trust=True in a program\) \(GLOBAL det'
+    ):
         read_checkpoint(tmp_path / 'd2.pkl')
     with pytest.raises(ValueError, match='d2.pkl was not loaded: it needs detectron9, which is not installed'):
         read_checkpoint(tmp_path / 'd2.pkl', trust=True)
@@ -137,19 +142,27 @@ def test_an_absent_library_is_named(tmp_path):
 
 def test_files_of_numpy_1_are_read(tmp_path):
     """It wrote its functions under another module's name."""
-    torch.save(dict(state_dict=dict(x=torch.ones(2)), loss=np.float64(0.5), curve=np.arange(3.)), tmp_path / 'new.pth')
+    torch.save(dict(state_dict=dict(x=torch.ones(2)), loss=np.float64(0.5), curve=np.arange(3.0)), tmp_path / 'new.pth')
     with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
         for name in new.namelist():
             old.writestr(name, new.read(name).replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
     found = read_checkpoint(tmp_path / 'old.pth')
-    assert found['loss'] == 0.5 and found['curve'].tolist() == [0., 1., 2.]
+    assert found['loss'] == 0.5 and found['curve'].tolist() == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize('protocol', [2, 4, 5])
 def test_arrays_of_every_number_survive_a_pickle(tmp_path, protocol):
-    arrays = {code: np.arange(6).reshape(2, 3).astype(code) for code in ('?', 'b', 'B', '<i2', '>i4', 'i8', 'e', 'f', '>d')}
-    arrays.update(turned=np.arange(6.).reshape(2, 3).T, fortran=np.asfortranarray(np.arange(6.).reshape(2, 3)),
-                  empty=np.zeros((0, 3)), point=np.array(2.5), big=np.float16(1.5), small=np.uint8(200))
+    arrays = {
+        code: np.arange(6).reshape(2, 3).astype(code) for code in ('?', 'b', 'B', '<i2', '>i4', 'i8', 'e', 'f', '>d')
+    }
+    arrays.update(
+        turned=np.arange(6.0).reshape(2, 3).T,
+        fortran=np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        empty=np.zeros((0, 3)),
+        point=np.array(2.5),
+        big=np.float16(1.5),
+        small=np.uint8(200),
+    )
     (tmp_path / 'all.pkl').write_bytes(pickle.dumps(arrays, protocol))
     torch.save(arrays, tmp_path / 'all.pth')
     for name in ('all.pkl', 'all.pth'):
@@ -177,14 +190,20 @@ OBJECTS = Crooked(np.dtype, ('O8', False, True), (3, '|', None, None, None, -1, 
 DOUBLE = np.dtype('f8')
 
 
-@pytest.mark.parametrize('crooked', [
-    OBJECTS, Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1, ), OBJECTS, False, b'A' * 8)),
-    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1000, ), DOUBLE, False, b'A' * 8)),
-    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (-1, ), DOUBLE, False, b'A' * 8)),
-    Crooked(RECONSTRUCT, (np.ndarray, (0, ), b'b'), (1, (1, ), DOUBLE, False, [print])),
-    Crooked(np.dtype, ('f8', False, True), (3, '<', None, ('a', ), {'a': 1}, -1, -1, 0)),
-    Crooked(np.dtype, ('V8', False, True)), Crooked(np.float64(1).__reduce__()[0], (DOUBLE, b'AAA'))],
-    ids=['objects', 'array of objects', 'too short', 'negative', 'a list', 'fields', 'raw memory', 'scalar'])
+@pytest.mark.parametrize(
+    'crooked',
+    [
+        OBJECTS,
+        Crooked(RECONSTRUCT, (np.ndarray, (0,), b'b'), (1, (1,), OBJECTS, False, b'A' * 8)),
+        Crooked(RECONSTRUCT, (np.ndarray, (0,), b'b'), (1, (1000,), DOUBLE, False, b'A' * 8)),
+        Crooked(RECONSTRUCT, (np.ndarray, (0,), b'b'), (1, (-1,), DOUBLE, False, b'A' * 8)),
+        Crooked(RECONSTRUCT, (np.ndarray, (0,), b'b'), (1, (1,), DOUBLE, False, [print])),
+        Crooked(np.dtype, ('f8', False, True), (3, '<', None, ('a',), {'a': 1}, -1, -1, 0)),
+        Crooked(np.dtype, ('V8', False, True)),
+        Crooked(np.float64(1).__reduce__()[0], (DOUBLE, b'AAA')),
+    ],
+    ids=['objects', 'array of objects', 'too short', 'negative', 'a list', 'fields', 'raw memory', 'scalar'],
+)
 @pytest.mark.parametrize('suffix', ['.pkl', '.pth'])
 def test_arrays_cannot_reach_foreign_memory(tmp_path, crooked, suffix):
     """NumPy itself takes some of these at their word, and the process dies."""

@@ -1,4 +1,5 @@
 """Every config is loaded, dumped, reloaded, built and stepped once on tiny inputs."""
+
 import json
 import re
 from pathlib import Path
@@ -30,8 +31,11 @@ def test_a_config_survives_being_dumped(path, tmp_path):
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_stages_agree_and_start_from_each_other(path):
     config = Config.fromfile(path)
-    classes = {config.model[s].num_classes for s in ('segmenter', 'tracker', 'refiner')
-               if 'num_classes' in (config.model.get(s) or {})}
+    classes = {
+        config.model[s].num_classes
+        for s in ('segmenter', 'tracker', 'refiner')
+        if 'num_classes' in (config.model.get(s) or {})
+    }
     assert classes == {config.num_classes}
     if config.model.tracker.type == 'DVISTracker':
         assert config.load_from, 'a later stage needs the checkpoint of the one before'
@@ -40,7 +44,9 @@ def test_stages_agree_and_start_from_each_other(path):
             return
         before = Path(config.load_from).parent.name
         assert any(p.stem == before for p in LEAVES)
-        assert config.load_from.endswith(f"iter_{Config.fromfile(next(CONFIGS.rglob(before + '.py'))).train_cfg.max_iters}.pth")
+        assert config.load_from.endswith(
+            f'iter_{Config.fromfile(next(CONFIGS.rglob(before + ".py"))).train_cfg.max_iters}.pth'
+        )
 
 
 def signature(path):
@@ -50,8 +56,22 @@ def signature(path):
     def stripped(part):
         if not isinstance(part, dict):
             return part
-        return {key: stripped(value) for key, value in part.items() if key not in (
-            'num_classes', 'postprocessor', 'loss', 'noise', 'init_cfg', 'data_preprocessor', 'trainable', 'num_queries')}
+        return {
+            key: stripped(value)
+            for key, value in part.items()
+            if key
+            not in (
+                'num_classes',
+                'postprocessor',
+                'loss',
+                'noise',
+                'init_cfg',
+                'data_preprocessor',
+                'trainable',
+                'num_queries',
+            )
+        }
+
     return json.dumps(stripped(model), sort_keys=True)
 
 
@@ -76,7 +96,7 @@ def groups_by_hand(model, lr, decay, factor):
             if parameter.requires_grad:
                 free = isinstance(module, norms) or (isinstance(module, nn.Embedding) and 'level_encoding' not in name)
                 free = free or 'relative_position_bias_table' in name or 'absolute_pos_embed' in name
-                found[id(parameter)] = (lr * (factor if 'backbone' in name else 1.), 0. if free else decay)
+                found[id(parameter)] = (lr * (factor if 'backbone' in name else 1.0), 0.0 if free else decay)
     return found
 
 
@@ -87,7 +107,7 @@ def check_groups(model, config):
     groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
     found = [(id(p), (group['lr'], group['weight_decay'])) for group in groups for p in group['params']]
     assert len(found) == len({key for key, _ in found}) == sum(p.requires_grad for p in model.parameters())
-    factor = rules.get('lr_mult', {}).get('backbone', 1.)
+    factor = rules.get('lr_mult', {}).get('backbone', 1.0)
     expected = groups_by_hand(model, optimizer.lr, optimizer.weight_decay, factor)
     assert all(expected[key] == pytest.approx(value) for key, value in found)
 
@@ -106,7 +126,8 @@ def test_a_model_is_built_and_stepped_once(path):
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(config.optim_wrapper.constructor)
     wrapper = constructor(
         {k: v for k, v in config.optim_wrapper.items() if k not in ('constructor', 'paramwise_cfg')},
-        config.optim_wrapper.paramwise_cfg)(model)
+        config.optim_wrapper.paramwise_cfg,
+    )(model)
     frames = min(config.train_dataloader.dataset.clip.num_frames, 3)
     sample = VideoDataSample()
     sample.set_field(tiny.targets(frames), 'gt_targets')
@@ -132,9 +153,13 @@ def test_a_large_model_is_built_without_memory(path):
     assert {p.device.type for p in model.parameters()} == {'meta'}
 
 
-@pytest.mark.parametrize('name, expected, learning', [
-    ('minvis_r50_8xb1-t1-20k_ovis-360p', 44_009_242, 43_956_122),
-    ('minvis_swin-l_8xb1-t1-20k_ovis-480p', 215_507_854, 215_507_854)])
+@pytest.mark.parametrize(
+    'name, expected, learning',
+    [
+        ('minvis_r50_8xb1-t1-20k_ovis-360p', 44_009_242, 43_956_122),
+        ('minvis_swin-l_8xb1-t1-20k_ovis-480p', 215_507_854, 215_507_854),
+    ],
+)
 def test_parameters_of_the_paper(name, expected, learning):
     """K = 25; the paper prints 43.95 and 215.30 M. A ResNet's BatchNorm is frozen, its scale and shift do not learn."""
     model = MODELS.build(Config.fromfile(CONFIGS / 'minvis' / f'{name}.py').model)
@@ -155,15 +180,19 @@ def test_a_name_says_what_is_in_it(path):
     if thousands:
         assert config.train_cfg.max_iters // 1000 == int(thousands)
         milestones = config.param_scheduler.milestones
-        assert milestones[-1] < config.train_cfg.max_iters and (len(milestones) == 2 or milestones == [
-            int(0.7 * config.train_cfg.max_iters)])
+        assert milestones[-1] < config.train_cfg.max_iters and (
+            len(milestones) == 2 or milestones == [int(0.7 * config.train_cfg.max_iters)]
+        )
 
 
 def test_the_three_vipseg_stages_follow_the_recipe():
     """The recipe of the DVIS paper: clip lengths 1, 5 and 21, reversal and crop in the refiner, 20k iterations."""
     found = {}
-    for folder, stem in (('minvis', 'minvis_r50_8xb1-t1-20k'), ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
-                         ('dvis', 'dvis-offline_r50_8xb1-t21-20k')):
+    for folder, stem in (
+        ('minvis', 'minvis_r50_8xb1-t1-20k'),
+        ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
+        ('dvis', 'dvis-offline_r50_8xb1-t21-20k'),
+    ):
         config = Config.fromfile(CONFIGS / folder / f'{stem}_vipseg-720p.py')
         data = config.train_dataloader.dataset
         found[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))

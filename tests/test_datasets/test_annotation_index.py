@@ -1,4 +1,5 @@
 """The index of a large json: built once, keyed by the file's bytes, mapped and not read."""
+
 import json
 import pickle
 
@@ -11,8 +12,10 @@ from mmdvis.datasets.annotation_index import AnnotationIndex, open_index
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-RECORDS = [dict(video_id='a', size=(4, 6), frames=[1, 2], categories=[5, 3, 5]),
-           dict(video_id='b', size=None, frames=[1], categories=[])]
+RECORDS = [
+    dict(video_id='a', size=(4, 6), frames=[1, 2], categories=[5, 3, 5]),
+    dict(video_id='b', size=None, frames=[1], categories=[]),
+]
 
 
 def test_records_come_back():
@@ -30,7 +33,9 @@ def test_saved_and_pickled_it_is_the_same(tmp_path, kept):
         index = AnnotationIndex.load(tmp_path / 'x.index')
         assert isinstance(index.blob, np.memmap)
     again = pickle.loads(pickle.dumps(index))
-    assert [again[k] for k in range(2)] == json.loads(json.dumps(RECORDS)) and again.meta == dict(labelled=True, notes=[])
+    assert [again[k] for k in range(2)] == json.loads(json.dumps(RECORDS)) and again.meta == dict(
+        labelled=True, notes=[]
+    )
     assert isinstance(again.blob, np.memmap) == kept
 
 
@@ -38,6 +43,7 @@ def reader(calls):
     def read(path):
         calls.append(path)
         return dict(size=path.stat().st_size), list(RECORDS)
+
     return read
 
 
@@ -93,12 +99,13 @@ def test_a_kept_index_changes_no_sample(kind, tmp_path, monkeypatch):
 
 def test_several_processes_read_a_file_once(tmp_path, monkeypatch):
     import multiprocessing
+
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 10)
     path = tmp_path / 'big.json'
     path.write_text('x' * 50)
     context = multiprocessing.get_context('fork')
-    workers = [context.Process(target=open_slowly, args=(path, )) for _ in range(3)]
+    workers = [context.Process(target=open_slowly, args=(path,)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -115,6 +122,7 @@ def open_slowly(path):
             calls.write('read\n')
         time.sleep(0.3)
         return {}, list(RECORDS)
+
     assert open_index(path, 'kind', read)[0]['video_id'] == 'a'
 
 

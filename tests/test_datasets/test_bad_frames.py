@@ -1,4 +1,5 @@
 """What becomes of frames that cannot be used, in training and in tests, and that somebody is told."""
+
 import json
 import logging
 import shutil
@@ -31,7 +32,7 @@ def root(tmp_path):
 def build(root, split='train', **options):
     config = dict(tiny_datasets.config('vipseg', root)[f'{split}_dataloader'].dataset)
     if split == 'train':
-        config.update(clip=dict(num_frames=7), augment=dict(flip=0.))
+        config.update(clip=dict(num_frames=7), augment=dict(flip=0.0))
     return DATASETS.build(dict(config, **options))
 
 
@@ -44,7 +45,11 @@ def test_skip_takes_another_video(root):
     np.random.seed(0)
     for _ in range(4):
         sample = build(root, on_error='skip')[0]['data_samples']
-        assert sample.video_id == '1_train' and len(sample.problems) >= 1 and f'{BAD}.jpg cannot be read' in sample.problems[0]
+        assert (
+            sample.video_id == '1_train'
+            and len(sample.problems) >= 1
+            and f'{BAD}.jpg cannot be read' in sample.problems[0]
+        )
     assert build(root, on_error='skip')[1]['data_samples'].problems == ()
 
 
@@ -83,11 +88,14 @@ def test_a_left_out_video_is_named(root):
 
 def test_the_first_frame_may_be_the_bad_one(tmp_path):
     from PIL import Image
+
     for k in range(4):
         Image.fromarray(np.full((6, 8, 3), 50 * k, np.uint8)).save(tmp_path / f'{k}.png')
     (tmp_path / '0.png').write_bytes(b'')
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / '2.png')
-    source = PrefetchedFrames(ResizedFrames(FileFrames([tmp_path / f'{k}.png' for k in range(4)], on_error='repeat'), 6))
+    source = PrefetchedFrames(
+        ResizedFrames(FileFrames([tmp_path / f'{k}.png' for k in range(4)], on_error='repeat'), 6)
+    )
     assert source.size == (6, 8)
     assert [int(frame.float().mean()) for frame in source.read(0, 4)] == [50, 50, 50, 150]
     assert set(source.problems) == {0, 2} and 'all frames of a video must have one size' in source.problems[2]
@@ -103,6 +111,7 @@ def test_the_policy_is_named(root):
 
 class Runner:
     """As much of a runner as the hook needs."""
+
     logger = logging.getLogger('runner of a test')
 
     class test_dataloader:
@@ -135,7 +144,9 @@ def test_one_sentence_even_from_a_worker(root, workers):
     with pytest.raises(SystemExit) as caught:
         with exit_on_error():
             list(loader)
-    assert str(caught.value).startswith('error: video 0_train, frame 00000015.png: ') and 'Traceback' not in str(caught.value)
+    assert str(caught.value).startswith('error: video 0_train, frame 00000015.png: ') and 'Traceback' not in str(
+        caught.value
+    )
     assert error_message(DataError('plain')) == 'plain'
 
 
@@ -144,6 +155,7 @@ def test_training_says_it_at_the_end(root, tmp_path, capsys):
     from test_official_layouts import settings_of
 
     from mmdvis.engine.launch import load_config, train
+
     settings = settings_of('vipseg', root)
     for name in ('val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg'):
         settings.pop(name)

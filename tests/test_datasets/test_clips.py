@@ -1,4 +1,5 @@
 """Which frames make a clip, and what happens to them."""
+
 import numpy as np
 import pytest
 
@@ -37,7 +38,7 @@ def test_some_clips_run_backwards():
 
 
 def test_frames_of_a_range():
-    clips = draw(SampleClip(3, frame_range=4, reverse=1.), 20)
+    clips = draw(SampleClip(3, frame_range=4, reverse=1.0), 20)
     assert all(clip == sorted(clip) and len(set(clip)) == 3 and clip[-1] - clip[0] <= 8 for clip in clips)
     assert any(clip[-1] - clip[0] > 2 for clip in clips)
     assert {frame for clip in clips for frame in clip} == set(range(20))
@@ -47,9 +48,13 @@ def test_a_range_that_fits_the_clip_is_consecutive():
     assert all(clip == list(range(clip[0], clip[0] + 5)) for clip in draw(SampleClip(5, frame_range=2), 9))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(num_frames=0), 'at least one frame, got num_frames=0'),
-    (dict(num_frames=3, frame_range=0), 'frame_range must be at least 1, got 0')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(num_frames=0), 'at least one frame, got num_frames=0'),
+        (dict(num_frames=3, frame_range=0), 'frame_range must be at least 1, got 0'),
+    ],
+)
 def test_impossible_clips_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SampleClip(**options)
@@ -80,9 +85,9 @@ def test_one_window_for_all_frames():
     for _ in range(60):
         after = CropClip((8, 11)).transform(before)
         assert after['clip'].shape == (3, 8, 11, 3) and after['maps'].shape == (1, 3, 8, 11)
-        top, left = np.argwhere((before['maps'][0, 0] == after['maps'][0, 0, 0, 0]))[0]
-        assert np.array_equal(after['maps'], before['maps'][..., top:top + 8, left:left + 11])
-        assert np.array_equal(after['clip'], before['clip'][:, top:top + 8, left:left + 11])
+        top, left = np.argwhere(before['maps'][0, 0] == after['maps'][0, 0, 0, 0])[0]
+        assert np.array_equal(after['maps'], before['maps'][..., top : top + 8, left : left + 11])
+        assert np.array_equal(after['clip'], before['clip'][:, top : top + 8, left : left + 11])
         corners.add((top, left))
     assert (4, 9) in corners or len(corners) > 20
 
@@ -117,6 +122,7 @@ def test_masks_are_resized_without_new_ids(kind):
 def test_frames_are_resized_as_pillow_does():
     """Against mmcv's Pillow backend, which detectron2's results were matched with."""
     import mmcv
+
     frames = clip((31, 47))['clip']
     for size in ((20, 29), (64, 90)):
         expected = [mmcv.imresize(frame, size[::-1], backend='pillow') for frame in frames]
@@ -124,7 +130,7 @@ def test_frames_are_resized_as_pillow_does():
 
 
 def disc(size=(60, 80)):
-    rows, columns = np.mgrid[:size[0], :size[1]]
+    rows, columns = np.mgrid[: size[0], : size[1]]
     mask = ((rows - 20) ** 2 + (columns - 60) ** 2 < 64).astype(np.uint8)
     return dict(clip=np.repeat(np.stack([255 * mask] * 3, -1)[None], 5, 0), maps=np.repeat(mask[None, None], 5, 1))
 
@@ -133,7 +139,7 @@ def test_every_frame_turns_by_its_own_angle():
     np.random.seed(1)
     directions = set()
     for _ in range(10):
-        after = RotateClip(15.).transform(disc())
+        after = RotateClip(15.0).transform(disc())
         assert after['clip'].shape == (5, 60, 80, 3) and after['maps'].shape == (1, 5, 60, 80)
         assert set(np.unique(after['maps'])) <= {0, 1} and after['maps'].dtype == np.uint8
         centres = [np.argwhere(frame).mean(0) for frame in after['maps'][0]]
@@ -147,7 +153,7 @@ def test_every_frame_turns_by_its_own_angle():
 
 def test_turning_by_nothing_changes_nothing():
     before = disc()
-    after = RotateClip(0.).transform(before)
+    after = RotateClip(0.0).transform(before)
     assert np.array_equal(after['clip'], before['clip']) and np.array_equal(after['maps'], before['maps'])
 
 
@@ -155,19 +161,23 @@ def test_jitter_gives_a_square_of_a_random_scale():
     np.random.seed(0)
     areas = []
     for _ in range(60):
-        after = JitterClip(64, (0.1, 2.)).transform(dict(disc(), clip=np.full((5, 60, 80, 3), 255, np.uint8)))
+        after = JitterClip(64, (0.1, 2.0)).transform(dict(disc(), clip=np.full((5, 60, 80, 3), 255, np.uint8)))
         assert after['clip'].shape == (5, 64, 64, 3) and after['maps'].shape == (1, 5, 64, 64)
         padded = (after['clip'][0] == 128).all(-1)
         assert not after['maps'][0, 0][padded].any()
         areas.append(1 - padded.mean())
-    assert min(areas) < 0.05 and max(areas) == 1.
+    assert min(areas) < 0.05 and max(areas) == 1.0
 
 
-@pytest.mark.parametrize('prob, shape', [(1., (16, 16)), (0., (16, 27))])
+@pytest.mark.parametrize('prob, shape', [(1.0, (16, 16)), (0.0, (16, 27))])
 def test_vis_clips_are_cropped_before_the_resize(prob, shape):
     np.random.seed(0)
-    steps = train_transforms(dict(num_frames=1), short_edges=[16], crop_first=dict(
-        short_edges=[10], max_edge=40, between=(9, 9), prob=prob), flip=0.)
+    steps = train_transforms(
+        dict(num_frames=1),
+        short_edges=[16],
+        crop_first=dict(short_edges=[10], max_edge=40, between=(9, 9), prob=prob),
+        flip=0.0,
+    )
     found = set()
     for _ in range(5):
         results = clip()
@@ -178,10 +188,23 @@ def test_vis_clips_are_cropped_before_the_resize(prob, shape):
 
 
 def test_the_order_of_a_recipe():
-    steps = train_transforms(dict(num_frames=2), short_edges=[8], crop=dict(size=(4, 4)), rotate=dict(angle=5.), crop_first=dict(
-        short_edges=[8], between=(4, 5)))
+    steps = train_transforms(
+        dict(num_frames=2),
+        short_edges=[8],
+        crop=dict(size=(4, 4)),
+        rotate=dict(angle=5.0),
+        crop_first=dict(short_edges=[8], between=(4, 5)),
+    )
     assert [type(step).__name__ for step in steps] == [
-        'SampleClip', 'LoadClip', 'RandomApply', 'RotateClip', 'ResizeClip', 'CropClip', 'FlipClip', 'PackClip']
+        'SampleClip',
+        'LoadClip',
+        'RandomApply',
+        'RotateClip',
+        'ResizeClip',
+        'CropClip',
+        'FlipClip',
+        'PackClip',
+    ]
 
 
 def test_objects_that_were_cut_away_are_gone():

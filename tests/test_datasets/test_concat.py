@@ -1,4 +1,5 @@
 """Joint training: COCO as clips with the classes of a video dataset, mixed with that dataset, several clips a batch."""
+
 import numpy as np
 import pytest
 from helpers import tiny_datasets
@@ -8,8 +9,11 @@ from mmengine.config import ConfigDict
 from mmdvis.engine.launch import load_config, train
 from mmdvis.registry import DATASETS
 
-TARGETS = dict(ovis_360p=('OVIS', 'OVISDataset'), youtube_vis_2019_360p=('YouTubeVIS2019', 'YouTubeVISDataset'),
-               youtube_vis_2021_360p=('YouTubeVIS2021', 'YouTubeVISDataset'))
+TARGETS = dict(
+    ovis_360p=('OVIS', 'OVISDataset'),
+    youtube_vis_2019_360p=('YouTubeVIS2019', 'YouTubeVISDataset'),
+    youtube_vis_2021_360p=('YouTubeVIS2021', 'YouTubeVISDataset'),
+)
 
 
 def mixture(kind, tmp_path, num_frames=3):
@@ -19,12 +23,19 @@ def mixture(kind, tmp_path, num_frames=3):
     settings = settings_of(kind, tmp_path / 'video')
     clip = dict(num_frames=num_frames)
     images = dict(
-        type='CocoInstanceClipDataset', target=TARGETS[kind][0], data_root=str(tmp_path / 'coco'), filter_empty=True, clip=clip,
-        ann_file='annotations/instances_train2017.json', data_prefix=dict(img='train2017'),
-        augment=dict(short_edges=[36, 44], rotate=dict(angle=15.), flip=0.5))
+        type='CocoInstanceClipDataset',
+        target=TARGETS[kind][0],
+        data_root=str(tmp_path / 'coco'),
+        filter_empty=True,
+        clip=clip,
+        ann_file='annotations/instances_train2017.json',
+        data_prefix=dict(img='train2017'),
+        augment=dict(short_edges=[36, 44], rotate=dict(angle=15.0), flip=0.5),
+    )
     videos = dict(settings.train_dataloader.dataset, clip=clip)
     settings.train_dataloader.dataset = ConfigDict(
-        type='ConcatDataset', ignore_keys=['dataset_type', 'palette'], datasets=[images, videos])
+        type='ConcatDataset', ignore_keys=['dataset_type', 'palette'], datasets=[images, videos]
+    )
     return settings
 
 
@@ -50,7 +61,8 @@ def test_a_mixture_trains_in_batches_of_one_shape(tmp_path):
         settings.pop(name)
     settings.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
     settings.train_dataloader.update(
-        batch_size=2, num_workers=2, sampler=dict(type='ClipSampler', ratios=[1., 0.75], batch_size=2, by_shape=True))
+        batch_size=2, num_workers=2, sampler=dict(type='ClipSampler', ratios=[1.0, 0.75], batch_size=2, by_shape=True)
+    )
     settings.experiment_name = tmp_path.name
     (tmp_path / 'config.py').write_text(settings.pretty_text)
     assert train(load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run'))).name == 'iter_2.pth'

@@ -1,4 +1,5 @@
 """Faults that a review of the readers found, one test each."""
+
 import json
 import os
 import subprocess
@@ -26,13 +27,22 @@ def copy_of(kind, tmp_path):
 
 
 def coco(root, **options):
-    return DATASETS.build(dict(
-        type='CocoInstanceClipDataset', data_root=str(root), ann_file='annotations/instances_train2017.json',
-        data_prefix=dict(img='train2017'), clip=dict(num_frames=1), augment=dict(flip=0.), **options))
+    return DATASETS.build(
+        dict(
+            type='CocoInstanceClipDataset',
+            data_root=str(root),
+            ann_file='annotations/instances_train2017.json',
+            data_prefix=dict(img='train2017'),
+            clip=dict(num_frames=1),
+            augment=dict(flip=0.0),
+            **options,
+        )
+    )
 
 
 def test_classes_are_never_mapped_twice(tmp_path):
     from mmdvis.datasets.converters.json_files import coco_to_clips
+
     root = copy_of('coco_instance', tmp_path)
     source = root / 'annotations/instances_train2017.json'
     coco_to_clips(source, root / 'annotations/mapped.json', 'OVIS')
@@ -49,7 +59,9 @@ def test_a_crowd_of_one_frame_is_no_object_there(tmp_path):
     for frames in (1, 7):
         np.random.seed(1)
         while True:
-            sample = DATASETS.build(dict(dataset_config('vipseg', root), clip=dict(num_frames=frames)))[0]['data_samples']
+            sample = DATASETS.build(dict(dataset_config('vipseg', root), clip=dict(num_frames=frames)))[0][
+                'data_samples'
+            ]
             if 0 in sample.frame_indices:
                 break
         place = sample.frame_indices.index(0)
@@ -59,6 +71,7 @@ def test_a_crowd_of_one_frame_is_no_object_there(tmp_path):
 
 def test_an_id_with_two_categories_is_told_every_time(tmp_path, monkeypatch):
     from mmdvis.datasets import annotation_index as record_index
+
     root = copy_of('vipseg', tmp_path)
     edit(root / JSON, lambda c: first_frame(c, 3)[0].update(category_id=62))
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
@@ -70,18 +83,36 @@ def test_an_id_with_two_categories_is_told_every_time(tmp_path, monkeypatch):
     assert any('has category 62' in problem.text for problem in problems)
 
 
-@pytest.mark.parametrize('polygon', ([[1e9, 0, 5, 5, 0, 9]], [[float('nan'), 0, 5, 5, 0, 9]], [['a', 0, 5, 5, 0, 9]],
-                                     [[None, 0, 5, 5, 0, 9]], [[[1], 0, 5, 5, 0, 9]], [[1, 2, 3]], []))
+@pytest.mark.parametrize(
+    'polygon',
+    (
+        [[1e9, 0, 5, 5, 0, 9]],
+        [[float('nan'), 0, 5, 5, 0, 9]],
+        [['a', 0, 5, 5, 0, 9]],
+        [[None, 0, 5, 5, 0, 9]],
+        [[[1], 0, 5, 5, 0, 9]],
+        [[1, 2, 3]],
+        [],
+    ),
+)
 def test_polygons_that_are_none(polygon, tmp_path):
     root = copy_of('coco_instance', tmp_path)
     edit(root / 'annotations/instances_train2017.json', lambda c: c['annotations'][0].update(segmentation=polygon))
-    with pytest.raises(DataError, match='annotation 1 of image 000000000001.jpg: a polygon mask must be lists of at least three'):
+    with pytest.raises(
+        DataError, match='annotation 1 of image 000000000001.jpg: a polygon mask must be lists of at least three'
+    ):
         coco(root)
 
 
-@pytest.mark.parametrize('mask, message', [
-    (dict(size=5, counts=[1]), 'the mask is 5'), (dict(size=[40, 56], counts=[2 ** 70]), 'whole numbers from 0 to the pixels'),
-    (dict(size=[40, 56], counts=[1.5]), 'whole numbers from 0'), (7, "must be null, or have 'size' and 'counts'")])
+@pytest.mark.parametrize(
+    'mask, message',
+    [
+        (dict(size=5, counts=[1]), 'the mask is 5'),
+        (dict(size=[40, 56], counts=[2**70]), 'whole numbers from 0 to the pixels'),
+        (dict(size=[40, 56], counts=[1.5]), 'whole numbers from 0'),
+        (7, "must be null, or have 'size' and 'counts'"),
+    ],
+)
 def test_masks_that_are_none(mask, message, tmp_path):
     root = copy_of('youtube_vis_2021_360p', tmp_path)
     edit(root / TRACKS, lambda c: c['annotations'][0]['segmentations'].__setitem__(0, mask))
@@ -89,9 +120,14 @@ def test_masks_that_are_none(mask, message, tmp_path):
         DATASETS.build(dataset_config('youtube_vis_2021_360p', root))
 
 
-@pytest.mark.parametrize('key, value, message', [
-    ('height', float('nan'), "'height' must be a whole number, got nan"),
-    ('height', float('inf'), "'height' must be a whole number, got inf"), ('iscrowd', '0', "'iscrowd' must be 0 or 1, got '0'")])
+@pytest.mark.parametrize(
+    'key, value, message',
+    [
+        ('height', float('nan'), "'height' must be a whole number, got nan"),
+        ('height', float('inf'), "'height' must be a whole number, got inf"),
+        ('iscrowd', '0', "'iscrowd' must be 0 or 1, got '0'"),
+    ],
+)
 def test_values_that_are_none(key, value, message, tmp_path):
     root = copy_of('youtube_vis_2021_360p', tmp_path)
     part = 'annotations' if key == 'iscrowd' else 'videos'
@@ -104,11 +140,12 @@ def test_large_categories_and_strange_colours(tmp_path):
     root = copy_of('vipseg', tmp_path)
 
     def change(content):
-        content['categories'][0].update(id=2 ** 40, color='#ff0000')
+        content['categories'][0].update(id=2**40, color='#ff0000')
         content['categories'][1]['color'] = 5
+
     edit(root / JSON, change)
     meta = DATASETS.build(dict(dataset_config('vipseg', root), class_list=None)).metainfo
-    assert max(meta['category_ids']) == 2 ** 40 and all(len(colour) == 3 for colour in meta['palette'])
+    assert max(meta['category_ids']) == 2**40 and all(len(colour) == 3 for colour in meta['palette'])
     assert natural_key('a2\u00b3.png') and natural_key('9.png') < natural_key('10.png')
 
 
@@ -116,7 +153,9 @@ def test_frames_of_a_video_stand_together(tmp_path):
     official.viper(tmp_path, class_lists.VIPER.split())
     path = tmp_path / 'viper_panoptic_train_video.json'
     edit(path, lambda c: c.update(images=c['images'][:8] + c['images'][16:24] + c['images'][8:16] + c['images'][24:]))
-    with pytest.raises(DataError, match=r'the video \(frames of another stand between its own\) 001 is there more than once'):
+    with pytest.raises(
+        DataError, match=r'the video \(frames of another stand between its own\) 001 is there more than once'
+    ):
         DATASETS.build(find_datasets(tmp_path)[0])
 
 
@@ -179,19 +218,23 @@ def test_videos_whose_json_is_wrong_are_left_out_before_the_test(tmp_path):
     edit(root / JSON, lambda c: [image.update(width=57) for image in c['videos'][0]['images']] and None)
     config = dict(dataset_config('vipseg', root), test_mode=True, on_error='skip', clip=None, augment=None)
     dataset = DATASETS.build(config)
-    assert list(dataset.left_out) == ['0_train'] and dataset.metainfo['left_out'] == ('0_train', )
+    assert list(dataset.left_out) == ['0_train'] and dataset.metainfo['left_out'] == ('0_train',)
 
 
 def test_a_submission_without_the_left_out_is_refused(tmp_path):
     from mmdvis.registry import METRICS
+
     writer = METRICS.build(dict(type='SubmissionWriter', out_dir=str(tmp_path / 'out')))
-    writer.dataset_meta = dict(left_out=('v', ))
-    with pytest.raises(ValueError, match=r"1 videos were left out because of bad frames \(v\), but a submission needs all"):
+    writer.dataset_meta = dict(left_out=('v',))
+    with pytest.raises(
+        ValueError, match=r'1 videos were left out because of bad frames \(v\), but a submission needs all'
+    ):
         writer.compute_metrics([('w', [])])
 
 
 def test_shapes_of_videos_whose_first_frame_is_bad(tmp_path):
     from mmdvis.datasets.samplers import ClipSampler
+
     root = copy_of('vspw_720p', tmp_path)
     (root / 'data/0_train/origin/00000010.jpg').write_bytes(b'')
     config = dataset_config('vspw_720p', root)
@@ -241,17 +284,25 @@ def test_a_header_that_claims_too_much(tmp_path):
 
 
 def test_local_splits_are_found_and_whole(tmp_path):
-    for kind, json_name in (('ovis_360p', 'annotations/annotations_train.json'), ('youtube_vis_2021_360p', 'train.json')):
+    for kind, json_name in (
+        ('ovis_360p', 'annotations/annotations_train.json'),
+        ('youtube_vis_2021_360p', 'train.json'),
+    ):
         root = copy_of(kind, tmp_path / kind)
         split_train_dev(root / json_name, 0.5 if kind == 'ovis_360p' else 0.6)
-        found = [config for config in find_datasets(root) if '_sub' in config['ann_file'] or '_dev' in config['ann_file']]
+        found = [
+            config for config in find_datasets(root) if '_sub' in config['ann_file'] or '_dev' in config['ann_file']
+        ]
         assert len(found) == 2 and not any(check_dataset(config).problems for config in found)
 
 
 def test_wrappers_are_looked_into(tmp_path):
     one = dict(type='VIPSegDataset')
     assert datasets_in(dict(type='RepeatDataset', dataset=one, times=3)) == [one]
-    assert datasets_in(dict(type='ConcatDataset', datasets=[one, dict(type='RepeatDataset', dataset=one)])) == [one, one]
+    assert datasets_in(dict(type='ConcatDataset', datasets=[one, dict(type='RepeatDataset', dataset=one)])) == [
+        one,
+        one,
+    ]
 
 
 def test_a_fault_does_not_hide_another(tmp_path):
@@ -260,6 +311,7 @@ def test_a_fault_does_not_hide_another(tmp_path):
     def change(content):
         content['videos'][0]['length'] = 9
         content['categories'][0]['name'], content['categories'][1]['name'] = 'bear', 'airplane'
+
     edit(root / TRACKS, change)
     texts = [problem.text for problem in check_dataset(dataset_config('youtube_vis_2021_360p', root)).problems]
     assert len(texts) == 2 and 'has the length 9' in texts[0] and 'labels would change' in texts[1]
@@ -278,6 +330,7 @@ def test_the_check_hands_no_data_over_with_a_video(tmp_path, monkeypatch):
 
     def refuse(index):
         raise AssertionError('the index was pickled')
+
     monkeypatch.setattr(AnnotationIndex, '__reduce__', refuse)
     report = check_dataset(dataset_config('vipseg', copy_of('vipseg', tmp_path)), workers=2)
     assert not report.problems and report.videos == 2

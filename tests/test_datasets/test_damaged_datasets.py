@@ -1,4 +1,5 @@
 """Every way in which datasets are usually broken, and the sentence it gets: file, video, frame."""
+
 import re
 import shutil
 
@@ -27,9 +28,11 @@ def originals(tmp_path_factory):
 
 def line(kind, expected):
     """Registers a damage and the sentence it must get."""
+
     def keep(damage):
         LINES[f'{kind}: {damage.__name__}'] = kind, damage, expected
         return damage
+
     return keep
 
 
@@ -59,13 +62,13 @@ def zero_byte_image(root):
 @line('vipseg', rf'{IMAGE} cannot be read as an image \(.*\); is it cut off')
 def truncated_image(root):
     data = (root / IMAGE).read_bytes()
-    (root / IMAGE).write_bytes(data[:len(data) // 2])
+    (root / IMAGE).write_bytes(data[: len(data) // 2])
 
 
 @line('vipseg', rf'{MASK} cannot be read as an image \(.*\); is it cut off')
 def truncated_mask(root):
     data = (root / MASK).read_bytes()
-    (root / MASK).write_bytes(data[:len(data) // 2])
+    (root / MASK).write_bytes(data[: len(data) // 2])
 
 
 @line('vipseg', rf'{IMAGE} cannot be read as an image \(cannot identify')
@@ -94,7 +97,10 @@ def frames_of_different_size(root):
         Image.open(path).resize((28, 20), 0).save(path)
 
 
-@line('vspw_720p', r'video 0_train, frame 00000020.png: .*00000020.jpg is \(20, 28\) .* other frames of the video are \(40, 56\)')
+@line(
+    'vspw_720p',
+    r'video 0_train, frame 00000020.png: .*00000020.jpg is \(20, 28\) .* other frames of the video are \(40, 56\)',
+)
 def frames_of_different_size_without_a_json(root):
     for part in ('origin/00000020.jpg', 'mask/00000020.png'):
         path = root / 'data/0_train' / part
@@ -129,7 +135,9 @@ def id_listed_for_other_frames_only(root):
     edit(root / JSON, lambda c: first_frame(c).pop(0) and None)
 
 
-@line('vipseg', rf'{JSON}, .*0_train, frame 00000010.png, segment \d+: the category 500 is not in the list of categories')
+@line(
+    'vipseg', rf'{JSON}, .*0_train, frame 00000010.png, segment \d+: the category 500 is not in the list of categories'
+)
 def unknown_category(root):
     edit(root / JSON, lambda c: first_frame(c)[0].update(category_id=500))
 
@@ -139,7 +147,9 @@ def duplicate_segment_ids(root):
     edit(root / JSON, lambda c: first_frame(c).append(dict(first_frame(c)[0])))
 
 
-@line('vipseg', rf"{JSON}, .*0_train, frame 00000010.png, segment \d+: 'id' must be a whole number, got '\d+' \(a text\)")
+@line(
+    'vipseg', rf"{JSON}, .*0_train, frame 00000010.png, segment \d+: 'id' must be a whole number, got '\d+' \(a text\)"
+)
 def ids_as_text(root):
     edit(root / JSON, lambda c: first_frame(c)[0].update(id=str(first_frame(c)[0]['id'])))
 
@@ -169,7 +179,7 @@ def instance_value_of_no_class(root):
 @line('vipseg', rf'{JSON} is no valid json \(.*\); is it cut off')
 def truncated_json(root):
     text = (root / JSON).read_text()
-    (root / JSON).write_text(text[:len(text) // 2])
+    (root / JSON).write_text(text[: len(text) // 2])
 
 
 @line('vipseg', rf'{JSON} must be an object with keys, got a list')
@@ -208,10 +218,14 @@ def empty_video(root):
     def change(content):
         content['videos'][0]['images'] = []
         content['annotations'][0]['annotations'] = []
+
     edit(root / JSON, change)
 
 
-@line('vipseg', rf'{JSON}, video 0_train: the frame 00000015.png comes after 00000020.png; frames must be in the order of time')
+@line(
+    'vipseg',
+    rf'{JSON}, video 0_train: the frame 00000015.png comes after 00000020.png; frames must be in the order of time',
+)
 def frame_order_broken(root):
     edit(root / JSON, lambda c: c['videos'][0]['images'].insert(1, c['videos'][0]['images'].pop(2)))
 
@@ -246,11 +260,15 @@ def category_missing_from_the_list(root):
     edit(root / JSON, lambda c: c['categories'].pop(0) and None)
 
 
-@line('vipseg', rf"{JSON} has 'cat' as category 60, which is 'person' in VIPSeg \('cat' is 61 there\), so labels would change")
+@line(
+    'vipseg',
+    rf"{JSON} has 'cat' as category 60, which is 'person' in VIPSeg \('cat' is 61 there\), so labels would change",
+)
 def categories_in_another_order(root):
     def change(content):
         a, b = content['categories'][60], content['categories'][61]
         a['name'], b['name'] = b['name'], a['name']
+
     edit(root / JSON, change)
 
 
@@ -340,7 +358,10 @@ def video_listed_twice(root):
     (root / 'train.txt').write_text('0_train\n0_train')
 
 
-@line('vspw_720p', r'video 0_train, frame 00000015: .*origin has an image of it, but there is no mask .*00000015.png; 1 of 7')
+@line(
+    'vspw_720p',
+    r'video 0_train, frame 00000015: .*origin has an image of it, but there is no mask .*00000015.png; 1 of 7',
+)
 def mask_file_missing(root):
     (root / 'data/0_train/mask/00000015.png').unlink()
 
@@ -374,7 +395,8 @@ def test_damage(name, originals, tmp_path):
         [dataset[k] for k in range(len(dataset))]
     report = check_dataset(config)
     assert any(re.search(expected, problem.text) or problem.kind == 'size' for problem in report.problems), [
-        problem.text for problem in report.problems]
+        problem.text for problem in report.problems
+    ]
 
 
 def test_the_table_is_long_enough():
@@ -400,16 +422,19 @@ def test_crowds_alone_leave_a_clip_without_objects(originals, tmp_path):
         for frame in content['annotations'][0]['annotations']:
             for segment in frame['segments_info']:
                 segment['iscrowd'] = 1
+
     edit(tmp_path / 'data' / JSON, change)
     objects, maps = targets('vipseg', tmp_path / 'data')
     assert objects == {} and not maps.any()
     report = check_dataset(dataset_config('vipseg', tmp_path / 'data'))
-    assert report.empty_videos == ('0_train', ) and not report.problems
+    assert report.empty_videos == ('0_train',) and not report.problems
 
 
 def test_a_video_without_objects_is_used(originals, tmp_path):
     shutil.copytree(originals / YTVIS, tmp_path / 'data')
-    edit(tmp_path / 'data' / TRACKS, lambda c: c.update(annotations=[a for a in c['annotations'] if a['video_id'] == 2]))
+    edit(
+        tmp_path / 'data' / TRACKS, lambda c: c.update(annotations=[a for a in c['annotations'] if a['video_id'] == 2])
+    )
     objects, maps = targets(YTVIS, tmp_path / 'data')
     assert objects == {} and not maps.any()
     dataset = DATASETS.build(dict(dataset_config(YTVIS, tmp_path / 'data'), filter_empty=True))
@@ -439,7 +464,9 @@ def test_an_id_with_two_categories_is_warned_of(originals, tmp_path):
     shutil.copytree(originals / 'vipseg', tmp_path / 'data')
     before, _ = targets('vipseg', tmp_path / 'data')
     edit(tmp_path / 'data' / JSON, lambda c: first_frame(c, 3)[0].update(category_id=62))
-    with pytest.warns(UserWarning, match='has category 62, in an earlier frame it has .*; in a clip, the first mention counts'):
+    with pytest.warns(
+        UserWarning, match='has category 62, in an earlier frame it has .*; in a clip, the first mention counts'
+    ):
         after, _ = targets('vipseg', tmp_path / 'data')
     assert after == before
 
@@ -449,6 +476,7 @@ def test_a_folder_that_may_not_be_read(originals, monkeypatch):
 
     def refuse(path):
         raise PermissionError(13, 'Permission denied', str(path))
+
     monkeypatch.setattr(Path, 'iterdir', refuse)
     with pytest.raises(DataError, match=r'the folder .*origin cannot be read \(Permission denied\)'):
         targets('vspw_720p', originals / 'vspw_720p')
@@ -461,6 +489,7 @@ def test_an_image_that_may_not_be_read(originals, monkeypatch):
         if str(path).endswith('00000015.jpg'):
             raise PermissionError(13, 'Permission denied', str(path))
         return real(path, *rest)
+
     monkeypatch.setattr(Image, 'open', refuse)
     with pytest.raises(DataError, match='00000015.jpg cannot be read as an image: the permission is missing'):
         targets('vipseg', originals / 'vipseg')

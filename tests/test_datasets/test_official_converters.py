@@ -1,4 +1,5 @@
 """The converters: tiny raw releases, written here by hand, through the converter, then through dataset and check."""
+
 import json
 import shutil
 import sys
@@ -23,7 +24,9 @@ from mmdvis.datasets.detect_layout import find_datasets
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-RAW = np.array([0, 6101, 6102, 4903, 29, 16], np.uint16)  # person 1 and 2, car 3, sky, grass; raw categories count from 1
+RAW = np.array(
+    [0, 6101, 6102, 4903, 29, 16], np.uint16
+)  # person 1 and 2, car 3, sky, grass; raw categories count from 1
 
 
 def raw_vipseg(root):
@@ -50,9 +53,16 @@ def test_vipseg_from_raw_to_targets(tmp_path):
     raw, out = raw_vipseg(tmp_path / 'raw'), tmp_path / 'out'
     written = prepare_vipseg(raw, out, height=20, workers=2)
     assert written.pop('errata') == [] and set(written) == {'train', 'val', 'test'} and problems(out) == []
-    dataset = DATASETS.build(dict(
-        type='VIPSegDataset', data_root=str(out), ann_file='panoptic_gt_VIPSeg_train.json', clip=dict(num_frames=3),
-        augment=dict(flip=0.), data_prefix=dict(img='images', seg='panomasksRGB')))
+    dataset = DATASETS.build(
+        dict(
+            type='VIPSegDataset',
+            data_root=str(out),
+            ann_file='panoptic_gt_VIPSeg_train.json',
+            clip=dict(num_frames=3),
+            augment=dict(flip=0.0),
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+        )
+    )
     sample = dataset[0]
     names = [dataset.metainfo['classes'][label] for label in sample['data_samples'].gt_labels]
     assert sorted(names) == ['car', 'grass', 'person', 'person', 'sky']
@@ -80,16 +90,22 @@ def test_a_second_run_goes_on_and_mends(tmp_path):
 def test_nothing_half_done_gets_a_json(tmp_path):
     raw, out = raw_vipseg(tmp_path / 'raw'), tmp_path / 'out'
     (raw / 'imgs/0_train/00001.jpg').write_bytes(b'')
-    with pytest.raises(DataError, match=r'1 of 2 could not be prepared(.|\n)*0_train/00001.jpg cannot be read .* it is empty'):
+    with pytest.raises(
+        DataError, match=r'1 of 2 could not be prepared(.|\n)*0_train/00001.jpg cannot be read .* it is empty'
+    ):
         prepare_vipseg(raw, out, height=20)
     assert not list(out.glob('*.json')) and (out / 'images/1_train/00002.jpg').is_file()  # the other video is done
     (raw / 'panomasks/1_train/00000.png').unlink()
-    with pytest.raises(DataError, match='video 1_train, frame 00000: there is only one of image and mask; 1 frames are so'):
+    with pytest.raises(
+        DataError, match='video 1_train, frame 00000: there is only one of image and mask; 1 frames are so'
+    ):
         prepare_vipseg(raw, out, height=20)
 
 
 def test_a_full_disk_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, 'save_image', lambda image, path, **options: path.parent.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(
+        writing, 'save_image', lambda image, path, **options: path.parent.mkdir(parents=True, exist_ok=True)
+    )
     with pytest.raises(DataError, match='was not written as it should be; is the disk full'):
         prepare_vipseg(raw_vipseg(tmp_path / 'raw'), tmp_path / 'out', height=20, workers=1)
 
@@ -105,8 +121,19 @@ def test_errata_are_applied_and_told(tmp_path, monkeypatch):
     written = prepare_vipseg(raw, tmp_path / 'out', height=40, workers=1, errata={'0_train': {300: 0}})
     assert len(written['errata']) == 2 and '4 pixels of 200 are now 0' in written['errata'][0]
     assert '3 pixels of 300 are now 0' in written['errata'][1] and vipseg.ERRATA[''] == {200: 0}
-    monkeypatch.setattr(sys, 'argv', ['vipseg', str(raw), str(tmp_path / 'out'), '--height', '40', '--errata',
-                                      str(official.save_json(tmp_path / 'e.json', {'0_train': {'300': 0}}))])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'vipseg',
+            str(raw),
+            str(tmp_path / 'out'),
+            '--height',
+            '40',
+            '--errata',
+            str(official.save_json(tmp_path / 'e.json', {'0_train': {'300': 0}})),
+        ],
+    )
     load('tools/dataset_converters/vipseg.py').main()
 
 
@@ -131,6 +158,7 @@ def test_two_processes_may_write_one_json(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     from mmdvis.datasets.annotation_json import write_json
+
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda k: write_json(tmp_path / 'x.json', [k] * 2000), range(40)))
     assert len(set(json.loads((tmp_path / 'x.json').read_text()))) == 1 and len(list(tmp_path.iterdir())) == 1
@@ -177,7 +205,7 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
     """What the converter makes of class and instance images equals what the official layout has."""
     root = raw_cityscapes(tmp_path / 'data')
     shutil.copytree(root, tmp_path / 'expected')
-    for path in (*root.glob('*.json'), ):
+    for path in (*root.glob('*.json'),):
         path.unlink()
     for split in ('train', 'val'):
         shutil.rmtree(root / split / 'panoptic_inst')
@@ -198,11 +226,14 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
             found = Image.open(root / split / 'panoptic_inst' / path.name)
             assert np.array_equal(np.asarray(Image.open(path)), np.asarray(found))
     for name in ('im_all_info_val', 'im_all_info_test'):
-        expected, found = (json.loads((folder / f'{name}_city_vps.json').read_text()) for folder in (tmp_path / 'expected', root))
+        expected, found = (
+            json.loads((folder / f'{name}_city_vps.json').read_text()) for folder in (tmp_path / 'expected', root)
+        )
         assert found['images'] == expected['images']
     truth = json.loads((root / 'panoptic_gt_val_city_vps.json').read_text())
     assert [image['id'] for image in truth['images']] == [
-        image['id'] for image in json.loads((tmp_path / 'expected/panoptic_im_val_city_vps.json').read_text())['images']]
+        image['id'] for image in json.loads((tmp_path / 'expected/panoptic_im_val_city_vps.json').read_text())['images']
+    ]
     (root / 'val/img_all/city_000003_000002_leftImg8bit.png').unlink()
     with pytest.raises(DataError, match='city_000003_000002_leftImg8bit.png is missing; --sequence names the folder'):
         city.prepare_split(root, 'val')
@@ -213,6 +244,7 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
 
 def test_the_palette_of_cityscapes_is_as_mmseg_has_it():
     from mmseg.datasets import CityscapesDataset
+
     assert [tuple(colour) for colour in CityscapesDataset.METAINFO['palette']] == list(city.CITYSCAPES_PALETTE)
 
 
@@ -220,7 +252,9 @@ def test_an_instance_has_the_class_of_most_of_its_pixels():
     labels = np.array([[13, 13, 11, 0, 255, 255]], np.uint8)
     instances = np.array([[26004, 26004, 26004, 7, 24001, 0]])
     assert city.panoptic_values(labels, instances).tolist() == [[13004, 13004, 13004, 0, 255, 255]]
-    assert city.panoptic_values(np.array([[13, 11]], np.uint8), np.array([[26, 0]])).tolist() == [[255, 255]]  # no instance
+    assert city.panoptic_values(np.array([[13, 11]], np.uint8), np.array([[26, 0]])).tolist() == [
+        [255, 255]
+    ]  # no instance
 
 
 @pytest.mark.parametrize('coding', viper.CODINGS)
@@ -234,15 +268,23 @@ def test_viper_in_every_coding(coding, tmp_path):
         number = numbers[maps[t]]
         high, low, kind = number // 256, number % 256, classes[maps[t]] % 256
         distinct = maps[t] * (maps[t] <= 3)
-        codes = {'rgb': (distinct, 0 * kind, 0 * kind), 'class-gb': (kind, high, low), 'class-rg': (high, low, kind)}[coding]
+        codes = {'rgb': (distinct, 0 * kind, 0 * kind), 'class-gb': (kind, high, low), 'class-rg': (high, low, kind)}[
+            coding
+        ]
         for folder, pixels in (('cls', colours), ('inst', np.stack(codes, -1).astype(np.uint8))):
             official.save(tmp_path / 'raw/train' / folder / '001' / f'{stem}.png', pixels)
         official.save(tmp_path / 'raw/train/img/001' / f'{stem}.jpg', np.zeros((*shape, 3), np.uint8))
     prepare_viper(tmp_path / 'raw', tmp_path / 'out', 'train', coding)
     assert problems(tmp_path / 'out') == []
-    dataset = DATASETS.build(dict(find_datasets(tmp_path / 'out')[0], clip=dict(num_frames=16), augment=dict(flip=0.)))
+    dataset = DATASETS.build(dict(find_datasets(tmp_path / 'out')[0], clip=dict(num_frames=16), augment=dict(flip=0.0)))
     sample = dataset[0]['data_samples']
-    assert sorted(dataset.metainfo['classes'][label] for label in sample.gt_labels) == ['car', 'car', 'person', 'road', 'sky']
+    assert sorted(dataset.metainfo['classes'][label] for label in sample.gt_labels) == [
+        'car',
+        'car',
+        'person',
+        'road',
+        'sky',
+    ]
     found = {(maps[:] == region).tobytes() for region in range(1, 6)}
     assert {(sample.gt_index_maps[0] == k).numpy().tobytes() for k in range(1, 6)} == found
 
@@ -252,8 +294,13 @@ def test_coco_with_the_classes_of_ovis(tmp_path):
     source = tmp_path / 'annotations/instances_train2017.json'
     counts = coco_to_clips(source, tmp_path / 'annotations/coco2ovis_train.json', 'OVIS')
     assert counts == dict(images=3, objects=12, images_with=3)  # 1, 3 and 6, and the crowd
-    common = dict(type='CocoInstanceClipDataset', data_root=str(tmp_path), data_prefix=dict(img='train2017'),
-                  clip=dict(num_frames=2), augment=dict(flip=0.))
+    common = dict(
+        type='CocoInstanceClipDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img='train2017'),
+        clip=dict(num_frames=2),
+        augment=dict(flip=0.0),
+    )
     made = DATASETS.build(dict(common, ann_file='annotations/coco2ovis_train.json'))
     mapped = DATASETS.build(dict(common, ann_file='annotations/instances_train2017.json', target='OVIS'))
     assert made.metainfo['classes'] == mapped.metainfo['classes'] and len(made.metainfo['classes']) == 25
@@ -266,8 +313,9 @@ def test_coco_with_the_classes_of_ovis(tmp_path):
 
 def test_the_local_split_depends_on_names_only(tmp_path):
     videos = [dict(id=k, file_names=[f'folder{k}/0.jpg'], height=4, width=4, length=1) for k in range(1, 201)]
-    content = dict(videos=videos, categories=[dict(id=1, name='x')],
-                   annotations=[dict(id=k, video_id=k) for k in range(1, 201)])
+    content = dict(
+        videos=videos, categories=[dict(id=1, name='x')], annotations=[dict(id=k, video_id=k) for k in range(1, 201)]
+    )
     first = official.save_json(tmp_path / 'train.json', content)
     found = split_train_dev(first)
     dev = json.loads(found['dev'][0].read_text())
@@ -280,7 +328,7 @@ def test_the_local_split_depends_on_names_only(tmp_path):
     with pytest.raises(DataError, match="the part 'dev' would be empty"):
         split_train_dev(first, 1e-9)
     with pytest.raises(DataError, match='share must lie between 0 and 1'):
-        split_train_dev(first, 1.)
+        split_train_dev(first, 1.0)
     with pytest.raises(DataError, match='holds no annotations'):
         split_train_dev(official.save_json(tmp_path / 'valid.json', dict(content, annotations=[])))
 

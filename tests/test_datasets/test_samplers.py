@@ -1,4 +1,5 @@
 """The stream of videos: mixtures, shapes, processes, and resuming."""
+
 from itertools import islice
 
 import numpy as np
@@ -42,13 +43,13 @@ def take(sampler, number):
 
 def test_one_dataset_is_shuffled_round_by_round():
     found = take(ClipSampler(Videos([(4, 4)] * 7), seed=1), 21)
-    rounds = [found[k:k + 7] for k in (0, 7, 14)]
+    rounds = [found[k : k + 7] for k in (0, 7, 14)]
     assert all(sorted(part) == list(range(7)) for part in rounds) and rounds[0] != rounds[1]
 
 
 def test_datasets_come_by_their_ratios():
     mixture = Mixture(Videos([(4, 4)] * 5), Videos([(4, 4)] * 50))
-    found = np.array(take(ClipSampler(mixture, ratios=[1., 0.75], seed=0), 7000))
+    found = np.array(take(ClipSampler(mixture, ratios=[1.0, 0.75], seed=0), 7000))
     assert abs((found < 5).mean() - 1 / 1.75) < 0.02
     by_length = np.array(take(ClipSampler(mixture, seed=0), 5500))
     assert abs((by_length < 5).mean() - 5 / 55) < 0.02
@@ -90,9 +91,14 @@ def test_processes_share_a_round(monkeypatch):
     assert found[0] == alone[0:2] + alone[4:6] and found[1] == alone[2:4] + alone[6:8]
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(ratios=[1.]), 'one weight from 0 on for each of the 2 datasets'), (dict(ratios=[0, 0]), 'not all 0'),
-    (dict(batch_size=0), 'batch_size must be at least 1, got 0')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(ratios=[1.0]), 'one weight from 0 on for each of the 2 datasets'),
+        (dict(ratios=[0, 0]), 'not all 0'),
+        (dict(batch_size=0), 'batch_size must be at least 1, got 0'),
+    ],
+)
 def test_impossible_streams(options, message):
     with pytest.raises(ValueError, match=message):
         ClipSampler(Mixture(Videos([(4, 4)]), Videos([(4, 4)])), **options)
@@ -101,10 +107,12 @@ def test_impossible_streams(options, message):
 def test_the_engine_can_skip_through_the_loader():
     """mmengine resumes at the sampler only under torch's plain BatchSampler."""
     from mmengine.runner.loops import _InfiniteDataloaderIterator
+
     dataset = Videos([(4, 4)] * 9)
 
     def loader():
         return DataLoader(dataset, batch_size=2, sampler=ClipSampler(dataset, batch_size=2, seed=1))
+
     whole = [batch.tolist() for batch in islice(iter(loader()), 8)]
     resumed = _InfiniteDataloaderIterator(loader())
     resumed.skip_iter(5)

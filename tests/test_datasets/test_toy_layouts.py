@@ -1,4 +1,5 @@
 """The toy videos as VIPSeg, YouTube-VIS and VSPW have them: the same targets through three datasets."""
+
 import json
 import sys
 
@@ -25,14 +26,30 @@ def root(tmp_path_factory):
 
 
 def samples(root, **augment):
-    common = dict(clip=dict(num_frames=6), augment=dict(flip=0., **augment))
+    common = dict(clip=dict(num_frames=6), augment=dict(flip=0.0, **augment))
     sets = [
-        dict(type='VIPSegDataset', class_list=None, data_root=str(root), ann_file='panoptic_gt_VIPSeg_train.json',
-             data_prefix=dict(img='images', seg='panomasksRGB')),
-        dict(type='YouTubeVISDataset', class_list=None, data_root=str(root), ann_file='youtube_vis/train.json',
-             data_prefix=dict(img='images')),
-        dict(type='VSPWDataset', class_list=None, categories='categories.json', data_root=str(root / 'vspw'),
-             ann_file='train.txt')]
+        dict(
+            type='VIPSegDataset',
+            class_list=None,
+            data_root=str(root),
+            ann_file='panoptic_gt_VIPSeg_train.json',
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+        ),
+        dict(
+            type='YouTubeVISDataset',
+            class_list=None,
+            data_root=str(root),
+            ann_file='youtube_vis/train.json',
+            data_prefix=dict(img='images'),
+        ),
+        dict(
+            type='VSPWDataset',
+            class_list=None,
+            categories='categories.json',
+            data_root=str(root / 'vspw'),
+            ann_file='train.txt',
+        ),
+    ]
     datasets = [DATASETS.build(dict(config, **common)) for config in sets]
     assert [len(dataset) for dataset in datasets] == [4, 4, 4]
     assert datasets[0].metainfo['classes'] == datasets[2].metainfo['classes']
@@ -72,7 +89,9 @@ def test_the_tool_writes_all_layouts(tmp_path, monkeypatch, capsys):
     tool = load('tools/dataset_converters/make_toy_videos.py')
     for options, layouts in (([], True), (['--layouts'], False)):
         out = tmp_path / str(layouts)
-        monkeypatch.setattr(sys, 'argv', ['tool', str(out), '--num-train', '1', '--num-val', '1', '--workers', '1', *options])
+        monkeypatch.setattr(
+            sys, 'argv', ['tool', str(out), '--num-train', '1', '--num-val', '1', '--workers', '1', *options]
+        )
         tool.main()
         assert (out / 'youtube_vis' / 'valid.json').is_file() == layouts == (out / 'vspw' / 'val.txt').is_file()
     assert 'vspw/val.txt' in capsys.readouterr().out

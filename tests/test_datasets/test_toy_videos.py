@@ -1,4 +1,5 @@
 """The synthetic videos: reproducible, in VIPSeg's layout, and hard to follow."""
+
 import hashlib
 import json
 from collections import Counter
@@ -15,8 +16,11 @@ SMALL = SceneOptions(size=(48, 80), num_frames=4)
 
 
 def digest(root):
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(root.rglob('*')) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob('*'))
+        if p.is_file()
+    }
 
 
 def test_same_seed_same_bytes(tmp_path):
@@ -76,8 +80,12 @@ def test_objects_vanish_for_long_and_come_back():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         scene = draw_scene(rng)
-        seen = np.array([[(ids == k + 1).any() for k in range(len(scene.things))] for ids in (
-            render(scene, t, rng)[1] for t in range(scene.options.num_frames))])
+        seen = np.array(
+            [
+                [(ids == k + 1).any() for k in range(len(scene.things))]
+                for ids in (render(scene, t, rng)[1] for t in range(scene.options.num_frames))
+            ]
+        )
         for track in seen.T:
             here = np.flatnonzero(track)
             gaps += [int(gap) - 1 for gap in np.diff(here) if gap > 1]
@@ -112,4 +120,5 @@ def test_categories_of_ids():
     ids = np.array([[0, 2], [2, STUFF_ID]], np.int32)
     assert toy_segments(ids, [0, 3]) == [
         dict(id=2, category_id=3, area=2, iscrowd=0, bbox=[0, 0, 2, 2]),
-        dict(id=STUFF_ID, category_id=6, area=1, iscrowd=0, bbox=[1, 1, 1, 1])]
+        dict(id=STUFF_ID, category_id=6, area=1, iscrowd=0, bbox=[1, 1, 1, 1]),
+    ]

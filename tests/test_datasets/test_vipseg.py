@@ -1,4 +1,5 @@
 """VIPSeg's official files."""
+
 import json
 
 import numpy as np
@@ -12,9 +13,15 @@ from mmdvis.registry import DATASETS
 
 
 def build(root, split='train', **options):
-    return DATASETS.build(dict(
-        type='VIPSegDataset', data_root=str(root), ann_file=f'panoptic_gt_VIPSeg_{split}.json',
-        data_prefix=dict(img='images', seg='panomasksRGB'), **dict(dict(class_list=None), **options)))
+    return DATASETS.build(
+        dict(
+            type='VIPSegDataset',
+            data_root=str(root),
+            ann_file=f'panoptic_gt_VIPSeg_{split}.json',
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+            **dict(dict(class_list=None), **options),
+        )
+    )
 
 
 def test_labels_put_things_first():
@@ -30,7 +37,7 @@ def test_meta_information(toy_root):
 
 def test_a_training_sample(toy_root):
     np.random.seed(0)
-    dataset = build(toy_root, clip=dict(num_frames=3), augment=dict(flip=0.))
+    dataset = build(toy_root, clip=dict(num_frames=3), augment=dict(flip=0.0))
     assert len(dataset) == 6
     item = dataset[1]
     sample = item['data_samples']
@@ -41,8 +48,11 @@ def test_a_training_sample(toy_root):
     ids = np.concatenate([[0], sample.gt_ids.numpy()])
     assert np.array_equal(ids[sample.gt_index_maps[0, 0].numpy()], on_disk)
     content = json.loads((toy_root / 'panoptic_gt_VIPSeg_train.json').read_text())
-    listed = {s['id']: s['category_id'] for f in sample.frame_indices
-              for s in content['annotations'][1]['annotations'][f]['segments_info']}
+    listed = {
+        s['id']: s['category_id']
+        for f in sample.frame_indices
+        for s in content['annotations'][1]['annotations'][f]['segments_info']
+    }
     assert dict(zip(sample.gt_ids.tolist(), sample.gt_labels.tolist())) == listed
     assert (sample.gt_ids >= 1).all()
 

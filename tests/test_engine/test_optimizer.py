@@ -1,4 +1,5 @@
 """Parameter groups."""
+
 import torch
 from torch import nn
 
@@ -25,24 +26,28 @@ def groups(**rules):
 def test_rules_compose_and_groups_are_merged():
     assert groups(lr_mult=dict(backbone=0.1)) == {
         (1e-3, 0.1): ['backbone.0.bias', 'backbone.0.weight'],
-        (1e-3, 0.): ['backbone.1.bias', 'backbone.1.weight'],
-        (1e-2, 0.): ['query_feat.weight', 'relative_position_bias_table'],
-        (1e-2, 0.1): ['head.bias', 'head.weight', 'level_encoding.weight']}
+        (1e-3, 0.0): ['backbone.1.bias', 'backbone.1.weight'],
+        (1e-2, 0.0): ['query_feat.weight', 'relative_position_bias_table'],
+        (1e-2, 0.1): ['head.bias', 'head.weight', 'level_encoding.weight'],
+    }
 
 
 def test_every_learning_parameter_once_and_no_frozen_one():
-    names = [name for part in groups(lr_mult=dict(backbone=0.1), bias_decay_mult=0.).values() for name in part]
+    names = [name for part in groups(lr_mult=dict(backbone=0.1), bias_decay_mult=0.0).values() for name in part]
     expected = [name for name, p in Model().named_parameters() if p.requires_grad]
     assert sorted(names) == sorted(expected)
 
 
 def test_biases_may_go_without_decay():
-    assert 'head.bias' in groups(bias_decay_mult=0.)[1e-2, 0.]
+    assert 'head.bias' in groups(bias_decay_mult=0.0)[1e-2, 0.0]
 
 
 def test_the_constructor_builds_a_wrapper():
     wrapper = GroupedConstructor(
-        dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=1.)),
-        dict(lr_mult=dict(backbone=0.1)))(Model())
+        dict(
+            type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=1.0)
+        ),
+        dict(lr_mult=dict(backbone=0.1)),
+    )(Model())
     assert isinstance(wrapper.optimizer, torch.optim.AdamW) and len(wrapper.optimizer.param_groups) == 4
     assert {round(g['lr'], 6) for g in wrapper.optimizer.param_groups} == {1e-3, 1e-4}

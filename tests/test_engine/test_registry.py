@@ -1,4 +1,5 @@
 """Look-ups across scopes, and configs by name of the package."""
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT
@@ -6,11 +7,24 @@ from mmengine.registry import MODELS as ROOT
 from mmdvis.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, RUNNERS, TRANSFORMS
 
 
-@pytest.mark.parametrize('registry, name', [
-    (MODELS, 'DVIS'), (MODELS, 'DVISTracker'), (MODELS, 'TemporalRefiner'), (MODELS, 'Mask2FormerSegmenter'),
-    (MODELS, 'CosineTracker'), (DATASETS, 'VIPSegDataset'), (METRICS, 'VPQMetric'), (METRICS, 'STQMetric'),
-    (TRANSFORMS, 'SampleClip'), (HOOKS, 'CheckpointLoadingHook'), (HOOKS, 'DrawResultsHook'), (RUNNERS, 'VideoRunner'),
-    (OPTIM_WRAPPER_CONSTRUCTORS, 'GroupedConstructor')])
+@pytest.mark.parametrize(
+    'registry, name',
+    [
+        (MODELS, 'DVIS'),
+        (MODELS, 'DVISTracker'),
+        (MODELS, 'TemporalRefiner'),
+        (MODELS, 'Mask2FormerSegmenter'),
+        (MODELS, 'CosineTracker'),
+        (DATASETS, 'VIPSegDataset'),
+        (METRICS, 'VPQMetric'),
+        (METRICS, 'STQMetric'),
+        (TRANSFORMS, 'SampleClip'),
+        (HOOKS, 'CheckpointLoadingHook'),
+        (HOOKS, 'DrawResultsHook'),
+        (RUNNERS, 'VideoRunner'),
+        (OPTIM_WRAPPER_CONSTRUCTORS, 'GroupedConstructor'),
+    ],
+)
 def test_names_that_configs_use(registry, name):
     assert registry.get(name).__name__ == name
 

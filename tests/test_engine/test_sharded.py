@@ -1,4 +1,5 @@
 """A model spread over two processes trains as one that each of them has whole."""
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -11,16 +12,16 @@ from mmdvis.engine.launch import load_config, make_runner
 from mmdvis.engine.sharded import ShardedStrategy, clip_sharded_grads, wrap_by_class_name
 from mmdvis.models.backbones.dinov2 import Block
 
-VIT = '''
+VIT = """
 vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
 model['segmenter'].update(in_channels=(16, ) * 4, backbone=dict(
     _delete_=True, type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN')))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=1., momentum=0.9), clip_grad=dict(max_norm=0.5))
-'''
-SHARDED = '''
+"""
+SHARDED = """
 runner_type = 'ShardedRunner'
 strategy = dict(type='mmdvis.ShardedStrategy', units=('Block', 'MaskedDecoderLayer'))
-'''
+"""
 
 
 def write(folder, toy_root, sharded, stage='minvis', extra=VIT, **options):
@@ -70,8 +71,10 @@ def test_a_sharded_model_trains_as_a_whole_one(plain, sharded):
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_as_a_whole_one_does(plain, sharded, tmp_path):
     """Momentum included; with Adam's it would be seen less."""
-    one, other = (run(config, tmp_path / config.parent.name, '--resume', folder / 'out' / 'iter_2.pth')
-                  for folder, config, _ in (plain, sharded))
+    one, other = (
+        run(config, tmp_path / config.parent.name, '--resume', folder / 'out' / 'iter_2.pth')
+        for folder, config, _ in (plain, sharded)
+    )
     assert one['meta']['iter'] == other['meta']['iter'] == 3
     assert_alike(one['state_dict'], other['state_dict'])
 
@@ -86,7 +89,8 @@ def test_the_next_stage_starts_from_it_and_it_is_scored_by_one_process(sharded, 
     assert 'VPQ' in call('tools/test.py', path, tmp_path / 'out' / 'iter_2.pth', '--work-dir', tmp_path / 'test')
     missing = write(tmp_path / 'none', toy_root, True, stage='online')
     assert 'segmenter must come from the stage before' in call(
-        'tools/dist_train.sh', missing, 2, '--work-dir', tmp_path / 'none', fails=True, processes=True)
+        'tools/dist_train.sh', missing, 2, '--work-dir', tmp_path / 'none', fails=True, processes=True
+    )
 
 
 def test_one_process_alone_is_told_how_to_start_more(toy_root, tmp_path):
@@ -104,13 +108,17 @@ def test_the_text_of_a_config_in_a_checkpoint_is_dropped(monkeypatch):
 
 def test_units_are_found_by_the_names_of_their_classes():
     block = Block(8, 2, 'mlp')
-    assert wrap_by_class_name(block, False, 0) and not wrap_by_class_name(block.attn, False, 0) and wrap_by_class_name(block.attn, True, 0)
-    assert wrap_by_class_name(block.attn, False, 0, names=('Attention', ))
+    assert (
+        wrap_by_class_name(block, False, 0)
+        and not wrap_by_class_name(block.attn, False, 0)
+        and wrap_by_class_name(block.attn, True, 0)
+    )
+    assert wrap_by_class_name(block.attn, False, 0, names=('Attention',))
 
 
 @pytest.mark.parametrize('limit', [0.01, 1e6])
 def test_clipping_in_a_single_process_is_torchs(limit, tmp_path):
-    shapes = [(3, 4), (0, ), (5, )]
+    shapes = [(3, 4), (0,), (5,)]
     ours, theirs = ([torch.nn.Parameter(torch.zeros(shape)) for shape in shapes] for _ in range(2))
     for one, other in zip(ours, theirs):
         one.grad = torch.randn_like(one)

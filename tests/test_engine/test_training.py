@@ -1,4 +1,5 @@
 """The stages in mmengine's runner: hand-over, resume, the guided half, checkpoints."""
+
 import logging
 import os
 
@@ -8,7 +9,7 @@ from helpers import tiny_config
 from mmengine.model import BaseModel
 
 from mmdvis.checkpoints import read_checkpoint
-from mmdvis.engine.launch import set_accumulation, load_config, set_precision, set_resume, train
+from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
 from mmdvis.engine.launch import test as run_test
 
 
@@ -16,6 +17,7 @@ from mmdvis.engine.launch import test as run_test
 def minvis(tmp_path_factory, toy_root):
     """A checkpoint of the first stage, and the folder of configs."""
     from mmengine.registry import init_default_scope
+
     init_default_scope('mmdvis')
     folder = tmp_path_factory.mktemp('runs')
     config = load_config(str(tiny_config.write(folder, 'minvis', toy_root)), str(folder / 'minvis'))
@@ -53,8 +55,13 @@ def test_a_checkpoint_that_does_not_cover_the_stage_is_named(minvis, toy_root, t
     state = {k: v for k, v in read_checkpoint(first)['state_dict'].items() if 'pixel_decoder' not in k}
     state['segmenter.cls_embed.weight'] = torch.zeros(3, 3)
     torch.save(dict(state_dict=state), tmp_path / 'part.pth')
-    with pytest.raises(ValueError, match=(r'part.pth does not fit: .* segmenter.cls_embed.weight is \(3, 3\) .* '
-                                          r'segmenter.pixel_decoder\.\S+ is missing\. Load')):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'part.pth does not fit: .* segmenter.cls_embed.weight is \(3, 3\) .* '
+            r'segmenter.pixel_decoder\.\S+ is missing\. Load'
+        ),
+    ):
         train(stage(folder, 'online', toy_root, tmp_path / 'part.pth'))
 
 
@@ -64,7 +71,8 @@ def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_pat
 
     class Payload:
         def __reduce__(self):
-            return os.system, (f'touch {mark}', )
+            return os.system, (f'touch {mark}',)
+
     torch.save(dict(read_checkpoint(first), extra=Payload()), tmp_path / 'bad.pth')
     with pytest.raises(ValueError, match='bad.pth was not loaded'):
         train(stage(folder, 'online', toy_root, tmp_path / 'bad.pth'))
@@ -95,11 +103,13 @@ def test_random_weights_are_never_scored(minvis, toy_root):
 def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp_path, monkeypatch):
     """Without any seed on the command line, too."""
     from mmdvis.models.detectors import DVIS
+
     seen, loss = [], DVIS.loss
 
     def spy(self, inputs, data_samples):
         seen.append([s.gt_targets.name.split(',')[0] for s in data_samples])
         return loss(self, inputs, data_samples)
+
     monkeypatch.setattr(DVIS, 'loss', spy)
     path = tiny_config.write(tmp_path, 'minvis', toy_root, iters=6)
     path.write_text(path.read_text().replace('randomness = dict(seed=0)\n', ''))
@@ -134,12 +144,14 @@ def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path)
 def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypatch):
     """With six iterations the guide is used in the first three, whether or not the run was interrupted."""
     from mmdvis.models.losses import QuerySetLoss
+
     folder, first = minvis
     seen, match = [], QuerySetLoss.match
 
     def spy(self, predictions, targets, context):
         seen.append((context.iteration, len(predictions.class_logits)))  # a guide has one layer
         return match(self, predictions, targets, context)
+
     monkeypatch.setattr(QuerySetLoss, 'match', spy)
     path = tiny_config.write(tmp_path, 'online', toy_root, iters=6, load_from=first)
     options = {'default_hooks.checkpoint.interval': 2}
@@ -150,7 +162,9 @@ def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypat
     seen.clear()
     final = train(resumed)
     assert seen == [(4, 3), (5, 3)]
-    resumed = load_config(str(path), str(tmp_path / 'early'), dict(options, **{'default_hooks.checkpoint.max_keep_ckpts': 9}))
+    resumed = load_config(
+        str(path), str(tmp_path / 'early'), dict(options, **{'default_hooks.checkpoint.max_keep_ckpts': 9})
+    )
     seen.clear()
     train(resumed)
     again = load_config(str(path), str(tmp_path / 'early'), options)
@@ -189,6 +203,7 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
             weights = [x for x in self.segmenter.parameters() if x.dim() == 4 and min(x.shape[1:]) > 1]
             layouts.add(all(x.is_contiguous(memory_format=torch.channels_last) for x in weights))
             return plain(self, found)
+
         monkeypatch.setattr(BaseModel, 'parse_losses', watch)
         state = read_checkpoint(train(config))['state_dict']
         monkeypatch.undo()
@@ -211,16 +226,23 @@ def test_an_unknown_precision_is_named(toy_root, tmp_path):
 def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
     """Two updates of three batches each: six batches, a rate that falls where it fell, and weights that move twice."""
     config = stage(tmp_path, 'minvis', toy_root, None)
-    config.param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
-                              dict(type='MultiStepLR', by_epoch=False, milestones=[1], gamma=0.1)]
+    config.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
+        dict(type='MultiStepLR', by_epoch=False, milestones=[1], gamma=0.1),
+    ]
     config.auto_scale_lr = dict(enable=True, base_batch_size=6)  # 3 batches of 2: the rate stays
     steps, step = [], torch.optim.AdamW.step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, 'step',
-                      lambda self, *args: steps.append(self.param_groups[0]['lr']) or step(self, *args))
+        patch.setattr(
+            torch.optim.AdamW, 'step', lambda self, *args: steps.append(self.param_groups[0]['lr']) or step(self, *args)
+        )
         set_accumulation(config, 3)
         assert train(config).name == 'iter_6.pth'
-    assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones, config.param_scheduler[0].end) == (6, [3], 3)
+    assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones, config.param_scheduler[0].end) == (
+        6,
+        [3],
+        3,
+    )
     assert config.default_hooks.checkpoint.interval == 6 and len(steps) == 2
     assert max(steps) <= config.optim_wrapper.optimizer.lr < 1.01 * max(steps)
 

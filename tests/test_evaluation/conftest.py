@@ -1,4 +1,5 @@
 """Fixtures of the evaluation tests."""
+
 import json
 
 import pytest
@@ -12,8 +13,18 @@ def score(tmp_path, monkeypatch):
 
     def run(task, *words):
         out = tmp_path / 'out' / 'scores.json'
-        monkeypatch.setattr('sys.argv', ['score.py', task, *map(str, words), '--json', str(out), *(
-            [] if '--workers' in words else ['--workers', '1'])])
+        monkeypatch.setattr(
+            'sys.argv',
+            [
+                'score.py',
+                task,
+                *map(str, words),
+                '--json',
+                str(out),
+                *([] if '--workers' in words else ['--workers', '1']),
+            ],
+        )
         code = tool.main()
         return code, json.loads(out.read_text()) if out.exists() else None
+
     return run

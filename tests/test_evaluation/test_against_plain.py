@@ -1,4 +1,5 @@
 """VPQ and STQ against plain definitions that count sets of pixels, on random videos."""
+
 import math
 
 import numpy as np
@@ -27,7 +28,7 @@ def random_video(seed, frames=6, size=(9, 11)):
         sides.append((np.stack(maps), classes))
     (truth, classes), (_, guesses) = sides
     overlap = rng.random(truth.shape) < 0.75  # most pixels are predicted right, under other ids
-    rename = {i: j for i, j in zip(classes, guesses)}
+    rename = dict(zip(classes, guesses))
     guesses.update({rename[i]: classes[i] if rng.random() < 0.8 else guesses[rename[i]] for i in rename})
     predicted = np.where(overlap, np.vectorize(lambda i: rename.get(i, 0))(truth), sides[1][0])
     return truth, classes, predicted, guesses
@@ -45,9 +46,9 @@ def tables_of(video):
 def plain_vpq(video, length):
     """Class -> [sum of IoU, TP, FP, FN]: every tube is a set of pixels of the window."""
     truth, classes, predicted, guesses = video
-    found = {c: [0., 0, 0, 0] for c in CATEGORIES}
+    found = {c: [0.0, 0, 0, 0] for c in CATEGORIES}
     for start in range(len(truth) - length + 1):
-        g, p = truth[start:start + length], predicted[start:start + length]
+        g, p = truth[start : start + length], predicted[start : start + length]
         true_tubes, tubes = ({int(i): x == i for i in np.unique(x) if i} for x in (g, p))
         matched = set()
         for i, mask in true_tubes.items():
@@ -78,7 +79,7 @@ def test_vpq_equals_sets_of_pixels(seed):
     for length in (1, 2, 4, 6):
         for category, values in plain_vpq(video, length).items():
             got = counts[length].classes.get(category)
-            assert values == pytest.approx([got.iou, got.tp, got.fp, got.fn] if got else [0., 0, 0, 0])
+            assert values == pytest.approx([got.iou, got.tp, got.fp, got.fn] if got else [0.0, 0, 0, 0])
             hits += values[1]
     assert hits > 5  # else nothing was compared
 
@@ -102,19 +103,20 @@ def test_the_summary_is_the_mean_of_its_windows():
 def plain_stq(video):
     """SQ by class masks, AQ by tubes (class, id) of things, over the whole video."""
     truth, classes, predicted, guesses = video
-    class_map, guess_map = (np.vectorize(lambda i: names.get(int(i), -1))(x) for x, names in (
-        (truth, classes), (predicted, guesses)))
+    class_map, guess_map = (
+        np.vectorize(lambda i: names.get(int(i), -1))(x) for x, names in ((truth, classes), (predicted, guesses))
+    )
     valid = class_map >= 0
     ious = []
     for c in [*CATEGORIES, -1]:
         a, b = (class_map == c) & valid, (guess_map == c) & valid
         if (a | b).any():
             ious.append((a & b).sum() / (a | b).sum())
-    total, tubes = 0., [i for i in np.unique(truth) if i and IS_THING[classes[int(i)]]]
+    total, tubes = 0.0, [i for i in np.unique(truth) if i and IS_THING[classes[int(i)]]]
     things = [j for j in np.unique(predicted) if j and IS_THING[guesses[int(j)]]]
     for i in tubes:
         mask = truth == i
-        score = 0.
+        score = 0.0
         for j in things:
             other = predicted == j
             common = (mask & other).sum()
@@ -142,12 +144,12 @@ def test_videos_add_up_in_any_order(order):
 def test_a_perfect_prediction_is_perfect():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, truth, classes))
-    assert summarize_vpq(count_video(tables, (1, 4)), IS_THING, *named((1, 4)))['VPQ'] == 1.
-    assert count_stq(tables, IS_THING, 'corrected').summarise() == pytest.approx((1., 1., 1.))
+    assert summarize_vpq(count_video(tables, (1, 4)), IS_THING, *named((1, 4)))['VPQ'] == 1.0
+    assert count_stq(tables, IS_THING, 'corrected').summarise() == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_an_empty_prediction_scores_nothing():
     truth, classes, _, _ = random_video(4)
     tables = tables_of((truth, classes, np.zeros_like(truth), {}))
     summary = summarize_vpq(count_video(tables, (1, 2)), IS_THING, *named((1, 2)))
-    assert summary['VPQ'] == 0. and count_stq(tables, IS_THING, 'corrected').summarise() == (0., 0., 0.)
+    assert summary['VPQ'] == 0.0 and count_stq(tables, IS_THING, 'corrected').summarise() == (0.0, 0.0, 0.0)

@@ -1,4 +1,5 @@
 """Files that cannot be scored: one sentence that names file, frame and id, and exit code 2."""
+
 import json
 import re
 import shutil
@@ -52,30 +53,57 @@ def crop(path):
 CASES = {
     'missing png': (lambda f: png(f).unlink(), rf'there is no PNG .*{VIDEO}/{FRAME}'),
     'missing true png': (lambda f: png(f, 'panomasksRGB').unlink(), rf'there is no PNG .*panomasksRGB/{VIDEO}/{FRAME}'),
-    'id not listed': (lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c).pop()),
-                      rf'video {VIDEO}, frame {FRAME}: \d+ predicted pixels have an id, such as \d+, that .* not list .*{FRAME}'),
-    'id without pixels': (lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c).append(
-        dict(id=12345, category_id=1))), rf'frame {FRAME}: segments_info lists id 12345, no predicted pixel has it'),
-    'unknown category': (lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c)[0].update(category_id=999)),
-                         rf'frame {FRAME}: predicted category 999 of id \d+ is not among the classes'),
-    'wrong size': (lambda f: crop(png(f)), rf'frame {FRAME}: the prediction is \(47, 64\) .*, the ground truth \(48, 64\)'),
+    'id not listed': (
+        lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c).pop()),
+        rf'video {VIDEO}, frame {FRAME}: \d+ predicted pixels have an id, such as \d+, that .* not list .*{FRAME}',
+    ),
+    'id without pixels': (
+        lambda f: change_json(
+            f / 'submission' / 'pred.json', lambda c: segments(c).append(dict(id=12345, category_id=1))
+        ),
+        rf'frame {FRAME}: segments_info lists id 12345, no predicted pixel has it',
+    ),
+    'unknown category': (
+        lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c)[0].update(category_id=999)),
+        rf'frame {FRAME}: predicted category 999 of id \d+ is not among the classes',
+    ),
+    'wrong size': (
+        lambda f: crop(png(f)),
+        rf'frame {FRAME}: the prediction is \(47, 64\) .*, the ground truth \(48, 64\)',
+    ),
     'grey png': (lambda f: recolour(png(f), 'L'), rf'{FRAME} is a PNG of mode L; a panoptic PNG is RGB'),
     'palette png': (lambda f: recolour(png(f), 'P'), rf'{FRAME} is a PNG of mode P; a panoptic PNG is RGB'),
     'torn png': (lambda f: png(f).write_bytes(png(f).read_bytes()[:60]), rf'{FRAME} is no readable PNG'),
-    'torn json': (lambda f: (f / 'submission' / 'pred.json').write_text('{"annotations": ['), 'pred.json is no valid json'),
+    'torn json': (
+        lambda f: (f / 'submission' / 'pred.json').write_text('{"annotations": ['),
+        'pred.json is no valid json',
+    ),
     'no json': (lambda f: (f / 'submission' / 'pred.json').unlink(), 'there is no file .*pred.json'),
-    'other json': (lambda f: (f / 'submission' / 'pred.json').write_text('{"a": 1}'), "pred.json lacks 'annotations'; it has a"),
-    'missing video': (lambda f: change_json(f / 'submission' / 'pred.json', lambda c: c['annotations'].pop(0)),
-                      'pred.json lacks the video .*, which .*panoptic_gt_VIPSeg_val.json has'),
-    'missing frame': (lambda f: change_json(f / 'submission' / 'pred.json', lambda c: next(
-        v for v in c['annotations'] if v['video_id'] == VIDEO)['annotations'].pop()), rf'video {VIDEO} has 6 frames .* 5'),
-    'no videos': (lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c.update(annotations=[])),
-                  'holds no annotations, so there is nothing to score')}
+    'other json': (
+        lambda f: (f / 'submission' / 'pred.json').write_text('{"a": 1}'),
+        "pred.json lacks 'annotations'; it has a",
+    ),
+    'missing video': (
+        lambda f: change_json(f / 'submission' / 'pred.json', lambda c: c['annotations'].pop(0)),
+        'pred.json lacks the video .*, which .*panoptic_gt_VIPSeg_val.json has',
+    ),
+    'missing frame': (
+        lambda f: change_json(
+            f / 'submission' / 'pred.json',
+            lambda c: next(v for v in c['annotations'] if v['video_id'] == VIDEO)['annotations'].pop(),
+        ),
+        rf'video {VIDEO} has 6 frames .* 5',
+    ),
+    'no videos': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c.update(annotations=[])),
+        'holds no annotations, so there is nothing to score',
+    ),
+}
 
 
 @pytest.mark.parametrize('name', CASES)
 @pytest.mark.parametrize('task', ['vpq', 'stq'])
-def test_panoptic(score, copy, capsys, name, task):  # noqa: F811
+def test_panoptic(score, copy, capsys, name, task):
     break_it, message = CASES[name]
     break_it(copy)
     code, found = score(task, *words(copy))
@@ -101,13 +129,17 @@ CROOKED = {  # what is done to the json of truth (0) or prediction (1)
     'half an id': (1, lambda c: first(c)['segments_info'][0].update(id=1.5), "'id' must be a whole number, got 1.5"),
     'no category': (0, lambda c: first(c)['segments_info'][0].pop('category_id'), "lacks 'category_id'"),
     'no area': (0, lambda c: first(c)['segments_info'][0].pop('area'), r'the truth states no area for id \d+'),
-    'a small area': (0, lambda c: [s.update(area=1) for v in c['annotations'] for f in v['annotations']
-                                   for s in f['segments_info']], 'states an area of 1 for id'),
-    'no categories': (0, lambda c: c.pop('categories'), "lacks 'categories'")}
+    'a small area': (
+        0,
+        lambda c: [s.update(area=1) for v in c['annotations'] for f in v['annotations'] for s in f['segments_info']],
+        'states an area of 1 for id',
+    ),
+    'no categories': (0, lambda c: c.pop('categories'), "lacks 'categories'"),
+}
 
 
 @pytest.mark.parametrize('name', CROOKED)
-def test_crooked_json(score, copy, capsys, name):  # noqa: F811
+def test_crooked_json(score, copy, capsys, name):
     side, change, message = CROOKED[name]
     path = copy / ('panoptic_gt_VIPSeg_val.json', 'submission/pred.json')[side]
     content = json.loads(path.read_text())
@@ -118,22 +150,27 @@ def test_crooked_json(score, copy, capsys, name):  # noqa: F811
     assert text.startswith('error: ') and text.count('\n') == 1 and re.search(message, text), text
 
 
-@pytest.mark.parametrize('flavour, root', [('vipseg', 'cityscapes_vps/panoptic_gt_val_city_vps.json'),
-                                           ('cityscapes', 'vipseg/panoptic_gt_VIPSeg_val.json')])
-def test_another_flavour(score, capsys, flavour, root):  # noqa: F811
+@pytest.mark.parametrize(
+    'flavour, root',
+    [('vipseg', 'cityscapes_vps/panoptic_gt_val_city_vps.json'), ('cityscapes', 'vipseg/panoptic_gt_VIPSeg_val.json')],
+)
+def test_another_flavour(score, capsys, flavour, root):
     where = ['--gt-json', SET / root, '--gt-dir', SET, '--pred', SET / 'vipseg' / 'submission']
     assert score('vpq', '--flavour', flavour, *where)[0] == 2
     assert 'is it of another flavour?' in capsys.readouterr().err
 
 
-def test_areas_of_predictions_are_never_read(score, copy):  # noqa: F811
-    change_json(copy / 'submission' / 'pred.json', lambda c: [s.update(area=None) for v in c['annotations']
-                                                              for f in v['annotations'] for s in f['segments_info']])
+def test_areas_of_predictions_are_never_read(score, copy):
+    change_json(
+        copy / 'submission' / 'pred.json',
+        lambda c: [s.update(area=None) for v in c['annotations'] for f in v['annotations'] for s in f['segments_info']],
+    )
     assert score('vpq', *words(copy))[1] == score('vpq', *VIPSEG)[1]
 
 
-def test_names_and_order_are_those_of_the_images(score, copy):  # noqa: F811
+def test_names_and_order_are_those_of_the_images(score, copy):
     """Where annotations name jpg files and come in another order."""
+
     def change(content):
         for video, named in zip(content['annotations'], content['videos']):
             assert video['video_id'] == named['video_id']
@@ -142,6 +179,7 @@ def test_names_and_order_are_those_of_the_images(score, copy):  # noqa: F811
                 frame['image_id'] = image['id']
                 frame['file_name'] = frame['file_name'].replace('.png', '.jpg')
             video['annotations'].reverse()
+
     change_json(copy / 'panoptic_gt_VIPSeg_val.json', change)
     assert score('vpq', *words(copy))[1] == score('vpq', *VIPSEG)[1]
 
@@ -167,14 +205,17 @@ def is_refused_when_damaged(path, seed):
     return False
 
 
-def test_segmentation(score, tmp_path, capsys):  # noqa: F811
+def test_segmentation(score, tmp_path, capsys):
     folder = tmp_path / 'vspw'
     shutil.copytree(SET / 'vspw', folder)
     words = ['--gt', folder, '--list', folder / 'val.txt', '--pred', folder / 'pred']
     frame = sorted((folder / 'pred' / '726_v2').iterdir())[2]
     good = frame.read_bytes()
-    for change, message in ((lambda: frame.unlink(), 'there is no PNG'), (lambda: recolour(frame, 'RGB'), 'PNG of mode RGB'),
-                            (lambda: crop(frame), r'(height, width), the truth')):
+    for change, message in (
+        (lambda: frame.unlink(), 'there is no PNG'),
+        (lambda: recolour(frame, 'RGB'), 'PNG of mode RGB'),
+        (lambda: crop(frame), r'(height, width), the truth'),
+    ):
         change()
         assert score('vss', *words)[0] == 2
         text = capsys.readouterr().err
@@ -186,23 +227,33 @@ def test_segmentation(score, tmp_path, capsys):  # noqa: F811
     assert score('vss', *words)[0] == 2 and 'names no video' in capsys.readouterr().err
 
 
-def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):  # noqa: F811
+def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):
     """A public script cuts the last character of every line."""
     (tmp_path / 'val.txt').write_text((SET / 'vspw' / 'val.txt').read_text().rstrip('\n'))
     words = ['--gt', SET / 'vspw', '--pred', SET / 'vspw' / 'pred', '--list']
     assert score('vss', *words, tmp_path / 'val.txt')[1] == score('vss', *words, SET / 'vspw' / 'val.txt')[1]
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda r: r[3].update(video_id=99), 'track 3 is of video 99, which'),
-    (lambda r: r[3]['segmentations'].append(None), 'track 3 of video .* has .* masks, the video has'),
-    (lambda r: r[3].update(score=None), "track 3: 'score' must be a number, got None"),
-    (lambda r: r[3].update(score=float('nan')), "track 3: 'score' must be a number, got nan"),
-    (lambda r: r[3].update(segmentations=None), "track 3: 'segmentations' must be a list"),
-    (lambda r: r[3]['segmentations'].__setitem__(0, [[1, 2, 3]]), "frame 0: a mask must be null or have 'size' and 'counts'"),
-    (lambda r: r[3]['segmentations'].__setitem__(0, dict(size=[3, 4], counts='0')), r'frame 0: the mask is \[3, 4\] '),
-    (lambda r: r.clear() or r.append(3), "track 0 lacks 'score'; it has a int: 3")])
-def test_tracks(score, tmp_path, capsys, change, message):  # noqa: F811
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda r: r[3].update(video_id=99), 'track 3 is of video 99, which'),
+        (lambda r: r[3]['segmentations'].append(None), 'track 3 of video .* has .* masks, the video has'),
+        (lambda r: r[3].update(score=None), "track 3: 'score' must be a number, got None"),
+        (lambda r: r[3].update(score=float('nan')), "track 3: 'score' must be a number, got nan"),
+        (lambda r: r[3].update(segmentations=None), "track 3: 'segmentations' must be a list"),
+        (
+            lambda r: r[3]['segmentations'].__setitem__(0, [[1, 2, 3]]),
+            "frame 0: a mask must be null or have 'size' and 'counts'",
+        ),
+        (
+            lambda r: r[3]['segmentations'].__setitem__(0, dict(size=[3, 4], counts='0')),
+            r'frame 0: the mask is \[3, 4\] ',
+        ),
+        (lambda r: r.clear() or r.append(3), "track 0 lacks 'score'; it has a int: 3"),
+    ],
+)
+def test_tracks(score, tmp_path, capsys, change, message):
     content = json.loads((SET / 'ytvis' / 'results.json').read_text())
     change(content)
     (tmp_path / 'results.json').write_text(json.dumps(content))
@@ -210,23 +261,25 @@ def test_tracks(score, tmp_path, capsys, change, message):  # noqa: F811
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_no_tracks_at_all_is_a_score(score, tmp_path):  # noqa: F811
+def test_no_tracks_at_all_is_a_score(score, tmp_path):
     """A public script raises IndexError."""
     (tmp_path / 'results.json').write_text('[]')
     code, found = score('vis', '--gt', SET / 'ytvis' / 'gt.json', '--pred', tmp_path / 'results.json')
     assert code == 0 and found['AP'] == 0 and found['AR10'] == 0
 
 
-def test_occlusion_needs_ovis(score, tmp_path, capsys):  # noqa: F811
+def test_occlusion_needs_ovis(score, tmp_path, capsys):
     content = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     content['annotations'][0].pop('occlusion')
     (tmp_path / 'gt.json').write_text(json.dumps(content))
     words = ['--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json']
-    assert score('vis', *words, '--ovis')[0] == 2 and 'has no occlusion, so it is not of OVIS' in capsys.readouterr().err
+    assert (
+        score('vis', *words, '--ovis')[0] == 2 and 'has no occlusion, so it is not of OVIS' in capsys.readouterr().err
+    )
     assert score('vis', *words)[0] == 0
 
 
-def test_an_empty_group_is_nan_and_said(score, copy, capsys):  # noqa: F811
+def test_an_empty_group_is_nan_and_said(score, copy, capsys):
     """A public script divides by zero."""
     change_json(copy / 'panoptic_gt_VIPSeg_val.json', lambda c: [x.update(isthing=1) for x in c['categories']])
     code, found = score('vpq', *words(copy))

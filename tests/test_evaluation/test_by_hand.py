@@ -1,4 +1,5 @@
 """Rules that the fixtures do not hold, counted by hand, and promises for all inputs."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,9 @@ MANY = settings(max_examples=40, deadline=None)
 
 
 def listed(ids, classes, **more):
-    return [dict(id=int(i), category_id=classes[int(i)], area=int((ids == i).sum()), **more) for i in np.unique(ids) if i]
+    return [
+        dict(id=int(i), category_id=classes[int(i)], area=int((ids == i).sum()), **more) for i in np.unique(ids) if i
+    ]
 
 
 @st.composite
@@ -46,8 +49,12 @@ def figures(*found):
 def test_names_of_segments_are_of_no_consequence(video):
     truth, classes, predicted, guesses = video
     rename = np.array([0, 40, 20, 90, 30])
-    other = (rename[truth], {int(rename[i]): c for i, c in classes.items()}, np.where(predicted, predicted * 3 + 100, 0),
-             {i * 3 + 100: c for i, c in guesses.items()})
+    other = (
+        rename[truth],
+        {int(rename[i]): c for i, c in classes.items()},
+        np.where(predicted, predicted * 3 + 100, 0),
+        {i * 3 + 100: c for i, c in guesses.items()},
+    )
     assert figures(video) == pytest.approx(figures(other), abs=1e-12, nan_ok=True)
 
 
@@ -55,10 +62,11 @@ def test_names_of_segments_are_of_no_consequence(video):
 @given(videos(), videos(), videos())
 def test_videos_may_come_in_any_order_and_be_counted_apart(a, b, c):
     assert figures(a, b, c) == pytest.approx(figures(c, a, b), abs=1e-12, nan_ok=True)
-    parts = [count_video(tables(v), (1, )) for v in (a, b, c)]
+    parts = [count_video(tables(v), (1,)) for v in (a, b, c)]
     first, rest = parts[0][1], parts[1][1] + parts[2][1]
     assert (first + rest).mean(IS_THING) == pytest.approx(
-        sum((p[1] for p in parts), WindowCounts()).mean(IS_THING), abs=1e-12, nan_ok=True)
+        sum((p[1] for p in parts), WindowCounts()).mean(IS_THING), abs=1e-12, nan_ok=True
+    )
 
 
 @MANY
@@ -67,8 +75,8 @@ def test_the_truth_is_perfect(video):
     truth, classes, _, _ = video
     found = figures((truth, classes, truth, classes))
     things = any(IS_THING[classes[int(i)]] for i in np.unique(truth) if i)
-    assert found[0] == found[1] == found[4] == pytest.approx(1., abs=1e-12)
-    assert found[3] == pytest.approx(1. if things else 0., abs=1e-12)
+    assert found[0] == found[1] == found[4] == pytest.approx(1.0, abs=1e-12)
+    assert found[3] == pytest.approx(1.0 if things else 0.0, abs=1e-12)
 
 
 def test_areas_of_the_truth_are_what_the_json_says():
@@ -78,8 +86,8 @@ def test_areas_of_the_truth_are_what_the_json_says():
     table = frame_table(truth[0], [dict(id=5, category_id=1, area=2000)], predicted[0], listed(predicted[0], {7: 1}))
     shared = 24 * 64
     for rules, area in ((IMAGE_RULES, 2000), (VIPER_RULES, 64 * 64)):
-        found = count_video([table], (1, ), rules)[1].classes.get(1)
-        assert found.iou == pytest.approx(shared / area if shared / area > 0.5 else 0.)
+        found = count_video([table], (1,), rules)[1].classes.get(1)
+        assert found.iou == pytest.approx(shared / area if shared / area > 0.5 else 0.0)
 
 
 def test_small_true_tubes_of_viper_are_neither_found_nor_missed():
@@ -87,7 +95,7 @@ def test_small_true_tubes_of_viper_are_neither_found_nor_missed():
     truth[:31, :33], truth[40:] = 5, 6  # 1023 and 1536 pixels
     guess = np.where(truth, truth + 10, 0)
     table = frame_table(truth, listed(truth, {5: 1, 6: 2}), guess, listed(guess, {15: 1, 16: 2}))
-    found = count_video([table], (1, ), VIPER_RULES)[1].classes
+    found = count_video([table], (1,), VIPER_RULES)[1].classes
     assert (found[2].tp, found[2].fp, found[2].fn) == (1, 0, 0)
     assert (found[1].tp, found[1].fp, found[1].fn) == (0, 1, 0)
 
@@ -106,7 +114,7 @@ def track(*boxes, size=(10, 10)):
     for box in boxes:
         mask = np.zeros(size, np.uint8, order='F')
         if box:
-            mask[box[0]:box[2], box[1]:box[3]] = 1
+            mask[box[0] : box[2], box[1] : box[3]] = 1
         found.append(coco_mask.encode(mask) if box else None)
     return found
 
@@ -117,21 +125,25 @@ def test_track_iou_is_of_the_whole_track():
 
 
 def pair(detections, truths):
-    truths = [dict(segmentations=t, areas=[float(coco_mask.area(m)) if m else None for m in t], iscrowd=c) for t, c in truths]
+    truths = [
+        dict(segmentations=t, areas=[float(coco_mask.area(m)) if m else None for m in t], iscrowd=c) for t, c in truths
+    ]
     return vis_ap.make_pair((10, 10), truths, [dict(score=s, segmentations=t) for t, s in detections])
 
 
 def test_crowds_take_any_number_of_detections_and_none_counts():
     box = track((0, 0, 4, 4))
     found = vis_ap.summarize_ap({1: [pair([(box, 0.9), (box, 0.8), (box, 0.7)], [(box, 1), (track((5, 5, 9, 9)), 0)])]})
-    assert found['AP'] == 0.  # no false positive, and one true track that nobody found
+    assert found['AP'] == 0.0  # no false positive, and one true track that nobody found
     matched = vis_ap.match(pair([(box, 0.9), (box, 0.8)], [(box, 1)]), vis_ap.AREAS['all'])
     assert matched.num_truth == 0 and matched.ignored.all() and not matched.hit.any()
 
 
 def test_a_second_detection_is_a_false_positive():
     box = track((0, 0, 4, 4))
-    found = vis_ap.summarize_ap({1: [pair([(box, 0.9), (box, 0.95)], [(box, 0)])], 2: [pair([], [(box, 0)])], 3: [pair([], [])]})
+    found = vis_ap.summarize_ap(
+        {1: [pair([(box, 0.9), (box, 0.95)], [(box, 0)])], 2: [pair([], [(box, 0)])], 3: [pair([], [])]}
+    )
     assert found['AP'] == pytest.approx(0.5) and found['AR1'] == pytest.approx(0.5)  # class 3 has nothing to find
     assert vis_ap.per_class_ap({3: [pair([], [])]})[3] != vis_ap.per_class_ap({3: [pair([], [])]})[3]  # NaN
 
@@ -146,8 +158,8 @@ def test_consistency_by_hand():
     """Three frames of two pixels, n = 2: the last window is left out; a stray value counts as a miss."""
     truth = [np.array([[1, 2]], np.uint8)] * 3
     predicted = [np.array([[0, 1]], np.uint8), np.array([[0, 255]], np.uint8), np.array([[5, 5]], np.uint8)]
-    counts = vss.count_vss_video(zip(truth, predicted), lengths=(2, ), num_classes=3)
-    assert counts.consistency == {2: ((2, 1), )}
+    counts = vss.count_vss_video(zip(truth, predicted), lengths=(2,), num_classes=3)
+    assert counts.consistency == {2: ((2, 1),)}
     assert counts.confusion.tolist() == [[2, 0, 0, 1], [0, 1, 0, 2], [0, 0, 0, 0]]
     found = vss.summarize_vss(counts)
     assert found['VC2'] == 0.5 and found['mIoU'] == pytest.approx((2 / 3 + 1 / 3) / 2)
@@ -161,21 +173,24 @@ def test_run_lengths_equal_comparing_every_window(seed, length):
     frames = [f if rng.random() < 0.4 or not k else frames[k - 1] for k, f in enumerate(frames)]
     expected = []
     for start in range(len(frames) - length):
-        clip = frames[start:start + length]
+        clip = frames[start : start + length]
         same = [np.all([x[side] == clip[0][side] for x in clip], 0) for side in (0, 1)]
         expected.append((int(same[0].sum()), int((same[0] & same[1]).sum())))
-    assert list(vss.count_vss_video(frames, (length, ), 3).consistency[length]) == expected
+    assert list(vss.count_vss_video(frames, (length,), 3).consistency[length]) == expected
 
 
 def test_mean_iou_equals_mmseg():
     """The second library; its mean takes in classes that are only predicted."""
     import torch
     from mmseg.evaluation import IoUMetric
+
     rng = np.random.default_rng(0)
     truth, predicted = rng.integers(1, 4, (2, 8, 9)), rng.integers(0, 5, (2, 8, 9))
     counts = vss.count_vss_video(zip(truth, predicted), (), 5)
-    areas = [IoUMetric.intersect_and_union(torch.from_numpy(p), torch.from_numpy(t - 1), 5, 255)
-             for t, p in zip(truth, predicted)]
+    areas = [
+        IoUMetric.intersect_and_union(torch.from_numpy(p), torch.from_numpy(t - 1), 5, 255)
+        for t, p in zip(truth, predicted)
+    ]
     shared, union, _, label = (sum(x) for x in zip(*areas))
     assert vss.summarize_vss(counts)['mIoU'] == pytest.approx(float((shared / union)[label > 0].mean()), abs=1e-6)
     assert vss.summarize_vss(counts)['mIoU_mmseg'] == pytest.approx(float((shared / union).nanmean()), abs=1e-6)

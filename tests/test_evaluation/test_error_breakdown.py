@@ -1,4 +1,5 @@
 """Where a score is lost, counted by hand."""
+
 import json
 
 import numpy as np
@@ -16,8 +17,10 @@ CLASSES = {1: 7, 2: 7, 3: 8}
 def tables(truth, predicted, classes, crowd=()):
     found = []
     for t, p in zip(np.array(truth), np.array(predicted)):
-        sides = [[dict(id=int(i), category_id=names[int(i)], area=1, iscrowd=int(i in crowd)) for i in np.unique(ids) if i]
-                 for ids, names in ((t, CLASSES), (p, classes))]
+        sides = [
+            [dict(id=int(i), category_id=names[int(i)], area=1, iscrowd=int(i in crowd)) for i in np.unique(ids) if i]
+            for ids, names in ((t, CLASSES), (p, classes))
+        ]
         found.append(frame_table(t[None], sides[0], p[None], sides[1]))
     return found
 
@@ -35,17 +38,17 @@ def test_every_kind_of_error():
 
 def test_a_false_segment_is_forgiven_on_void():
     found = find_errors(tables([[1, 1, 0, 0, 0, 2, 2, 2]], [[5, 5, 6, 6, 6, 7, 8, 8]], {5: 7, 6: 7, 7: 7, 8: 7}))
-    assert found.frames[0].false == (7, ) and found.pixels['false'] == 1
+    assert found.frames[0].false == (7,) and found.pixels['false'] == 1
 
 
 def test_crowds_take_no_part():
-    found = find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 7}, crowd=(2, )))
+    found = find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 7}, crowd=(2,)))
     assert found.frames[0].truth == {1: 'right'} and found.frames[0].false == ()  # it is of the crowd's class
-    assert find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 8}, crowd=(2, ))).frames[0].false == (6, )
+    assert find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 8}, crowd=(2,))).frames[0].false == (6,)
 
 
 def test_a_partner_needs_more_than_half():
-    table, = tables([[1, 1, 1, 1]], [[5, 5, 6, 6]], {5: 7, 6: 7})
+    (table,) = tables([[1, 1, 1, 1]], [[5, 5, 6, 6]], {5: 7, 6: 7})
     assert matched_segments(table) == {}
 
 
@@ -62,7 +65,7 @@ def test_tables_and_pictures(tmp_path, monkeypatch, capsys):
     scores = [row['VPQ'] for row in content['videos'].values() if row['VPQ'] == row['VPQ']]
     assert scores == sorted(scores) and '| 330_id_switch ' in text
     for row in content['videos'].values():
-        assert sum(row[kind] for kind in ('right', 'switched', 'class', 'missed')) == pytest.approx(1.)
+        assert sum(row[kind] for kind in ('right', 'switched', 'class', 'missed')) == pytest.approx(1.0)
     pictures = sorted((tmp_path / 'worst').iterdir())
     assert len(pictures) == 3 and pictures[0].name.startswith('00_')
     with Image.open(pictures[0]) as image:

@@ -1,4 +1,5 @@
 """The metrics in mmengine's loops, against the counting functions."""
+
 import json
 from pathlib import Path
 
@@ -26,8 +27,13 @@ def perfect(root):
     samples = []
     for name, frames in truth.videos.items():
         labels = {s['id']: s['category_id'] for f in frames for s in f.segments}
-        samples.append(sample(name, [read_ids(f.path) for f in frames],
-                              [Segment(i, 0, c, truth.is_thing[c], 1.) for i, c in labels.items()]))
+        samples.append(
+            sample(
+                name,
+                [read_ids(f.path) for f in frames],
+                [Segment(i, 0, c, truth.is_thing[c], 1.0) for i, c in labels.items()],
+            )
+        )
     return samples
 
 
@@ -40,15 +46,15 @@ def run(metric, samples):
 def test_the_truth_is_perfect(toy_root):
     vpq = run(VPQMetric(**paths(toy_root)), perfect(toy_root))
     for name in ('VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ1', 'VPQ6_Th', 'VPQ_12468'):
-        assert np.isnan(vpq[name]) if name == 'VPQ_12468' else vpq[name] == pytest.approx(1.)
+        assert np.isnan(vpq[name]) if name == 'VPQ_12468' else vpq[name] == pytest.approx(1.0)
     stq = run(STQMetric(**paths(toy_root)), perfect(toy_root))
-    assert [stq[f'{n}_corrected'] for n in ('STQ', 'AQ', 'SQ')] == pytest.approx([1., 1., 1.])
-    assert stq['SQ'] == pytest.approx(1.)
+    assert [stq[f'{n}_corrected'] for n in ('STQ', 'AQ', 'SQ')] == pytest.approx([1.0, 1.0, 1.0])
+    assert stq['SQ'] == pytest.approx(1.0)
 
 
 def test_windows_are_an_option(toy_root):
     vpq = run(VPQMetric(windows=(2, 3), **paths(toy_root)), perfect(toy_root))
-    assert vpq['VPQ3'] == pytest.approx(1.) and 'VPQ1' not in vpq
+    assert vpq['VPQ3'] == pytest.approx(1.0) and 'VPQ1' not in vpq
     with pytest.raises(ValueError, match=r'at least one frame, got \(0, 2\)'):
         VPQMetric(windows=(0, 2), **paths(toy_root))
 
@@ -58,18 +64,18 @@ def broken(root):
     samples = []
     for s in perfect(root):
         maps, segments = s['pred_panoptic'].id_map.numpy().copy(), list(s['pred_panoptic'].segments)
-        half = maps[len(maps) // 2:]
+        half = maps[len(maps) // 2 :]
         things = [x for x in segments if x.is_thing]
         for x in things:
             half[half == x.id] = x.id + 1000
-        segments += [Segment(x.id + 1000, 0, x.label, True, 1.) for x in things]
+        segments += [Segment(x.id + 1000, 0, x.label, True, 1.0) for x in things]
         samples.append(sample(s['video_id'], list(maps), segments))
     return samples
 
 
 def test_new_identities_cost_association(toy_root):
     figures = run(STQMetric(**paths(toy_root)), broken(toy_root))
-    assert figures['AQ_corrected'] < 0.8 and figures['SQ_corrected'] == pytest.approx(1.)
+    assert figures['AQ_corrected'] < 0.8 and figures['SQ_corrected'] == pytest.approx(1.0)
 
 
 def test_category_ids_need_not_be_labels(toy_root):

@@ -1,4 +1,5 @@
 """VPQ and STQ against the figures of the public scripts, and against cases counted by hand."""
+
 import json
 
 import numpy as np
@@ -24,15 +25,22 @@ def official():
     """Tables of all videos of the fixture, thing flags, and the figures of the scripts."""
     root = SET / 'vipseg'
     truth = json.loads((root / 'panoptic_gt_VIPSeg_val.json').read_text())
-    predictions = {v['video_id']: v['annotations']
-                   for v in json.loads((root / 'submission' / 'pred.json').read_text())['annotations']}
+    predictions = {
+        v['video_id']: v['annotations']
+        for v in json.loads((root / 'submission' / 'pred.json').read_text())['annotations']
+    }
     tables = {}
     for video in truth['annotations']:
         name = video['video_id']
-        tables[name] = [frame_table(
-            read(root / 'panomasksRGB' / name / frame['file_name']), frame['segments_info'],
-            read(root / 'submission' / 'pan_pred' / name / frame['file_name'].replace('.jpg', '.png')), found['segments_info'])
-            for frame, found in zip(video['annotations'], predictions[name])]
+        tables[name] = [
+            frame_table(
+                read(root / 'panomasksRGB' / name / frame['file_name']),
+                frame['segments_info'],
+                read(root / 'submission' / 'pan_pred' / name / frame['file_name'].replace('.jpg', '.png')),
+                found['segments_info'],
+            )
+            for frame, found in zip(video['annotations'], predictions[name])
+        ]
     is_thing = {c['id']: c['isthing'] == 1 for c in truth['categories']}
     return tables, is_thing, json.loads((SET / 'expected.json').read_text())
 
@@ -48,8 +56,9 @@ def total_of(tables):
 def test_vpq_equals_the_script(official):
     tables, is_thing, expected = official
     total = total_of(tables)
-    groups = dict(All=list(is_thing), Things=[c for c in is_thing if is_thing[c]],
-                  Stuff=[c for c in is_thing if not is_thing[c]])
+    groups = dict(
+        All=list(is_thing), Things=[c for c in is_thing if is_thing[c]], Stuff=[c for c in is_thing if not is_thing[c]]
+    )
     for k in WINDOWS:
         for name, categories in groups.items():
             wanted = expected['vpq_vipseg']['per_window'][str(k)][name]
@@ -59,7 +68,9 @@ def test_vpq_equals_the_script(official):
     for key, name in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
         assert summary[key] == pytest.approx(wanted[name] / 100, abs=1e-9)
     script = expected['vpq_vipseg']['script_as_is_final_12468']['vpq_all'] / 100
-    assert summarize_vpq(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(script, abs=1e-6)  # the script rounds
+    assert summarize_vpq(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(
+        script, abs=1e-6
+    )  # the script rounds
 
 
 def test_vpq_of_every_video_equals_the_script(official):
@@ -72,8 +83,10 @@ def test_vpq_of_every_video_equals_the_script(official):
                 assert got[category] == pytest.approx(values, abs=1e-9)
 
 
-@pytest.mark.parametrize('numbering, key', zip(NUMBERINGS, (
-    'official_script', 'instance_numbers_from_1', 'instance_numbers_from_1_crowd_is_0')))
+@pytest.mark.parametrize(
+    'numbering, key',
+    zip(NUMBERINGS, ('official_script', 'instance_numbers_from_1', 'instance_numbers_from_1_crowd_is_0')),
+)
 def test_stq_equals_the_script(official, numbering, key):
     tables, is_thing, expected = official
     counts = [count_stq(video, is_thing, numbering) for video in tables.values()]
@@ -101,44 +114,49 @@ def table(predicted, segments=None, true=TRUE, truth=TRUTH):
 
 
 def test_void_is_taken_out_of_the_union():
-    counts = count_video([table([7] * 5 + [8] * 4 + [7])], (1, ))[1].classes
+    counts = count_video([table([7] * 5 + [8] * 4 + [7])], (1,))[1].classes
     assert counts[0] == ClassCounts(iou=5 / 6, tp=1)  # 5 shared, 6 true, 6 predicted of which one on void
     assert counts[5] == ClassCounts(iou=3 / 4, tp=1)
 
 
 def test_half_is_not_enough():
-    counts = count_video([table([7] * 3 + [0] * 3 + [8] * 4)], (1, ))[1].classes
+    counts = count_video([table([7] * 3 + [0] * 3 + [8] * 4)], (1,))[1].classes
     assert counts[0] == ClassCounts(fp=1, fn=1)  # IoU is exactly a half
 
 
 def test_a_prediction_mostly_on_void_is_forgiven():
     true = np.array([[1] * 4 + [0] * 6])
     segments, truth = [dict(id=7, category_id=0), dict(id=8, category_id=5)], [dict(id=1, category_id=0, area=4)]
-    forgiven = count_video([table([7] * 4 + [8] * 6, segments, true, truth)], (1, ))[1].classes
-    assert forgiven == {0: ClassCounts(iou=1., tp=1)}
-    blamed = count_video([table([8] * 5 + [7] * 5, segments, true, truth)], (1, ))[1].classes
+    forgiven = count_video([table([7] * 4 + [8] * 6, segments, true, truth)], (1,))[1].classes
+    assert forgiven == {0: ClassCounts(iou=1.0, tp=1)}
+    blamed = count_video([table([8] * 5 + [7] * 5, segments, true, truth)], (1,))[1].classes
     assert blamed[5] == ClassCounts(fp=1)
 
 
 def test_a_switched_identity_costs_in_longer_windows_only():
-    good, switched = table([7] * 6 + [8] * 4), table([9] * 6 + [8] * 4, [dict(id=9, category_id=0), dict(id=8, category_id=5)])
+    good, switched = (
+        table([7] * 6 + [8] * 4),
+        table([9] * 6 + [8] * 4, [dict(id=9, category_id=0), dict(id=8, category_id=5)]),
+    )
     counts = count_video([good, switched], (1, 2, 4))
-    assert counts[1].classes[0] == ClassCounts(iou=2., tp=2)
+    assert counts[1].classes[0] == ClassCounts(iou=2.0, tp=2)
     assert counts[2].classes[0] == ClassCounts(fp=2, fn=1)
     assert counts[4].classes == {}  # the video is shorter than the window
 
 
 def test_a_class_that_never_occurs_is_left_out():
-    counts = WindowCounts({0: ClassCounts(iou=1., tp=1), 3: ClassCounts()})
-    assert counts.mean([0, 3, 9]) == (1., 1., 1.)
+    counts = WindowCounts({0: ClassCounts(iou=1.0, tp=1), 3: ClassCounts()})
+    assert counts.mean([0, 3, 9]) == (1.0, 1.0, 1.0)
     assert all(np.isnan(x) for x in counts.mean([3]))
 
 
 def test_stq_by_hand():
-    tables = [table([7] * 6 + [8] * 3 + [0]), table([9] * 6 + [8] * 3 + [0], [
-        dict(id=9, category_id=0), dict(id=8, category_id=5)])]
+    tables = [
+        table([7] * 6 + [8] * 3 + [0]),
+        table([9] * 6 + [8] * 3 + [0], [dict(id=9, category_id=0), dict(id=8, category_id=5)]),
+    ]
     stq, aq, sq = count_stq(tables, THING, 'corrected').summarise()
-    assert sq == 1. and aq == pytest.approx(2 * (6 / 12) * (6 / 12)) and stq == pytest.approx(aq ** 0.5)
+    assert sq == 1.0 and aq == pytest.approx(2 * (6 / 12) * (6 / 12)) and stq == pytest.approx(aq**0.5)
 
 
 def test_the_official_numbering_loses_the_thing_that_is_listed_first():
@@ -154,11 +172,18 @@ def test_void_predicted_on_valid_truth_is_a_class_of_its_own():
     assert sq == pytest.approx((1 + 0 + 0) / 3)
 
 
-@pytest.mark.parametrize('predicted, segments, message', [
-    ([7] * 6 + [3] * 4, [dict(id=7, category_id=0)],
-     '4 predicted pixels have an id, such as 3, that segments_info does not list'),
-    ([7] * 10, [dict(id=7, category_id=0), dict(id=8, category_id=5)], 'lists id 8, no predicted pixel has it'),
-    ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not among the classes')])
+@pytest.mark.parametrize(
+    'predicted, segments, message',
+    [
+        (
+            [7] * 6 + [3] * 4,
+            [dict(id=7, category_id=0)],
+            '4 predicted pixels have an id, such as 3, that segments_info does not list',
+        ),
+        ([7] * 10, [dict(id=7, category_id=0), dict(id=8, category_id=5)], 'lists id 8, no predicted pixel has it'),
+        ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not among the classes'),
+    ],
+)
 def test_predictions_that_disagree_with_themselves(predicted, segments, message):
     with pytest.raises(ValueError, match=f'video v, frame 3: .*{message}'):
         check_prediction(table(predicted, segments), THING, 'video v, frame 3')

@@ -1,4 +1,5 @@
 """Every figure of the public scripts, through the command line."""
+
 import json
 import shutil
 
@@ -19,8 +20,13 @@ def test_vipseg(score, workers):
     wanted = EXPECTED['vpq_vipseg']
     assert code == 0 and set(found) == {'VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_12468'}
     close(found, {f'VPQ{k}': wanted['per_window'][str(k)]['All']['pq'] for k in (1, 2, 4, 6)})
-    close(found, {name: wanted['VPQ_1246'][group] / 100
-                  for name, group in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff'))})
+    close(
+        found,
+        {
+            name: wanted['VPQ_1246'][group] / 100
+            for name, group in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff'))
+        },
+    )
     assert round(100 * found['VPQ_12468'], 2) == pytest.approx(wanted['script_as_is_final_12468']['vpq_all'], abs=0.01)
 
 
@@ -53,7 +59,9 @@ def test_stq(score):
     wanted = EXPECTED['stq_vipseg']
     assert code == 0 and set(found) == {f'{n}{s}' for n in ('STQ', 'AQ', 'SQ') for s in ('', '_corrected')}
     close(found, {name: wanted['official_script'][name] for name in ('STQ', 'AQ', 'SQ')})
-    close(found, {f'{name}_corrected': wanted['instance_numbers_from_1_crowd_is_0'][name] for name in ('STQ', 'AQ', 'SQ')})
+    close(
+        found, {f'{name}_corrected': wanted['instance_numbers_from_1_crowd_is_0'][name] for name in ('STQ', 'AQ', 'SQ')}
+    )
 
 
 @pytest.mark.parametrize('folder', ['submission', 'pred_dense'])
@@ -91,14 +99,24 @@ def test_vspw(score):
     code, found = score('vss', *VSS)
     wanted = EXPECTED['vss_vspw']
     close(found, {name: wanted[name] for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16')})
-    assert code == 0 and found['VC16_with_VC8'] == pytest.approx(wanted['dvis_plus_script_as_printed']['VC16'], abs=1e-9)
+    assert code == 0 and found['VC16_with_VC8'] == pytest.approx(
+        wanted['dvis_plus_script_as_printed']['VC16'], abs=1e-9
+    )
 
 
 def test_image_pq(score):
     code, found = score('pq', *IMAGES)
     wanted = EXPECTED['image_pq']
-    close(found, dict(PQ=wanted['All']['pq'], SQ=wanted['All']['sq'], RQ=wanted['All']['rq'], PQ_Th=wanted['Things']['pq'],
-                      PQ_St=wanted['Stuff']['pq']))
+    close(
+        found,
+        dict(
+            PQ=wanted['All']['pq'],
+            SQ=wanted['All']['sq'],
+            RQ=wanted['All']['rq'],
+            PQ_Th=wanted['Things']['pq'],
+            PQ_St=wanted['Stuff']['pq'],
+        ),
+    )
     assert code == 0 and set(found) == {'PQ', 'SQ', 'RQ', 'PQ_Th', 'PQ_St'}
 
 
@@ -119,15 +137,27 @@ def test_classes_and_videos_are_shown(score, capsys):
     assert '| obj1 ' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('case', json.loads((SET / 'deeplab2' / 'expected.json').read_text())['pq_mean_over_classes'],
-                         ids=lambda c: '+'.join(c['images']))
+@pytest.mark.parametrize(
+    'case',
+    json.loads((SET / 'deeplab2' / 'expected.json').read_text())['pq_mean_over_classes'],
+    ids=lambda c: '+'.join(c['images']),
+)
 def test_image_pq_of_deeplab2(case, tmp_path):
     """Its test images: a segment is a pair of class and instance, class 0 is void."""
     from mmdvis.evaluation.functional.frame_table import frame_table
     from mmdvis.evaluation.functional.vpq import WindowCounts, count_video
+
     folder, total = SET / 'deeplab2', WindowCounts()
     expected = json.loads((folder / 'expected.json').read_text())
-    palette = {(0, 0, 0): 0, (0, 0, 255): 1, (255, 0, 0): 2, (0, 255, 0): 3, (255, 0, 255): 4, (0, 255, 255): 5, (255, 255, 0): 6}
+    palette = {
+        (0, 0, 0): 0,
+        (0, 0, 255): 1,
+        (255, 0, 0): 2,
+        (0, 255, 0): 3,
+        (255, 0, 255): 4,
+        (0, 255, 255): 5,
+        (255, 255, 0): 6,
+    }
 
     def grey(name):
         return np.asarray(Image.open(folder / name).convert('L')).astype(int)
@@ -138,6 +168,7 @@ def test_image_pq_of_deeplab2(case, tmp_path):
 
     def listed(ids):
         return [dict(id=int(i), category_id=int(i) // 1000, area=int((ids == i).sum())) for i in np.unique(ids) if i]
+
     for name in case['images']:
         true_name = f'{name}_gt_instance.png' if name == 'team' else f'{name}_gt.png'
         instance = grey(true_name)
@@ -148,13 +179,14 @@ def test_image_pq_of_deeplab2(case, tmp_path):
         total += count_video([frame_table(truth, listed(truth), predicted, listed(predicted))], [1])[1]
     found = total.mean(range(1, case['num_classes']))
     for value, name in zip(found, ('pq', 'sq', 'rq')):
-        assert value == pytest.approx(case['expected'][name], abs=10**-case['places'])
+        assert value == pytest.approx(case['expected'][name], abs=10 ** -case['places'])
 
 
 @pytest.mark.parametrize('index', [3, 9, 27])
 def test_an_annotation_with_id_0_is_never_found(score, tmp_path, index):
     """As the public evaluations have it, by mmdet's port of them."""
     from mmdet.evaluation.functional import YTVIS, YTVISeval
+
     content = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     content['annotations'][index]['id'] = 0
     (tmp_path / 'gt.json').write_text(json.dumps(content))
@@ -171,4 +203,4 @@ def test_an_annotation_with_id_0_is_never_found(score, tmp_path, index):
 def test_short_and_long_videos(score):
     found = score('vis', *TRACKS, '--long-min-frames', 6)[1]
     assert found['AP_SL'] == (found['AP_S'] + found['AP_L']) / 2 and found['AP_S'] != found['AP_L']
-    assert score('vis', *TRACKS, '--long-min-frames', 999)[1]['AP_SL'] == -1.
+    assert score('vis', *TRACKS, '--long-min-frames', 999)[1]['AP_SL'] == -1.0

@@ -1,4 +1,5 @@
 """Results as the challenge servers take them."""
+
 import json
 import zipfile
 
@@ -70,21 +71,35 @@ def test_tracks_score_as_they_did(tmp_path):
         found = [r for r in results if r['video_id'] == video['id']]
         empty = coco_mask.encode(np.zeros((video['height'], video['width']), np.uint8, order='F'))
         masks = [[code or dict(empty, counts=empty['counts'].decode()) for code in r['segmentations']] for r in found]
-        samples.append(sample(video['id'], VideoInstances(
-            torch.tensor([r['score'] for r in found], dtype=torch.float64), torch.tensor([r['category_id'] for r in found]),
-            torch.arange(len(found)), masks), [f'{k}.jpg' for k in range(video['length'])]))
+        samples.append(
+            sample(
+                video['id'],
+                VideoInstances(
+                    torch.tensor([r['score'] for r in found], dtype=torch.float64),
+                    torch.tensor([r['category_id'] for r in found]),
+                    torch.arange(len(found)),
+                    masks,
+                ),
+                [f'{k}.jpg' for k in range(video['length'])],
+            )
+        )
     run(tmp_path / 'out', samples, tuple(range(30)))
     written = json.loads((tmp_path / 'out' / 'results.json').read_text())
 
     def key(track):
         return track['video_id'], track['category_id'], track['score'], json.dumps(track['segmentations'])
+
     assert sorted(map(key, written)) == sorted(map(key, results))
 
 
-@pytest.mark.parametrize('samples, message', [
-    ([sample('a', panoptic(3))], 'video a has 2 frames with 2 names, its result has 3'),
-    ([sample('a', panoptic(), ('x/1.jpg', 'y/1.jpg'))], 'video a has 2 frames with 1 names, its result has 2'),
-    ([sample('a', panoptic()), sample('a', panoptic())], '2 videos came with 1 names')])
+@pytest.mark.parametrize(
+    'samples, message',
+    [
+        ([sample('a', panoptic(3))], 'video a has 2 frames with 2 names, its result has 3'),
+        ([sample('a', panoptic(), ('x/1.jpg', 'y/1.jpg'))], 'video a has 2 frames with 1 names, its result has 2'),
+        ([sample('a', panoptic()), sample('a', panoptic())], '2 videos came with 1 names'),
+    ],
+)
 def test_what_is_not_whole_is_not_written(tmp_path, samples, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path / 'out', samples)

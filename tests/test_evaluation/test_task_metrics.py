@@ -1,4 +1,5 @@
 """The metrics of the other tasks in mmengine's loops give the figures of the public scripts."""
+
 import json
 
 import numpy as np
@@ -26,7 +27,7 @@ def sample(name, result):
 
 def panoptic(maps, classes):
     ids = torch.from_numpy(np.stack(maps).astype(np.int32))
-    return VideoPanoptic(ids, tuple(Segment(int(i), 0, c, False, 1.) for i, c in classes.items()))
+    return VideoPanoptic(ids, tuple(Segment(int(i), 0, c, False, 1.0) for i, c in classes.items()))
 
 
 def test_images():
@@ -34,10 +35,17 @@ def test_images():
     samples = []
     for frame in json.loads((root / 'panoptic_pred.json').read_text())['annotations']:
         ids = read_ids(root / 'panoptic_pred' / frame['file_name']).astype(np.int64)
-        samples.append(sample(frame['image_id'], panoptic([ids], {s['id']: s['category_id'] for s in frame['segments_info']})))
+        samples.append(
+            sample(frame['image_id'], panoptic([ids], {s['id']: s['category_id'] for s in frame['segments_info']}))
+        )
     found = run(PanopticQualityMetric(str(root / 'panoptic_gt.json'), str(root / 'panoptic_gt')), samples, range(300))
-    for name, group, key in (('PQ', 'All', 'pq'), ('SQ', 'All', 'sq'), ('RQ', 'All', 'rq'), ('PQ_Th', 'Things', 'pq'),
-                             ('PQ_St', 'Stuff', 'pq')):
+    for name, group, key in (
+        ('PQ', 'All', 'pq'),
+        ('SQ', 'All', 'sq'),
+        ('RQ', 'All', 'rq'),
+        ('PQ_Th', 'Things', 'pq'),
+        ('PQ_St', 'Stuff', 'pq'),
+    ):
         assert found[name] == pytest.approx(EXPECTED['image_pq'][group][key], abs=1e-9)
 
 
@@ -60,11 +68,24 @@ def track_samples():
     for video in truth['videos']:
         found = [r for r in results if r['video_id'] == video['id']]
         nothing = coco_mask.encode(np.zeros((video['height'], video['width']), np.uint8, order='F'))
-        masks = [[dict(code, counts=code['counts']) if code else dict(nothing, counts=nothing['counts'].decode())
-                  for code in r['segmentations']] for r in found]
-        samples.append(sample(video['id'], VideoInstances(
-            torch.tensor([r['score'] for r in found], dtype=torch.float64), torch.tensor([r['category_id'] for r in found]),
-            torch.arange(len(found)), masks)))
+        masks = [
+            [
+                dict(code, counts=code['counts']) if code else dict(nothing, counts=nothing['counts'].decode())
+                for code in r['segmentations']
+            ]
+            for r in found
+        ]
+        samples.append(
+            sample(
+                video['id'],
+                VideoInstances(
+                    torch.tensor([r['score'] for r in found], dtype=torch.float64),
+                    torch.tensor([r['category_id'] for r in found]),
+                    torch.arange(len(found)),
+                    masks,
+                ),
+            )
+        )
     return samples
 
 
@@ -78,15 +99,21 @@ def test_long_and_short_videos():
     truth = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     middle = sorted(v['length'] for v in truth['videos'])[3]
     long = [v['id'] for v in truth['videos'] if v['length'] >= middle]
-    by_list, by_length = (run(VISMetric(str(SET / 'ytvis' / 'gt.json'), **options), track_samples(), range(30))
-                          for options in (dict(long_videos=long), dict(long_min_frames=middle)))
+    by_list, by_length = (
+        run(VISMetric(str(SET / 'ytvis' / 'gt.json'), **options), track_samples(), range(30))
+        for options in (dict(long_videos=long), dict(long_min_frames=middle))
+    )
     assert by_list == by_length and by_list['AP_SL'] == (by_list['AP_S'] + by_list['AP_L']) / 2
     assert by_list['AP'] == pytest.approx(EXPECTED['ytvis_ap']['AP'], abs=1e-8) and by_list['AP_S'] != by_list['AP_L']
 
 
-@pytest.mark.parametrize('name, change, message', [
-    ('99', lambda r: r, 'the ground truth has no video 99'),
-    (None, lambda r: r.masks[0].pop(), 'frames, the prediction has')])
+@pytest.mark.parametrize(
+    'name, change, message',
+    [
+        ('99', lambda r: r, 'the ground truth has no video 99'),
+        (None, lambda r: r.masks[0].pop(), 'frames, the prediction has'),
+    ],
+)
 def test_tracks_that_do_not_fit(name, change, message):
     broken = next(s for s in track_samples() if len(s['pred_instances'].masks))
     change(broken['pred_instances'])
@@ -96,8 +123,9 @@ def test_tracks_that_do_not_fit(name, change, message):
 
 def test_cityscapes_takes_all_frames_of_a_video_or_the_annotated_ones():
     root = SET / 'cityscapes_vps'
-    metric = VPQMetric(gt_json=str(root / 'panoptic_gt_val_city_vps.json'), gt_dir=str(root / 'panoptic_video'),
-                       flavour='cityscapes')
+    metric = VPQMetric(
+        gt_json=str(root / 'panoptic_gt_val_city_vps.json'), gt_dir=str(root / 'panoptic_video'), flavour='cityscapes'
+    )
     samples = []
     for name, frames in metric.truth.videos.items():
         maps = [read_ids(f.path).astype(np.int64) for f in frames]
@@ -105,19 +133,24 @@ def test_cityscapes_takes_all_frames_of_a_video_or_the_annotated_ones():
         every = [maps[max(t - 4, 0) // 5] if (t - 4) % 5 == 0 else 0 * maps[0] for t in range(30)]
         samples.append(sample(name, panoptic(every if name in '02' else maps, classes)))
     found = run(metric, samples, range(30))
-    assert found['VPQ'] == found['VPQ@15'] == pytest.approx(1.) and found['VPQ@5_Th'] == pytest.approx(1.)
+    assert found['VPQ'] == found['VPQ@15'] == pytest.approx(1.0) and found['VPQ@5_Th'] == pytest.approx(1.0)
 
 
 def test_viper_has_rules_of_its_own():
     root = SET / 'viper'
     options = dict(gt_json=str(root / 'panoptic_gt_viper.json'), gt_dir=str(root / 'panomasksRGB'))
-    metric = VPQMetric(flavour='viper', exclude_classes=(0, ), **options)
+    metric = VPQMetric(flavour='viper', exclude_classes=(0,), **options)
     samples = []
     for name, frames in metric.truth.videos.items():
         classes = {s['id']: s['category_id'] for f in frames for s in f.segments}
         samples.append(sample(name, panoptic([read_ids(f.path).astype(np.int64) for f in frames], classes)))
-    viper, vipseg = run(metric, samples, range(40)), run(VPQMetric(windows=(1, 5, 10, 15), **options), samples, range(40))
-    assert vipseg['VPQ1'] == pytest.approx(1.) and viper['VPQ@1'] < 1  # a prediction on a small true tube is a false positive
+    viper, vipseg = (
+        run(metric, samples, range(40)),
+        run(VPQMetric(windows=(1, 5, 10, 15), **options), samples, range(40)),
+    )
+    assert (
+        vipseg['VPQ1'] == pytest.approx(1.0) and viper['VPQ@1'] < 1
+    )  # a prediction on a small true tube is a false positive
     assert 0 not in metric.is_thing
     with pytest.raises(ValueError, match="flavour must be 'vipseg' or 'cityscapes' or 'viper', got 'kitti'"):
         VPQMetric(flavour='kitti', **options)
@@ -125,20 +158,32 @@ def test_viper_has_rules_of_its_own():
 
 def test_instances_of_images(tmp_path):
     """By pycocotools; the figure of a detection with IoU 0.75 counted by hand: found at six of ten thresholds."""
+
     def box(width):
         mask = np.zeros((10, 10), np.uint8, order='F')
         mask[:8, :width] = 1
         code = coco_mask.encode(mask)
         return dict(code, counts=code['counts'].decode())
-    truth = dict(images=[dict(id=i, height=10, width=10) for i in (1, 2)], categories=[dict(id=7, name='a')], annotations=[
-        dict(id=1, image_id=1, category_id=7, iscrowd=0, area=64., bbox=[0, 0, 8, 8], segmentation=box(8))])
+
+    truth = dict(
+        images=[dict(id=i, height=10, width=10) for i in (1, 2)],
+        categories=[dict(id=7, name='a')],
+        annotations=[
+            dict(id=1, image_id=1, category_id=7, iscrowd=0, area=64.0, bbox=[0, 0, 8, 8], segmentation=box(8))
+        ],
+    )
     (tmp_path / 'gt.json').write_text(json.dumps(truth))
 
     def result(*codes):
         number = len(codes)
-        return VideoInstances(torch.full((number, ), 0.5), torch.zeros(number, dtype=torch.long), torch.arange(number),
-                              [[code] for code in codes])
+        return VideoInstances(
+            torch.full((number,), 0.5),
+            torch.zeros(number, dtype=torch.long),
+            torch.arange(number),
+            [[code] for code in codes],
+        )
+
     metric = InstanceAPMetric(str(tmp_path / 'gt.json'))
     found = run(metric, [sample(1, result(box(6))), sample(2, result())], [7])
-    assert found['AP'] == pytest.approx(0.6) and found['AP50'] == pytest.approx(1.) and found['AP_large'] == -1.
-    assert run(InstanceAPMetric(str(tmp_path / 'gt.json')), [sample(1, result())], [7])['AP'] == 0.
+    assert found['AP'] == pytest.approx(0.6) and found['AP50'] == pytest.approx(1.0) and found['AP_large'] == -1.0
+    assert run(InstanceAPMetric(str(tmp_path / 'gt.json')), [sample(1, result())], [7])['AP'] == 0.0

@@ -1,4 +1,5 @@
 """Work behind the caller's back: in order, bounded, and with its errors."""
+
 import threading
 import time
 
@@ -22,8 +23,9 @@ def test_no_more_than_allowed_wait():
         for k in range(6):
             background.put(gate.wait)
             put.append(k)
+
     with BackgroundWriter(waiting=3) as background:
-        filler = threading.Thread(target=fill, args=(background, ))
+        filler = threading.Thread(target=fill, args=(background,))
         filler.start()
         time.sleep(0.2)
         assert len(put) <= 4  # one at work, three waiting

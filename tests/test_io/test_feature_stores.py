@@ -1,4 +1,5 @@
 """The four places where mask features wait for their turn."""
+
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ def compute(frames):
 def filled(kind, dtype=torch.float32):
     store = feature_store(kind, ArrayFrames(FRAMES), lambda frames: compute(frames).to(dtype))
     for start in (0, 2, 4):
-        store.append(compute(FRAMES[start:start + 2]).to(dtype))
+        store.append(compute(FRAMES[start : start + 2]).to(dtype))
     return store
 
 
@@ -26,7 +27,7 @@ def filled(kind, dtype=torch.float32):
 def test_every_frame_comes_back(kind, dtype):
     store, tolerance = filled(kind, dtype), 0 if kind in ('exact', 'recompute') or dtype == torch.bfloat16 else 2**-11
     for frame in (0, 1, 4, 2, 2):
-        expected = compute(FRAMES[frame:frame + 1])[0].to(dtype)
+        expected = compute(FRAMES[frame : frame + 1])[0].to(dtype)
         torch.testing.assert_close(store[frame].to(dtype), expected, rtol=tolerance, atol=0)
         assert store[frame].shape == (4, 2, 3)
 
@@ -38,7 +39,9 @@ def test_frames_lie_in_blocks(layout, monkeypatch):
     store = MemoryFeatures()
     store.append(features[:5])
     store.append(features[5:])
-    assert [len(block) for block in store.blocks] == [3, 3, 3] and all(torch.equal(store[k], features[k]) for k in range(7))
+    assert [len(block) for block in store.blocks] == [3, 3, 3] and all(
+        torch.equal(store[k], features[k]) for k in range(7)
+    )
     assert store.blocks[0].is_contiguous(memory_format=layout)
 
 
@@ -67,14 +70,18 @@ def test_an_unknown_store_is_named():
         feature_store('cloud', ArrayFrames(FRAMES), compute)
 
 
-@pytest.mark.parametrize('limit, disk, expected', [(1600, 0, 'memory'), (1599, 10_000, 'disk'), (1599, 1299, 'recompute')])
+@pytest.mark.parametrize(
+    'limit, disk, expected', [(1600, 0, 'memory'), (1599, 10_000, 'disk'), (1599, 1299, 'recompute')]
+)
 def test_the_store_is_chosen_by_what_there_is_room_for(limit, disk, expected):
     assert MemoryNeed(queries=60, features=100, output=30).choose(10, limit, disk) == expected
 
 
 def test_too_little_memory_for_the_queries_is_said():
     need = MemoryNeed(queries=1 << 20, features=1, output=1)
-    with pytest.raises(ValueError, match='100 frames need 100 MB for their queries alone .* more than the 99 MB allowed'):
+    with pytest.raises(
+        ValueError, match='100 frames need 100 MB for their queries alone .* more than the 99 MB allowed'
+    ):
         need.choose(100, 99 << 20, 0)
 
 
@@ -82,6 +89,7 @@ def test_masks_of_nobody_need_no_features():
     class Refuses:
         def __getitem__(self, frame):
             raise AssertionError('nobody asked for masks')
+
     masks = FactoredMasks(torch.zeros(2, 3, 4), torch.zeros(2, 3), Refuses(), FrameSize((8, 12), (8, 12), (20, 30)))
     nobody = torch.zeros(0, dtype=torch.long)
     assert masks.probs(nobody, 0).shape == masks.logits(nobody, 1).shape == (0, 20, 30)

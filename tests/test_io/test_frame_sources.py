@@ -1,4 +1,5 @@
 """Sources of frames, and what they say of broken videos."""
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_a_video_file_is_read_forwards_and_backwards(tmp_path):
         for level in range(8):
             writer.write(np.full((32, 48, 3), 30 * level, np.uint8))
     source = VideoFileFrames(path)
-    assert (len(source), source.size, source.fps) == (8, (32, 48), 24.)
+    assert (len(source), source.size, source.fps) == (8, (32, 48), 24.0)
     levels = [int(frame.float().mean().round() / 30 + 0.5) for frame in source.read(0, 8)]
     assert levels == list(range(8))
     assert [int(f.float().mean() / 30 + 0.5) for f in source.read(2, 4)] == [2, 3]
@@ -77,9 +78,16 @@ def test_prefetching_passes_errors_on(tmp_path):
         source.read(2, 4)
 
 
-@pytest.mark.parametrize('size, edge, limit, expected', [
-    ((480, 640), 360, None, (360, 480)), ((640, 480), 360, None, (480, 360)), ((100, 1000), 200, 1000, (100, 1000)),
-    ((720, 1280), 720, 1333, (720, 1280)), ((500, 1003), 800, 1333, (665, 1333))])
+@pytest.mark.parametrize(
+    'size, edge, limit, expected',
+    [
+        ((480, 640), 360, None, (360, 480)),
+        ((640, 480), 360, None, (480, 360)),
+        ((100, 1000), 200, 1000, (100, 1000)),
+        ((720, 1280), 720, 1333, (720, 1280)),
+        ((500, 1003), 800, 1333, (665, 1333)),
+    ],
+)
 def test_sizes_of_the_short_edge(size, edge, limit, expected):
     assert short_edge_size(size, edge, limit) == expected
 
@@ -124,6 +132,7 @@ def test_what_is_no_video(tmp_path):
 
 def test_a_source_may_be_sent_to_another_process():
     import pickle
+
     tensor = torch.from_numpy(frames(4)).permute(0, 3, 1, 2).contiguous()
     source = pickle.loads(pickle.dumps(PrefetchedFrames(ResizedFrames(ArrayFrames(tensor), 20))))
     assert torch.equal(source.read(1, 3), tensor[1:3])
@@ -132,11 +141,16 @@ def test_a_source_may_be_sent_to_another_process():
 def trimmed(tmp_path, number=12, cut=4):
     """A video whose edit list hides its first frames, as a cut without re-encoding leaves it."""
     import av
+
     with VideoWriter(tmp_path / 'full.mp4', 24) as writer:
         for level in range(number):
             writer.write(np.full((32, 48, 3), 20 * level, np.uint8))
-    with av.open(str(tmp_path / 'full.mp4')) as source, av.open(
-            str(tmp_path / 'cut.mp4'), 'w', options={'avoid_negative_ts': 'disabled', 'use_editlist': '1'}) as target:
+    with (
+        av.open(str(tmp_path / 'full.mp4')) as source,
+        av.open(
+            str(tmp_path / 'cut.mp4'), 'w', options={'avoid_negative_ts': 'disabled', 'use_editlist': '1'}
+        ) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.size:

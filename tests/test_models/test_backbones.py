@@ -1,4 +1,5 @@
 """DINOv2, the ViT-Adapter, and models of transformers as backbones."""
+
 import pytest
 import torch
 from torch import nn
@@ -9,11 +10,24 @@ from mmdvis.registry import MODELS
 
 TINY = dict(channels=48, depth=4, num_heads=4, ffn='mlp')
 VIT = dict(type='DINOv2', arch=TINY, table=4)
-NAMES = {'cls_token': 'embeddings.cls_token', 'mask_token': 'embeddings.mask_token',
-         'pos_embed': 'embeddings.position_embeddings', 'register_tokens': 'embeddings.register_tokens', 'norm.': 'layernorm.',
-         'patch_embed.proj.': 'embeddings.patch_embeddings.projection.'}
-BLOCK = {'norm1.': 'norm1.', 'norm2.': 'norm2.', 'attn.proj.': 'attention.o_proj.', 'ls1.gamma': 'layer_scale1.lambda1',
-         'ls2.gamma': 'layer_scale2.lambda1', 'mlp.fc1.': 'mlp.fc1.', 'mlp.fc2.': 'mlp.fc2.', 'mlp.w3.': 'mlp.down_proj.'}
+NAMES = {
+    'cls_token': 'embeddings.cls_token',
+    'mask_token': 'embeddings.mask_token',
+    'pos_embed': 'embeddings.position_embeddings',
+    'register_tokens': 'embeddings.register_tokens',
+    'norm.': 'layernorm.',
+    'patch_embed.proj.': 'embeddings.patch_embeddings.projection.',
+}
+BLOCK = {
+    'norm1.': 'norm1.',
+    'norm2.': 'norm2.',
+    'attn.proj.': 'attention.o_proj.',
+    'ls1.gamma': 'layer_scale1.lambda1',
+    'ls2.gamma': 'layer_scale2.lambda1',
+    'mlp.fc1.': 'mlp.fc1.',
+    'mlp.fc2.': 'mlp.fc2.',
+    'mlp.w3.': 'mlp.down_proj.',
+}
 JOINED = {'attn.qkv': [f'attention.{part}_proj' for part in 'qkv'], 'mlp.w12': ['mlp.gate_proj', 'mlp.up_proj']}
 
 
@@ -33,8 +47,13 @@ def from_transformers(theirs):
     for k in range(theirs.config.num_hidden_layers):
         prefix = f'encoder.layer.{k}.'
         for ours, name in BLOCK.items():
-            found.update({f'blocks.{k}.{key[len(prefix):].replace(name, ours)}': value for key, value in state.items()
-                          if key.startswith(prefix + name)})
+            found.update(
+                {
+                    f'blocks.{k}.{key[len(prefix) :].replace(name, ours)}': value
+                    for key, value in state.items()
+                    if key.startswith(prefix + name)
+                }
+            )
         for kind in ('weight', 'bias'):
             for ours, parts in JOINED.items():
                 if f'{prefix}{parts[0]}.{kind}' in state:
@@ -42,23 +61,43 @@ def from_transformers(theirs):
     return found
 
 
-@pytest.mark.parametrize('arch, channels, heads, registers', [
-    ('small', 384, 6, 0), ('base', 768, 12, 0), ('large', 1024, 16, 0), ('giant', 1536, 24, 0), ('small', 384, 6, 4)])
+@pytest.mark.parametrize(
+    'arch, channels, heads, registers',
+    [('small', 384, 6, 0), ('base', 768, 12, 0), ('large', 1024, 16, 0), ('giant', 1536, 24, 0), ('small', 384, 6, 4)],
+)
 def test_equal_to_transformers(arch, channels, heads, registers):
     """At the size of the table and at others; two blocks of each size."""
     import transformers
+
     kind = 'Dinov2WithRegisters' if registers else 'Dinov2'
-    options = dict(hidden_size=channels, num_hidden_layers=2, num_attention_heads=heads, image_size=80, patch_size=16,
-                   use_swiglu_ffn=arch == 'giant', layerscale_value=0.3)
+    options = dict(
+        hidden_size=channels,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        image_size=80,
+        patch_size=16,
+        use_swiglu_ffn=arch == 'giant',
+        layerscale_value=0.3,
+    )
     torch.manual_seed(0)
-    theirs = getattr(transformers, f'{kind}Model')(getattr(transformers, f'{kind}Config')(
-        **options, **(dict(num_register_tokens=registers) if registers else {}))).eval()
+    theirs = getattr(transformers, f'{kind}Model')(
+        getattr(transformers, f'{kind}Config')(**options, **(dict(num_register_tokens=registers) if registers else {}))
+    ).eval()
     nn.init.normal_(theirs.embeddings.position_embeddings, std=0.5)
-    ours = DINOv2(dict(channels=channels, depth=2, num_heads=heads, ffn='swiglu' if arch == 'giant' else 'mlp'), table=5,
-                  registers=registers, stages=[(0, 0), (1, 1)], pos_resize='transformers').eval()
+    ours = DINOv2(
+        dict(channels=channels, depth=2, num_heads=heads, ffn='swiglu' if arch == 'giant' else 'mlp'),
+        table=5,
+        registers=registers,
+        stages=[(0, 0), (1, 1)],
+        pos_resize='transformers',
+    ).eval()
     ours.load_state_dict(from_transformers(theirs))
-    hub = DINOv2(dict(channels=channels, depth=2, num_heads=heads, ffn='swiglu' if arch == 'giant' else 'mlp'), table=5,
-                 registers=registers, stages=[(0, 0), (1, 1)]).eval()
+    hub = DINOv2(
+        dict(channels=channels, depth=2, num_heads=heads, ffn='swiglu' if arch == 'giant' else 'mlp'),
+        table=5,
+        registers=registers,
+        stages=[(0, 0), (1, 1)],
+    ).eval()
     hub.load_state_dict(ours.state_dict())
     for size in ((80, 80), (96, 160), (48, 64)):
         images = torch.randn(1, 3, *size)
@@ -71,8 +110,10 @@ def test_equal_to_transformers(arch, channels, heads, registers):
         assert same == (size == (80, 80) or registers > 0)  # the hub's rule differs at other sizes only
 
 
-@pytest.mark.parametrize('arch, heads, transformer, adapter', [
-    ('large', 16, 304_552_960, 22_948_800), ('giant', 24, 1_136_757_248, 49_732_352)])
+@pytest.mark.parametrize(
+    'arch, heads, transformer, adapter',
+    [('large', 16, 304_552_960, 22_948_800), ('giant', 24, 1_136_757_248, 49_732_352)],
+)
 def test_parameters_of_the_large_ones(arch, heads, transformer, adapter):
     with torch.device('meta'):
         model = ViTAdapter(dict(type='DINOv2', arch=arch), num_heads=heads)
@@ -89,8 +130,12 @@ def test_a_kernel_of_other_patches_is_resized():
         model.load_state_dict(dict(source))
         kernel = model.patch_embed.proj.weight
         assert kernel.shape == (48, 3, 16, 16)
-        assert torch.equal(kernel, nn.functional.interpolate(
-            source['patch_embed.proj.weight'], size=(16, 16), mode='bilinear', align_corners=align))
+        assert torch.equal(
+            kernel,
+            nn.functional.interpolate(
+                source['patch_embed.proj.weight'], size=(16, 16), mode='bilinear', align_corners=align
+            ),
+        )
         kinds[align] = kernel
     assert not torch.equal(kinds[True], kinds[False])
 
@@ -98,16 +143,25 @@ def test_a_kernel_of_other_patches_is_resized():
 def test_a_hub_file_loads_by_its_own_names(tmp_path):
     source = vit(patch_size=14, arch=dict(TINY, ffn='swiglu'))
     torch.save(source.state_dict(), tmp_path / 'dinov2.pth')
-    model = MODELS.build(dict(VIT, arch=dict(TINY, ffn='swiglu'), init_cfg=dict(
-        type='Pretrained', checkpoint=str(tmp_path / 'dinov2.pth'))))
+    model = MODELS.build(
+        dict(
+            VIT,
+            arch=dict(TINY, ffn='swiglu'),
+            init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'dinov2.pth')),
+        )
+    )
     model.init_weights()
     assert torch.equal(model.blocks[3].mlp.w12.weight, source.blocks[3].mlp.w12.weight)
     assert model.patch_embed.proj.weight.shape[-1] == 16
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(arch='huge'), "arch must be 'small', 'base', 'large', 'giant' or a dict of sizes, got 'huge'"),
-    (dict(pos_resize='bilinear'), "pos_resize must be 'hub' or 'transformers'")])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(arch='huge'), "arch must be 'small', 'base', 'large', 'giant' or a dict of sizes, got 'huge'"),
+        (dict(pos_resize='bilinear'), "pos_resize must be 'hub' or 'transformers'"),
+    ],
+)
 def test_unknown_options(options, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(VIT, **options))
@@ -146,17 +200,21 @@ def test_padding_is_what_the_model_sees_anyway():
     model, images = adapter().eval(), torch.randn(1, 3, 50, 70)
     with torch.no_grad():
         found, whole = model(images), model(nn.functional.pad(images, (0, 26, 0, 14)))
-    assert all(torch.equal(a, b[..., :a.shape[-2], :a.shape[-1]]) for a, b in zip(found, whole))
+    assert all(torch.equal(a, b[..., : a.shape[-2], : a.shape[-1]]) for a, b in zip(found, whole))
 
 
 @pytest.mark.parametrize('mrfp', (None, dict()))
 def test_every_part_of_the_adapter_learns_and_nothing_else(mrfp):
     model = adapter(mrfp=mrfp).train()
     for name, parameter in model.named_parameters():
-        if 'sampling_offsets' in name or 'attention_weights' in name:  # they start at zero, and nothing behind them learns
+        if (
+            'sampling_offsets' in name or 'attention_weights' in name
+        ):  # they start at zero, and nothing behind them learns
             nn.init.normal_(parameter, std=0.05)
     sum(x.square().mean() for x in model(torch.randn(2, 3, 64, 64))).backward()
-    assert not [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert not [
+        name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert not any(p.grad is not None for p in model.vit_module.parameters())
 
 
@@ -166,7 +224,9 @@ def test_checkpointing_of_extractors_changes_nothing():
         model = adapter(checkpointing=on, norm_cfg=dict(type='GN', num_groups=4)).train()
         sum(x.square().mean() for x in model(images)).backward()
         found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-    assert found[0].keys() == found[1].keys() and all(torch.allclose(found[0][k], found[1][k], atol=1e-5) for k in found[0])
+    assert found[0].keys() == found[1].keys() and all(
+        torch.allclose(found[0][k], found[1][k], atol=1e-5) for k in found[0]
+    )
 
 
 def test_sampling_keeps_its_precision_under_autocast():
@@ -190,7 +250,7 @@ def test_mrfp_by_hand():
     x = torch.randn(1, 21, 8)
     hidden, start, parts = module.fc1(x), 0, []
     for k, (h, w) in enumerate(shapes):
-        level = hidden[:, start:start + h * w].transpose(1, 2).reshape(1, 4, h, w)
+        level = hidden[:, start : start + h * w].transpose(1, 2).reshape(1, 4, h, w)
         both = torch.cat([module.small[k](level[:, :2]), module.large[k](level[:, 2:])], 1)
         parts.append(nn.functional.gelu(module.norms[k](both)).flatten(2).transpose(1, 2))
         start += h * w
@@ -200,9 +260,19 @@ def test_mrfp_by_hand():
     assert torch.allclose(module(x, shapes), expected, atol=1e-6)
 
 
-DINOV3 = dict(model_type='dinov3_vit', hidden_size=48, num_hidden_layers=4, num_attention_heads=4, intermediate_size=96,
-              num_register_tokens=4, patch_size=16, image_size=64)
-SWINV2 = dict(model_type='swinv2', image_size=64, embed_dim=24, depths=[1, 1, 1, 1], num_heads=[2, 2, 4, 4], window_size=4)
+DINOV3 = dict(
+    model_type='dinov3_vit',
+    hidden_size=48,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=96,
+    num_register_tokens=4,
+    patch_size=16,
+    image_size=64,
+)
+SWINV2 = dict(
+    model_type='swinv2', image_size=64, embed_dim=24, depths=[1, 1, 1, 1], num_heads=[2, 2, 4, 4], window_size=4
+)
 MOBILE = dict(model_type='mobilevitv2', image_size=64, width_multiplier=0.5)
 
 
@@ -220,13 +290,19 @@ def test_tokens_of_transformers_feed_an_adapter():
     model = adapter(vit=vit).train()
     assert not model.vit_module.training
     assert [tuple(x.shape) for x in model(torch.randn(1, 3, 64, 96))] == [
-        (1, 48, 16, 24), (1, 48, 8, 12), (1, 48, 4, 6), (1, 48, 2, 3)]
+        (1, 48, 16, 24),
+        (1, 48, 8, 12),
+        (1, 48, 4, 6),
+        (1, 48, 2, 3),
+    ]
     tokens, size = model.vit_module.tokens(torch.randn(1, 3, 64, 96))
     assert size == (4, 6) and tokens[0].shape == (1, 1 + 4 + 24, 48) and not tokens[0].requires_grad
 
 
 def test_tokens_are_what_the_blocks_give():
-    model = HFBackbone(config=dict(DINOV3, model_type='dinov2', num_register_tokens=None), stages=[(0, 1), (2, 3)]).eval()
+    model = HFBackbone(
+        config=dict(DINOV3, model_type='dinov2', num_register_tokens=None), stages=[(0, 1), (2, 3)]
+    ).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         tokens, _ = model.tokens(images)
@@ -252,11 +328,19 @@ def test_checkpointing_of_transformers(tmp_path):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients)) and len(gradients[0]) > 20
 
 
-@pytest.mark.parametrize('options, error, message', [
-    (dict(name='nobody/nothing', local_only=True), OSError, "'nobody/nothing' is neither a local folder .* nor could it be"),
-    (dict(), ValueError, "needs config=dict\\(model_type='...'"),
-    (dict(config=DINOV3, stages=[(0, 8)]), ValueError, 'stages must be first and last block, from 0 to 3'),
-    (dict(config=MOBILE, stages=[(0, 1)]), (ValueError, AttributeError), 'num_hidden_layers|no list of')])
+@pytest.mark.parametrize(
+    'options, error, message',
+    [
+        (
+            dict(name='nobody/nothing', local_only=True),
+            OSError,
+            "'nobody/nothing' is neither a local folder .* nor could it be",
+        ),
+        (dict(), ValueError, "needs config=dict\\(model_type='...'"),
+        (dict(config=DINOV3, stages=[(0, 8)]), ValueError, 'stages must be first and last block, from 0 to 3'),
+        (dict(config=MOBILE, stages=[(0, 1)]), (ValueError, AttributeError), 'num_hidden_layers|no list of'),
+    ],
+)
 def test_backbones_that_cannot_be_had(options, error, message):
     with pytest.raises(error, match=message):
         HFBackbone(**options)
@@ -264,5 +348,13 @@ def test_backbones_that_cannot_be_had(options, error, message):
 
 def test_a_plain_transformer_is_no_pyramid():
     with pytest.raises(ValueError, match='a pyramid needs 4, 8, 16 and 32. A plain transformer goes into ViTAdapter'):
-        HFBackbone(config=dict(model_type='vit', hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
-                               image_size=64))(torch.randn(1, 3, 64, 64))
+        HFBackbone(
+            config=dict(
+                model_type='vit',
+                hidden_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=96,
+                image_size=64,
+            )
+        )(torch.randn(1, 3, 64, 64))

@@ -1,4 +1,5 @@
 """The Triton kernels against float64, by Triton's interpreter where there is no GPU."""
+
 import os
 
 import pytest
@@ -22,6 +23,7 @@ def inputs(heads=3, size=8, queries=6):
 @pytest.mark.parametrize('heads, size, queries', [(3, 8, 6), (2, 5, 40)])
 def test_float32_equals_the_definition_in_float64(heads, size, queries):
     from mmdvis.models.functional.deform_triton import triton_attention
+
     given = inputs(heads, size, queries)
     exact = [x.double().requires_grad_() for x in given]
     ours = [x.to(DEVICE).requires_grad_() for x in given]
@@ -36,6 +38,7 @@ def test_float32_equals_the_definition_in_float64(heads, size, queries):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_only_that_of_the_values(dtype):
     from mmdvis.models.functional.deform_triton import triton_attention
+
     value, locations, weights = inputs()
     value = value.to(dtype)
     found = triton_attention(value.to(DEVICE), SHAPES, locations.to(DEVICE), weights.to(DEVICE))

@@ -1,4 +1,5 @@
 """The conductor: freezing, losses, windows, batches, streams."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -28,7 +29,7 @@ def samples(targets):
 def train_steps(model, number=2, num_frames=3, objects=((2, 0), (4, 1), (0, 2))):
     """A few steps of SGD; returns the names of the parameters without a gradient."""
     model.train()
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.0)
     for _ in range(number):
         optimizer.zero_grad()
         frames = torch.randn(1, num_frames, 3, 64, 96)
@@ -43,7 +44,7 @@ def train_steps(model, number=2, num_frames=3, objects=((2, 0), (4, 1), (0, 2)))
 def test_gradients_reach_the_learning_stage_and_only_it(tracker, refiner, objects):
     model = tiny.model(tracker, refiner)
     last = 'refiner' if refiner else 'segmenter' if tracker == 'cosine' else 'tracker'
-    assert model.trainable == (last, )
+    assert model.trainable == (last,)
     assert train_steps(model, 1, objects=objects) == []
     with_gradient = {name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None}
     assert with_gradient == {last}
@@ -111,7 +112,11 @@ def test_window_is_a_memory_knob_only(tracker, refiner):
 @pytest.mark.parametrize('tracker, refiner', SETUPS)
 def test_a_batch_of_videos_equals_one_by_one(tracker, refiner):
     model = tiny.model(tracker, refiner).eval()
-    videos = [source(5, seed=1), source(2, seed=2), source(4, (40, 50), seed=3)]  # two of one padded size, one of another
+    videos = [
+        source(5, seed=1),
+        source(2, seed=2),
+        source(4, (40, 50), seed=3),
+    ]  # two of one padded size, one of another
     together = model.predict(videos, [VideoDataSample() for _ in videos])
     for video, result in zip(videos, together):
         alone = model.predict([video], [VideoDataSample()])[0].pred_panoptic
@@ -162,7 +167,7 @@ def test_causal_scores_are_those_of_the_mean_logits_so_far():
     prediction, state = model.stream(video)
     tracks = cat_time([clip for clip, _ in model.propagate([video])])
     for t in range(4):
-        expected = tracks.class_logits[0, :t + 1].mean(0).softmax(-1)
+        expected = tracks.class_logits[0, : t + 1].mean(0).softmax(-1)
         torch.testing.assert_close(prediction.scores[t], expected, atol=1e-5, rtol=1e-4)
     assert state.num_frames == 4
 
@@ -177,8 +182,8 @@ def test_a_stream_of_one_clip_ends_with_the_scores_of_the_whole_video():
 
 def test_the_guided_half_follows_the_runner():
     model, hub = tiny.model(), MessageHub.get_instance('test_guided_half')
-    assert model.step_context().progress == 1.
-    for iteration, progress in ((0, 0.), (9, 0.45), (10, 0.5)):
+    assert model.step_context().progress == 1.0
+    for iteration, progress in ((0, 0.0), (9, 0.45), (10, 0.5)):
         for name, value in (('iter', iteration), ('max_iters', 20), ('seed', 5)):
             hub.update_info(name, value)
         context = model.step_context()
@@ -188,11 +193,11 @@ def test_the_guided_half_follows_the_runner():
 
 
 def test_preprocessor_normalises_then_pads():
-    preprocessor = ClipPreprocessor(mean=(10., 20., 30.), std=(2., 4., 5.))
+    preprocessor = ClipPreprocessor(mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0))
     frames = torch.full((2, 3, 33, 40), 30, dtype=torch.uint8)
     out = preprocessor.normalise(frames, preprocessor.padded((33, 40)))
     assert out.shape == (2, 3, 64, 64)
-    assert out[:, 0, :33, :40].unique().tolist() == [10.] and out[:, 2, :33, :40].unique().tolist() == [0.]
+    assert out[:, 0, :33, :40].unique().tolist() == [10.0] and out[:, 2, :33, :40].unique().tolist() == [0.0]
     assert not out[:, :, 33:].any() and not out[:, :, :, 40:].any()
 
 
@@ -200,14 +205,20 @@ def packed(num_frames, size):
     sample = VideoDataSample(metainfo=dict(video_id='v', frame_indices=tuple(range(num_frames))))
     maps = torch.zeros(1, num_frames, *size, dtype=torch.uint8)
     maps[:, :, :4, :5] = 1
-    for name, value in (('gt_index_maps', maps), ('gt_ids', torch.tensor([9, 12])), ('gt_labels', torch.tensor([3, 1]))):
+    for name, value in (
+        ('gt_index_maps', maps),
+        ('gt_ids', torch.tensor([9, 12])),
+        ('gt_labels', torch.tensor([3, 1])),
+    ):
         sample.set_field(value, name)
     return dict(inputs=torch.zeros(num_frames, 3, *size, dtype=torch.uint8), data_samples=sample)
 
 
 def test_training_batch_has_targets_of_the_padded_size():
     clips = [packed(2, (20, 30)), packed(2, (40, 20))]
-    batch = ClipPreprocessor()(dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True)
+    batch = ClipPreprocessor()(
+        dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True
+    )
     assert batch['inputs'].shape == (2, 2, 3, 64, 32)
     targets = batch['data_samples'][0].gt_targets
     assert targets.masks.shape == (1, 2, 64, 32) and targets.masks.sum() == 2 * 20
@@ -218,18 +229,23 @@ def test_training_batch_has_targets_of_the_padded_size():
 def test_clips_of_different_lengths_are_refused():
     clips = [packed(2, (20, 30)), packed(3, (20, 30))]
     with pytest.raises(ValueError, match=r'one length, got \[2, 3\] frames'):
-        ClipPreprocessor()(dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True)
+        ClipPreprocessor()(
+            dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True
+        )
 
 
 def test_void_is_ignored_where_a_clip_says_so():
     plain, told = packed(2, (20, 30)), packed(2, (20, 30))
     told['data_samples'].set_metainfo(dict(ignore_void=True))
-    batch = ClipPreprocessor()(dict(inputs=[c['inputs'] for c in (plain, told)],
-                                    data_samples=[c['data_samples'] for c in (plain, told)]), True)
+    batch = ClipPreprocessor()(
+        dict(inputs=[c['inputs'] for c in (plain, told)], data_samples=[c['data_samples'] for c in (plain, told)]), True
+    )
     first, second = (sample.gt_targets for sample in batch['data_samples'])
     assert first.ignored is None and second.ignored.shape == (2, 32, 32)
     assert not second.ignored[:, :4, :5].any() and second.ignored[:, 4:20, :30].all()
-    assert not second.ignored[:, 20:].any() and not second.ignored[:, :, 30:].any()  # padding is a place without objects
+    assert (
+        not second.ignored[:, 20:].any() and not second.ignored[:, :, 30:].any()
+    )  # padding is a place without objects
 
 
 def test_a_batch_of_mixed_sizes_is_warned_of():
@@ -239,6 +255,7 @@ def test_a_batch_of_mixed_sizes_is_warned_of():
         ClipPreprocessor()(data, True)
     assert len(caught) == 1
     import warnings
+
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         ClipPreprocessor()(dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1]), True)

@@ -1,4 +1,5 @@
 """DVIS++ against a plain float64 computation on official names, written from its description."""
+
 import math
 
 import pytest
@@ -17,24 +18,46 @@ from mmdvis.testing.parity.comparison import dense_masks, load_weights
 
 C, M, K, Q, LAYERS, HEADS, FFN = 16, 12, 5, 6, 2, 4, 24  # the segmenter's width; tracker and refiner have 2 C
 PIXEL = dict(num_layers=1, num_heads=2, ffn_channels=20, norm_groups=4)
-STAGE = dict(num_classes=K, channels=2 * C, mask_channels=M, decoder=dict(num_layers=LAYERS, num_heads=HEADS, ffn_channels=FFN))
+STAGE = dict(
+    num_classes=K, channels=2 * C, mask_channels=M, decoder=dict(num_layers=LAYERS, num_heads=HEADS, ffn_channels=FFN)
+)
 
 
 def weights():
     """A complete official state dict: ResNet, segmenter with re-identification, tracker, refiner."""
     channels = [32, 64, 128, 256]
-    return official.draw({
-        **official.resnet50(8), **official.segmenter(channels, K, Q, C, M, 1, 20, 3, FFN, heads=2, reid=True),
-        **official.tracker(K, 2 * C, M, LAYERS, FFN, plus=True), **official.refiner(K, 2 * C, M, LAYERS, FFN)})
+    return official.draw(
+        {
+            **official.resnet50(8),
+            **official.segmenter(channels, K, Q, C, M, 1, 20, 3, FFN, heads=2, reid=True),
+            **official.tracker(K, 2 * C, M, LAYERS, FFN, plus=True),
+            **official.refiner(K, 2 * C, M, LAYERS, FFN),
+        }
+    )
 
 
 def build(**options):
-    model = MODELS.build(dict(
-        type='DVIS', segmenter=dict(
-            type='Mask2FormerSegmenter', num_classes=K, num_queries=Q, channels=C, mask_channels=M,
-            backbone=dict(type='mmdet.ResNet', depth=50, base_channels=8, norm_eval=True), in_channels=[32, 64, 128, 256],
-            pixel_decoder=PIXEL, decoder=dict(num_layers=3, num_heads=2, ffn_channels=FFN), reid=True, normed_embeds=False),
-        tracker=dict(type='DVISTracker', **tiny.PLUS, **STAGE), refiner=dict(type='TemporalRefiner', **STAGE), **options))
+    model = MODELS.build(
+        dict(
+            type='DVIS',
+            segmenter=dict(
+                type='Mask2FormerSegmenter',
+                num_classes=K,
+                num_queries=Q,
+                channels=C,
+                mask_channels=M,
+                backbone=dict(type='mmdet.ResNet', depth=50, base_channels=8, norm_eval=True),
+                in_channels=[32, 64, 128, 256],
+                pixel_decoder=PIXEL,
+                decoder=dict(num_layers=3, num_heads=2, ffn_channels=FFN),
+                reid=True,
+                normed_embeds=False,
+            ),
+            tracker=dict(type='DVISTracker', **tiny.PLUS, **STAGE),
+            refiner=dict(type='TemporalRefiner', **STAGE),
+            **options,
+        )
+    )
     result = convert_detectron2(weights())
     assert not result.leftover
     load_weights(model, result.state_dict)
@@ -69,10 +92,14 @@ class Plain:
         """Multi-head attention of (N, C) to (S, C), head by head."""
         width = query.shape[-1]
         w, b, d = self.w[f'{name}.in_proj_weight'], self.w[f'{name}.in_proj_bias'], width // HEADS
-        q, k, v = (F.linear(x, w[i * width:(i + 1) * width], b[i * width:(i + 1) * width])
-                   for i, x in enumerate((query, memory, memory)))
-        heads = [torch.softmax(q[:, h:h + d] @ k[:, h:h + d].T / math.sqrt(d), -1) @ v[:, h:h + d]
-                 for h in range(0, width, d)]
+        q, k, v = (
+            F.linear(x, w[i * width : (i + 1) * width], b[i * width : (i + 1) * width])
+            for i, x in enumerate((query, memory, memory))
+        )
+        heads = [
+            torch.softmax(q[:, h : h + d] @ k[:, h : h + d].T / math.sqrt(d), -1) @ v[:, h : h + d]
+            for h in range(0, width, d)
+        ]
         return self.linear(f'{name}.out_proj', torch.cat(heads, -1))
 
     def feed(self, name, x):
@@ -108,19 +135,27 @@ class Plain:
         """The refiner's blocks on (T, Q, C); returns the last output behind the norm."""
         frames, slots = x.shape[:2]
         for k in range(LAYERS):
-            time, objects, cross = (f'refiner.transformer_{kind}_layers.{k}' for kind in (
-                'time_self_attention', 'obj_self_attention', 'cross_attention'))
-            x = self.norm(f'{time}.norm', x + torch.stack(
-                [self.attend(f'{time}.self_attn', x[:, q], x[:, q]) for q in range(slots)], 1))
+            time, objects, cross = (
+                f'refiner.transformer_{kind}_layers.{k}'
+                for kind in ('time_self_attention', 'obj_self_attention', 'cross_attention')
+            )
+            x = self.norm(
+                f'{time}.norm',
+                x + torch.stack([self.attend(f'{time}.self_attn', x[:, q], x[:, q]) for q in range(slots)], 1),
+            )
             y = x.permute(1, 2, 0)  # (Q, C, T)
             for part, reach in ((0, 2), (2, 1)):
                 name = f'refiner.conv_short_aggregate_layers.{k}.{part}'
-                y = F.conv1d(F.pad(y, (reach, reach), mode='replicate'), self.w[f'{name}.weight'], self.w[f'{name}.bias'])
+                y = F.conv1d(
+                    F.pad(y, (reach, reach), mode='replicate'), self.w[f'{name}.weight'], self.w[f'{name}.bias']
+                )
                 y = F.relu(y) if part == 0 else y
             x = self.norm(f'refiner.conv_norms.{k}', x + y.permute(2, 0, 1))
             x = self.norm(f'{objects}.norm', x + torch.stack([self.attend(f'{objects}.self_attn', f, f) for f in x]))
-            x = self.norm(f'{cross}.norm', x + torch.stack(
-                [self.attend(f'{cross}.multihead_attn', f, c) for f, c in zip(x, context)]))
+            x = self.norm(
+                f'{cross}.norm',
+                x + torch.stack([self.attend(f'{cross}.multihead_attn', f, c) for f, c in zip(x, context)]),
+            )
             x = self.feed(f'refiner.transformer_ffn_layers.{k}', x)
         return self.norm('refiner.decoder_norm', x)
 
@@ -139,21 +174,30 @@ def test_the_complete_chain_equals_its_formulas():
     normed, raw = queries.match_embeds[0], queries.embeds[0]  # from here on in double
     outputs, references = plain.track(normed, raw)
     x = plain.norm('tracker.decoder_norm', outputs)
-    projected = F.conv2d(features, plain.w['tracker.mask_feature_proj.weight'], plain.w['tracker.mask_feature_proj.bias'])
+    projected = F.conv2d(
+        features, plain.w['tracker.mask_feature_proj.weight'], plain.w['tracker.mask_feature_proj.bias']
+    )
     tracks, _ = model.tracker(queries)
     close = dict(atol=1e-9, rtol=1e-7)
     torch.testing.assert_close(tracks.embeds[0], outputs, **close)
     torch.testing.assert_close(
-        tracks.class_logits[0], plain.linear('tracker.class_embed', torch.cat([references, x], -1)), **close)
+        tracks.class_logits[0], plain.linear('tracker.class_embed', torch.cat([references, x], -1)), **close
+    )
     torch.testing.assert_close(
-        dense_masks(tracks)[0].transpose(0, 1), torch.einsum('tqm,tmhw->tqhw', plain.mlp('tracker.mask_embed', x), projected),
-        **close)
+        dense_masks(tracks)[0].transpose(0, 1),
+        torch.einsum('tqm,tmhw->tqhw', plain.mlp('tracker.mask_embed', x), projected),
+        **close,
+    )
     refined, y = model.refine(tracks), plain.refine(outputs, raw)
     share = plain.linear('refiner.activation_proj', y).softmax(0)
-    torch.testing.assert_close(refined.class_logits[0, 2], plain.linear('refiner.class_embed', (share * y).sum(0)), **close)
     torch.testing.assert_close(
-        dense_masks(refined)[0].transpose(0, 1), torch.einsum('tqm,tmhw->tqhw', plain.mlp('refiner.mask_embed', y), features),
-        **close)
+        refined.class_logits[0, 2], plain.linear('refiner.class_embed', (share * y).sum(0)), **close
+    )
+    torch.testing.assert_close(
+        dense_masks(refined)[0].transpose(0, 1),
+        torch.einsum('tqm,tmhw->tqhw', plain.mlp('refiner.mask_embed', y), features),
+        **close,
+    )
 
 
 @torch.no_grad()
@@ -199,11 +243,17 @@ def test_projections_start_as_the_public_ones():
     mlp = DVISTracker(3, refer='mlp').ref_proj
     for layer in mlp[::2]:
         largest = layer.weight.abs().max().item()
-        assert 0.99 * (3 / 256)**0.5 < largest <= (3 / 256)**0.5 and not layer.bias.any()
+        assert 0.99 * (3 / 256) ** 0.5 < largest <= (3 / 256) ** 0.5 and not layer.bias.any()
 
 
-@pytest.mark.parametrize('option, allowed', [('start', "'matched' or 'unmatched' or 'output' or 'zero'"),
-                                             ('refer', "'output' or 'mlp'"), ('context', "'embeds' or 'first_frame'")])
+@pytest.mark.parametrize(
+    'option, allowed',
+    [
+        ('start', "'matched' or 'unmatched' or 'output' or 'zero'"),
+        ('refer', "'output' or 'mlp'"),
+        ('context', "'embeds' or 'first_frame'"),
+    ],
+)
 def test_options_that_there_are_not(option, allowed):
     with pytest.raises(ValueError, match=f"{option} must be {allowed}, got 'other'"):
         DVISTracker(3, **{option: 'other'})

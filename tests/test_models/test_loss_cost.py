@@ -1,4 +1,5 @@
 """What a loss holds: masks of matched rows, layer by layer, and truth a few masks at a time."""
+
 import pytest
 import torch
 from helpers.largest_tensor import largest
@@ -16,14 +17,19 @@ AREA = SIZE * SIZE
 def run(queries, matching, objects=OBJECTS, truth=(2 * SIZE, 2 * SIZE)):
     """A loss and its gradients."""
     spans = 1 if matching == 'video' else FRAMES
-    logits, embeds = (torch.randn(LAYERS, 1, t, queries, width, requires_grad=True) for t, width in ((spans, 6), (FRAMES, WIDTH)))
+    logits, embeds = (
+        torch.randn(LAYERS, 1, t, queries, width, requires_grad=True) for t, width in ((spans, 6), (FRAMES, WIDTH))
+    )
     features = torch.randn(1, FRAMES, WIDTH, SIZE, SIZE)
     masks = torch.rand(objects, FRAMES, *truth) > 0.5
-    clip = ClipTargets(torch.zeros(objects, dtype=torch.long), torch.arange(1, objects + 1), masks, masks.flatten(2).any(-1))
+    clip = ClipTargets(
+        torch.zeros(objects, dtype=torch.long), torch.arange(1, objects + 1), masks, masks.flatten(2).any(-1)
+    )
     module = QuerySetLoss(5, matching=matching, num_points=16)
 
     def step():
         sum(module(LayerPredictions(logits, embeds, features), [clip], StepContext()).values()).backward()
+
     return step
 
 

@@ -1,4 +1,5 @@
 """Online, causal, offline and semi-online are options of one detector."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -34,8 +35,10 @@ def changed_from(source, frame):
 def test_no_bit_of_a_causal_result_depends_on_the_future(fixture, system, clip_len, window):
     for task, name in (('vps', 'pred_panoptic'), ('vss', 'pred_semantic')):
         model = fixture.model(system, task, causal=True, clip_len=clip_len, window=window)
-        maps = [torch.as_tensor(getattr(getattr(predict(model, video), name), 'id_map' if task == 'vps' else 'label_map'))
-                for video in (fixture.source, *(changed_from(fixture.source, t) for t in (1, 4, 6)))]
+        maps = [
+            torch.as_tensor(getattr(getattr(predict(model, video), name), 'id_map' if task == 'vps' else 'label_map'))
+            for video in (fixture.source, *(changed_from(fixture.source, t) for t in (1, 4, 6)))
+        ]
         for t, other in zip((1, 4, 6), maps[1:]):
             assert torch.equal(maps[0][:t], other[:t])
         assert not torch.equal(maps[0], maps[1])
@@ -54,8 +57,10 @@ def test_a_refiner_sees_the_future_of_its_clip_and_no_more(fixture):
 def test_the_benchmark_mean_does_depend_on_the_future(fixture):
     """Else the test above would prove nothing."""
     model = fixture.model('DVIS_online', 'vps')
-    scores = [tuple(s.score for s in predict(model, video).pred_panoptic.segments)
-              for video in (fixture.source, changed_from(fixture.source, 4))]
+    scores = [
+        tuple(s.score for s in predict(model, video).pred_panoptic.segments)
+        for video in (fixture.source, changed_from(fixture.source, 4))
+    ]
     assert scores[0] != scores[1]
 
 
@@ -65,7 +70,7 @@ def test_a_causal_prediction_is_what_a_stream_gives(fixture, system):
     model, source = fixture.model(system, 'vps', causal=True, clip_len=2), fixture.source
     whole, maps, state = predict(model, source).pred_panoptic, [], None
     for start in range(0, len(source), 2):
-        part = ArrayFrames(source.frames[start:start + 2], source.original)
+        part = ArrayFrames(source.frames[start : start + 2], source.original)
         prediction, state = model.stream(part, state)
         maps.append(model.postprocessor(prediction, VideoDataSample()).pred_panoptic.id_map)
     assert torch.equal(whole.id_map, torch.cat(maps))
@@ -137,8 +142,14 @@ class Shuffler(nn.Module):
         order = torch.stack([torch.randperm(tiny.QUERIES, generator=torch.Generator().manual_seed(n)) for n in number])
         embeds = self.objects[order][None]
         logits = torch.zeros(*embeds.shape[:3], tiny.CLASSES + 1)
-        return FrameQueries(embeds, embeds, logits, torch.zeros_like(embeds), self.features.expand(1, len(number), -1, -1, -1),
-                            torch.ones(1, len(number), dtype=torch.bool))
+        return FrameQueries(
+            embeds,
+            embeds,
+            logits,
+            torch.zeros_like(embeds),
+            self.features.expand(1, len(number), -1, -1, -1),
+            torch.ones(1, len(number), dtype=torch.bool),
+        )
 
 
 def rows_apart(refiner):
@@ -151,8 +162,13 @@ def rows_apart(refiner):
 
 @torch.no_grad()
 def test_identities_survive_the_cut_between_clips_by_the_state():
-    model = tiny.model('cosine', True, postprocessor=dict(tiny.PANOPTIC, score_thr=0., overlap_thr=0.), clip_len=3,
-                       data_preprocessor=dict(type='ClipPreprocessor', mean=(0, 0, 0), std=(1, 1, 1))).eval()
+    model = tiny.model(
+        'cosine',
+        True,
+        postprocessor=dict(tiny.PANOPTIC, score_thr=0.0, overlap_thr=0.0),
+        clip_len=3,
+        data_preprocessor=dict(type='ClipPreprocessor', mean=(0, 0, 0), std=(1, 1, 1)),
+    ).eval()
     model.segmenter = Shuffler()
     rows_apart(model.refiner)
     nn.init.normal_(model.refiner.cls_embed.weight)
@@ -171,12 +187,18 @@ def test_identities_survive_the_cut_between_clips_by_the_state():
 
 def test_semantic_maps_may_follow_the_panoptic_result(fixture):
     """PVUW 2024: classes of segments where there are some, the official vote in void."""
-    panoptic = dict(type='PanopticPostprocessor', num_things=5, score_thr=fixture.info['test']['object_mask_threshold'],
-                    overlap_thr=fixture.info['test']['overlap_threshold'])
+    panoptic = dict(
+        type='PanopticPostprocessor',
+        num_things=5,
+        score_thr=fixture.info['test']['object_mask_threshold'],
+        overlap_thr=fixture.info['test']['overlap_threshold'],
+    )
     for causal in (False, True):
         options = dict(causal=causal)
-        around = predict(fixture.model('DVIS_offline', 'vss', postprocessor=dict(SEMANTIC, around=panoptic), **options),
-                         fixture.source)
+        around = predict(
+            fixture.model('DVIS_offline', 'vss', postprocessor=dict(SEMANTIC, around=panoptic), **options),
+            fixture.source,
+        )
         plain = predict(fixture.model('DVIS_offline', 'vss', **options), fixture.source).pred_semantic.label_map
         found, labels = around.pred_panoptic, around.pred_semantic.label_map
         void = (found.id_map == 0).numpy()

@@ -1,4 +1,5 @@
 """Noise for the tracker's start, and contrastive losses: by hand, by counting, and by what they must not change."""
+
 import math
 
 import pytest
@@ -26,7 +27,9 @@ def clip(frames=4, seed=0):
 
 
 def draw(active, partner, share, is_own):
-    return NoiseDraw(torch.tensor([active]), torch.tensor([partner]), torch.as_tensor(share)[None], torch.tensor([is_own]))
+    return NoiseDraw(
+        torch.tensor([active]), torch.tensor([partner]), torch.as_tensor(share)[None], torch.tensor([is_own])
+    )
 
 
 def noise_at(frame, frames, partner, share, is_own):
@@ -44,7 +47,7 @@ SIGMA = [2, 0, 3, 1]
 def test_shuffled_queries(base):
     """E[sigma(i)], and the next frame is matched to what the slots then hold."""
     embeds, orders = clip()
-    found = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.]] * SLOTS, [False] * SLOTS), base)
+    found = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base)
     assert found.kept[0, :2].tolist() == orders[0, :2].tolist()
     start = torch.arange(SLOTS) if base == 'raw' else orders[0, 2]
     expected = start[torch.tensor(SIGMA)]
@@ -59,7 +62,7 @@ def test_shuffled_queries(base):
 def test_weighted_means(base):
     """a E[i] + (1 - a) E[sigma(i)]; the slot counts as its own from a = 0.5 on."""
     embeds, orders = clip()
-    share = torch.tensor([[0.25], [0.5], [0.75], [1.]])
+    share = torch.tensor([[0.25], [0.5], [0.75], [1.0]])
     found = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base)
     own = torch.arange(SLOTS) if base == 'raw' else orders[0, 1]
     other = own[torch.tensor(SIGMA)]
@@ -85,7 +88,10 @@ def test_cropped_channels():
 def test_what_is_drawn():
     generator = torch.Generator().manual_seed(0)
     shuffled = QueryNoise('shuffle', partner='iid').draw(3, 5, 7, 6, generator)
-    assert all(sorted(row.tolist()) == list(range(7)) for row in shuffled.partner.flatten(0, 1)) and not shuffled.is_own.any()
+    assert (
+        all(sorted(row.tolist()) == list(range(7)) for row in shuffled.partner.flatten(0, 1))
+        and not shuffled.is_own.any()
+    )
     weighted = QueryNoise('weighted').draw(3, 5, 7, 6, generator)
     assert weighted.share.shape == (3, 5, 7, 1) and torch.equal(weighted.is_own, weighted.share[..., 0] >= 0.5)
     assert all(sorted(row.tolist()) == list(range(7)) for row in weighted.partner.flatten(0, 1))
@@ -108,17 +114,22 @@ def test_the_rate_is_what_was_asked_for(ratio):
 
 def test_without_noise_the_orders_are_those_of_matching():
     embeds, orders = clip(6)
-    quiet = QueryNoise('shuffle', 0.).draw(1, 6, SLOTS, 6, torch.Generator())
+    quiet = QueryNoise('shuffle', 0.0).draw(1, 6, SLOTS, 6, torch.Generator())
     found = noisy_orders(embeds, quiet, 'raw')
     assert torch.equal(found.kept, orders) and torch.equal(found.kept, track_orders(embeds))
     assert torch.equal(found.mix(embeds), embeds.take_along_dim(orders[..., None], 2))
     assert torch.equal(noisy_orders(embeds, quiet, 'raw', inverse=True).kept, track_orders(embeds, inverse=True))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(mode='swap'), "mode must be 'shuffle' or 'weighted' or 'crop_concat', got 'swap'"),
-    (dict(ratio=1.5), r'ratio must be a probability in \[0, 1\], got 1.5'), (dict(partner='all'), 'partner must be'),
-    (dict(base='sorted'), 'base must be')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(mode='swap'), "mode must be 'shuffle' or 'weighted' or 'crop_concat', got 'swap'"),
+        (dict(ratio=1.5), r'ratio must be a probability in \[0, 1\], got 1.5'),
+        (dict(partner='all'), 'partner must be'),
+        (dict(base='sorted'), 'base must be'),
+    ],
+)
 def test_impossible_noise(options, message):
     with pytest.raises(ValueError, match=message):
         QueryNoise(**options)
@@ -135,7 +146,7 @@ def losses(model, iteration=3):
 
 @pytest.mark.parametrize('name', ('dvis', 'dvis_plus'))
 def test_ratio_zero_changes_no_bit(name):
-    plain, quiet = tracker(name).train(), tracker(name, noise=dict(mode='shuffle', ratio=0.)).train()
+    plain, quiet = tracker(name).train(), tracker(name, noise=dict(mode='shuffle', ratio=0.0)).train()
     for iteration in range(2):
         a, b = losses(plain, iteration), losses(quiet, iteration)
         assert all(torch.equal(a[key], b[key]) for key in a)
@@ -148,7 +159,7 @@ def test_ratio_zero_changes_no_bit(name):
 @pytest.mark.parametrize('name', ('dvis', 'dvis_plus'))
 @pytest.mark.parametrize('mode', ('shuffle', 'weighted', 'crop_concat'))
 def test_noise_is_for_training_only(name, mode):
-    plain, noisy = tracker(name), tracker(name, noise=dict(mode=mode, ratio=1.))
+    plain, noisy = tracker(name), tracker(name, noise=dict(mode=mode, ratio=1.0))
     queries = tiny.frame_queries(5)
     for evaluate in (lambda model: model.eval()(queries)[0].embeds, lambda model: model.train()(queries)[0].embeds):
         assert torch.equal(evaluate(plain), evaluate(noisy))  # also in training, what later stages get has no noise
@@ -165,11 +176,11 @@ def test_noise_needs_matched_queries():
 
 
 def test_contrast_by_hand():
-    anchor, good = torch.tensor([[1., 2.]]), torch.tensor([[[1., 0.], [0., 1.]]])  # products 1, 2
-    bad = torch.tensor([[[2., 1.], [5., 5.]]])  # products 4, 15; the second does not count
+    anchor, good = torch.tensor([[1.0, 2.0]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # products 1, 2
+    bad = torch.tensor([[[2.0, 1.0], [5.0, 5.0]]])  # products 4, 15; the second does not count
     expected = math.log(1 + math.exp(4 - 1) + math.exp(4 - 2))
     assert float(contrastive_loss(anchor, good, bad, torch.tensor([[True, False]]))) == pytest.approx(expected)
-    assert float(contrastive_loss(anchor, good, bad, torch.tensor([[False, False]]))) == 0.
+    assert float(contrastive_loss(anchor, good, bad, torch.tensor([[False, False]]))) == 0.0
 
 
 def test_contrast_of_neighbours_in_loops():
@@ -179,7 +190,7 @@ def test_contrast_of_neighbours_in_loops():
         for s in slots.tolist():
             for near in (t - 1, t + 1):
                 if near < 4:
-                    total = 1.
+                    total = 1.0
                     own = float(references[t, s] @ references[near, s])
                     for q in range(5):
                         if q != s:
@@ -193,7 +204,7 @@ def test_contrast_of_tracks_in_loops():
     queries, slots, items = 0.5 * torch.randn(3, 4, 3), torch.tensor([0, 2]), []
     for t in range(3):
         for s in slots.tolist():
-            total = 1.
+            total = 1.0
             for other in range(3):
                 for q in range(4):
                     if q != s:
@@ -217,15 +228,17 @@ def test_pairs_of_contrast_are_those_of_the_set_loss_under_autocast():
 def test_stages_with_contrast_learn(objects):
     targets = tiny.targets(5, (32, 48), objects=((2, 0), (4, 1)) if objects else ())
     queries = tiny.frame_queries(5)
-    model = tracker('dvis_plus', loss=dict(tiny.LOSS, matching='first_appearance', contrast=2.)).train()
+    model = tracker('dvis_plus', loss=dict(tiny.LOSS, matching='first_appearance', contrast=2.0)).train()
     found = model.loss(queries, [targets], StepContext(0.1))
     plain = tracker('dvis_plus').train().loss(queries, [targets], StepContext(0.1))
-    assert found.keys() - plain.keys() == {'loss_contrast'} and all(torch.equal(found[key], plain[key]) for key in plain)
+    assert found.keys() - plain.keys() == {'loss_contrast'} and all(
+        torch.equal(found[key], plain[key]) for key in plain
+    )
     assert (float(found['loss_contrast'].detach()) > 0) == objects and torch.isfinite(found['loss_contrast'])
     sum(found.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
     torch.manual_seed(0)
-    refiner = MODELS.build(dict(tiny.REFINER, loss=dict(tiny.LOSS, matching='video', contrast=2.))).train()
+    refiner = MODELS.build(dict(tiny.REFINER, loss=dict(tiny.LOSS, matching='video', contrast=2.0))).train()
     found = refiner.loss(model(queries)[0], [targets], StepContext(0.1))
     assert torch.isfinite(found['loss_contrast']) and (float(found['loss_contrast'].detach()) > 0) == objects
     sum(found.values()).backward()

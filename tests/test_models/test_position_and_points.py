@@ -1,4 +1,5 @@
 """Small pure functions, by hand."""
+
 import pytest
 import torch
 
@@ -33,12 +34,13 @@ def test_corners_of_a_pixel_centre():
 
 def test_beyond_the_border_counts_as_zero():
     features = torch.ones(1, 1, 2, 2)
-    at = torch.tensor([[[0., 0.], [0.25, 0.], [0.5, 0.5], [-0.3, 0.5]]])
-    torch.testing.assert_close(sample_features(features, at)[0, 0], torch.tensor([0.25, 0.5, 1., 0.]))
+    at = torch.tensor([[[0.0, 0.0], [0.25, 0.0], [0.5, 0.5], [-0.3, 0.5]]])
+    torch.testing.assert_close(sample_features(features, at)[0, 0], torch.tensor([0.25, 0.5, 1.0, 0.0]))
     truth = torch.ones(1, 1, 2, 2, dtype=torch.bool)
     torch.testing.assert_close(
         sample_targets(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
-        torch.tensor([[0.25, 0.5, 1., 0.]]))
+        torch.tensor([[0.25, 0.5, 1.0, 0.0]]),
+    )
 
 
 @pytest.mark.parametrize('at_once', [1, 5, 1 << 15])
@@ -58,10 +60,10 @@ def test_known_values_are_not_sampled_again_but_have_gradients(monkeypatch):
     masks, frames = torch.randn(2, 3, 4, 5, requires_grad=True), torch.ones(2, 6, dtype=torch.int16)
     coords = torch.rand(2, 6, 2)
     values = sample_masks(masks, frames, coords)
-    expected, = torch.autograd.grad(values.square().sum(), masks)
+    (expected,) = torch.autograd.grad(values.square().sum(), masks)
     monkeypatch.setattr(point_sampling, 'read_points', None)  # whoever calls it fails
     again = sample_masks(masks, frames, coords, values.detach())
-    found, = torch.autograd.grad(again.square().sum(), masks)
+    (found,) = torch.autograd.grad(again.square().sum(), masks)
     assert torch.equal(again, values) and torch.equal(found, expected)
     assert bool((found[:, [0, 2]] == 0).all())
 
@@ -83,13 +85,13 @@ def test_every_frame_gets_its_share_of_random_points():
 
 def test_dice_of_known_masks():
     full, empty = torch.ones(1, 9), torch.zeros(1, 9)
-    assert float(dice_loss(full, full)) == 0.
+    assert float(dice_loss(full, full)) == 0.0
     assert float(dice_loss(full, empty)) == pytest.approx(1 - 1 / 10)
-    assert float(dice_loss(empty, empty)) == 0.
+    assert float(dice_loss(empty, empty)) == 0.0
 
 
 def test_class_cost_is_minus_the_probability():
-    logits = torch.tensor([[[0., 0., 0.], [9., 0., 0.]]])
+    logits = torch.tensor([[[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]])
     cost = class_cost(logits, torch.tensor([0, 1, 1]))
     assert cost.shape == (1, 2, 3)
     torch.testing.assert_close(cost[0, 0], torch.tensor([-1 / 3] * 3))
@@ -97,18 +99,18 @@ def test_class_cost_is_minus_the_probability():
 
 
 def test_the_last_present_frame_of_each_video():
-    values = torch.arange(6.).view(2, 3, 1)
+    values = torch.arange(6.0).view(2, 3, 1)
     present = torch.tensor([[True, True, False], [True, True, True]])
-    assert last_present(values, present).flatten().tolist() == [1., 5.]
+    assert last_present(values, present).flatten().tolist() == [1.0, 5.0]
     nobody = torch.tensor([[False] * 3, [True, False, False]])
-    before = torch.tensor([[7.], [8.]])
-    assert last_present(values, nobody, before).flatten().tolist() == [7., 3.]
+    before = torch.tensor([[7.0], [8.0]])
+    assert last_present(values, nobody, before).flatten().tolist() == [7.0, 3.0]
 
 
 def test_confident_rows():
-    scores = torch.tensor([[.9, .0, .1], [.2, .2, .6], [.4, .3, .3]])
+    scores = torch.tensor([[0.9, 0.0, 0.1], [0.2, 0.2, 0.6], [0.4, 0.3, 0.3]])
     rows, top, labels = confident_rows(scores, 0.5)
-    assert (rows.tolist(), labels.tolist()) == ([0], [0]) and float(top) == pytest.approx(.9)
+    assert (rows.tolist(), labels.tolist()) == ([0], [0]) and float(top) == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize('shape, expected', [(None, [1, 2, 2, 0, 0]), ((9, 6), [3, 14, 14, 0, 0])])
@@ -136,8 +138,8 @@ def test_the_mask_mlp_has_mmdets_names():
 
 def test_xavier_leaves_vectors_alone():
     layer = torch.nn.Linear(50, 50)
-    torch.nn.init.constant_(layer.weight, 3.)
-    torch.nn.init.constant_(layer.bias, 3.)
+    torch.nn.init.constant_(layer.weight, 3.0)
+    torch.nn.init.constant_(layer.bias, 3.0)
     xavier_matrices(layer)
     bound = (6 / 100) ** 0.5
     assert layer.weight.abs().max() <= bound and layer.weight.std() > bound / 3 and (layer.bias == 3).all()
@@ -145,6 +147,7 @@ def test_xavier_leaves_vectors_alone():
 
 def test_rows_that_are_not_valid_are_encoded_empty():
     from pycocotools import mask as coco_mask
+
     masks = torch.ones(2, 3, 4, dtype=torch.bool)
     codes = encode_masks(masks, torch.tensor([True, False]))
     assert [int(coco_mask.area(dict(code))) for code in codes] == [12, 0]

@@ -1,6 +1,6 @@
 """What results cost: masks of kept rows only, and never all classes of all frames."""
+
 from dataclasses import dataclass, field
-from typing import List, Tuple
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ CLASSES, SIZE = 6, (24, 40)
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """Random masks that remember how many were asked for."""
-    asked: List[Tuple[int, int]] = field(default_factory=list)
+
+    asked: list[tuple[int, int]] = field(default_factory=list)
 
     def logits(self, rows, frame):
         self.asked.append((frame, len(rows)))
@@ -28,14 +29,14 @@ class Recorded:
 def prediction(slots, frames=3, kept=4, causal=False):
     """The first ``kept`` of the rows are surely something, the others nothing."""
     scores = torch.zeros(slots, CLASSES + 1)
-    scores[:, -1] = 1.
+    scores[:, -1] = 1.0
     scores[:kept] = torch.eye(CLASSES + 1)[torch.arange(kept) % CLASSES] * 0.9 + 0.01
     scores = scores.expand(frames, -1, -1) if causal else scores
     return VideoPrediction(torch.arange(slots), scores, torch.ones(frames, slots, dtype=torch.bool), Recorded())
 
 
 @pytest.mark.parametrize('causal', [False, True])
-@pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2, 0.5, 0.), InstancePostprocessor(4)])
+@pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2, 0.5, 0.0), InstancePostprocessor(4)])
 def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, causal):
     found = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
     for given in found.values():
@@ -44,7 +45,7 @@ def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, caus
 
 
 def test_tensors_of_a_fusion_do_not_grow_with_the_queries():
-    run = PanopticPostprocessor(2, 0.5, 0.)
+    run = PanopticPostprocessor(2, 0.5, 0.0)
     few, many = (largest(lambda: run(prediction(slots), VideoDataSample())) for slots in (10, 300))
     assert few == many
     assert largest(lambda: run(prediction(10, kept=8), VideoDataSample())) == 2 * few  # but with the kept ones
@@ -69,7 +70,7 @@ def test_votes_in_stripes_are_votes(monkeypatch):
 @pytest.mark.parametrize('classes, dtype', [(255, 'uint8'), (300, 'uint16')])
 def test_labels_take_the_bytes_they_need(classes, dtype):
     scores = torch.zeros(1, classes + 1)
-    scores[0, classes - 1] = 1.
+    scores[0, classes - 1] = 1.0
     only = VideoPrediction(torch.arange(1), scores, torch.ones(2, 1, dtype=torch.bool), Recorded())
     found = SemanticPostprocessor()(only, VideoDataSample()).pred_semantic.label_map
     assert found.dtype == dtype and (found == classes - 1).all() and found.shape == (2, *SIZE)

@@ -1,4 +1,5 @@
 """From predictions to results, on cases counted by hand."""
+
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +17,7 @@ from mmdvis.structures.masks import resize, to_image
 @dataclass(frozen=True, eq=False)
 class Dense:
     """Mask probabilities (T, Q, H, W) written down."""
+
     values: torch.Tensor
 
     def probs(self, rows, frame):
@@ -38,7 +40,7 @@ def scene():
     probs[:, 1, 0, 2:] = 0.9
     probs[:, 2, 1, 2:] = 0.8
     probs[:, 3] = 0.6
-    scores = [[.9, .05, .0, .05], [.0, .1, .9, .0], [.0, .1, .9, .0], [.3, .3, .3, .1]]
+    scores = [[0.9, 0.05, 0.0, 0.05], [0.0, 0.1, 0.9, 0.0], [0.0, 0.1, 0.9, 0.0], [0.3, 0.3, 0.3, 0.1]]
     return probs, scores
 
 
@@ -62,7 +64,7 @@ def test_a_row_that_keeps_too_little_goes_everywhere():
     probs[:, 1] = 0.1  # wins where nobody else is
     probs[0, 0, 0, :], probs[1, 0, 0, 0] = 0.9, 0.9  # claims 11 pixels
     probs[0, 1, 0, 1:] = 0.95  # takes nine of them
-    scores = [[.9, .0, .0], [.0, .95, .0]]
+    scores = [[0.9, 0.0, 0.0], [0.0, 0.95, 0.0]]
     assert [s.row for s in panoptic(probs, scores, overlap_thr=0.2).segments] == [1]
     assert [s.row for s in panoptic(probs, scores, overlap_thr=0.18).segments] == [0, 1]
     gone = panoptic(probs, scores, overlap_thr=0.2).id_map
@@ -93,16 +95,15 @@ def test_fusion_equals_the_whole_video_formula():
 
 
 def test_no_object_gives_void():
-    result = panoptic(torch.full((2, 2, 3, 3), 0.9), [[.1, .1, .8], [.1, .1, .8]])
+    result = panoptic(torch.full((2, 2, 3, 3), 0.9), [[0.1, 0.1, 0.8], [0.1, 0.1, 0.8]])
     assert not result.id_map.any() and result.segments == () and result.id_map.shape == (2, 3, 3)
 
 
 def test_causal_ids_do_not_depend_on_the_future():
     probs, scores = scene()
     causal = torch.tensor([scores, scores])
-    causal[0, 0] = torch.tensor([.1, .1, .1, .7])  # the thing is not yet known in the first frame
-    result = PanopticPostprocessor(2, 0.5, 0.5)(
-        prediction(probs, causal.tolist()), VideoDataSample()).pred_panoptic
+    causal[0, 0] = torch.tensor([0.1, 0.1, 0.1, 0.7])  # the thing is not yet known in the first frame
+    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, causal.tolist()), VideoDataSample()).pred_panoptic
     assert result.id_map[0].tolist() == [[0, 0, 7, 7], [0, 0, 7, 7]]  # stuff of class 2: Q + 1 + 2
     assert result.id_map[1].tolist() == [[1, 1, 7, 7], [1, 1, 7, 7]]  # thing of row 0: 0 + 1
 
@@ -118,7 +119,7 @@ def test_rows_that_are_not_valid_have_no_pixels():
 def test_instances_are_the_best_pairs():
     probs, scores = scene()
     result = InstancePostprocessor(3)(prediction(probs, scores), VideoDataSample()).pred_instances
-    torch.testing.assert_close(result.scores, torch.tensor([.9, .9, .9]))
+    torch.testing.assert_close(result.scores, torch.tensor([0.9, 0.9, 0.9]))
     assert sorted(zip(result.ids.tolist(), result.labels.tolist())) == [(0, 0), (1, 2), (2, 2)]
     thing = result.masks[result.ids.tolist().index(0)]
     assert coco_mask.decode(dict(thing[0])).tolist() == [[1, 1, 0, 0]] * 2 and len(thing) == 2
@@ -133,8 +134,9 @@ def test_semantic_is_the_largest_vote():
 def test_factored_masks_resize_in_the_official_order():
     g = torch.Generator().manual_seed(0)
     size = FrameSize((32, 64), (30, 50), (45, 75))
-    masks = FactoredMasks(torch.randn(2, 3, 4, generator=g), torch.randn(2, 3, generator=g),
-                          torch.randn(2, 4, 8, 16, generator=g), size)
+    masks = FactoredMasks(
+        torch.randn(2, 3, 4, generator=g), torch.randn(2, 3, generator=g), torch.randn(2, 4, 8, 16, generator=g), size
+    )
     rows = torch.tensor([2, 0])
     small = torch.einsum('qm,mhw->qhw', masks.embeds[1, rows], masks.features[1]) + masks.bias[1, rows, None, None]
     padded = torch.nn.functional.interpolate(small[None], size=(32, 64), mode='bilinear', align_corners=False)[0]
@@ -174,7 +176,7 @@ def test_the_given_sample_is_not_changed(postprocessor):
 def test_a_video_without_objects_is_void_at_its_own_size():
     size = FrameSize((32, 64), (30, 50), (45, 75))
     masks = FactoredMasks(torch.randn(2, 3, 4), torch.zeros(2, 3), torch.randn(2, 4, 8, 16), size)
-    scores = torch.tensor([[.1, .1, .8]] * 3)
+    scores = torch.tensor([[0.1, 0.1, 0.8]] * 3)
     empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks)
     result = PanopticPostprocessor(2)(empty, VideoDataSample()).pred_panoptic
     assert result.id_map.shape == (2, 45, 75) and not result.id_map.any()

@@ -1,4 +1,5 @@
 """The set loss: matching, guidance, edge cases."""
+
 import logging
 from contextlib import nullcontext
 
@@ -33,14 +34,14 @@ def ideal(targets, slots, num_classes=tiny.CLASSES, frames=None):
     small = torch.nn.functional.interpolate(targets.masks.float(), size=(8, 12), mode='area')
     features = (small * 40 - 20).transpose(0, 1)  # (T, N, h, w)
     embeds = torch.zeros(t, tiny.QUERIES, n)
-    classes = torch.full((t, tiny.QUERIES, num_classes + 1), -10.)
-    classes[..., -1] = 10.
+    classes = torch.full((t, tiny.QUERIES, num_classes + 1), -10.0)
+    classes[..., -1] = 10.0
     for row, slot in enumerate(slots):
-        embeds[:, slot, row] = 1.
-        classes[:, slot] = -10.
-        classes[:, slot, targets.labels[row]] = 10.
+        embeds[:, slot, row] = 1.0
+        classes[:, slot] = -10.0
+        classes[:, slot, targets.labels[row]] = 10.0
     free = [q for q in range(tiny.QUERIES) if q not in slots]
-    embeds[:, free] = -1.
+    embeds[:, free] = -1.0
     return LayerPredictions(classes[None, None], embeds[None, None], features[None])
 
 
@@ -56,7 +57,7 @@ def test_a_perfect_prediction_costs_little(matching):
         visible = targets.visible
         classes = perfect.class_logits.clone()
         for n, slot in enumerate([4, 0, 6]):  # who is not there is no object
-            classes[:, :, ~visible[n], slot] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+            classes[:, :, ~visible[n], slot] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
         perfect = LayerPredictions(classes, perfect.mask_embeds, perfect.mask_features)
     if matching == 'video':
         perfect = LayerPredictions(perfect.class_logits[:, :, :1], perfect.mask_embeds, perfect.mask_features)
@@ -73,7 +74,7 @@ def test_first_appearance_matches_in_the_frame_where_an_object_is_born():
 
 
 def test_a_slot_once_taken_stays_taken():
-    cost = np.array([[[0., 0., -9.], [5., 5., 0.], [5., 4., 5.]]])  # object 2 wants slot 0, which object 0 has
+    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])  # object 2 wants slot 0, which object 0 has
     queries, objects = assign(cost, np.array([0, 0, 1]))
     assert objects.tolist() == [[0, 1, 2]]
     assert queries.tolist() == [[0, 2, 1]]
@@ -89,13 +90,13 @@ def test_more_objects_than_slots():
 
 
 def test_absent_objects_keep_their_class_and_an_empty_mask():
-    targets = tiny.targets(3, SIZE, objects=((2, 2), ))  # born in the last frame
-    criterion = loss('first_appearance', no_object_weight=1.)
+    targets = tiny.targets(3, SIZE, objects=((2, 2),))  # born in the last frame
+    criterion = loss('first_appearance', no_object_weight=1.0)
     perfect = ideal(targets, [1])
     values = criterion(perfect, [targets], StepContext())
     assert values['loss_cls'] < 1e-3  # the class counts in all three frames
     late = perfect.class_logits.clone()
-    late[:, :, :2, 1] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+    late[:, :, :2, 1] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
     worse = criterion(LayerPredictions(late, perfect.mask_embeds, perfect.mask_features), [targets], StepContext())
     assert worse['loss_cls'] > 1
 
@@ -107,20 +108,25 @@ def test_guidance_ends_at_half_of_the_run():
 
     def cls(progress):
         return float(criterion(own, [targets], StepContext(progress), guide)['loss_cls'])
-    assert cls(0.) > 1 and cls(0.4999) > 1  # matched by the guide: its slots are wrong here
-    assert cls(0.5) < 1e-3 and cls(1.) < 1e-3
-    assert float(loss('first_appearance', guided=0.)(own, [targets], StepContext(0.), guide)['loss_cls']) < 1e-3
+
+    assert cls(0.0) > 1 and cls(0.4999) > 1  # matched by the guide: its slots are wrong here
+    assert cls(0.5) < 1e-3 and cls(1.0) < 1e-3
+    assert float(loss('first_appearance', guided=0.0)(own, [targets], StepContext(0.0), guide)['loss_cls']) < 1e-3
 
 
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
 def test_without_objects_everything_still_gets_a_gradient(matching):
-    none = ClipTargets(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long),
-                       torch.zeros(0, 3, *SIZE, dtype=torch.bool), torch.zeros(0, 3, dtype=torch.bool))
+    none = ClipTargets(
+        torch.zeros(0, dtype=torch.long),
+        torch.zeros(0, dtype=torch.long),
+        torch.zeros(0, 3, *SIZE, dtype=torch.bool),
+        torch.zeros(0, 3, dtype=torch.bool),
+    )
     p = predictions(3, per_video=matching == 'video', bias=True)
     leaves = [x.requires_grad_() for x in (p.class_logits, p.mask_embeds, p.mask_features, p.mask_bias)]
     values = loss(matching)(p, [none], StepContext())
     sum(values.values()).backward()
-    assert float(values['loss_mask']) == 0. and all(x.grad is not None for x in leaves)
+    assert float(values['loss_mask']) == 0.0 and all(x.grad is not None for x in leaves)
 
 
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
@@ -128,9 +134,14 @@ def test_a_batch_is_the_mean_of_its_clips(matching):
     clips = [tiny.targets(3, SIZE, seed=s) for s in (1, 2)]
     p = predictions(3, batch=2, per_video=matching == 'video')
     together = loss(matching, num_points=4000)(p, clips, StepContext())
-    alone = [loss(matching, num_points=4000)(LayerPredictions(
-        p.class_logits[:, b:b + 1], p.mask_embeds[:, b:b + 1], p.mask_features[b:b + 1]), clips[b:b + 1], StepContext())
-        for b in range(2)]
+    alone = [
+        loss(matching, num_points=4000)(
+            LayerPredictions(p.class_logits[:, b : b + 1], p.mask_embeds[:, b : b + 1], p.mask_features[b : b + 1]),
+            clips[b : b + 1],
+            StepContext(),
+        )
+        for b in range(2)
+    ]
     for name in ('loss_mask', 'loss_dice'):  # both clips have the same number of objects
         torch.testing.assert_close(together[name], (alone[0][name] + alone[1][name]) / 2, rtol=0.02, atol=0.02)
 
@@ -152,15 +163,21 @@ def test_costs_equal_dense_masks():
     dense = torch.einsum('qm,mhw->qhw', p.mask_embeds[0, 0, 0], p.mask_features[0, 0])
     logits = sample_features(dense[None], coords)[0]
     truth = sample_features(targets.masks[:, 0].float()[None], coords)[0]
-    bce = torch.stack([torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, t.expand_as(logits), reduction='none').mean(1) for t in truth], 1)
+    bce = torch.stack(
+        [
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction='none').mean(1)
+            for t in truth
+        ],
+        1,
+    )
     dice = torch.stack([dice_loss(logits.sigmoid(), t.expand_as(logits)) for t in truth], 1)
     cls = -p.class_logits[0, 0, 0].softmax(-1)[:, targets.labels]
     torch.testing.assert_close(ours[0], 2 * cls + 5 * bce + 5 * dice, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize('matching, bias', [('frame', False), ('first_appearance', False), ('first_appearance', True),
-                                            ('video', False)])
+@pytest.mark.parametrize(
+    'matching, bias', [('frame', False), ('first_appearance', False), ('first_appearance', True), ('video', False)]
+)
 def test_losses_and_gradients_equal_the_plain_form(matching, bias):
     """Masks of all slots and layers at once, ground truth in float32, one call; the points are the same."""
     found = []
@@ -192,12 +209,15 @@ def test_samples_equal_grid_sample():
     masks, coords = torch.randn(3, 2, 5, 7, generator=g), torch.rand(3, 11, 2, generator=g) * 1.2 - 0.1
     frames = torch.randint(2, (3, 11), generator=g)
     expected = torch.nn.functional.grid_sample(
-        masks.flatten(0, 1)[:, None], 2 * coords.repeat_interleave(2, 0)[:, None] - 1, align_corners=False)[:, 0, 0]
+        masks.flatten(0, 1)[:, None], 2 * coords.repeat_interleave(2, 0)[:, None] - 1, align_corners=False
+    )[:, 0, 0]
     expected = expected.view(3, 2, 11).gather(1, frames[:, None])[:, 0]
     torch.testing.assert_close(sample_masks(masks, frames, coords), expected, atol=1e-5, rtol=1e-4)
     truth = masks > 0
-    torch.testing.assert_close(sample_targets(truth, torch.tensor([2, 0, 0]), frames, coords),
-                               sample_masks(truth[[2, 0, 0]].float(), frames, coords))
+    torch.testing.assert_close(
+        sample_targets(truth, torch.tensor([2, 0, 0]), frames, coords),
+        sample_masks(truth[[2, 0, 0]].float(), frames, coords),
+    )
 
 
 @pytest.mark.parametrize('at_once', [1, 22, 1 << 15])
@@ -208,16 +228,19 @@ def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
     truth, rows = torch.rand(4, 1, 5, 7, generator=g) > 0.5, torch.tensor([3, 0, 0, 1, 2])
     coords, frames = torch.rand(5, 11, 2, generator=g) * 1.2 - 0.1, torch.zeros(1, 1, dtype=torch.long)
     twice = torch.cat([truth, ~truth], 1)
-    still, moving = sample_targets(truth, rows, frames, coords), sample_targets(twice, rows, frames.expand(5, 11), coords)
+    still, moving = (
+        sample_targets(truth, rows, frames, coords),
+        sample_targets(twice, rows, frames.expand(5, 11), coords),
+    )
     torch.testing.assert_close(still, moving)
     torch.testing.assert_close(sample_targets(truth, rows, frames, coords[:1])[0], still[0])
     torch.testing.assert_close(sample_targets(twice, rows, frames, coords[:1])[0], still[0])
 
 
 def test_most_points_lie_where_the_mask_is_unsure():
-    logits = torch.full((1, 2, 16, 16), 9.)
-    logits[0, 1, :, :4] = 0.  # unsure in the second frame only
-    frames, coords = uncertain_points(logits, 40, 3., 0.75, torch.Generator().manual_seed(0))
+    logits = torch.full((1, 2, 16, 16), 9.0)
+    logits[0, 1, :, :4] = 0.0  # unsure in the second frame only
+    frames, coords = uncertain_points(logits, 40, 3.0, 0.75, torch.Generator().manual_seed(0))
     assert frames.shape == (1, 80) and coords.shape == (1, 80, 2)
     unsure = (frames[0, :60] == 1) & (coords[0, :60, 0] < 0.3)
     assert unsure.float().mean() > 0.45  # an eighth of the area holds most of the chosen points
@@ -226,6 +249,7 @@ def test_most_points_lie_where_the_mask_is_unsure():
 def test_draws_depend_on_iteration_rank_and_name_only():
     def draw(name='a', **options):
         return torch.rand(3, generator=StepContext(**options).generator(name)).tolist()
+
     assert draw(iteration=3) == draw(iteration=3, progress=0.2)
     others = [draw(iteration=4), draw(iteration=3, rank=1), draw('b', iteration=3), draw(iteration=3, seed=7)]
     assert all(other != draw(iteration=3) for other in others)
@@ -233,7 +257,7 @@ def test_draws_depend_on_iteration_rank_and_name_only():
 
 def test_costs_that_are_not_finite_name_their_clip(caplog):
     with caplog.at_level(logging.ERROR, 'mmdvis'):
-        cost = check_costs(np.array([[[np.nan, 1.]]]), 'video 7, frames [1, 2]')
+        cost = check_costs(np.array([[[np.nan, 1.0]]]), 'video 7, frames [1, 2]')
     assert np.isfinite(cost).all()
     assert 'video 7, frames [1, 2] hold 1 values that are not finite' in caplog.text
 
@@ -241,6 +265,7 @@ def test_costs_that_are_not_finite_name_their_clip(caplog):
 def test_points_in_portions_give_the_same_losses_on_average(monkeypatch):
     """How many masks are looked at together is a memory knob."""
     from mmdvis.models.losses import query_set_loss
+
     p, targets = predictions(3, per_video=True), [tiny.targets(3, SIZE)]
     whole = loss('video', num_points=3000)(p, targets, StepContext())
     monkeypatch.setattr(query_set_loss, 'MAX_POINTS', 1)
@@ -251,7 +276,7 @@ def test_points_in_portions_give_the_same_losses_on_average(monkeypatch):
 
 def test_a_guide_may_come_with_frames():
     targets, p = tiny.targets(3, SIZE), predictions(3, 1)
-    values = loss('frame')(p, [targets], StepContext(0.), predictions(3, 1, seed=5))
+    values = loss('frame')(p, [targets], StepContext(0.0), predictions(3, 1, seed=5))
     assert all(torch.isfinite(v) for v in values.values())
 
 
@@ -285,16 +310,16 @@ def test_legacy_labels_are_those_of_the_last_frame():
     gone[1, 2] = False
     targets = ClipTargets(targets.labels, targets.ids, gone, gone.flatten(2).any(-1))
     said, other = ideal(targets, [1, 3]), ideal(targets, [1, 3])
-    other.class_logits[:, :, :, 3] = torch.tensor([-10.] * tiny.CLASSES + [10.])
+    other.class_logits[:, :, :, 3] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
     for legacy, good, bad in ((False, said, other), (True, other, said)):
-        criterion = loss('first_appearance', legacy_last_frame_labels=legacy, no_object_weight=1.)
+        criterion = loss('first_appearance', legacy_last_frame_labels=legacy, no_object_weight=1.0)
         assert criterion.labels(targets).tolist() == [2, tiny.CLASSES if legacy else 4]
         assert criterion(good, [targets], StepContext())['loss_cls'] < 1e-3
         assert criterion(bad, [targets], StepContext())['loss_cls'] > 1
 
 
 def test_legacy_slots_may_be_shared_and_the_later_object_gives_the_class():
-    cost = np.array([[[0., 0., -9.], [5., 5., 0.], [5., 4., 5.]]])  # object 2 wants slot 0, which object 0 has
+    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])  # object 2 wants slot 0, which object 0 has
     queries, objects = assign(cost, np.array([0, 0, 1]), shared=True)
     assert objects.tolist() == [[0, 1, 2]] and queries.tolist() == [[0, 2, 0]]
     queries, objects = assign(cost, np.array([1, 0, 0]), shared=True)
@@ -309,7 +334,7 @@ def test_legacy_shared_slots_change_the_class_loss():
     said.class_logits[:, :, 1, 3] = said.class_logits[:, :, 1, 5]  # in its first frame slot 3 looks like object 1, too
     said.mask_embeds[:, :, 1, 3] = said.mask_embeds[:, :, 1, 5]
     said.class_logits[:, :, 1, 5] = said.class_logits[:, :, 0, 0]
-    said.mask_embeds[:, :, 1, 5] = -1.
+    said.mask_embeds[:, :, 1, 5] = -1.0
     right, legacy = (loss('first_appearance', legacy_shared_slots=shared) for shared in (False, True))
     assert right.match(said, [targets], StepContext())[0][0].tolist()[0][0] == 3
     assert right.match(said, [targets], StepContext())[0][0].tolist()[0][1] != 3
@@ -318,8 +343,14 @@ def test_legacy_shared_slots_change_the_class_loss():
     assert classes[0] != classes[1] and all(x.isfinite() for x in classes)
 
 
-@pytest.mark.parametrize('name, needed', [('legacy_tall_video', 'video'), ('legacy_frame1_match', 'first_appearance'),
-                                          ('legacy_shared_slots', 'first_appearance')])
+@pytest.mark.parametrize(
+    'name, needed',
+    [
+        ('legacy_tall_video', 'video'),
+        ('legacy_frame1_match', 'first_appearance'),
+        ('legacy_shared_slots', 'first_appearance'),
+    ],
+)
 def test_legacy_options_belong_to_a_matching(name, needed):
     with pytest.raises(ValueError, match=f"{name} belongs to matching='{needed}', got matching='frame'"):
         loss('frame', **{name: True})
@@ -331,8 +362,10 @@ def test_labels_of_the_last_frame_need_a_clip():
         loss('frame', legacy_last_frame_labels=True)
 
 
-@pytest.mark.parametrize('matching, options', [
-    ('frame', {}), ('first_appearance', {}), ('video', {}), ('video', dict(legacy_tall_video=True))])
+@pytest.mark.parametrize(
+    'matching, options',
+    [('frame', {}), ('first_appearance', {}), ('video', {}), ('video', dict(legacy_tall_video=True))],
+)
 def test_what_is_ignored_changes_nothing(matching, options):
     """Features, and the truth, may be anything in a region that is ignored; without the mask the losses differ."""
     targets, per_video = tiny.targets(3, SIZE), matching == 'video'
@@ -340,15 +373,16 @@ def test_what_is_ignored_changes_nothing(matching, options):
     ignored[1, 8:28, 8:40] = True
     before = predictions(3, per_video=per_video)
     features = before.mask_features.clone()
-    features[:, 1, :, 3:6, 3:9] = 50.  # two cells inside the region, so that no point outside sees it
+    features[:, 1, :, 3:6, 3:9] = 50.0  # two cells inside the region, so that no point outside sees it
     after = LayerPredictions(before.class_logits, before.mask_embeds, features)
     masks = targets.masks.clone()
     masks[:, 1, 10:26, 10:38] = True
-    module = loss(matching, oversample=1., importance=0., **options)
+    module = loss(matching, oversample=1.0, importance=0.0, **options)
 
     def value(prediction, truth, void):
         clip = ClipTargets(targets.labels, targets.ids, truth, targets.visible, 'clip', void)
         return module(prediction, [clip, tiny.targets(3, SIZE)][:1], StepContext())
+
     first, second = value(before, targets.masks, ignored), value(after, masks, ignored)
     for name in first:
         assert torch.allclose(first[name], second[name], atol=1e-6), name
@@ -358,8 +392,9 @@ def test_what_is_ignored_changes_nothing(matching, options):
 
 def test_clips_with_and_without_ignored_pixels_share_a_batch():
     clips = [tiny.targets(2, SIZE), tiny.targets(2, SIZE, seed=3)]
-    empty = ClipTargets(clips[1].labels, clips[1].ids, clips[1].masks, clips[1].visible, 'clip',
-                        torch.zeros(2, *SIZE, dtype=torch.bool))
+    empty = ClipTargets(
+        clips[1].labels, clips[1].ids, clips[1].masks, clips[1].visible, 'clip', torch.zeros(2, *SIZE, dtype=torch.bool)
+    )
     both = predictions(2, batch=2)
     first, second = loss()(both, clips, StepContext()), loss()(both, [clips[0], empty], StepContext())
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)

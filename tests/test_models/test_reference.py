@@ -1,4 +1,5 @@
 """Tracker and refiner against plain float64 loops written from the formulas of the paper."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -135,8 +136,9 @@ def replicate_conv(conv, x):
     """A convolution over time of (T, C) that repeats the first and the last frame beyond the ends."""
     reach = conv.kernel_size[0] // 2
     padded = torch.cat([x[:1].expand(reach, -1), x, x[-1:].expand(reach, -1)])
-    return torch.stack([sum(conv.weight[:, :, k] @ padded[t + k] for k in range(2 * reach + 1)) + conv.bias
-                        for t in range(len(x))])
+    return torch.stack(
+        [sum(conv.weight[:, :, k] @ padded[t + k] for k in range(2 * reach + 1)) + conv.bias for t in range(len(x))]
+    )
 
 
 def temporal_block(layer, x, context, without=()):
@@ -145,8 +147,9 @@ def temporal_block(layer, x, context, without=()):
     if 'time_attention' not in without:
         x = layer.norms[0](x + torch.stack([attend(layer.time_attn, x[:, q], x[:, q]) for q in range(slots)], 1))
     if 'convolution' not in without:
-        short = torch.stack([
-            replicate_conv(layer.conv[2], F.relu(replicate_conv(layer.conv[0], x[:, q]))) for q in range(slots)], 1)
+        short = torch.stack(
+            [replicate_conv(layer.conv[2], F.relu(replicate_conv(layer.conv[0], x[:, q]))) for q in range(slots)], 1
+        )
         x = layer.norms[1](x + short)
     x = layer.norms[2](x + torch.stack([attend(layer.object_attn, x[t], x[t]) for t in range(frames)]))
     if 'cross_attention' not in without:
@@ -154,12 +157,12 @@ def temporal_block(layer, x, context, without=()):
     return layer.norms[4](feed(layer.ffn, x))
 
 
-@pytest.mark.parametrize('without', [(), ('time_attention', ), ('convolution', ), ('cross_attention', )], ids=str)
+@pytest.mark.parametrize('without', [(), ('time_attention',), ('convolution',), ('cross_attention',)], ids=str)
 @torch.no_grad()
 def test_the_refiner_equals_its_formulas(without):
     """Whole, and without the parts that table 8 of the paper leaves out."""
     torch.manual_seed(0)
-    decoder = dict(tiny.COMMON['decoder'], **{name: False for name in without})
+    decoder = dict(tiny.COMMON['decoder'], **dict.fromkeys(without, False))
     refiner = TemporalRefiner(**dict(tiny.COMMON, decoder=decoder)).double().eval()
     tracks, _ = CosineTracker()(double(tiny.frame_queries(6)))
     x = tracks.embeds[0]

@@ -1,4 +1,5 @@
 """The temporal refiner."""
+
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,7 @@ def build():
 def test_parameter_count_is_that_of_the_paper():
     def count(num_classes):
         return sum(p.numel() for p in TemporalRefiner(num_classes).parameters())
+
     assert count(25) == 14_411_291
     assert count(124) == 14_436_734
 
@@ -50,7 +52,9 @@ def test_without_convolutions_the_order_of_time_is_nothing():
     names = [name for name in clip.AXES if name != 'ids']
     mixed = replace(clip, **{name: getattr(clip, name)[:, order] for name in names})
     with torch.no_grad():
-        torch.testing.assert_close(refiner(clip).mask_embeds[:, order], refiner(mixed).mask_embeds, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            refiner(clip).mask_embeds[:, order], refiner(mixed).mask_embeds, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_with_convolutions_the_order_of_time_counts():

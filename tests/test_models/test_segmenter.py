@@ -1,4 +1,5 @@
 """The segmenter and its layers."""
+
 import sys
 import warnings
 from subprocess import CalledProcessError
@@ -89,37 +90,50 @@ def test_deformable_attention_equals_its_definition(dtype):
 
 def test_deformable_attention_equals_mmcv():
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
     torch.manual_seed(0)
     shapes = torch.tensor([(4, 6), (2, 3)])
     value, locations, weights = torch.randn(2, 30, 2, 8), torch.rand(2, 5, 2, 2, 4, 2), torch.rand(2, 5, 2, 2, 4)
     expected = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
-    torch.testing.assert_close(gathered_attention(value, shapes.tolist(), locations, weights), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        gathered_attention(value, shapes.tolist(), locations, weights), expected, atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_the_compiled_operator_gets_what_it_can_take(dtype, monkeypatch):
     """Float32 only, and a step that divides the batch, which 64, mmcv's own, does not for 70 frames."""
     from mmcv.ops import multi_scale_deform_attn as mmcv_op
+
     seen = []
 
     def forward(value, sizes, starts, locations, weights, im2col_step):
         seen.append((value.dtype, locations.dtype, weights.dtype, sizes.tolist(), starts.tolist(), im2col_step))
         return value.new_ones(len(value), locations.shape[1], value.shape[2] * value.shape[3])
+
     monkeypatch.setattr(mmcv_op, 'ext_module', SimpleNamespace(ms_deform_attn_forward=forward))
     value, locations, weights = torch.randn(70, 30, 2, 8), torch.rand(70, 5, 2, 2, 4, 2), torch.rand(70, 5, 2, 2, 4)
     found = compiled_attention(value.to(dtype), [(4, 6), (2, 3)], locations.to(dtype), weights.to(dtype))
     assert found.shape == (70, 5, 16) and found.dtype == dtype
-    (*dtypes, sizes, starts, step), = seen
+    ((*dtypes, sizes, starts, step),) = seen
     assert set(dtypes) == {torch.float32} and 70 % step == 0
     assert sizes == [[4, 6], [2, 3]] and starts == [0, 24]
 
 
-@pytest.mark.parametrize('failure', [ImportError('No module named triton'), RuntimeError('Failed to find C compiler'),
-                                     CalledProcessError(1, '/bin/false')])
+@pytest.mark.parametrize(
+    'failure',
+    [
+        ImportError('No module named triton'),
+        RuntimeError('Failed to find C compiler'),
+        CalledProcessError(1, '/bin/false'),
+    ],
+)
 def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
     """``CC=/bin/false`` gives the last of these."""
+
     def fail(*_):
         raise failure
+
     monkeypatch.setitem(sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=fail))
     device = torch.device('cpu')
     deform_attn.triton_runs.cache_clear()
@@ -131,16 +145,20 @@ def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
     deform_attn.triton_runs.cache_clear()
 
 
-@pytest.mark.parametrize('compiled, triton, expected', [
-    (True, True, 'compiled'), (False, True, 'triton'), (False, False, 'gathered')])
+@pytest.mark.parametrize(
+    'compiled, triton, expected', [(True, True, 'compiled'), (False, True, 'triton'), (False, False, 'gathered')]
+)
 def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
     def way(name):
         return lambda *_: name
+
     monkeypatch.setattr(deform_attn, 'has_compiled_ops', lambda: compiled)
     monkeypatch.setattr(deform_attn, 'triton_runs', lambda device: triton)
     monkeypatch.setattr(deform_attn, 'compiled_attention', way('compiled'))
     monkeypatch.setattr(deform_attn, 'gathered_attention', way('gathered'))
-    monkeypatch.setitem(sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=way('triton')))
+    monkeypatch.setitem(
+        sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=way('triton'))
+    )
     on_gpu, on_cpu = SimpleNamespace(is_cuda=True, device='cuda:0'), SimpleNamespace(is_cuda=False)
     assert deform_attn.deformable_attention(on_gpu, [], None, None) == expected
     assert deform_attn.deformable_attention(on_cpu, [], None, None) == 'gathered'
@@ -162,12 +180,13 @@ def test_softmax_of_few_is_softmax():
 def test_deformable_layer_starts_by_looking_around():
     layer = MSDeformAttn(16, num_heads=4, num_levels=3, num_points=2)
     bias = layer.sampling_offsets.bias.view(4, 3, 2, 2)
-    torch.testing.assert_close(bias[0, 0], torch.tensor([[1., 0.], [2., 0.]]), atol=1e-6, rtol=0)
-    torch.testing.assert_close(bias[1, 2, 0], torch.tensor([0., 1.]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(bias[0, 0], torch.tensor([[1.0, 0.0], [2.0, 0.0]]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(bias[1, 2, 0], torch.tensor([0.0, 1.0]), atol=1e-6, rtol=0)
 
 
 def test_sine_encoding_equals_mmdet():
     from mmdet.models.layers import SinePositionalEncoding
+
     expected = SinePositionalEncoding(num_feats=8, normalize=True)(torch.zeros(1, 5, 7))
     torch.testing.assert_close(sine_encoding(5, 7, 16, torch.zeros(1)), expected[0].flatten(1).T, atol=1e-5, rtol=1e-4)
 
@@ -190,7 +209,8 @@ def test_a_query_that_may_look_nowhere_looks_everywhere():
     def run(mask_value):
         features = torch.full((1, 16, 8, 12), mask_value)
         return decoder(x, place, [memory], torch.zeros(1, 16), features, torch.ones_like)[-1]
-    torch.testing.assert_close(run(-1.), run(1.))
+
+    torch.testing.assert_close(run(-1.0), run(1.0))
 
 
 def test_losses_of_all_layers_reach_all_parameters():
@@ -210,8 +230,13 @@ def test_pixel_decoder_starts_as_the_public_one():
     decoder = PixelDecoder((8, 16, 32, 64), 64, 48, num_layers=1, num_heads=4, ffn_channels=96, norm_groups=4)
     ffn = decoder.encoder.layers[0].ffn.layers
     bounds = {  # Kaiming with a = 1: sqrt(3 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out))
-        decoder.mask_feature: 3 / 64, decoder.lateral_convs[0].conv: 3 / 8, decoder.output_convs[0].conv: 3 / (64 * 9),
-        decoder.input_convs[0].conv: 6 / (64 + 64), ffn[0][0]: 6 / (64 + 96), ffn[1]: 6 / (64 + 96)}
+        decoder.mask_feature: 3 / 64,
+        decoder.lateral_convs[0].conv: 3 / 8,
+        decoder.output_convs[0].conv: 3 / (64 * 9),
+        decoder.input_convs[0].conv: 6 / (64 + 64),
+        ffn[0][0]: 6 / (64 + 96),
+        ffn[1]: 6 / (64 + 96),
+    }
     for layer, square in bounds.items():
         largest = layer.weight.abs().max().item()
         assert 0.97 * square**0.5 < largest <= square**0.5, layer

@@ -1,4 +1,5 @@
 """What every registered segmenter, refiner and postprocessor promises."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -18,12 +19,18 @@ from mmdvis.structures import (
 
 SEGMENTERS = dict(mask2former=tiny.SEGMENTER)
 REFINERS = dict(temporal=tiny.REFINER)
-POSTPROCESSORS = dict(panoptic=tiny.PANOPTIC, instance=dict(type='InstancePostprocessor', max_num=4),
-                      semantic=dict(type='SemanticPostprocessor'))
+POSTPROCESSORS = dict(
+    panoptic=tiny.PANOPTIC,
+    instance=dict(type='InstancePostprocessor', max_num=4),
+    semantic=dict(type='SemanticPostprocessor'),
+)
 
 
-@pytest.mark.parametrize('package, configs', [
-    (segmenters, SEGMENTERS), (refiners, REFINERS), (postprocessors, POSTPROCESSORS)], ids=lambda x: getattr(x, '__name__', ''))
+@pytest.mark.parametrize(
+    'package, configs',
+    [(segmenters, SEGMENTERS), (refiners, REFINERS), (postprocessors, POSTPROCESSORS)],
+    ids=lambda x: getattr(x, '__name__', ''),
+)
 def test_every_registered_stage_is_under_contract(package, configs):
     assert {config['type'] for config in configs.values()} == set(package.__all__)
 
@@ -41,8 +48,8 @@ class TestSegmenters:
         together = segmenter(frames)
         assert isinstance(together, FrameQueries)
         for b in range(2):
-            alone = segmenter(frames[b:b + 1])
-            torch.testing.assert_close(together.class_logits[b:b + 1], alone.class_logits, atol=1e-4, rtol=1e-4)
+            alone = segmenter(frames[b : b + 1])
+            torch.testing.assert_close(together.class_logits[b : b + 1], alone.class_logits, atol=1e-4, rtol=1e-4)
 
     @torch.no_grad()
     def test_presence_is_handed_on(self, config):
@@ -92,7 +99,7 @@ class TestRefiners:
     @pytest.mark.parametrize('objects', [((2, 0), (1, 1)), ()], ids=['objects', 'no objects'])
     def test_every_parameter_gets_a_gradient(self, config, objects):
         refiner = build(config).train()
-        losses = refiner.loss(self.tracks(3), [tiny.targets(3, (32, 48), objects)], StepContext(0.))
+        losses = refiner.loss(self.tracks(3), [tiny.targets(3, (32, 48), objects)], StepContext(0.0))
         sum(losses.values()).backward()
         assert not [name for name, p in refiner.named_parameters() if p.grad is None]
 
@@ -101,8 +108,12 @@ class TestRefiners:
 class TestPostprocessors:
     def prediction(self, causal=False, scores=None):
         g = torch.Generator().manual_seed(0)
-        masks = FactoredMasks(torch.randn(3, 7, 4, generator=g), torch.zeros(3, 7), torch.randn(3, 4, 8, 12, generator=g),
-                              FrameSize((32, 48), (30, 45), (20, 33)))
+        masks = FactoredMasks(
+            torch.randn(3, 7, 4, generator=g),
+            torch.zeros(3, 7),
+            torch.randn(3, 4, 8, 12, generator=g),
+            FrameSize((32, 48), (30, 45), (20, 33)),
+        )
         shape = (3, 7, 6) if causal else (7, 6)
         scores = (3 * torch.randn(*shape, generator=g)).softmax(-1) if scores is None else scores
         return VideoPrediction(torch.arange(7), scores, torch.ones(3, 7, dtype=torch.bool), masks)

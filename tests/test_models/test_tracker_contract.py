@@ -1,4 +1,5 @@
 """What every registered tracker promises."""
+
 import io
 
 import pytest
@@ -17,7 +18,9 @@ def build(name):
 
 def same(a, b, names=('class_logits', 'mask_embeds', 'embeds', 'mask_bias', 'valid', 'ids', 'context')):
     for name in names:
-        torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=1e-4, atol=1e-5, msg=lambda m: f'{name}: {m}')
+        torch.testing.assert_close(
+            getattr(a, name), getattr(b, name), rtol=1e-4, atol=1e-5, msg=lambda m: f'{name}: {m}'
+        )
 
 
 def states_equal(a, b):
@@ -29,6 +32,7 @@ def states_equal(a, b):
 @torch.no_grad()
 def in_clips(tracker, queries, cuts, state=None):
     from mmdvis.structures import cat_time
+
     clips = []
     for start, stop in zip(cuts, cuts[1:]):
         tracks, state = tracker(tiny.part(queries, start, stop), state)
@@ -38,6 +42,7 @@ def in_clips(tracker, queries, cuts, state=None):
 
 def test_every_registered_tracker_is_under_contract():
     from mmdvis.models import trackers
+
     covered = {config['type'] for config in tiny.TRACKERS.values()}
     assert covered == set(trackers.__all__)
 
@@ -63,6 +68,7 @@ def test_two_videos_may_be_interleaved(name):
         a2, _ = tracker(tiny.part(first, 2, 4), state_a)
         b2, _ = tracker(tiny.part(second, 2, 4), state_b)
     from mmdvis.structures import cat_time
+
     same(alone[0], cat_time([a1, a2]))
     same(alone[1], cat_time([b1, b2]))
 

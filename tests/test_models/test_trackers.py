@@ -1,4 +1,5 @@
 """What single trackers do."""
+
 import pytest
 import torch
 from helpers import tiny
@@ -33,6 +34,7 @@ def test_legacy_matching_gathers_with_the_inverse():
 
 def test_chain_equals_matching_frame_by_frame():
     from scipy.optimize import linear_sum_assignment
+
     g = torch.Generator().manual_seed(1)
     clip, reference = torch.randn(2, 5, 6, 8, generator=g), torch.randn(2, 6, 8, generator=g)
     for inverse in (False, True):
@@ -40,7 +42,11 @@ def test_chain_equals_matching_frame_by_frame():
         for b in range(2):
             previous = reference[b]
             for t in range(5):
-                cost = 1 - torch.nn.functional.normalize(previous, dim=-1) @ torch.nn.functional.normalize(clip[b, t], dim=-1).T
+                cost = (
+                    1
+                    - torch.nn.functional.normalize(previous, dim=-1)
+                    @ torch.nn.functional.normalize(clip[b, t], dim=-1).T
+                )
                 expected = torch.as_tensor(linear_sum_assignment(cost.numpy())[1])
                 expected = expected.argsort() if inverse else expected
                 assert torch.equal(orders[b, t], expected)
@@ -48,9 +54,9 @@ def test_chain_equals_matching_frame_by_frame():
 
 
 def test_cosine_distance_of_known_vectors():
-    a = torch.tensor([[1., 0.], [0., 2.]])
-    b = torch.tensor([[3., 0.], [-1., 0.], [1., 1.]])
-    expected = torch.tensor([[0., 2., 1 - 0.5 ** 0.5], [1., 1., 1 - 0.5 ** 0.5]])
+    a = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    b = torch.tensor([[3.0, 0.0], [-1.0, 0.0], [1.0, 1.0]])
+    expected = torch.tensor([[0.0, 2.0, 1 - 0.5**0.5], [1.0, 1.0, 1 - 0.5**0.5]])
     torch.testing.assert_close(cosine_distance(a, b), expected, atol=1e-5, rtol=0)
 
 
@@ -66,6 +72,7 @@ def test_cosine_tracker_moves_whole_rows():
 def test_parameter_count_is_that_of_the_paper():
     def count(num_classes):
         return sum(p.numel() for p in DVISTracker(num_classes).parameters())
+
     assert count(25) == 9_677_082
     assert count(124) == 9_702_525
 
@@ -91,6 +98,7 @@ def test_gradients_run_through_the_chain_of_frames():
     queries = tiny.frame_queries(3)
     embeds = queries.embeds.clone().requires_grad_()
     from dataclasses import replace
+
     tracks, _ = tracker(replace(queries, embeds=embeds))
     tracks.class_logits[:, 2].sum().backward()
     assert embeds.grad[:, 0].abs().sum() > 0  # the first frame reaches the third through the outputs
@@ -105,6 +113,7 @@ def test_gradients_of_the_tracker_agree_with_finite_differences():
 
 def test_loss_covers_every_layer():
     from mmdvis.registry import MODELS
+
     tracker = MODELS.build(tiny.TRACKERS['dvis'])
     losses = tracker.loss(tiny.frame_queries(4), [tiny.targets(4, (32, 48))], StepContext())
     assert set(losses) == {f'{p}loss_{n}' for p in ('', 'd0.') for n in ('cls', 'mask', 'dice')}

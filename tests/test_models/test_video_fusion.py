@@ -1,4 +1,5 @@
 """Several passes and several checkpoints, fused."""
+
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,6 +19,7 @@ POSTS = [PanopticPostprocessor(2, 0.2, 0.2), InstancePostprocessor(6), SemanticP
 @dataclass(frozen=True, eq=False)
 class Dense:
     """Mask probabilities (T, Q, H, W) written down."""
+
     values: torch.Tensor
 
     def probs(self, rows, frame):
@@ -33,7 +35,7 @@ def prediction(seed=0, causal=False):
     probs = 0.05 + 0.1 * torch.rand(FRAMES, ROWS, *SIZE, generator=g)
     for row in range(3):
         for t in range(FRAMES):
-            probs[t, row, 3 * row:3 * row + 4, 2 + 3 * row + t:7 + 3 * row + t] = 0.9 - 0.05 * row
+            probs[t, row, 3 * row : 3 * row + 4, 2 + 3 * row + t : 7 + 3 * row + t] = 0.9 - 0.05 * row
     scores = torch.eye(ROWS, 4) * 0.7 + 0.075
     scores = scores.expand(FRAMES, -1, -1) if causal else scores
     return VideoPrediction(torch.arange(ROWS), scores, torch.ones(FRAMES, ROWS, dtype=torch.bool), Dense(probs))
@@ -41,8 +43,12 @@ def prediction(seed=0, causal=False):
 
 def shuffled(source, order):
     order = torch.tensor(order)
-    return VideoPrediction(torch.arange(len(order)), source.scores[..., order, :], source.valid[:, order],
-                           Dense(source.masks.values[:, order]))
+    return VideoPrediction(
+        torch.arange(len(order)),
+        source.scores[..., order, :],
+        source.valid[:, order],
+        Dense(source.masks.values[:, order]),
+    )
 
 
 def results(source):
@@ -51,8 +57,13 @@ def results(source):
 
 
 def same(a, b):
-    return ((a[0] == b[0]).all() and (a[2] == b[2]).all() and torch.equal(a[1].labels, b[1].labels)
-            and torch.allclose(a[1].scores, b[1].scores) and a[1].masks == b[1].masks)
+    return (
+        (a[0] == b[0]).all()
+        and (a[2] == b[2]).all()
+        and torch.equal(a[1].labels, b[1].labels)
+        and torch.allclose(a[1].scores, b[1].scores)
+        and a[1].masks == b[1].masks
+    )
 
 
 @pytest.mark.parametrize('causal', (False, True))
@@ -100,7 +111,9 @@ def test_what_a_pass_does_not_see_is_valid_where_another_does():
 def test_predictions_of_different_videos():
     one = prediction()
     short = VideoPrediction(one.ids, one.scores, one.valid[:2], one.masks)
-    with pytest.raises(ValueError, match=r'agree about frames, classes and causality, got \(3, 3, False\) and \(2, 3, False\)'):
+    with pytest.raises(
+        ValueError, match=r'agree about frames, classes and causality, got \(3, 3, False\) and \(2, 3, False\)'
+    ):
         fuse_predictions([one, short])
     with pytest.raises(ValueError, match='at least one prediction'):
         fuse_predictions([])
@@ -122,11 +135,16 @@ def test_a_mirror_twice_is_nothing():
 
 
 def config(**options):
-    return dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'],
-                postprocessor=options.pop('postprocessor', tiny.PANOPTIC), **options)
+    return dict(
+        type='DVIS',
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        postprocessor=options.pop('postprocessor', tiny.PANOPTIC),
+        **options,
+    )
 
 
-def fusion(tmp_path, passes, seeds=(0, ), **options):
+def fusion(tmp_path, passes, seeds=(0,), **options):
     members = []
     for seed in seeds:
         torch.manual_seed(seed)
@@ -151,9 +169,14 @@ def test_one_pass_is_the_model_itself(tmp_path):
     assert torch.equal(twice.id_map, alone.id_map)
 
 
-@pytest.mark.parametrize('post, field', [
-    (tiny.PANOPTIC, 'pred_panoptic'), (dict(type='InstancePostprocessor', max_num=5), 'pred_instances'),
-    (dict(type='SemanticPostprocessor'), 'pred_semantic')])
+@pytest.mark.parametrize(
+    'post, field',
+    [
+        (tiny.PANOPTIC, 'pred_panoptic'),
+        (dict(type='InstancePostprocessor', max_num=5), 'pred_instances'),
+        (dict(type='SemanticPostprocessor'), 'pred_semantic'),
+    ],
+)
 @pytest.mark.parametrize('causal', (False, True))
 def test_scales_and_mirror_for_every_task(post, field, causal, tmp_path):
     passes = [dict(short_edge=40), dict(short_edge=64, max_edge=80, flip=True)]
@@ -163,8 +186,11 @@ def test_scales_and_mirror_for_every_task(post, field, causal, tmp_path):
         member.segmenter.register_forward_pre_hook(lambda module, given: calls.append(tuple(given[0].shape[-2:])))
     sample = model.predict([video()], [VideoDataSample()])[0]
     found = sample.get(field)
-    shape = found.id_map.shape if field == 'pred_panoptic' else (
-        found.label_map.shape if field == 'pred_semantic' else (4, *found.masks[0][0]['size']))
+    shape = (
+        found.id_map.shape
+        if field == 'pred_panoptic'
+        else (found.label_map.shape if field == 'pred_semantic' else (4, *found.masks[0][0]['size']))
+    )
     assert tuple(shape) == (4, 40, 56) and set(calls) == {(64, 64), (64, 96)} and len(calls) == 2 * 2 * 4
 
 

@@ -1,4 +1,5 @@
 """The frozen types check their shapes and keep their rows together."""
+
 import weakref
 from dataclasses import FrozenInstanceError, replace
 
@@ -41,7 +42,7 @@ def test_clips_are_joined_by_id():
     other = replace(b, ids=b.ids + 2)  # two tracks end, two are born
     joined = cat_time([a, other])
     assert joined.ids.tolist() == list(range(tiny.QUERIES + 2))
-    assert joined.valid[0, :2, :tiny.QUERIES].all() and not joined.valid[0, :2, tiny.QUERIES:].any()
+    assert joined.valid[0, :2, : tiny.QUERIES].all() and not joined.valid[0, :2, tiny.QUERIES :].any()
     assert not joined.valid[0, 2, :2].any() and joined.valid[0, 2, 2:].all()
     assert torch.equal(joined.embeds[0, 2, 2:], b.embeds[0, 0])
     assert not joined.embeds[0, 2, :2].any()
@@ -122,6 +123,7 @@ def test_a_window_may_be_gone_before_the_next_is_made():
             yield window
             del window
             assert sum(ref() is not None for ref in alive) <= 1  # the one at hand
+
     assert TrackQueries.of_windows(windows(), 4).valid.shape[1] == 4
 
 

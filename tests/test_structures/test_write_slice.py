@@ -1,4 +1,5 @@
 """Parts in one room."""
+
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ def test_parts_in_turn_are_the_whole(axis):
 
 def test_the_room_is_made_once():
     first = write_slice(None, torch.ones(2, 3), 0, 4)
-    assert write_slice(first, torch.zeros(2, 3), 2, 4) is first and first.tolist() == [[1.] * 3] * 2 + [[0.] * 3] * 2
+    assert write_slice(first, torch.zeros(2, 3), 2, 4) is first and first.tolist() == [[1.0] * 3] * 2 + [[0.0] * 3] * 2
 
 
 def test_a_part_beyond_the_room_is_refused():
@@ -25,5 +26,5 @@ def test_a_part_beyond_the_room_is_refused():
 
 def test_gradients_go_through():
     part = torch.ones(2, requires_grad=True)
-    (write_slice(write_slice(None, part, 0, 4), 3 * part, 2, 4) * torch.arange(4.)).sum().backward()
-    assert part.grad.tolist() == [0. + 3 * 2, 1. + 3 * 3]
+    (write_slice(write_slice(None, part, 0, 4), 3 * part, 2, 4) * torch.arange(4.0)).sum().backward()
+    assert part.grad.tolist() == [0.0 + 3 * 2, 1.0 + 3 * 3]

@@ -1,4 +1,5 @@
 """Official weights in, official results out, on copies of the small fixtures."""
+
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from helpers.commands import DATA, load
 
 from mmdvis.testing.parity import options as parity_options
-from mmdvis.testing.parity.comparison import Comparison, compare_pixels, compare_values, compare_equal, report
+from mmdvis.testing.parity.comparison import Comparison, compare_equal, compare_pixels, compare_values, report
 from mmdvis.testing.parity.dvis import SYSTEMS, Fixture, compare_windows, run_windows
 from mmdvis.testing.parity.fixtures import compare_fixtures
 from mmdvis.testing.parity.parts import compare_losses, mean_deviation
@@ -46,7 +47,9 @@ def test_an_exact_option_that_is_not_is_found_out(monkeypatch):
 @pytest.mark.parametrize('system', SYSTEMS)
 def test_window_lengths_give_equal_maps(system):
     fixture = Fixture.read(FOLDERS[0])
-    whole, *others = (run_windows(fixture.model(system, 'vps', window=window), fixture.source) for window in (7, 1, 2, 3))
+    whole, *others = (
+        run_windows(fixture.model(system, 'vps', window=window), fixture.source) for window in (7, 1, 2, 3)
+    )
     assert [mask.shape[0] for mask in whole.attention] == [7] * 3 and any(mask.any() for mask in whole.attention)
     for other in others:
         assert np.array_equal(whole.id_map, other.id_map)
@@ -55,7 +58,7 @@ def test_window_lengths_give_equal_maps(system):
 
 
 def test_flipped_bits_are_counted():
-    found = [c for c in compare_windows(Fixture.read(FOLDERS[0]), windows=(3, )) if 'attention' in c.name]
+    found = [c for c in compare_windows(Fixture.read(FOLDERS[0]), windows=(3,)) if 'attention' in c.name]
     assert [c.name for c in found] == [f'{system}.window 3.attention masks' for system in SYSTEMS]
     assert all(c.found.endswith('bits flipped') and ' of 21168 ' in c.found for c in found)
 
@@ -112,12 +115,17 @@ def test_losses_agree():
 def test_a_folder_says_of_which_kind_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no folder'):
         compare_fixtures(tmp_path / 'none')
-    with pytest.raises(ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'):
+    with pytest.raises(
+        ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'
+    ):
         compare_fixtures(tmp_path)
 
 
 def test_a_wrong_value_is_seen():
-    found = [compare_values('x', torch.ones(2), np.array([1., 1.001])), compare_pixels('y', np.zeros(10000), np.arange(10000) == 3)]
+    found = [
+        compare_values('x', torch.ones(2), np.array([1.0, 1.001])),
+        compare_pixels('y', np.zeros(10000), np.arange(10000) == 3),
+    ]
     text, holds = report(found)
     assert not holds and text.startswith('FAIL x  largest error 1.00e-03 absolute') and 'ok   y  99.9900 %' in text
     assert compare_values('x', torch.ones(3), np.ones(2)).verdict == 'FAIL'
@@ -128,8 +136,8 @@ def test_a_wrong_value_is_seen():
 
 
 def test_means_of_draws_are_judged_by_their_spread():
-    drawn = np.array([1., 1.2, 0.8, 1.])  # standard error 0.0816
+    drawn = np.array([1.0, 1.2, 0.8, 1.0])  # standard error 0.0816
     assert mean_deviation('x', drawn, dict(mean=1.3, stderr=0.01)).verdict == 'ok'
     assert mean_deviation('x', drawn, dict(mean=1.4, stderr=0.01)).verdict == 'FAIL'
-    assert mean_deviation('x', np.ones(4), dict(mean=1.00005, stderr=0.)).verdict == 'ok'
-    assert mean_deviation('x', np.ones(4), dict(mean=1.0002, stderr=0.)).verdict == 'FAIL'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.00005, stderr=0.0)).verdict == 'ok'
+    assert mean_deviation('x', np.ones(4), dict(mean=1.0002, stderr=0.0)).verdict == 'FAIL'

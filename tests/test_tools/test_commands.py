@@ -1,4 +1,5 @@
 """The command lines of the tools, without running them."""
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,8 +8,12 @@ import pytest
 from helpers import tiny_config
 from helpers.commands import ROOT, load
 
-TOOLS = sorted(p for folder in ('tools', 'demo', 'benchmarks') for p in (ROOT / folder).rglob('*.py')
-               if '__main__' in p.read_text())  # the others are not called
+TOOLS = sorted(
+    p
+    for folder in ('tools', 'demo', 'benchmarks')
+    for p in (ROOT / folder).rglob('*.py')
+    if '__main__' in p.read_text()
+)  # the others are not called
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda p: p.stem)
@@ -28,8 +33,23 @@ def parse(path, monkeypatch, *words):
 
 
 def test_train_has_mmdets_flags(monkeypatch):
-    args = parse('tools/train.py', monkeypatch, 'c.py', '--work-dir', 'w', '--amp', '--auto-scale-lr', '--resume',
-                 '--cfg-options', 'a.b=3', 'c=x,y', '--launcher', 'pytorch', '--local-rank', '1')
+    args = parse(
+        'tools/train.py',
+        monkeypatch,
+        'c.py',
+        '--work-dir',
+        'w',
+        '--amp',
+        '--auto-scale-lr',
+        '--resume',
+        '--cfg-options',
+        'a.b=3',
+        'c=x,y',
+        '--launcher',
+        'pytorch',
+        '--local-rank',
+        '1',
+    )
     assert (args.config, args.work_dir, args.amp, args.auto_scale_lr) == ('c.py', 'w', 'fp16', True)
     assert args.resume == 'auto' and args.cfg_options == {'a.b': 3, 'c': ['x', 'y']} and args.local_rank == 1
     assert parse('tools/train.py', monkeypatch, 'c.py', '--resume', 'x.pth').resume == 'x.pth'
@@ -37,8 +57,24 @@ def test_train_has_mmdets_flags(monkeypatch):
 
 
 def test_test_has_mmdets_flags(monkeypatch):
-    args = parse('tools/test.py', monkeypatch, 'c.py', 'k.pth', '--work-dir', 'w', '--out', 'o.pkl', '--show-dir', 's',
-                 '--cfg-options', 'x=1', '--launcher', 'none', '--local_rank', '2')
+    args = parse(
+        'tools/test.py',
+        monkeypatch,
+        'c.py',
+        'k.pth',
+        '--work-dir',
+        'w',
+        '--out',
+        'o.pkl',
+        '--show-dir',
+        's',
+        '--cfg-options',
+        'x=1',
+        '--launcher',
+        'none',
+        '--local_rank',
+        '2',
+    )
     assert (args.checkpoint, args.out, args.show_dir, args.local_rank) == ('k.pth', 'o.pkl', 's', 2)
 
 
@@ -65,8 +101,10 @@ def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
     module, seen = load('tools/train.py'), []
     monkeypatch.setattr(module, 'train', lambda config, trust: seen.extend((config, trust)) or 'last.pth')
     config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
-    monkeypatch.setattr('sys.argv', ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7',
-                                     '--trust'])
+    monkeypatch.setattr(
+        'sys.argv',
+        ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7', '--trust'],
+    )
     module.main()
     assert seen[1] is True
     assert seen[0].optim_wrapper.type == 'AmpOptimWrapper' and seen[0].optim_wrapper.loss_scale == 'dynamic'
@@ -88,10 +126,13 @@ def test_clip_lengths_are_scored_one_after_the_other(monkeypatch, capsys, tmp_pa
     def score(config, checkpoint, trust):
         seen.append((config.model.clip_len, config.model.causal, checkpoint))
         return {name: 0.1 * len(seen) for name in tool.COLUMNS}
+
     monkeypatch.setattr(tool, 'test', score)
     config = tiny_config.write(tmp_path, 'offline', toy_root)
-    monkeypatch.setattr('sys.argv', ['x', str(config), 'k.pth', '--lengths', '2', 'all', '--causal', '--json',
-                                     str(tmp_path / 'out.json')])
+    monkeypatch.setattr(
+        'sys.argv',
+        ['x', str(config), 'k.pth', '--lengths', '2', 'all', '--causal', '--json', str(tmp_path / 'out.json')],
+    )
     tool.main()
     assert seen == [(2, True, 'k.pth'), (None, True, 'k.pth')]
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('|')]

@@ -1,4 +1,5 @@
 """The tools and demos as a user calls them, in processes of their own."""
+
 import json
 import re
 import zipfile
@@ -20,7 +21,7 @@ def trained(tmp_path_factory, toy_root):
     folder = tmp_path_factory.mktemp('tools')
     config = tiny_config.write(folder, 'minvis', toy_root)
     text = call('tools/train.py', config, '--work-dir', folder / 'minvis')
-    assert f"last checkpoint: {folder / 'minvis' / 'iter_2.pth'}" in text
+    assert f'last checkpoint: {folder / "minvis" / "iter_2.pth"}' in text
     return folder, config, folder / 'minvis' / 'iter_2.pth'
 
 
@@ -28,15 +29,35 @@ def test_passes_and_checkpoints_are_fused(trained, tmp_path):
     _, config, checkpoint = trained
     found = {}
     for name, options in dict(plain=[], one=['--ensemble', checkpoint], two=['--tta', 64, 80, '--tta-flip']).items():
-        call('tools/test.py', config, checkpoint, '--work-dir', tmp_path / name, '--metrics', tmp_path / f'{name}.json', *options)
+        call(
+            'tools/test.py',
+            config,
+            checkpoint,
+            '--work-dir',
+            tmp_path / name,
+            '--metrics',
+            tmp_path / f'{name}.json',
+            *options,
+        )
         found[name] = json.loads((tmp_path / f'{name}.json').read_text())
     assert found['plain'] == found['one'] and found['two'].keys() == found['one'].keys()
 
 
 def test_scores_results_and_videos_are_written(trained):
     folder, config, checkpoint = trained
-    call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--metrics', folder / 'm.json', '--out',
-         folder / 'results.pkl', '--show-dir', folder / 'show')
+    call(
+        'tools/test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--metrics',
+        folder / 'm.json',
+        '--out',
+        folder / 'results.pkl',
+        '--show-dir',
+        folder / 'show',
+    )
     assert {'VPQ', 'VPQ_Th', 'STQ_corrected'} <= set(json.loads((folder / 'm.json').read_text()))
     assert (folder / 'results.pkl').stat().st_size > 1000
     assert sorted(p.name for p in (folder / 'show').iterdir()) == [f'val_000{k}.mp4' for k in range(3)]
@@ -44,7 +65,9 @@ def test_scores_results_and_videos_are_written(trained):
 
 def test_out_must_be_a_pickle(trained):
     _, config, checkpoint = trained
-    assert '--out must be a .pkl file, got r.json' in call('tools/test.py', config, checkpoint, '--out', 'r.json', fails=True)
+    assert '--out must be a .pkl file, got r.json' in call(
+        'tools/test.py', config, checkpoint, '--out', 'r.json', fails=True
+    )
 
 
 def test_a_video_is_segmented(trained, tmp_path):
@@ -54,17 +77,34 @@ def test_a_video_is_segmented(trained, tmp_path):
     rng = np.random.default_rng(0)
     for k in range(11):
         Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(folder / f'f{k}.jpg')
-    text = call('demo/video_demo.py', folder, config, checkpoint, '--out', tmp_path / 'out', '--short-edge', 64, '--fps', 10,
-                '--score-thr', 0.05)
+    text = call(
+        'demo/video_demo.py',
+        folder,
+        config,
+        checkpoint,
+        '--out',
+        tmp_path / 'out',
+        '--short-edge',
+        64,
+        '--fps',
+        10,
+        '--score-thr',
+        0.05,
+    )
     assert 'frame/s' in text or 's/frame' in text
     with av.open(str(tmp_path / 'out' / 'video.mp4')) as container:
         assert len(list(container.decode(video=0))) == 11
     assert len(list((tmp_path / 'out' / 'panoptic').iterdir())) == 11
 
 
-@pytest.mark.parametrize('name, content, message', [
-    ('missing.mp4', None, 'there is no video file'), ('text.mp4', 'hello', 'cannot be read as a video'),
-    ('empty', 'folder', 'holds no image')])
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('missing.mp4', None, 'there is no video file'),
+        ('text.mp4', 'hello', 'cannot be read as a video'),
+        ('empty', 'folder', 'holds no image'),
+    ],
+)
 def test_input_that_is_no_video(trained, tmp_path, name, content, message):
     _, config, checkpoint = trained
     path = tmp_path / name
@@ -78,8 +118,11 @@ def test_input_that_is_no_video(trained, tmp_path, name, content, message):
 
 
 def test_official_weights_are_converted(tmp_path):
-    text = call('tools/model_converters/detectron2_to_mmdvis.py', DATA / 'parity' / 'dvis_swin' / 'official_state_dict.npz',
-                tmp_path / 'dvis.pth')
+    text = call(
+        'tools/model_converters/detectron2_to_mmdvis.py',
+        DATA / 'parity' / 'dvis_swin' / 'official_state_dict.npz',
+        tmp_path / 'dvis.pth',
+    )
     assert '324 renamed, 6 dropped, 0 left over' in text
     assert 'dropped  criterion.empty_weight: a constant of the loss' in text
     state = torch.load(tmp_path / 'dvis.pth', weights_only=True)['state_dict']
@@ -95,12 +138,16 @@ def test_leftovers_are_an_error_unless_named(tmp_path):
 
 
 def test_mmdets_weights_are_converted(tmp_path):
-    torch.save(dict(state_dict={'backbone.conv1.weight': torch.ones(2), 'panoptic_head.cls_embed.bias': torch.ones(3)}),
-               tmp_path / 'mmdet.pth')
+    torch.save(
+        dict(state_dict={'backbone.conv1.weight': torch.ones(2), 'panoptic_head.cls_embed.bias': torch.ones(3)}),
+        tmp_path / 'mmdet.pth',
+    )
     text = call('tools/model_converters/mmdet_to_mmdvis.py', tmp_path / 'mmdet.pth', tmp_path / 'ours.pth')
-    assert '2 renamed, 0 dropped, 0 left over' in text and f"wrote {tmp_path / 'ours.pth'}" in text
+    assert '2 renamed, 0 dropped, 0 left over' in text and f'wrote {tmp_path / "ours.pth"}' in text
     assert set(read_checkpoint(tmp_path / 'ours.pth')['state_dict']) == {
-        'segmenter.backbone.conv1.weight', 'segmenter.cls_embed.bias'}
+        'segmenter.backbone.conv1.weight',
+        'segmenter.cls_embed.bias',
+    }
 
 
 def test_parity_is_checked(tmp_path):
@@ -108,15 +155,20 @@ def test_parity_is_checked(tmp_path):
     text = call('tools/analysis_tools/check_parity.py', *folders)
     assert text.count('ok   ') == 29 + 24 and 'FAIL' not in text and all(str(folder) in text for folder in folders)
     text = call('tools/analysis_tools/check_parity.py', folders[0], tmp_path, fails=True)
-    assert text.count('ok   ') == 29 and f'FAIL {tmp_path} cannot be compared: ValueError: {tmp_path} holds no fixtures' in text
+    assert (
+        text.count('ok   ') == 29
+        and f'FAIL {tmp_path} cannot be compared: ValueError: {tmp_path} holds no fixtures' in text
+    )
 
 
 @pytest.mark.slow
 def test_stages_are_chained(trained, toy_root, tmp_path):
-    configs = [tiny_config.write(tmp_path, stage, toy_root, load_from='nowhere.pth' if stage != 'minvis' else None)
-               for stage in ('minvis', 'online', 'offline')]
+    configs = [
+        tiny_config.write(tmp_path, stage, toy_root, load_from='nowhere.pth' if stage != 'minvis' else None)
+        for stage in ('minvis', 'online', 'offline')
+    ]
     text = call('tools/train_stages.py', *configs, '--work-dir', tmp_path / 'stages')
-    assert f"last checkpoint: {tmp_path / 'stages' / 'offline' / 'iter_2.pth'}" in text
+    assert f'last checkpoint: {tmp_path / "stages" / "offline" / "iter_2.pth"}' in text
     assert 'there is no config none.py' in call('tools/train_stages.py', configs[0], 'none.py', fails=True)
 
 
@@ -127,7 +179,10 @@ def test_two_processes_train_and_score_like_one(trained, toy_root, tmp_path):
     call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', processes=True)
     assert (tmp_path / 'two' / 'iter_2.pth').exists()
     figures = []
-    for name, command in (('one', ['tools/test.py', config, checkpoint]), ('two', ['tools/dist_test.sh', config, checkpoint, 2])):
+    for name, command in (
+        ('one', ['tools/test.py', config, checkpoint]),
+        ('two', ['tools/dist_test.sh', config, checkpoint, 2]),
+    ):
         call(*command, '--work-dir', tmp_path / 'test', '--metrics', tmp_path / f'{name}.json', processes=True)
         figures.append(json.loads((tmp_path / f'{name}.json').read_text()))
     assert figures[0].keys() == figures[1].keys()
@@ -151,41 +206,83 @@ def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
 def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
     """What is written for the servers gives the figures that the run itself gives."""
     folder, config, checkpoint = trained
-    text = call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--format-only', tmp_path / 'out',
-                '--cfg-options', 'model.postprocessor.score_thr=0.05', 'model.postprocessor.overlap_thr=0.1')
-    call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--metrics', tmp_path / 'm.json',
-         '--cfg-options', 'model.postprocessor.score_thr=0.05', 'model.postprocessor.overlap_thr=0.1')
+    text = call(
+        'tools/test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--format-only',
+        tmp_path / 'out',
+        '--cfg-options',
+        'model.postprocessor.score_thr=0.05',
+        'model.postprocessor.overlap_thr=0.1',
+    )
+    call(
+        'tools/test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--metrics',
+        tmp_path / 'm.json',
+        '--cfg-options',
+        'model.postprocessor.score_thr=0.05',
+        'model.postprocessor.overlap_thr=0.1',
+    )
     assert 'videos: 3' in text and not (tmp_path / 'out.part').exists()
     with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
         assert len(archive.namelist()) == 1 + 3 * 7 and 'pred.json' in archive.namelist()
     for task in ('vpq', 'stq'):
-        call('tools/score.py', task, '--gt-json', toy_root / 'panoptic_gt_VIPSeg_val.json', '--gt-dir',
-             toy_root / 'panomasksRGB', '--pred', tmp_path / 'out', '--json', tmp_path / f'{task}.json')
+        call(
+            'tools/score.py',
+            task,
+            '--gt-json',
+            toy_root / 'panoptic_gt_VIPSeg_val.json',
+            '--gt-dir',
+            toy_root / 'panomasksRGB',
+            '--pred',
+            tmp_path / 'out',
+            '--json',
+            tmp_path / f'{task}.json',
+        )
     during, after = json.loads((tmp_path / 'm.json').read_text()), {}
     for task in ('vpq', 'stq'):
         after.update(json.loads((tmp_path / f'{task}.json').read_text()))
     for name, value in after.items():
         np.testing.assert_allclose(value, during[name], atol=1e-12, err_msg=name)
-    assert 'is there and not empty' in call('tools/test.py', config, checkpoint, '--work-dir', folder / 'test', '--format-only',
-                                            tmp_path / 'out', fails=True)
+    assert 'is there and not empty' in call(
+        'tools/test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--format-only',
+        tmp_path / 'out',
+        fails=True,
+    )
 
 
 def test_a_model_is_published_without_what_training_needs(trained, tmp_path):
     _, _, checkpoint = trained
     text = call('tools/model_converters/publish_model.py', checkpoint, tmp_path / 'zoo' / 'model.pth')
-    path, = (tmp_path / 'zoo').iterdir()
+    (path,) = (tmp_path / 'zoo').iterdir()
     assert re.fullmatch(r'model-[0-9a-f]{8}\.pth', path.name) and str(path) in text
     before, after = read_checkpoint(checkpoint), read_checkpoint(path)
     assert set(after) == {'meta', 'state_dict'} and set(after['meta']) >= {'dataset_meta', 'switches'}
     assert 'optimizer' in before and path.stat().st_size < 0.6 * checkpoint.stat().st_size
     assert all(torch.equal(before['state_dict'][name], value) for name, value in after['state_dict'].items())
     assert 'there is no checkpoint file' in call(
-        'tools/model_converters/publish_model.py', 'none.pth', tmp_path / 'x.pth', fails=True)
+        'tools/model_converters/publish_model.py', 'none.pth', tmp_path / 'x.pth', fails=True
+    )
 
 
 def test_the_limit_of_the_long_edge_grows_with_the_short_one():
     from mmdvis.engine.launch import fusion_passes
+
     assert fusion_passes([720, 800], False, 720, 1333) == [
-        dict(short_edge=720, max_edge=1333, flip=False), dict(short_edge=800, max_edge=1481, flip=False)]
+        dict(short_edge=720, max_edge=1333, flip=False),
+        dict(short_edge=800, max_edge=1481, flip=False),
+    ]
     assert fusion_passes([None], True) == [dict(short_edge=None, max_edge=None, flip=k) for k in (False, True)]
     assert fusion_passes([480], False, 720, 1333)[0]['max_edge'] == 1333

@@ -1,4 +1,5 @@
 """Checkpoints are untrusted at every entry: what would run a command is refused with one sentence, and so is a torn file."""
+
 import io
 import os
 import pickle
@@ -22,8 +23,10 @@ from mmdvis.engine.launch import load_config, make_runner
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 
-REFUSED = {'payload': 'was not loaded: it holds objects other than tensors, numbers and arrays; only if you trust its author',
-           'torn': 'is not a readable checkpoint'}
+REFUSED = {
+    'payload': 'was not loaded: it holds objects other than tensors, numbers and arrays; only if you trust its author',
+    'torn': 'is not a readable checkpoint',
+}
 
 
 class Payload:
@@ -33,7 +36,7 @@ class Payload:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 @pytest.fixture
@@ -44,8 +47,11 @@ def config(tmp_path, toy_root):
 def bad_file(folder, kind, suffix, mark):
     """A checkpoint with a command in it, or half of a good one."""
     path = folder / f'bad{suffix}'
-    content = dict(state_dict=dict(x=np.ones(1000)), extra=Payload(mark)) if kind == 'payload' else dict(
-        state_dict={'x': np.ones(1000)} if suffix == '.pkl' else {'x': torch.ones(1000)})
+    content = (
+        dict(state_dict=dict(x=np.ones(1000)), extra=Payload(mark))
+        if kind == 'payload'
+        else dict(state_dict={'x': np.ones(1000)} if suffix == '.pkl' else {'x': torch.ones(1000)})
+    )
     path.write_bytes(pickle.dumps(content)) if suffix == '.pkl' else torch.save(content, path)
     if kind == 'torn':
         path.write_bytes(path.read_bytes()[:700])
@@ -76,9 +82,12 @@ def test_converters(tmp_path, monkeypatch, kind, suffix, tool):
 @pytest.mark.parametrize('entry', ['load_from', 'resume', 'test'])
 def test_runners(tmp_path, monkeypatch, config, kind, suffix, entry):
     path = bad_file(tmp_path, kind, suffix, tmp_path / 'mark')
-    words = dict(load_from=[config, '--cfg-options', f'load_from={path}'], resume=[config, '--resume', path],
-                 test=[config, path])[entry]
-    text = run('tools/test.py' if entry == 'test' else 'tools/train.py', monkeypatch, *words, '--work-dir', tmp_path / 'work')
+    words = dict(
+        load_from=[config, '--cfg-options', f'load_from={path}'], resume=[config, '--resume', path], test=[config, path]
+    )[entry]
+    text = run(
+        'tools/test.py' if entry == 'test' else 'tools/train.py', monkeypatch, *words, '--work-dir', tmp_path / 'work'
+    )
     assert text.startswith(f'error: {path} {REFUSED[kind]}') and '\n' not in text
     assert not (tmp_path / 'mark').exists()
 
@@ -98,7 +107,8 @@ def test_the_demo_and_the_model(tmp_path, monkeypatch, capsys, config, kind):
 @pytest.mark.parametrize('kind', REFUSED)
 def test_pretrained_parts_of_a_config(tmp_path, kind):
     """mmengine's own loader of ``init_cfg`` would run the command."""
-    import mmdvis.engine  # noqa: F401  puts our loader in its place
+    import mmdvis.engine  # noqa: F401 (installs the guards)
+
     path = bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
     backbone = MODELS.build(dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=str(path))))
     with pytest.raises(ValueError, match=REFUSED[kind]):

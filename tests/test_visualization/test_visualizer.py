@@ -1,4 +1,5 @@
 """Colours, pictures and videos."""
+
 import av
 import numpy as np
 import pytest
@@ -74,11 +75,12 @@ def test_the_hook_draws_every_test_video(tmp_path):
     from mmdvis.io import ArrayFrames
     from mmdvis.structures import VideoDataSample, VideoPanoptic
     from mmdvis.visualization import DrawResultsHook
+
     id_map = torch.zeros(3, 40, 60, dtype=torch.int32)
     id_map[:, 10:30, 10:40] = 1
-    result = VideoPanoptic(id_map, (Segment(1, 0, 0, True, 0.9), ))
+    result = VideoPanoptic(id_map, (Segment(1, 0, 0, True, 0.9),))
     sample = result.pack(VideoDataSample(metainfo=dict(video_id='v7')))
-    dataset = SimpleNamespace(metainfo=dict(classes=('cat', )))
+    dataset = SimpleNamespace(metainfo=dict(classes=('cat',)))
     runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
     source = ArrayFrames(torch.zeros(3, 3, 20, 30, dtype=torch.uint8))  # the model saw it at half the size
     DrawResultsHook(str(tmp_path)).after_test_iter(runner, 0, dict(inputs=[source]), [sample])

@@ -1,4 +1,5 @@
 """Shows where panoptic results on disk lose their score: classes, videos, identity switches, and the worst videos as pictures."""
+
 import argparse
 import json
 import sys

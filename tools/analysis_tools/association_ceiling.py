@@ -1,4 +1,5 @@
 """Scores a segmenter as if association were perfect: its masks and classes, the identities of the ground truth."""
+
 import argparse
 import json
 from pathlib import Path
@@ -32,7 +33,9 @@ def main() -> None:
     metrics = [METRICS.build(metric) for metric in config.test_evaluator]
     for index in tqdm(range(len(dataset)), unit='video'):
         record, item = dataset.get_data_info(index), dataset[index]
-        sample = predict_with_oracle_tracking(model, item['inputs'], id_maps_of(record), labels_of(record), item['data_samples'])
+        sample = predict_with_oracle_tracking(
+            model, item['inputs'], id_maps_of(record), labels_of(record), item['data_samples']
+        )
         for metric in metrics:
             metric.dataset_meta = dataset.metainfo
             metric.process(None, [sample.to_dict()])

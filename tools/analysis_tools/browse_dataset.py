@@ -1,7 +1,8 @@
 """Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and all in one picture."""
+
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -9,7 +10,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from tqdm import tqdm
 
-import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
+import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.analysis.browse_dataset import contact_sheet, training_clip, whole_video, write_clip
 from mmdvis.analysis.check_dataset import datasets_in
 from mmdvis.cli.exit_on_error import exit_on_error
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def of_config(path: Path, loader: str) -> List[Dict[str, Any]]:
+def of_config(path: Path, loader: str) -> list[dict[str, Any]]:
     """The datasets of a dataloader of a config."""
     config = Config.fromfile(path)
     if not config.get(loader):
@@ -56,14 +57,18 @@ def main() -> None:
             if args.any_classes:
                 config['class_list'] = None
             if not config.get('test_mode'):
-                config['clip'] = dict(config.get('clip') or {}, num_frames=args.num_frames or (
-                    config.get('clip') or {}).get('num_frames', args.columns))
+                config['clip'] = dict(
+                    config.get('clip') or {},
+                    num_frames=args.num_frames or (config.get('clip') or {}).get('num_frames', args.columns),
+                )
             dataset = DATASETS.build(config)
             show = whole_video if dataset.test_mode else training_clip
-            for index in tqdm(np.random.permutation(len(dataset))[:args.number].tolist(), desc=dataset.origin.name, disable=None):
-                name = f"{dataset.origin.stem} {dataset.get_data_info(index)['video_id']}"
+            for index in tqdm(
+                np.random.permutation(len(dataset))[: args.number].tolist(), desc=dataset.origin.name, disable=None
+            ):
+                name = f'{dataset.origin.stem} {dataset.get_data_info(index)["video_id"]}'
                 clips.append((name, show(dataset, index)))
-                write_clip(clips[-1][1], args.out / f"{name.replace(' ', '_').replace('/', '_')}.mp4")
+                write_clip(clips[-1][1], args.out / f'{name.replace(" ", "_").replace("/", "_")}.mp4')
     args.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(contact_sheet(clips, args.columns)).save(args.out / 'clips.png')
     print(f'{len(clips)} clips: {args.out / "clips.png"}')

@@ -1,4 +1,5 @@
 """Runs official weights through the converters and our models, and compares with what the official code gave."""
+
 import argparse
 import sys
 from pathlib import Path

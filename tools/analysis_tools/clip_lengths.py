@@ -1,8 +1,8 @@
 """Scores a model with a refiner for several clip lengths, offline and semi-online, as section 4.2 of the DVIS paper tells."""
+
 import argparse
 import json
 from pathlib import Path
-from typing import Dict, List
 
 from mmengine.config import DictAction
 from prettytable import PrettyTable
@@ -18,8 +18,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--lengths', nargs='+', default=['1', '2', '4', '8', '16', 'all'],
-                        help='frames that the refiner sees together; all: the whole video')
+    parser.add_argument(
+        '--lengths',
+        nargs='+',
+        default=['1', '2', '4', '8', '16', 'all'],
+        help='frames that the refiner sees together; all: the whole video',
+    )
     parser.add_argument('--causal', action='store_true', help='score every frame by the frames up to it')
     parser.add_argument('--work-dir', help='folder for logs')
     parser.add_argument('--json', help='write the figures to this file')
@@ -28,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def table(rows: Dict[str, Dict[str, float]]) -> str:
+def table(rows: dict[str, dict[str, float]]) -> str:
     """The figures in percent, a row for each length."""
     text = PrettyTable(['clip length', *(name.replace('_corrected', '') for name in COLUMNS)])
     text.align = 'r'
@@ -37,7 +41,7 @@ def table(rows: Dict[str, Dict[str, float]]) -> str:
     return str(text)
 
 
-def lengths_of(words: List[str]) -> Dict[str, object]:
+def lengths_of(words: list[str]) -> dict[str, object]:
     """Word -> clip length, None for the whole video."""
     wrong = [word for word in words if word != 'all' and not (word.isdigit() and int(word))]
     if wrong:

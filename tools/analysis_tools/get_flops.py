@@ -1,4 +1,5 @@
 """Parameters, multiply-adds and activations of a config's model, by component and frame."""
+
 import argparse
 import json
 from pathlib import Path
@@ -6,8 +7,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-import mmdvis.models  # noqa: F401  registers what configs name
-from mmdvis.analysis.flops import model_cost, cost_summary, cost_table
+import mmdvis.models  # noqa: F401 (registers what configs name)
+from mmdvis.analysis.flops import cost_summary, cost_table, model_cost
 from mmdvis.registry import MODELS
 
 
@@ -15,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='of a frame')
+    parser.add_argument(
+        '--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='of a frame'
+    )
     parser.add_argument('--frames', type=int, default=5, help='of the clip that tracker and refiner see')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
     parser.add_argument('--json', type=Path, help='write the figures to this file')

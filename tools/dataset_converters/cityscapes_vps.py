@@ -1,4 +1,5 @@
 """Makes panoptic maps and jsons of Cityscapes-VPS out of its class and instance images; can be run again."""
+
 import argparse
 from pathlib import Path
 
@@ -11,7 +12,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', type=Path, help='folder with <split>/{img,cls,inst}; everything is written below it')
     parser.add_argument('--splits', nargs='+', default=['train', 'val', 'test'])
-    parser.add_argument('--sequence', type=Path, help='leftImg8bit_sequence/val of Cityscapes, for frames without annotation')
+    parser.add_argument(
+        '--sequence', type=Path, help='leftImg8bit_sequence/val of Cityscapes, for frames without annotation'
+    )
     parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser.parse_args()
 

@@ -1,4 +1,5 @@
 """Writes COCO's instance json with the classes of a video dataset, as joint training uses it."""
+
 import argparse
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
     with exit_on_error():
-        print(', '.join(f'{name}: {number}' for name, number in coco_to_clips(args.source, args.out, args.target).items()))
+        print(
+            ', '.join(f'{name}: {number}' for name, number in coco_to_clips(args.source, args.out, args.target).items())
+        )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """Writes the synthetic videos of the toy recipe in VIPSeg's layout, and also as YouTube-VIS and VSPW lie on disk."""
+
 import argparse
 from pathlib import Path
 
@@ -13,8 +14,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--num-train', type=int, default=400, help='training videos')
     parser.add_argument('--num-val', type=int, default=24, help='validation videos')
-    parser.add_argument('--layouts', nargs='*', choices=list(LAYOUTS), default=list(LAYOUTS),
-                        help='layouts to write besides that of VIPSeg; none: --layouts')
+    parser.add_argument(
+        '--layouts',
+        nargs='*',
+        choices=list(LAYOUTS),
+        default=list(LAYOUTS),
+        help='layouts to write besides that of VIPSeg; none: --layouts',
+    )
     parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser.parse_args()
 

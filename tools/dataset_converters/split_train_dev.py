@@ -1,4 +1,5 @@
 """Divides a training json of YouTube-VIS or OVIS, whose validation labels are private, so that a part can be scored."""
+
 import argparse
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """Brings VIPER into VIPSeg's layout. Untested on the real files, which nobody here has seen; can be run again."""
+
 import argparse
 from pathlib import Path
 
@@ -11,8 +12,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('raw', type=Path, help='folder with <split>/{img,cls,inst}/<video>/<video>_<frame>.*')
     parser.add_argument('out', type=Path, help='folder to write to, e.g. data/viper_vps')
-    parser.add_argument('--inst-coding', choices=list(CODINGS), required=True,
-                        help='of the instance images: every colour an instance; or one channel the class, the others the number')
+    parser.add_argument(
+        '--inst-coding',
+        choices=list(CODINGS),
+        required=True,
+        help='of the instance images: every colour an instance; or one channel the class, the others the number',
+    )
     parser.add_argument('--splits', nargs='+', default=['train', 'val_day'])
     parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser.parse_args()

@@ -1,4 +1,5 @@
 """Prepares VIPSeg's raw release: frames and masks of 720 rows, panoptic PNGs, a json for each split; can be run again."""
+
 import argparse
 import json
 from pathlib import Path
@@ -22,8 +23,14 @@ def main() -> None:
     """Prepares, and prints what was written."""
     args = parse_args()
     with exit_on_error():
-        errata = {} if args.errata is None else {video: {int(wrong): right for wrong, right in values.items()}
-                                                 for video, values in json.loads(args.errata.read_text()).items()}
+        errata = (
+            {}
+            if args.errata is None
+            else {
+                video: {int(wrong): right for wrong, right in values.items()}
+                for video, values in json.loads(args.errata.read_text()).items()
+            }
+        )
         written = prepare_vipseg(args.raw, args.out, args.height, args.workers, errata)
     for sentence in written.pop('errata'):
         print(f'erratum: {sentence}')

@@ -1,4 +1,5 @@
 """Makes a smaller copy of VSPW (VSPW_480p from the full-size release); can be run again."""
+
 import argparse
 from pathlib import Path
 

@@ -1,15 +1,17 @@
 """Reads every file of the datasets of a config or a folder, and tells all that is wrong with them."""
+
 import argparse
 import json
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-import mmdvis.registry  # noqa: F401  lets a config inherit from mmdvis::...
+import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.analysis.check_dataset import check_dataset, datasets_in, report_table
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.detect_layout import find_datasets
@@ -17,7 +19,9 @@ from mmdvis.datasets.detect_layout import find_datasets
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog='exit code: 0 all is well, 1 there are problems, 2 nothing read')
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog='exit code: 0 all is well, 1 there are problems, 2 nothing read'
+    )
     parser.add_argument('source', help='config file, or folder of a dataset')
     parser.add_argument('--any-classes', action='store_true', help='do not compare the class list with the known one')
     parser.add_argument('--workers', type=int, default=2, help='processes')
@@ -26,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def configs_of(source: Path) -> List[Dict[str, Any]]:
+def configs_of(source: Path) -> list[dict[str, Any]]:
     """The datasets of a config (each once), or of a folder."""
     if source.is_dir():
         return find_datasets(source)
@@ -52,14 +56,16 @@ def main() -> None:
             configs = configs_of(Path(args.source))
     except SystemExit as error:
         print(error)
-        raise SystemExit(2)
+        raise SystemExit(2) from None
     reports = []
     for config in configs:
         config = dict(config, class_list=None) if args.any_classes else config
-        reports.append(check_dataset(config, args.workers, partial(progress, Path(config.get('ann_file') or args.source).name)))
+        reports.append(
+            check_dataset(config, args.workers, partial(progress, Path(config.get('ann_file') or args.source).name))
+        )
     print(report_table(reports))
     problems = [problem for report in reports for problem in report.problems]
-    for problem in problems[:args.show]:
+    for problem in problems[: args.show]:
         print(f'{problem.kind}: {problem.text}')
     if len(problems) > args.show:
         print(f'and {len(problems) - args.show} more; --out writes all')

@@ -1,4 +1,5 @@
 """Converts a detectron2 checkpoint of Mask2Former, MinVIS, DVIS or DVIS++ to mmdvis."""
+
 import argparse
 
 from mmdvis.checkpoints.converters import convert_detectron2

@@ -1,4 +1,5 @@
 """Converts a checkpoint of mmdet's Mask2Former to a segmenter of mmdvis."""
+
 import argparse
 
 from mmdvis.checkpoints.converters import convert_mmdet

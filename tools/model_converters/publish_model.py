@@ -1,8 +1,9 @@
 """Writes a checkpoint as a model zoo does: the weights and what they need, without the optimizer, named by their hash."""
+
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
@@ -10,7 +11,13 @@ from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.annotation_index import file_digest
 
-KEPT = ('dataset_meta', 'switches', 'mmengine_version', 'mmdvis_version', 'experiment_name')  # of a checkpoint's meta information
+KEPT = (
+    'dataset_meta',
+    'switches',
+    'mmengine_version',
+    'mmdvis_version',
+    'experiment_name',
+)  # of a checkpoint's meta information
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def published(content: Any) -> Dict[str, Any]:
+def published(content: Any) -> dict[str, Any]:
     """What of a checkpoint is published: weights on the CPU, and the part of ``meta`` that tests need."""
     meta = {key: value for key, value in meta_of(content).items() if key in KEPT}
     return dict(meta=meta, state_dict={name: value.cpu().clone() for name, value in state_dict_of(content).items()})
@@ -38,7 +45,7 @@ def main() -> None:
         torch.save(content, temporary)
         final = args.out.with_name(f'{args.out.stem}-{file_digest(temporary)[:8]}{args.out.suffix or ".pth"}')
         os.replace(temporary, final)
-    print(f'{final}: {len(content["state_dict"])} tensors, {final.stat().st_size / 2 ** 20:.1f} MB')
+    print(f'{final}: {len(content["state_dict"])} tensors, {final.stat().st_size / 2**20:.1f} MB')
 
 
 if __name__ == '__main__':

@@ -10,4 +10,5 @@ backbone = dict(
     num_heads=(6, 12, 24, 48),
     window_size=12,
     drop_path_rate=0.3,
-    convert_weights=True)
+    convert_weights=True,
+)

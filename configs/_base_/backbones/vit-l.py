@@ -2,4 +2,5 @@
 in_channels = (1024, 1024, 1024, 1024)
 num_queries = 200
 backbone = dict(
-    _delete_=True, type='ViTAdapter', vit=dict(type='DINOv2', arch='large'), num_heads=16, norm_cfg=dict(type='SyncBN'))
+    _delete_=True, type='ViTAdapter', vit=dict(type='DINOv2', arch='large'), num_heads=16, norm_cfg=dict(type='SyncBN')
+)

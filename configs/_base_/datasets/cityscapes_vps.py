@@ -12,7 +12,9 @@ train_dataloader = dict(
         ann_file='panoptic_im_train_city_vps.json',
         data_prefix=dict(img='train/img', seg='train/panoptic_inst'),
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[800, 832, 864, 896, 928, 960, 992, 1024], max_edge=2048, flip=0.5)))
+        augment=dict(short_edges=[800, 832, 864, 896, 928, 960, 992, 1024], max_edge=2048, flip=0.5),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -24,13 +26,16 @@ val_dataloader = dict(
         annotated='panoptic_im_val_city_vps.json',
         data_prefix=dict(img='val/img_all'),
         test_mode=True,
-        test=dict(short_edge=1024, max_edge=2048)))
+        test=dict(short_edge=1024, max_edge=2048),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = [
     dict(
         type='VPQMetric',
         flavour='cityscapes',
         gt_json=data_root + 'panoptic_gt_val_city_vps.json',
-        gt_dir=data_root + 'val/panoptic_video')
+        gt_dir=data_root + 'val/panoptic_video',
+    )
 ]
 test_evaluator = val_evaluator

@@ -13,7 +13,9 @@ train_dataloader = dict(
         data_prefix=dict(img='train2017'),
         filter_empty=True,
         clip=dict(num_frames=1),
-        augment=dict(jitter=dict(size=1024, scales=(0.1, 2.0)), flip=0.5)))
+        augment=dict(jitter=dict(size=1024, scales=(0.1, 2.0)), flip=0.5),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -24,7 +26,9 @@ val_dataloader = dict(
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017'),
         test_mode=True,
-        test=dict(short_edge=800, max_edge=1333)))
+        test=dict(short_edge=800, max_edge=1333),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='InstanceAPMetric', gt_json=data_root + 'annotations/instances_val2017.json')]
 test_evaluator = val_evaluator

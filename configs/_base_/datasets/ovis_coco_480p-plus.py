@@ -4,9 +4,14 @@ train_dataloader = dict(
         datasets=dict(
             coco=dict(
                 filter_empty=True,
-                augment=dict(short_edges=[320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=768)),
+                augment=dict(short_edges=[320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=768),
+            ),
             videos=dict(
                 filter_empty=True,
-                augment=dict(short_edges=[320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=768)))))
+                augment=dict(short_edges=[320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=768),
+            ),
+        )
+    )
+)
 val_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
 test_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))

@@ -15,7 +15,9 @@ train_dataloader = dict(
         ann_file='panoptic_gt_VIPSeg_train.json',
         data_prefix=dict(img='images', seg='panomasksRGB'),
         clip=dict(num_frames=1),
-        augment=dict(flip=0.5)))
+        augment=dict(flip=0.5),
+    ),
+)
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -26,6 +28,8 @@ test_dataloader = dict(
         data_root=data_root,
         ann_file='panoptic_gt_VIPSeg_val.json',
         data_prefix=dict(img='images', seg='panomasksRGB'),
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 truth = dict(gt_json=data_root + 'panoptic_gt_VIPSeg_val.json', gt_dir=data_root + 'panomasksRGB')
 test_evaluator = [dict(type='VPQMetric', **truth), dict(type='STQMetric', **truth)]

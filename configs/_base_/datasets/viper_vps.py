@@ -12,7 +12,9 @@ train_dataloader = dict(
         ann_file='panoptic_gt_VIPER_train.json',
         data_prefix=dict(img='train/img', seg='train/panomasksRGB'),
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5)))
+        augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -23,13 +25,16 @@ val_dataloader = dict(
         ann_file='panoptic_gt_VIPER_val_day.json',
         data_prefix=dict(img='val_day/img', seg='val_day/panomasksRGB'),
         test_mode=True,
-        test=dict(short_edge=800, max_edge=1333)))
+        test=dict(short_edge=800, max_edge=1333),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = [
     dict(
         type='VPQMetric',
         flavour='viper',
         gt_json=data_root + 'panoptic_gt_VIPER_val_day.json',
-        gt_dir=data_root + 'val_day/panomasksRGB')
+        gt_dir=data_root + 'val_day/panomasksRGB',
+    )
 ]
 test_evaluator = val_evaluator

@@ -11,7 +11,9 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='train.txt',
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5)))
+        augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -21,7 +23,9 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='val.txt',
         test_mode=True,
-        test=dict(short_edge=720, max_edge=1333)))
+        test=dict(short_edge=720, max_edge=1333),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='VSSMetric', gt_root=data_root)]
 test_evaluator = val_evaluator

@@ -18,7 +18,10 @@ train_dataloader = dict(
             short_edges=[240, 360, 480],
             max_edge=768,
             crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-            flip=0.5)))
+            flip=0.5,
+        ),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -30,7 +33,9 @@ val_dataloader = dict(
         ann_file='valid.json',
         data_prefix=dict(img='valid/JPEGImages'),
         test_mode=True,
-        test=dict(short_edge=360, max_edge=1333)))
+        test=dict(short_edge=360, max_edge=1333),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2019')]

@@ -17,8 +17,10 @@ train_dataloader = dict(
                     short_edges=[240, 360, 480],
                     max_edge=768,
                     crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-                    rotate=dict(angle=15.),
-                    flip=0.5)),
+                    rotate=dict(angle=15.0),
+                    flip=0.5,
+                ),
+            ),
             videos=dict(
                 type='YouTubeVISDataset',
                 version=2019,
@@ -30,6 +32,11 @@ train_dataloader = dict(
                     short_edges=[240, 360, 480],
                     max_edge=768,
                     crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-                    flip=0.5)))))
+                    flip=0.5,
+                ),
+            ),
+        ),
+    ),
+)
 val_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))
 test_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))

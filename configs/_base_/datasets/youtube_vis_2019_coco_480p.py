@@ -3,6 +3,9 @@ train_dataloader = dict(
     dataset=dict(
         datasets=dict(
             coco=dict(augment=dict(short_edges=[360, 480, 600], max_edge=1024)),
-            videos=dict(augment=dict(short_edges=[360, 480, 600], max_edge=1024)))))
+            videos=dict(augment=dict(short_edges=[360, 480, 600], max_edge=1024)),
+        )
+    )
+)
 val_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
 test_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))

@@ -14,10 +14,9 @@ train_dataloader = dict(
         data_prefix=dict(img='train/JPEGImages'),
         filter_empty=True,
         clip=dict(num_frames=1),
-        augment=dict(
-            short_edges=[240, 360, 480],
-            max_edge=768,
-            flip=0.5)))
+        augment=dict(short_edges=[240, 360, 480], max_edge=768, flip=0.5),
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -29,7 +28,9 @@ val_dataloader = dict(
         ann_file='valid.json',
         data_prefix=dict(img='valid/JPEGImages'),
         test_mode=True,
-        test=dict(short_edge=360, max_edge=1333)))
+        test=dict(short_edge=360, max_edge=1333),
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2021')]

@@ -13,7 +13,8 @@ train_dataloader = dict(
                 ann_file='annotations/instances_train2017.json',
                 data_prefix=dict(img='train2017'),
                 filter_empty=True,
-                augment=dict(short_edges=[240, 360, 480], max_edge=768, rotate=dict(angle=15.), flip=0.5)),
+                augment=dict(short_edges=[240, 360, 480], max_edge=768, rotate=dict(angle=15.0), flip=0.5),
+            ),
             videos=dict(
                 type='YouTubeVISDataset',
                 version=2021,
@@ -21,6 +22,10 @@ train_dataloader = dict(
                 ann_file='train.json',
                 data_prefix=dict(img='train/JPEGImages'),
                 filter_empty=True,
-                augment=dict(short_edges=[240, 360, 480], max_edge=768, flip=0.5)))))
+                augment=dict(short_edges=[240, 360, 480], max_edge=768, flip=0.5),
+            ),
+        ),
+    ),
+)
 val_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))
 test_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))

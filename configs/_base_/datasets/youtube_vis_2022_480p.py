@@ -13,5 +13,7 @@ test_dataloader = dict(
         ann_file='valid/instances.json',
         data_prefix=dict(img='valid/JPEGImages'),
         test_mode=True,
-        test=dict(short_edge=480, max_edge=1333)))
+        test=dict(short_edge=480, max_edge=1333),
+    ),
+)
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2022')]  # the labels are private

@@ -6,4 +6,6 @@ model = dict(
         channels=256,
         mask_channels=256,
         decoder=dict(num_layers=6, num_heads=8, ffn_channels=2048),
-        loss=dict(type='QuerySetLoss', matching='video')))
+        loss=dict(type='QuerySetLoss', matching='video'),
+    ),
+)

@@ -9,5 +9,7 @@ model = dict(
         mask_channels=64,
         pixel_decoder=dict(num_layers=1, num_heads=4, ffn_channels=256, norm_groups=8),
         decoder=dict(num_layers=6, num_heads=4, ffn_channels=256),
-        loss=dict(num_points=256)),
-    window=10)
+        loss=dict(num_points=256),
+    ),
+    window=10,
+)

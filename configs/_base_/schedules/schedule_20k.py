@@ -4,7 +4,8 @@ optim_wrapper = dict(
     constructor='GroupedConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=0.01, norm_type=2),
-    paramwise_cfg=dict(lr_mult=dict(backbone=0.1)))
+    paramwise_cfg=dict(lr_mult=dict(backbone=0.1)),
+)
 param_scheduler = dict(type='MultiStepLR', by_epoch=False, milestones=[14000], gamma=0.1)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=20000, val_interval=20001)
 val_cfg = dict(type='ValLoop')

@@ -1,10 +1,12 @@
 """What all preparations share: frames that are written whole or not at all, checked, and done in parallel."""
+
 import os
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +17,7 @@ from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.errors import DataError
 from mmdvis.io import id_to_rgb, image_size, read_pixels
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 SPLIT_NAMES = ('train', 'val', 'test')
 
 
@@ -76,7 +78,7 @@ def resize_ids(ids: np.ndarray, size: Size) -> np.ndarray:
     return np.asarray(Image.fromarray(ids.astype(np.int32)).resize(size[::-1], Image.NEAREST))
 
 
-def segments_info(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str, Any]]:
+def segments_info(ids: np.ndarray, categories: dict[int, int]) -> list[dict[str, Any]]:
     """``segments_info`` of a map of ids (H, W); ``categories``: id -> category id."""
     found, place = np.unique(ids, return_inverse=True)
     place = place.reshape(ids.shape)
@@ -87,12 +89,15 @@ def segments_info(ids: np.ndarray, categories: Dict[int, int]) -> List[Dict[str,
         mask = place == k
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-        segments.append(dict(id=number, category_id=categories[number], iscrowd=0, area=int(mask.sum()),
-                             bbox=[int(x) for x in box]))
+        segments.append(
+            dict(id=number, category_id=categories[number], iscrowd=0, area=int(mask.sum()), bbox=[int(x) for x in box])
+        )
     return segments
 
 
-def run_jobs(function: Callable[..., Any], jobs: Sequence[Any], workers: int, name: str, **settings: object) -> List[Any]:
+def run_jobs(
+    function: Callable[..., Any], jobs: Sequence[Any], workers: int, name: str, **settings: object
+) -> list[Any]:
     """The results of all jobs in their order, from several processes.
 
     A fault stops nothing before every job was tried; what was done is kept, so that a second run goes on.
@@ -116,8 +121,10 @@ def run_jobs(function: Callable[..., Any], jobs: Sequence[Any], workers: int, na
     faults = [result for result in results if isinstance(result, DataError)]
     if faults:
         shown = '\n'.join(map(str, faults[:10]))
-        raise DataError(f'{len(faults)} of {len(jobs)} could not be prepared; the others are done, and a second run goes on '
-                        f'from there:\n{shown}')
+        raise DataError(
+            f'{len(faults)} of {len(jobs)} could not be prepared; the others are done, and a second run goes on '
+            f'from there:\n{shown}'
+        )
     return results
 
 
@@ -126,7 +133,7 @@ def with_progress(items: Iterable[Any], total: int, name: str) -> Iterable[Any]:
     return tqdm(items, total=total, desc=name, unit='video', disable=None)
 
 
-def frames_in(folder: Path, suffixes: Tuple[str, ...]) -> List[Path]:
+def frames_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """The files of a folder with one of the suffixes, in the order of time; none: DataError."""
     names = list_folder(folder, suffixes)
     if not names:
@@ -134,7 +141,7 @@ def frames_in(folder: Path, suffixes: Tuple[str, ...]) -> List[Path]:
     return [folder / name for name in names]
 
 
-def pair_frames(images: Sequence[Path], masks: Optional[Sequence[Path]], video: str) -> List[Tuple[Path, Optional[Path]]]:
+def pair_frames(images: Sequence[Path], masks: Sequence[Path] | None, video: str) -> list[tuple[Path, Path | None]]:
     """Image and mask of each frame; raises DataError where one has no other."""
     if masks is None:
         return [(image, None) for image in images]
@@ -142,19 +149,25 @@ def pair_frames(images: Sequence[Path], masks: Optional[Sequence[Path]], video: 
     alone = [image.stem for image in images if image.stem not in by_stem]
     alone += sorted(by_stem.keys() - {image.stem for image in images})
     if alone:
-        raise DataError(f'video {video}, frame {alone[0]}: there is only one of image and mask; {len(alone)} frames are so')
+        raise DataError(
+            f'video {video}, frame {alone[0]}: there is only one of image and mask; {len(alone)} frames are so'
+        )
     return [(image, by_stem[image.stem]) for image in images]
 
 
 def check_sizes(video: str, image: Path, mask: Path, shape: Size) -> None:
     """Raises DataError where an image is not of the (height, width) of its mask."""
     if shape != image_size(image):
-        raise DataError(f'video {video}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} {shape}')
+        raise DataError(
+            f'video {video}, frame {image.stem}: {image} is {image_size(image)} (height, width), {mask} {shape}'
+        )
 
 
-def splits_in(raw: Path) -> List[str]:
+def splits_in(raw: Path) -> list[str]:
     """The splits whose list of videos is in a folder; none: DataError."""
     splits = [split for split in SPLIT_NAMES if (raw / f'{split}.txt').is_file()]
     if not splits:
-        raise DataError(f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLIT_NAMES)}, which name the videos')
+        raise DataError(
+            f'{raw} holds none of {", ".join(f"{split}.txt" for split in SPLIT_NAMES)}, which name the videos'
+        )
     return splits

@@ -1,4 +1,5 @@
 """Which videos come when."""
+
 from .clip_sampler import ClipSampler
 
 __all__ = ['ClipSampler']

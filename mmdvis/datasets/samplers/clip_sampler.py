@@ -1,6 +1,7 @@
 """An endless stream of videos from one dataset or a mixture of several."""
+
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Iterator, List, Optional, Sequence
 
 import numpy as np
 from mmengine.dataset import ConcatDataset
@@ -31,14 +32,24 @@ class ClipSampler(Sampler):
         ValueError: the weights do not fit the datasets.
     """
 
-    def __init__(self, dataset: object, ratios: Optional[Sequence[float]] = None, batch_size: int = 1, by_shape: bool = False,
-                 seed: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        dataset: object,
+        ratios: Sequence[float] | None = None,
+        batch_size: int = 1,
+        by_shape: bool = False,
+        seed: int | None = None,
+    ) -> None:
         self.rank, self.world_size = get_dist_info()
         self.parts = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
         self.lengths = [len(part) for part in self.parts]
-        if ratios is not None and not (len(ratios) == len(self.parts) and min(ratios) >= 0 and 0 < sum(ratios) < float('inf')):
-            raise ValueError(f'ratios must be one weight from 0 on for each of the {len(self.parts)} datasets, not all 0, got '
-                             f'{list(ratios)}')
+        if ratios is not None and not (
+            len(ratios) == len(self.parts) and min(ratios) >= 0 and 0 < sum(ratios) < float('inf')
+        ):
+            raise ValueError(
+                f'ratios must be one weight from 0 on for each of the {len(self.parts)} datasets, not all 0, got '
+                f'{list(ratios)}'
+            )
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
         weights = np.array(self.lengths if ratios is None else ratios, float)
@@ -61,7 +72,7 @@ class ClipSampler(Sampler):
             for part in rng.choice(len(streams), 1024, p=self.weights):
                 yield next(streams[part])
 
-    def batches(self) -> Iterator[List[int]]:
+    def batches(self) -> Iterator[list[int]]:
         """Batches of one shape, in the order in which they become full."""
         waiting = {}
         for index in self.indices():
@@ -93,5 +104,7 @@ def shapes_of(parts: Sequence[object]) -> np.ndarray:
     without = [type(part).__name__ for part in parts if not hasattr(part, 'video_sizes')]
     if without:
         raise ValueError(f'by_shape needs datasets that know the sizes of their videos, {without[0]} does not')
-    sizes = np.concatenate([part.video_sizes() for part in parts]).astype(float).clip(min=1)  # unknown ones count as square
+    sizes = (
+        np.concatenate([part.video_sizes() for part in parts]).astype(float).clip(min=1)
+    )  # unknown ones count as square
     return np.round(SHAPES_AN_OCTAVE * np.log2(sizes[:, 1] / sizes[:, 0])).astype(int)

@@ -1,9 +1,11 @@
 """The synthetic videos in further layouts: as YouTube-VIS has its tracks, and as VSPW has its masks."""
+
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +15,7 @@ from mmdvis.datasets.annotation_json import write_json
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 
 YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # of VIPSeg -> of YouTube-VIS
-ToyFrame = Tuple[str, np.ndarray, Dict[int, int]]
+ToyFrame = tuple[str, np.ndarray, dict[int, int]]
 
 
 def frames_of(root: Path, video: dict) -> Iterator[ToyFrame]:
@@ -23,18 +25,27 @@ def frames_of(root: Path, video: dict) -> Iterator[ToyFrame]:
         yield Path(frame['file_name']).stem, ids, {s['id']: s['category_id'] for s in frame['segments_info']}
 
 
-def toy_tracks(frames: List[ToyFrame], things: set) -> List[Dict[str, Any]]:
+def toy_tracks(frames: list[ToyFrame], things: set) -> list[dict[str, Any]]:
     """The tracks of a video: mask, box and area of each thing in every frame, None where it is not seen."""
-    categories = {number: category for _, _, found in frames for number, category in found.items() if category in things}
+    categories = {
+        number: category for _, _, found in frames for number, category in found.items() if category in things
+    }
     tracks = []
     for number, category in sorted(categories.items()):
         codes = [coco_mask.encode(np.asfortranarray(ids == number, np.uint8)) for _, ids, _ in frames]
         areas = [int(coco_mask.area(code)) for code in codes]
-        tracks.append(dict(
-            category_id=category + 1, iscrowd=0, areas=[area or None for area in areas],
-            bboxes=[coco_mask.toBbox(code).tolist() if area else None for code, area in zip(codes, areas)],
-            segmentations=[dict(size=code['size'], counts=code['counts'].decode()) if area else None
-                           for code, area in zip(codes, areas)]))
+        tracks.append(
+            dict(
+                category_id=category + 1,
+                iscrowd=0,
+                areas=[area or None for area in areas],
+                bboxes=[coco_mask.toBbox(code).tolist() if area else None for code, area in zip(codes, areas)],
+                segmentations=[
+                    dict(size=code['size'], counts=code['counts'].decode()) if area else None
+                    for code, area in zip(codes, areas)
+                ],
+            )
+        )
     return tracks
 
 
@@ -46,12 +57,16 @@ def write_youtube_vis(root: Path, split: str) -> Path:
     for number, (video, truth) in enumerate(zip(content['videos'], content['annotations']), 1):
         image, frames = video['images'][0], list(frames_of(root, truth))
         size = dict(height=image['height'], width=image['width'], length=len(frames))
-        videos.append(dict(id=number, file_names=[f"{video['video_id']}/{stem}.jpg" for stem, _, _ in frames], **size))
+        videos.append(dict(id=number, file_names=[f'{video["video_id"]}/{stem}.jpg' for stem, _, _ in frames], **size))
         for track in toy_tracks(frames, things):
             annotations.append(dict(track, id=len(annotations) + 1, video_id=number, **size))
-    categories = [dict(id=c['id'] + 1, name=c['name'], supercategory='toy') for c in content['categories'] if c['isthing']]
-    return write_json(root / 'youtube_vis' / f'{YOUTUBE_VIS_SPLITS[split]}.json',
-                      dict(info=dict(description='toy'), videos=videos, annotations=annotations, categories=categories))
+    categories = [
+        dict(id=c['id'] + 1, name=c['name'], supercategory='toy') for c in content['categories'] if c['isthing']
+    ]
+    return write_json(
+        root / 'youtube_vis' / f'{YOUTUBE_VIS_SPLITS[split]}.json',
+        dict(info=dict(description='toy'), videos=videos, annotations=annotations, categories=categories),
+    )
 
 
 def write_vspw(root: Path, split: str) -> Path:
@@ -69,7 +84,7 @@ def write_vspw(root: Path, split: str) -> Path:
             link(root / 'images' / video['video_id'] / f'{stem}.jpg', folders[0] / f'{stem}.jpg')
     write_json(out / 'categories.json', dict(categories=content['categories']))
     names = out / f'{split}.txt'
-    names.write_text(''.join(f"{video['video_id']}\n" for video in content['videos']))
+    names.write_text(''.join(f'{video["video_id"]}\n' for video in content['videos']))
     return names
 
 

@@ -2,9 +2,9 @@
 
 A scene is a value drawn once from a generator; every frame is a pure function of the scene and the time.
 """
+
 import colorsys
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import numpy as np
 
@@ -29,18 +29,19 @@ class SceneOptions:
         swing: probability that an extra object swings out of the view and back.
         min_area: visible pixels below which an object counts as void.
     """
-    size: Tuple[int, int] = (96, 160)
+
+    size: tuple[int, int] = (96, 160)
     num_frames: int = 20
-    groups: Tuple[int, int] = (2, 3)
-    members: Tuple[int, int] = (2, 3)
-    extras: Tuple[int, int] = (0, 2)
-    speed: Tuple[float, float] = (2., 5.)
-    reach: Tuple[float, float] = (28., 52.)
-    period: Tuple[float, float] = (11., 19.)
-    radius: Tuple[float, float] = (9., 15.)
-    hue_gap: Tuple[float, float] = (0.045, 0.06)
-    pillars: Tuple[int, int] = (2, 2)
-    pillar_width: Tuple[float, float] = (24., 40.)
+    groups: tuple[int, int] = (2, 3)
+    members: tuple[int, int] = (2, 3)
+    extras: tuple[int, int] = (0, 2)
+    speed: tuple[float, float] = (2.0, 5.0)
+    reach: tuple[float, float] = (28.0, 52.0)
+    period: tuple[float, float] = (11.0, 19.0)
+    radius: tuple[float, float] = (9.0, 15.0)
+    hue_gap: tuple[float, float] = (0.045, 0.06)
+    pillars: tuple[int, int] = (2, 2)
+    pillar_width: tuple[float, float] = (24.0, 40.0)
     swing: float = 0.5
     min_area: int = 24
 
@@ -48,6 +49,7 @@ class SceneOptions:
 @dataclass(frozen=True)
 class Thing:
     """One moving object; positions are in world pixels, times in frames."""
+
     shape: int
     hue: float
     pitch: float
@@ -55,12 +57,12 @@ class Thing:
     growth: float
     angle: float
     spin: float
-    centre: Tuple[float, float]
+    centre: tuple[float, float]
     crossing: float
-    velocity: Tuple[float, float]
-    swing: Tuple[float, float]
+    velocity: tuple[float, float]
+    swing: tuple[float, float]
 
-    def place(self, t: float) -> Tuple[float, float, float, float]:
+    def place(self, t: float) -> tuple[float, float, float, float]:
         """x, y, angle and radius at time t."""
         since = t - self.crossing
         amplitude, period = self.swing
@@ -72,55 +74,74 @@ class Thing:
 @dataclass(frozen=True)
 class Scene:
     """All that a video shows: objects in the order of painting, bands of stuff, pillars, a camera."""
+
     options: SceneOptions
-    things: Tuple[Thing, ...]
-    bands: Tuple[Tuple[int, float, float, float], ...]  # class, lower edge, wave length, phase
-    pillars: Tuple[Tuple[float, float], ...] = ()  # left and right edge
-    camera: Tuple[float, float, float, float] = (0., 0., 0., 1.)  # pan, zoom, roll, period
+    things: tuple[Thing, ...]
+    bands: tuple[tuple[int, float, float, float], ...]  # class, lower edge, wave length, phase
+    pillars: tuple[tuple[float, float], ...] = ()  # left and right edge
+    camera: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)  # pan, zoom, roll, period
 
 
 def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
     """An object on its own; with probability ``options.swing`` it leaves the view and comes back."""
     height, width = options.size
     swings = rng.random() < options.swing
-    speed = 0. if swings else rng.uniform(*options.speed)
-    side = rng.choice([-1., 1.])
+    speed = 0.0 if swings else rng.uniform(*options.speed)
+    side = rng.choice([-1.0, 1.0])
     return Thing(
-        shape=int(rng.integers(len(SHAPES))), hue=rng.uniform(-0.02, 0.02), pitch=rng.uniform(4, 9),
-        radius=rng.uniform(*options.radius), growth=rng.uniform(0, 0.25), angle=rng.uniform(0, 2 * np.pi),
-        spin=rng.uniform(-0.15, 0.15), centre=(width / 2 + side * width * (0.42 if swings else rng.uniform(0, 0.3)),
-                                               height * rng.uniform(0.25, 0.8)),
-        crossing=rng.uniform(0, options.num_frames), velocity=(-side * speed, rng.uniform(-1, 1)),
-        swing=(width * rng.uniform(0.2, 0.35) if swings else 0., rng.uniform(14, 26)))
+        shape=int(rng.integers(len(SHAPES))),
+        hue=rng.uniform(-0.02, 0.02),
+        pitch=rng.uniform(4, 9),
+        radius=rng.uniform(*options.radius),
+        growth=rng.uniform(0, 0.25),
+        angle=rng.uniform(0, 2 * np.pi),
+        spin=rng.uniform(-0.15, 0.15),
+        centre=(width / 2 + side * width * (0.42 if swings else rng.uniform(0, 0.3)), height * rng.uniform(0.25, 0.8)),
+        crossing=rng.uniform(0, options.num_frames),
+        velocity=(-side * speed, rng.uniform(-1, 1)),
+        swing=(width * rng.uniform(0.2, 0.35) if swings else 0.0, rng.uniform(14, 26)),
+    )
 
 
-def draw_group(rng: np.random.Generator, options: SceneOptions, shape: int) -> List[Thing]:
+def draw_group(rng: np.random.Generator, options: SceneOptions, shape: int) -> list[Thing]:
     """Look-alikes of one class that swing through each other: alike, but not equal, in hue and in the pitch of stripes."""
     height, width = options.size
     number = int(rng.integers(options.members[0], options.members[1] + 1))
     x, y = width * rng.uniform(0.35, 0.65), height * rng.uniform(0.25, 0.75)
     radius, gap, reach = (rng.uniform(*bounds) for bounds in (options.radius, options.hue_gap, options.reach))
     pitch, period, start = rng.uniform(4, 5), rng.uniform(*options.period), rng.uniform(0, 20)
-    return [Thing(
-        shape=shape, hue=gap * (k - (number - 1) / 2), pitch=pitch * (1 + 0.5 * k), growth=rng.uniform(0, 0.25),
-        radius=radius * rng.uniform(0.9, 1.1), angle=rng.uniform(0, 2 * np.pi), spin=rng.uniform(-0.15, 0.15),
-        centre=(x, y + rng.uniform(-9, 9)), crossing=start + period * k / number + rng.uniform(-1, 1),
-        velocity=(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)), swing=(reach * rng.uniform(0.8, 1.2), period))
-        for k in range(number)]
+    return [
+        Thing(
+            shape=shape,
+            hue=gap * (k - (number - 1) / 2),
+            pitch=pitch * (1 + 0.5 * k),
+            growth=rng.uniform(0, 0.25),
+            radius=radius * rng.uniform(0.9, 1.1),
+            angle=rng.uniform(0, 2 * np.pi),
+            spin=rng.uniform(-0.15, 0.15),
+            centre=(x, y + rng.uniform(-9, 9)),
+            crossing=start + period * k / number + rng.uniform(-1, 1),
+            velocity=(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)),
+            swing=(reach * rng.uniform(0.8, 1.2), period),
+        )
+        for k in range(number)
+    ]
 
 
 def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions()) -> Scene:
     """A scene; the same generator state and options give the same scene."""
     height, width = options.size
-    things: List[Thing] = []
-    for shape in rng.permutation(len(SHAPES))[:rng.integers(options.groups[0], options.groups[1] + 1)]:
+    things: list[Thing] = []
+    for shape in rng.permutation(len(SHAPES))[: rng.integers(options.groups[0], options.groups[1] + 1)]:
         things += draw_group(rng, options, int(shape))
     things += [draw_thing(rng, options) for _ in range(rng.integers(options.extras[0], options.extras[1] + 1))]
     order = rng.permutation(len(things))
-    classes = [0, *(1 + rng.permutation(3)[:rng.integers(1, 3)])]
+    classes = [0, *(1 + rng.permutation(3)[: rng.integers(1, 3)])]
     edges = np.sort(rng.uniform(0.25, 0.75, len(classes) - 1)) * height
-    bands = tuple((int(c), float(edge), rng.uniform(20, 60), rng.uniform(0, 6))
-                  for c, edge in zip(classes, [*edges, 10. * height]))
+    bands = tuple(
+        (int(c), float(edge), rng.uniform(20, 60), rng.uniform(0, 6))
+        for c, edge in zip(classes, [*edges, 10.0 * height])
+    )
     number = int(rng.integers(options.pillars[0], options.pillars[1] + 1))
     edges = [width * (0.15 + 0.6 * (k + rng.random()) / max(number, 1)) for k in range(number)]
     pillars = tuple((left, left + rng.uniform(*options.pillar_width)) for left in edges)
@@ -131,7 +152,7 @@ def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions())
 def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Which points (u, v) lie in the shape of unit radius."""
     if shape == 'disc':
-        return u ** 2 + v ** 2 < 1
+        return u**2 + v**2 < 1
     if shape == 'square':
         return np.maximum(abs(u), abs(v)) < 0.85
     if shape == 'triangle':
@@ -150,7 +171,7 @@ def stuff_colour(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if kind == 4:
         row = np.floor(y / 6)
         joint = ((y % 6) < 1) | (((x + 6 * (row % 2)) % 12) < 1)
-        shade = np.where(joint, 60., -10.)
+        shade = np.where(joint, 60.0, -10.0)
     else:
         wave = [(0.02, 0.05), (0.15, 0.2), (0.05, 0.9), (0.9, 0.7)][kind]
         shade = 16 * np.sin(x * wave[0] + 2 * np.sin(y * 0.13)) * np.cos(y * wave[1])
@@ -165,7 +186,7 @@ def thing_colour(thing: Thing, u: np.ndarray, radius: float) -> np.ndarray:
     return np.where(dark[..., None], deep, light)
 
 
-def render(scene: Scene, t: int, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+def render(scene: Scene, t: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Frame ``t``: uint8 RGB (H, W, 3) with a little noise from ``rng``, and its map of ids (H, W) int32."""
     height, width = scene.options.size
     pan, zoom, roll, period = scene.camera
@@ -173,8 +194,10 @@ def render(scene: Scene, t: int, rng: np.random.Generator) -> Tuple[np.ndarray, 
     rows, columns = np.mgrid[:height, :width].astype(float)
     x, y = columns - width / 2, rows - height / 2
     scale, angle = 1 + zoom * swing, roll * swing
-    x, y = (scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + pan * swing,
-            scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2)
+    x, y = (
+        scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + pan * swing,
+        scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2,
+    )
     image, ids = np.zeros((height, width, 3)), np.zeros((height, width), np.int32)
     for kind, edge, length, phase in reversed(scene.bands):
         where = y < edge + 5 * np.sin(x / length * 2 * np.pi + phase)

@@ -1,9 +1,9 @@
 """Writes synthetic videos to disk in the prepared layout of VIPSeg."""
+
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Dict, List, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -17,19 +17,21 @@ from .scene import SHAPES, STUFF, STUFF_ID, VOID_ID, SceneOptions, draw_scene, r
 TOY_SPLITS = ('train', 'val')
 
 
-def categories() -> List[dict]:
+def categories() -> list[dict]:
     """The class list of the json files: things are 0 to 5, stuff follows."""
     names = [*SHAPES, *STUFF]
-    return [dict(id=i, name=name, isthing=int(i < len(SHAPES)), color=[40 + 19 * i, 250 - 21 * i, (97 * i) % 256])
-            for i, name in enumerate(names)]
+    return [
+        dict(id=i, name=name, isthing=int(i < len(SHAPES)), color=[40 + 19 * i, 250 - 21 * i, (97 * i) % 256])
+        for i, name in enumerate(names)
+    ]
 
 
-def category_of(segment_id: int, shapes: List[int]) -> int:
+def category_of(segment_id: int, shapes: list[int]) -> int:
     """The category id of a value in the id map; ``shapes`` are the shapes of the things in their order."""
     return len(SHAPES) + segment_id - STUFF_ID if segment_id >= STUFF_ID else shapes[segment_id - 1]
 
 
-def toy_segments(ids: np.ndarray, shapes: List[int]) -> List[dict]:
+def toy_segments(ids: np.ndarray, shapes: list[int]) -> list[dict]:
     """What VIPSeg's json says of one frame's map of ids."""
     found = []
     for segment_id, area in zip(*np.unique(ids, return_counts=True)):
@@ -37,12 +39,19 @@ def toy_segments(ids: np.ndarray, shapes: List[int]) -> List[dict]:
             continue
         rows, columns = np.nonzero(ids == segment_id)
         box = [columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1]
-        found.append(dict(id=int(segment_id), category_id=category_of(int(segment_id), shapes), area=int(area), iscrowd=0,
-                          bbox=[int(x) for x in box]))
+        found.append(
+            dict(
+                id=int(segment_id),
+                category_id=category_of(int(segment_id), shapes),
+                area=int(area),
+                iscrowd=0,
+                bbox=[int(x) for x in box],
+            )
+        )
     return found
 
 
-def write_video(name: str, root: Path, seed: Tuple[int, ...], options: SceneOptions) -> Tuple[dict, dict]:
+def write_video(name: str, root: Path, seed: tuple[int, ...], options: SceneOptions) -> tuple[dict, dict]:
     """Writes one video; returns its entries in ``videos`` and in ``annotations``."""
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng, options)
@@ -61,8 +70,15 @@ def write_video(name: str, root: Path, seed: Tuple[int, ...], options: SceneOpti
     return dict(video_id=name, images=images), dict(video_id=name, annotations=annotations)
 
 
-def write_toy_videos(out: Union[str, Path], seed: int = 0, num_train: int = 400, num_val: int = 24,
-                     options: SceneOptions = SceneOptions(), num_workers: int = 2, progress: bool = True) -> Dict[str, Path]:
+def write_toy_videos(
+    out: str | Path,
+    seed: int = 0,
+    num_train: int = 400,
+    num_val: int = 24,
+    options: SceneOptions = SceneOptions(),
+    num_workers: int = 2,
+    progress: bool = True,
+) -> dict[str, Path]:
     """Writes both splits; the same seed gives the same bytes, with any number of workers.
 
     Args:
@@ -82,14 +98,26 @@ def write_toy_videos(out: Union[str, Path], seed: int = 0, num_train: int = 400,
         seeds = [(seed, split, k) for k in range(count)]
         write = partial(write_video, root=out, options=options)
         with ProcessPoolExecutor(num_workers, get_context('spawn')) as pool:
-            entries = list(tqdm(pool.map(call_with_seed, [write] * count, names, seeds, chunksize=8), total=count,
-                                desc=f'toy {name}', disable=not progress))
+            entries = list(
+                tqdm(
+                    pool.map(call_with_seed, [write] * count, names, seeds, chunksize=8),
+                    total=count,
+                    desc=f'toy {name}',
+                    disable=not progress,
+                )
+            )
         files[name] = out / f'panoptic_gt_VIPSeg_{name}.json'
-        write_json(files[name], dict(videos=[video for video, _ in entries], annotations=[frames for _, frames in entries],
-                                     categories=categories()))
+        write_json(
+            files[name],
+            dict(
+                videos=[video for video, _ in entries],
+                annotations=[frames for _, frames in entries],
+                categories=categories(),
+            ),
+        )
     return files
 
 
-def call_with_seed(write: partial, name: str, seed: Tuple[int, ...]) -> Tuple[dict, dict]:
+def call_with_seed(write: partial, name: str, seed: tuple[int, ...]) -> tuple[dict, dict]:
     """Calls ``write`` for one video; a plain function, because processes cannot be handed a lambda."""
     return write(name, seed=seed)

@@ -1,10 +1,20 @@
 """What happens to a clip between the disk and the model."""
+
 from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
 from .ground_truth import id_maps_of, labels_of
 from .loading import LoadClip, OpenVideo, PackClip
 from .sampling import SampleClip
 
 __all__ = [
-    'CropClip', 'FlipClip', 'JitterClip', 'LoadClip', 'OpenVideo', 'PackClip', 'ResizeClip', 'RotateClip', 'SampleClip',
-    'id_maps_of', 'labels_of'
+    'CropClip',
+    'FlipClip',
+    'JitterClip',
+    'LoadClip',
+    'OpenVideo',
+    'PackClip',
+    'ResizeClip',
+    'RotateClip',
+    'SampleClip',
+    'id_maps_of',
+    'labels_of',
 ]

@@ -2,7 +2,8 @@
 
 They take and give ``clip`` uint8 (T, H, W, 3) and ``maps`` (L, T, H, W), as ``LoadClip`` makes them.
 """
-from typing import Optional, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from mmdvis.io import short_edge_size
 from mmdvis.registry import TRANSFORMS
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 GREY = 128  # what detectron2 pads images with before they are normalised
 
 
@@ -23,7 +24,9 @@ def resize_frames(frames: np.ndarray, size: Size) -> np.ndarray:
 
 def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
     """uint8 or int32 (..., H, W) -> (..., *size), nearest neighbour."""
-    flat = [np.asarray(Image.fromarray(one).resize(size[::-1], Image.NEAREST)) for one in maps.reshape(-1, *maps.shape[-2:])]
+    flat = [
+        np.asarray(Image.fromarray(one).resize(size[::-1], Image.NEAREST)) for one in maps.reshape(-1, *maps.shape[-2:])
+    ]
     return np.stack(flat).reshape(*maps.shape[:-2], *size)
 
 
@@ -50,7 +53,7 @@ class ResizeClip(BaseTransform):
         max_edge: limit of the long edge; None for none.
     """
 
-    def __init__(self, short_edges: Sequence[int], max_edge: Optional[int] = None) -> None:
+    def __init__(self, short_edges: Sequence[int], max_edge: int | None = None) -> None:
         self.short_edges, self.max_edge = tuple(short_edges), max_edge
 
     def transform(self, results: dict) -> dict:
@@ -68,7 +71,7 @@ class CropClip(BaseTransform):
         between: least and most pixels that height and width are drawn from, each by itself, where ``size`` is None.
     """
 
-    def __init__(self, size: Optional[Size] = None, between: Optional[Tuple[int, int]] = None) -> None:
+    def __init__(self, size: Size | None = None, between: tuple[int, int] | None = None) -> None:
         if (size is None) == (between is None):
             raise ValueError(f'a crop needs either size or between, got size={size} and between={between}')
         self.size, self.between = size, between
@@ -109,7 +112,7 @@ class RotateClip(BaseTransform):
         centre: least and most of the point's place, as shares of width and height.
     """
 
-    def __init__(self, angle: float = 15., centre: Tuple[float, float] = (0.4, 0.6)) -> None:
+    def __init__(self, angle: float = 15.0, centre: tuple[float, float] = (0.4, 0.6)) -> None:
         self.angle, self.centre = angle, centre
 
     def transform(self, results: dict) -> dict:
@@ -119,14 +122,19 @@ class RotateClip(BaseTransform):
         if np.random.rand() < 0.5:
             angles = angles[::-1]
         x, y = np.random.uniform(*self.centre, 2) * (width, height)
-        turns = [cv2.getRotationMatrix2D((x - 0.5, y - 0.5), float(angle), 1.) for angle in angles]
+        turns = [cv2.getRotationMatrix2D((x - 0.5, y - 0.5), float(angle), 1.0) for angle in angles]
 
         def turned(image: np.ndarray, turn: np.ndarray, how: int) -> np.ndarray:
             return cv2.warpAffine(image, turn, (width, height), flags=how)
+
         clip = np.stack([turned(frame, turn, cv2.INTER_LINEAR) for frame, turn in zip(results['clip'], turns)])
         kind = results['maps'].dtype
-        maps = np.stack([np.stack([turned(one.astype(np.float32), turn, cv2.INTER_NEAREST) for one, turn in zip(layer, turns)])
-                         for layer in results['maps']]).astype(kind)  # every index is exact as a float
+        maps = np.stack(
+            [
+                np.stack([turned(one.astype(np.float32), turn, cv2.INTER_NEAREST) for one, turn in zip(layer, turns)])
+                for layer in results['maps']
+            ]
+        ).astype(kind)  # every index is exact as a float
         return dict(results, clip=clip, maps=maps)
 
 
@@ -139,7 +147,7 @@ class JitterClip(BaseTransform):
         scales: least and most factor; factor 1 is the largest size that fits into the square.
     """
 
-    def __init__(self, size: int = 1024, scales: Tuple[float, float] = (0.1, 2.)) -> None:
+    def __init__(self, size: int = 1024, scales: tuple[float, float] = (0.1, 2.0)) -> None:
         self.size, self.scales = size, scales
 
     def transform(self, results: dict) -> dict:
@@ -149,5 +157,8 @@ class JitterClip(BaseTransform):
         results = resize_clip(results, tuple(max(1, round(length * scale)) for length in (height, width)))
         results = crop_clip(results, (self.size, self.size))
         missing = [(0, self.size - length) for length in results['clip'].shape[1:3]]
-        return dict(results, clip=np.pad(results['clip'], ((0, 0), *missing, (0, 0)), constant_values=GREY),
-                    maps=np.pad(results['maps'], ((0, 0), (0, 0), *missing)))
+        return dict(
+            results,
+            clip=np.pad(results['clip'], ((0, 0), *missing, (0, 0)), constant_values=GREY),
+            maps=np.pad(results['maps'], ((0, 0), (0, 0), *missing)),
+        )

@@ -3,7 +3,9 @@
 A reader is made for the frames of one clip. It knows the ``ids`` and ``labels`` (N,) of their objects, and ``layers(index)``
 gives a frame's maps (H, W): 0 where no object is, n where the n-th is. One map is enough unless objects overlap.
 """
-from typing import Any, Dict, List, Sequence
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +13,14 @@ from mmdvis.errors import DataError
 from mmdvis.io import read_pixels
 from mmdvis.io.rle import Mask, decode_into
 
-Info = Dict[str, Any]
+Info = dict[str, Any]
 SMALL_IDS = 254  # objects that fit into uint8 beside 0 and the mark
 NUM_PNG_COLOURS = 1 << 24
 
 
 def read_id_map(path: str) -> np.ndarray:
     """A panoptic PNG as ids (H, W) int32: R + 256 G + 65536 B; raises DataError where it is none."""
-    rgba = np.asarray(read_pixels(path, modes=('RGB', ), kinds=('PNG', )).convert('RGBA'))
+    rgba = np.asarray(read_pixels(path, modes=('RGB',), kinds=('PNG',)).convert('RGBA'))
     return (rgba.view('<u4')[..., 0] & 0xFFFFFF).astype(np.int32)
 
 
@@ -29,7 +31,7 @@ def index_type(number: int) -> type:
 
 def frame_location(info: Info, frame: dict) -> str:
     """Video and frame, for messages."""
-    return f"video {info['video_id']}, frame {frame['name']}"
+    return f'video {info["video_id"]}, frame {frame["name"]}'
 
 
 def with_frame_location(info: Info, frame: dict, error: DataError) -> DataError:
@@ -47,8 +49,8 @@ class PanopticAnnotations:
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
         self.info = info
-        objects: Dict[int, int] = {}
-        others: List[int] = []  # crowds, and what a class map leaves out
+        objects: dict[int, int] = {}
+        others: list[int] = []  # crowds, and what a class map leaves out
         for index in indices:
             frame = info['frames'][index]
             others += frame['crowds']
@@ -63,7 +65,7 @@ class PanopticAnnotations:
         self.table[np.array(others, np.int64)] = self.mark
         self.table[self.ids] = np.arange(1, len(objects) + 1)
 
-    def layers(self, index: int) -> List[np.ndarray]:
+    def layers(self, index: int) -> list[np.ndarray]:
         """One map."""
         frame = self.info['frames'][index]
         ids = read_id_map(frame['mask'])
@@ -77,20 +79,26 @@ class PanopticAnnotations:
 
     def check(self, frame: dict, ids: np.ndarray, found: np.ndarray) -> None:
         """Compares the PNG with the list of its frame."""
-        where = f"{frame['mask']}: {frame_location(self.info, frame)}"
+        where = f'{frame["mask"]}: {frame_location(self.info, frame)}'
         areas = np.bincount(found.ravel(), minlength=self.mark + 1)
         listed = {number for number, _ in frame['segments']} | set(frame['crowds'])
         if areas[0] != ids.size - np.count_nonzero(ids):
             unknown = np.setdiff1d(np.unique(ids[found == 0]), [0])
-            raise DataError(f"{where}: the PNG has the id {unknown[0]}, which {self.info['origin']} does not list for it")
-        for position in np.flatnonzero(areas[1:self.mark]):
+            raise DataError(
+                f'{where}: the PNG has the id {unknown[0]}, which {self.info["origin"]} does not list for it'
+            )
+        for position in np.flatnonzero(areas[1 : self.mark]):
             if int(self.ids[position]) not in listed:
-                raise DataError(f"{where}: the PNG has the id {self.ids[position]}, which {self.info['origin']} lists for "
-                                'other frames of the video but not for it')
+                raise DataError(
+                    f'{where}: the PNG has the id {self.ids[position]}, which {self.info["origin"]} lists for '
+                    'other frames of the video but not for it'
+                )
         for number, category in frame['segments']:
             if not areas[self.table[number]]:
-                raise DataError(f"{where}: {self.info['origin']} lists the id {number} (category {category}), but the PNG has "
-                                'no such pixel')
+                raise DataError(
+                    f'{where}: {self.info["origin"]} lists the id {number} (category {category}), but the PNG has '
+                    'no such pixel'
+                )
 
 
 class SemanticAnnotations:
@@ -109,14 +117,16 @@ class SemanticAnnotations:
         self.table[[0, 255]] = 0
         self.table[self.ids] = np.arange(1, len(categories) + 1)
 
-    def layers(self, index: int) -> List[np.ndarray]:
+    def layers(self, index: int) -> list[np.ndarray]:
         """One map."""
         frame = self.info['frames'][index]
-        values = np.asarray(read_pixels(frame['mask'], modes=('L', 'P'), kinds=('PNG', )))
+        values = np.asarray(read_pixels(frame['mask'], modes=('L', 'P'), kinds=('PNG',)))
         found = self.table[values]
         if (found == 255).any():
-            raise DataError(f"{frame['mask']}: {frame_location(self.info, frame)}: the mask has the value "
-                            f'{values[found == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255')
+            raise DataError(
+                f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value '
+                f'{values[found == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255'
+            )
         return [found]
 
 
@@ -139,17 +149,21 @@ class InstancePngAnnotations:
         """(N,) of the frames read so far."""
         return np.array([label for label, _ in self.found.values()], np.int64)
 
-    def layers(self, index: int) -> List[np.ndarray]:
+    def layers(self, index: int) -> list[np.ndarray]:
         """One map."""
         frame = self.info['frames'][index]
-        values = np.asarray(read_pixels(frame['mask'], modes=('I', 'I;16', 'I;16B', 'L'), kinds=('PNG', ))).astype(np.int32)
+        values = np.asarray(read_pixels(frame['mask'], modes=('I', 'I;16', 'I;16B', 'L'), kinds=('PNG',))).astype(
+            np.int32
+        )
         labels, num_things = self.info['labels'], self.info['num_things']
         present = np.unique(values)
         for value in present[present != 255].tolist():
             label = labels.get(value // 1000 if value >= 1000 else value)
             if label is None or (value >= 1000) != (label < num_things):
-                raise DataError(f"{frame['mask']}: {frame_location(self.info, frame)}: the mask has the value {value}; allowed are the "
-                                'ids of stuff, things as id * 1000 + number, and 255 (void)')
+                raise DataError(
+                    f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value {value}; allowed are the '
+                    'ids of stuff, things as id * 1000 + number, and 255 (void)'
+                )
             self.found.setdefault(value, (label, len(self.found) + 1))
         table = np.zeros(present[-1] + 1, index_type(len(self.found)))
         for value in present[present != 255].tolist():
@@ -166,24 +180,32 @@ class TrackAnnotations:
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
         self.info = info
-        self.tracks = [track for track in info['tracks'] if track['category'] in info['labels']
-                       and any(track['masks'][index] is not None for index in indices)]
+        self.tracks = [
+            track
+            for track in info['tracks']
+            if track['category'] in info['labels'] and any(track['masks'][index] is not None for index in indices)
+        ]
         self.ids = np.array([track['id'] for track in self.tracks], np.int64)
         self.labels = np.array([info['labels'][track['category']] for track in self.tracks], np.int64)
 
-    def layers(self, index: int) -> List[np.ndarray]:
+    def layers(self, index: int) -> list[np.ndarray]:
         """As many maps as objects lie above each other at a pixel."""
         frame, kind = self.info['frames'][index], index_type(len(self.tracks))
         maps = [np.zeros(self.info['size'], kind)]
         for number, track in enumerate(self.tracks, 1):
             mask: Mask = track['masks'][index]
             if mask is not None:
-                where = f"{self.info['origin']}: {frame_location(self.info, frame)}, track {track['annotation']}"
+                where = f'{self.info["origin"]}: {frame_location(self.info, frame)}, track {track["annotation"]}'
                 decode_into(maps, mask, tuple(self.info['size']), number, where)
         return maps
 
 
-ANNOTATION_READERS = dict(panoptic=PanopticAnnotations, semantic=SemanticAnnotations, instance_image=InstancePngAnnotations, tracks=TrackAnnotations)
+ANNOTATION_READERS = dict(
+    panoptic=PanopticAnnotations,
+    semantic=SemanticAnnotations,
+    instance_image=InstancePngAnnotations,
+    tracks=TrackAnnotations,
+)
 
 
 def id_maps_of(info: Info) -> np.ndarray:
@@ -200,7 +222,7 @@ def id_maps_of(info: Info) -> np.ndarray:
     return np.stack(frames)
 
 
-def labels_of(info: Info) -> Dict[int, int]:
+def labels_of(info: Info) -> dict[int, int]:
     """Id -> label of the objects of a whole video."""
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     return dict(zip(reader.ids.tolist(), reader.labels.tolist()))

@@ -1,7 +1,7 @@
 """Reads the frames of a clip and packs them for the model."""
+
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames, open_frames, 
 from mmdvis.registry import TRANSFORMS
 from mmdvis.structures import VideoDataSample
 
-from .ground_truth import ANNOTATION_READERS, with_frame_location, frame_location
+from .ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
 
-Loaded = Tuple[np.ndarray, List[np.ndarray]]
+Loaded = tuple[np.ndarray, list[np.ndarray]]
 
 
 @TRANSFORMS.register_module()
@@ -34,30 +34,41 @@ class LoadClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``."""
-        bad: Dict[int, DataError] = {}
+        bad: dict[int, DataError] = {}
         while True:
             indices = [self.replaced(results, index, bad) for index in results['frame_indices']]
             reader, number = ANNOTATION_READERS[results['truth']](results, sorted(set(indices))), len(bad)
-            loaded = {index: frame for index in sorted(set(indices)) if (frame := self.attempt(results, index, reader, bad))}
+            loaded = {
+                index: frame for index in sorted(set(indices)) if (frame := self.attempt(results, index, reader, bad))
+            }
             self.same_size(results, loaded, bad)
             if len(bad) == number:
                 break
         chosen = [loaded[index] for index in indices]
         depth = max(len(layers) for _, layers in chosen)
         empty = np.zeros_like(chosen[0][1][0])
-        maps = np.stack([np.stack([layers[k] if k < len(layers) else empty for _, layers in chosen]) for k in range(depth)])
-        return dict(results, frame_indices=indices, clip=np.stack([image for image, _ in chosen]), maps=maps, ids=reader.ids,
-                    labels=reader.labels, problems=[*results.get('problems', ()), *map(str, bad.values())])
+        maps = np.stack(
+            [np.stack([layers[k] if k < len(layers) else empty for _, layers in chosen]) for k in range(depth)]
+        )
+        return dict(
+            results,
+            frame_indices=indices,
+            clip=np.stack([image for image, _ in chosen]),
+            maps=maps,
+            ids=reader.ids,
+            labels=reader.labels,
+            problems=[*results.get('problems', ()), *map(str, bad.values())],
+        )
 
     @staticmethod
-    def replaced(results: dict, index: int, bad: Dict[int, DataError]) -> int:
+    def replaced(results: dict, index: int, bad: dict[int, DataError]) -> int:
         """The frame itself, or the nearest of the video that is not known to be bad."""
         rest = [other for other in range(len(results['frames'])) if other not in bad]
         if not rest:
-            raise DataError(f"video {results['video_id']}: no frame of it can be used: {next(iter(bad.values()))}")
+            raise DataError(f'video {results["video_id"]}: no frame of it can be used: {next(iter(bad.values()))}')
         return min(rest, key=lambda other: abs(other - index))
 
-    def attempt(self, results: dict, index: int, reader: object, bad: Dict[int, DataError]) -> Optional[Loaded]:
+    def attempt(self, results: dict, index: int, reader: object, bad: dict[int, DataError]) -> Loaded | None:
         """A frame and its maps, or None where it is bad and may be replaced."""
         try:
             return self.load(results, index, reader)
@@ -65,13 +76,13 @@ class LoadClip(BaseTransform):
             self.note(bad, index, with_frame_location(results, results['frames'][index], error))
             return None
 
-    def note(self, bad: Dict[int, DataError], index: int, error: DataError) -> None:
+    def note(self, bad: dict[int, DataError], index: int, error: DataError) -> None:
         """Keeps or raises an error."""
         if self.on_error == 'raise':
             raise error from None
         bad[index] = error
 
-    def same_size(self, results: dict, loaded: Dict[int, Loaded], bad: Dict[int, DataError]) -> None:
+    def same_size(self, results: dict, loaded: dict[int, Loaded], bad: dict[int, DataError]) -> None:
         """Notes frames of another size than most."""
         sizes = Counter(image.shape[:2] for image, _ in loaded.values())
         if len(sizes) > 1:
@@ -88,23 +99,29 @@ class LoadClip(BaseTransform):
         check_size(results, frame, image.shape[:2], None)
         layers = reader.layers(index)
         if layers[0].shape != image.shape[:2]:
-            raise DataError(f"{frame_location(results, frame)}: {frame['image']} is {image.shape[:2]} (height, width), its mask "
-                            f"{frame['mask']} is {layers[0].shape}; both must have one size")
+            raise DataError(
+                f'{frame_location(results, frame)}: {frame["image"]} is {image.shape[:2]} (height, width), its mask '
+                f'{frame["mask"]} is {layers[0].shape}; both must have one size'
+            )
         return image, layers
 
 
-def size_error(results: dict, frame: dict, found: Tuple[int, int], size: Tuple[int, int]) -> DataError:
+def size_error(results: dict, frame: dict, found: tuple[int, int], size: tuple[int, int]) -> DataError:
     """What to say of a frame of another size."""
-    return DataError(f"{frame_location(results, frame)}: {frame['image']} is {tuple(found)} (height, width), other frames of the video "
-                     f'are {tuple(size)}; all must have one size')
+    return DataError(
+        f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), other frames of the video '
+        f'are {tuple(size)}; all must have one size'
+    )
 
 
-def check_size(results: dict, frame: dict, found: Tuple[int, int], size: Optional[Tuple[int, int]]) -> None:
+def check_size(results: dict, frame: dict, found: tuple[int, int], size: tuple[int, int] | None) -> None:
     """Raises DataError where a frame has another size than the official file or the first frame says."""
     said = frame.get('size') or results['size']
     if said and tuple(said) != tuple(found):
-        raise DataError(f"{frame_location(results, frame)}: {frame['image']} is {tuple(found)} (height, width), {results['origin']} "
-                        f'says {tuple(said)}')
+        raise DataError(
+            f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), {results["origin"]} '
+            f'says {tuple(said)}'
+        )
     if size and tuple(size) != tuple(found):
         raise size_error(results, frame, found, size)
 
@@ -125,16 +142,21 @@ class PackClip(BaseTransform):
         """Packs what the transforms before left; objects that they cut away are gone."""
         maps, ids, labels = visible_objects(results['maps'], results['ids'], results['labels'])
         ignore = self.ignore_void and results['truth'] != 'tracks'
-        sample = VideoDataSample(metainfo=dict(
-            video_id=results['video_id'], frame_indices=tuple(results['frame_indices']), ignore_void=ignore,
-            problems=tuple(results.get('problems', ()))))
+        sample = VideoDataSample(
+            metainfo=dict(
+                video_id=results['video_id'],
+                frame_indices=tuple(results['frame_indices']),
+                ignore_void=ignore,
+                problems=tuple(results.get('problems', ())),
+            )
+        )
         for name, value in (('gt_index_maps', maps), ('gt_ids', ids), ('gt_labels', labels)):
             sample.set_field(torch.from_numpy(np.ascontiguousarray(value)), name)
         clip = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(0, 3, 1, 2)))
         return dict(inputs=clip, data_samples=sample)
 
 
-def visible_objects(maps: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def visible_objects(maps: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps (L, T, H, W), ids and labels of the objects that have a pixel."""
     seen = np.zeros(len(ids) + 1, bool)
     for layer in maps.reshape(-1, *maps.shape[2:]):
@@ -158,8 +180,9 @@ class OpenVideo(BaseTransform):
         on_error: ``'raise'``, or ``'repeat'``: see :class:`FileFrames`.
     """
 
-    def __init__(self, short_edge: Optional[int] = None, max_edge: Optional[int] = None, prefetch: bool = True,
-                 on_error: str = 'raise') -> None:
+    def __init__(
+        self, short_edge: int | None = None, max_edge: int | None = None, prefetch: bool = True, on_error: str = 'raise'
+    ) -> None:
         self.short_edge, self.max_edge, self.prefetch = short_edge, max_edge, prefetch
         self.on_error = on_error
 
@@ -176,6 +199,11 @@ class OpenVideo(BaseTransform):
         if self.prefetch:
             source = PrefetchedFrames(source)
         names = tuple(frame['name'] for frame in results['frames'])
-        sample = VideoDataSample(metainfo=dict(video_id=results['video_id'], frame_names=names,
-                                               **({'submit': tuple(results['submit'])} if 'submit' in results else {})))
+        sample = VideoDataSample(
+            metainfo=dict(
+                video_id=results['video_id'],
+                frame_names=names,
+                **({'submit': tuple(results['submit'])} if 'submit' in results else {}),
+            )
+        )
         return dict(inputs=source, data_samples=sample)

@@ -1,5 +1,4 @@
 """Which frames of a video make a training clip."""
-from typing import List, Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,12 +6,12 @@ from mmcv.transforms import BaseTransform
 from mmdvis.registry import TRANSFORMS
 
 
-def consecutive_frames(length: int, num_frames: int, start: int) -> List[int]:
+def consecutive_frames(length: int, num_frames: int, start: int) -> list[int]:
     """``num_frames`` frames from ``start`` on; of a video that is too short, all frames."""
     return list(range(start, min(start + num_frames, length)))
 
 
-def repeat_frames(frames: List[int], num_frames: int, draws: np.ndarray) -> List[int]:
+def repeat_frames(frames: list[int], num_frames: int, draws: np.ndarray) -> list[int]:
     """Repeats frames until there are ``num_frames``, in the order of time; ``draws`` in [0, 1) say which."""
     missing = num_frames - len(frames)
     return sorted(frames + [frames[int(draw * len(frames))] for draw in draws[:missing]])
@@ -29,7 +28,7 @@ class SampleClip(BaseTransform):
         reverse: probability that a consecutive clip runs backwards.
     """
 
-    def __init__(self, num_frames: int, frame_range: Optional[int] = None, reverse: float = 0.) -> None:
+    def __init__(self, num_frames: int, frame_range: int | None = None, reverse: float = 0.0) -> None:
         if num_frames < 1:
             raise ValueError(f'a clip needs at least one frame, got num_frames={num_frames}')
         if frame_range is not None and frame_range < 1 < num_frames:
@@ -54,10 +53,10 @@ class SampleClip(BaseTransform):
         """Whether the frames of a clip follow each other."""
         return self.frame_range is None or 2 * self.frame_range + 1 == self.num_frames
 
-    def around(self, length: int) -> List[int]:
+    def around(self, length: int) -> list[int]:
         """A reference frame and others near it, as many as there are, sorted."""
         reference = np.random.randint(length)
         low, high = max(reference - self.frame_range, 0), min(reference + self.frame_range, length - 1)
         near = [frame for frame in range(low, high + 1) if frame != reference]
-        others = np.random.permutation(near)[:self.num_frames - 1]
+        others = np.random.permutation(near)[: self.num_frames - 1]
         return sorted([reference, *(int(frame) for frame in others)])

@@ -1,4 +1,5 @@
 """Hooks."""
+
 from .bad_frames import BadFramesHook
 from .checkpoint_loading import CheckpointLoadingHook
 from .class_count import ClassCountHook

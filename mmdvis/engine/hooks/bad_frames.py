@@ -1,5 +1,7 @@
 """Counts the bad frames that a run got over, and reports them at its end."""
-from typing import Any, Dict, Optional, Sequence
+
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
@@ -21,30 +23,33 @@ class BadFramesHook(Hook):
 
     def __init__(self, shown: int = 20) -> None:
         self.shown = shown
-        self.found: Dict[str, int] = {}
+        self.found: dict[str, int] = {}
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
         """Notes what the clips of the batch say."""
         for sample in data_batch['data_samples']:
             self.note(sample.get('problems', ()))
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence[Any]] = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence[Any] | None = None
+    ) -> None:
         """Notes what the videos of the batch say, which have been read by now."""
         for source in data_batch['inputs']:
             self.note(getattr(source, 'problems', {}).values())
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence[Any]] = None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence[Any] | None = None
+    ) -> None:
         """As in validation."""
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
-    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Notes the videos that were left out."""
         self.note_left_out(runner.val_dataloader.dataset)
 
-    def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Notes the videos that were left out."""
         self.note_left_out(runner.test_dataloader.dataset)
 
@@ -60,7 +65,7 @@ class BadFramesHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         """The report, once for all processes."""
-        total: Dict[str, int] = {}
+        total: dict[str, int] = {}
         for found in all_gather_object(self.found):
             for sentence, number in found.items():
                 total[sentence] = total.get(sentence, 0) + number
@@ -68,6 +73,10 @@ class BadFramesHook(Hook):
             return
         lines = [f'{number} x {sentence}' for sentence, number in sorted(total.items(), key=lambda item: -item[1])]
         rest = [f'and {len(lines) - self.shown} more'] if len(lines) > self.shown else []
-        runner.logger.warning('bad frames were met %d times, in %d places:\n%s', sum(total.values()), len(lines),
-                              '\n'.join([*lines[:self.shown], *rest]))
+        runner.logger.warning(
+            'bad frames were met %d times, in %d places:\n%s',
+            sum(total.values()),
+            len(lines),
+            '\n'.join([*lines[: self.shown], *rest]),
+        )
         self.found = {}

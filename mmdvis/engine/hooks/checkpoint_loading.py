@@ -1,6 +1,7 @@
 """Checks that a stage starts from the stage before it."""
+
 import logging
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -8,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmdvis.checkpoints import option_conflicts, plan_loading, meta_of, state_dict_of, trained_options
+from mmdvis.checkpoints import meta_of, option_conflicts, plan_loading, state_dict_of, trained_options
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import HOOKS
 from mmdvis.structures import STAGES
@@ -19,7 +20,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def expected_weights(runner: Runner) -> Dict[str, Tensor]:
+def expected_weights(runner: Runner) -> dict[str, Tensor]:
     """Tensors with the names and shapes of the model's weights; of a sharded model they hold no values."""
     sharded = getattr(getattr(runner, 'strategy', None), 'blank_weights', None)
     return unwrap_model(runner.model).state_dict() if sharded is None else sharded
@@ -40,16 +41,18 @@ class CheckpointLoadingHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, required: Optional[Sequence[str]] = None, allow_mismatch: Sequence[str] = ()) -> None:
+    def __init__(self, required: Sequence[str] | None = None, allow_mismatch: Sequence[str] = ()) -> None:
         if isinstance(required, str) or isinstance(allow_mismatch, str):
-            raise ValueError(f'required and allow_mismatch are lists of names, got {required!r} and {allow_mismatch!r}; '
-                             'put a single name in brackets')
+            raise ValueError(
+                f'required and allow_mismatch are lists of names, got {required!r} and {allow_mismatch!r}; '
+                'put a single name in brackets'
+            )
         unknown = [name for name in required or () if name not in STAGES]
         if unknown:
-            raise ValueError(f"required names stages ({', '.join(STAGES)}), got {unknown[0]!r}")
+            raise ValueError(f'required names stages ({", ".join(STAGES)}), got {unknown[0]!r}')
         self.required, self.allow_mismatch = required, tuple(allow_mismatch)
 
-    def stages(self, model: nn.Module, resume: bool = False) -> List[str]:
+    def stages(self, model: nn.Module, resume: bool = False) -> list[str]:
         """The stages that must be there for ``model``."""
         if self.required is not None and not resume:
             return list(self.required)
@@ -61,8 +64,13 @@ class CheckpointLoadingHook(Hook):
         """Leaves in the checkpoint what the model loads; raises CheckpointError if that does not cover what it must."""
         model, origin = unwrap_model(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
-        result = plan_loading(expected_weights(runner), state_dict_of(checkpoint), self.stages(model, resume),
-                           () if resume else self.allow_mismatch, origin)
+        result = plan_loading(
+            expected_weights(runner),
+            state_dict_of(checkpoint),
+            self.stages(model, resume),
+            () if resume else self.allow_mismatch,
+            origin,
+        )
         for note in result.notes():
             print_log(f'{origin}: {note}', 'current')
         for warning in option_conflicts(model, meta_of(checkpoint).get('switches', {})):
@@ -77,5 +85,7 @@ class CheckpointLoadingHook(Hook):
         """Raises CheckpointError if nothing was loaded although a stage is frozen."""
         needed = self.stages(unwrap_model(runner.model))
         if needed and not runner._has_loaded:
-            raise CheckpointError(f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
-                                  'set load_from to its checkpoint, as with --cfg-options load_from=FILE')
+            raise CheckpointError(
+                f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
+                'set load_from to its checkpoint, as with --cfg-options load_from=FILE'
+            )

@@ -1,4 +1,5 @@
 """Checks that model and dataset agree on the classes."""
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -16,5 +17,7 @@ class ClassCountHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for name, module in model.named_modules():
             if classes is not None and name.endswith('cls_embed') and module.out_features != len(classes) + 1:
-                raise ValueError(f'{name} tells {module.out_features - 1} classes apart, the dataset has {len(classes)}; '
-                                 f'set num_classes={len(classes)} in the config of that stage')
+                raise ValueError(
+                    f'{name} tells {module.out_features - 1} classes apart, the dataset has {len(classes)}; '
+                    f'set num_classes={len(classes)} in the config of that stage'
+                )

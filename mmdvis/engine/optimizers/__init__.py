@@ -1,4 +1,5 @@
 """Optimizers."""
+
 from .bfloat16 import BFloat16OptimWrapper
 from .grouped_constructor import GroupedConstructor
 

@@ -1,6 +1,7 @@
 """Mixed precision in bfloat16."""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import torch
 from mmengine.device import get_device

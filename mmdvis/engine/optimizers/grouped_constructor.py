@@ -1,5 +1,6 @@
 """Parameter groups of the DVIS recipes, as few as there are different settings."""
-from typing import Dict, List, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
 
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -20,7 +21,7 @@ class GroupedConstructor:
         paramwise_cfg: arguments of :func:`parameter_groups` besides the first three.
     """
 
-    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.wrapper, self.rules = dict(optim_wrapper_cfg), dict(paramwise_cfg or {})
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -29,15 +30,21 @@ class GroupedConstructor:
         wrapper = dict(self.wrapper)
         optimizer = dict(wrapper.pop('optimizer'))
         wrapper.setdefault('type', 'OptimWrapper')
-        optimizer['params'] = parameter_groups(
-            model, optimizer['lr'], optimizer.get('weight_decay', 0.), **self.rules)
+        optimizer['params'] = parameter_groups(model, optimizer['lr'], optimizer.get('weight_decay', 0.0), **self.rules)
         return OPTIM_WRAPPERS.build(dict(wrapper, optimizer=OPTIMIZERS.build(optimizer)))
 
 
-def parameter_groups(model: nn.Module, lr: float, weight_decay: float, lr_mult: Optional[Dict[str, float]] = None,
-                     norm_decay_mult: float = 0., embed_decay_mult: float = 0., bias_decay_mult: float = 1.,
-                     no_decay: Sequence[str] = ('relative_position_bias_table', 'absolute_pos_embed'),
-                     full_decay: Sequence[str] = ('level_encoding',)) -> List[dict]:
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    lr_mult: dict[str, float] | None = None,
+    norm_decay_mult: float = 0.0,
+    embed_decay_mult: float = 0.0,
+    bias_decay_mult: float = 1.0,
+    no_decay: Sequence[str] = ('relative_position_bias_table', 'absolute_pos_embed'),
+    full_decay: Sequence[str] = ('level_encoding',),
+) -> list[dict]:
     """The learning parameters by learning rate and weight decay.
 
     Args:
@@ -49,7 +56,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, lr_mult: 
         full_decay: parts of names of tables that decay like everything else (they are plain parameters in the official
             code).
     """
-    groups: Dict[Tuple[float, float], dict] = {}
+    groups: dict[tuple[float, float], dict] = {}
     for prefix, module in model.named_modules():
         prefix = prefix.replace('_fsdp_wrapped_module.', '')
         for name, parameter in module.named_parameters(prefix, recurse=False):
@@ -59,7 +66,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, lr_mult: 
             for part, factor in (lr_mult or {}).items():
                 rate *= factor if part in name else 1
             if any(part in name for part in no_decay):
-                decay = 0.
+                decay = 0.0
             elif isinstance(module, NORMS):
                 decay *= norm_decay_mult
             elif isinstance(module, nn.Embedding) and not any(part in name for part in full_decay):

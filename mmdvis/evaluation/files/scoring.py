@@ -1,10 +1,12 @@
 """Scores results on disk, whoever wrote them: reads official files, counts video by video, sums up."""
+
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,9 +17,9 @@ from mmdvis.evaluation.functional.frame_table import FrameTable, frame_table
 
 from .panoptic_files import (
     FrameFiles,
+    GroundTruthFrame,
     PanopticFiles,
     PanopticGroundTruth,
-    GroundTruthFrame,
     cityscapes_ground_truth,
     read_cityscapes,
     read_ids,
@@ -27,7 +29,7 @@ from .panoptic_files import (
 )
 from .track_files import count_vis, read_result_tracks
 
-Figures = Dict[str, float]
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,32 @@ class Flavour:
         averaged: names of the windows that enter VPQ.
         rules: of counting.
     """
+
     read: Callable[[Path, Path, Path], PanopticFiles]
     truth: Callable[[Path, Path], PanopticGroundTruth]
-    windows: Dict[str, int]
-    averaged: Tuple[str, ...]
+    windows: dict[str, int]
+    averaged: tuple[str, ...]
     rules: vpq.Rules = vpq.VIPSEG_RULES
 
 
 FLAVOURS = dict(
-    vipseg=Flavour(read_vipseg, vipseg_ground_truth, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')),
-    cityscapes=Flavour(read_cityscapes, cityscapes_ground_truth, {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
-                       ('VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15')),
-    viper=Flavour(read_vipseg, vipseg_ground_truth, {f'VPQ@{k}': k for k in (1, 5, 10, 15)},
-                  ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'), vpq.VIPER_RULES))
+    vipseg=Flavour(
+        read_vipseg, vipseg_ground_truth, {f'VPQ{k}': k for k in (1, 2, 4, 6, 8)}, ('VPQ1', 'VPQ2', 'VPQ4', 'VPQ6')
+    ),
+    cityscapes=Flavour(
+        read_cityscapes,
+        cityscapes_ground_truth,
+        {f'VPQ@{5 * (k - 1)}': k for k in (1, 2, 3, 4)},
+        ('VPQ@0', 'VPQ@5', 'VPQ@10', 'VPQ@15'),
+    ),
+    viper=Flavour(
+        read_vipseg,
+        vipseg_ground_truth,
+        {f'VPQ@{k}': k for k in (1, 5, 10, 15)},
+        ('VPQ@1', 'VPQ@5', 'VPQ@10', 'VPQ@15'),
+        vpq.VIPER_RULES,
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -65,14 +80,16 @@ class Scores:
         per_video: video -> its figures.
         notes: sentences on groups that are empty.
     """
+
     figures: Figures
-    per_class: Dict[str, Figures] = field(default_factory=dict)
-    per_video: Dict[str, Figures] = field(default_factory=dict)
-    notes: Tuple[str, ...] = ()
+    per_class: dict[str, Figures] = field(default_factory=dict)
+    per_video: dict[str, Figures] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def in_order(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, watch: Callable[[Iterable], Iterable] = iter
-             ) -> Iterator[Any]:
+def in_order(
+    function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, watch: Callable[[Iterable], Iterable] = iter
+) -> Iterator[Any]:
     """Results of ``function`` in the order of ``jobs``, from ``workers`` processes; ``watch`` may show progress."""
     if workers <= 1:
         yield from watch(map(function, jobs))
@@ -81,14 +98,24 @@ def in_order(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, 
         yield from watch(pool.map(function, jobs))
 
 
-def video_tables(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> List[FrameTable]:
+def video_tables(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> list[FrameTable]:
     """The tables of a video, one frame's pixels in memory at a time; raises BadInputError where files disagree."""
-    return [frame_table_of_files(frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge,
-                     f' ({frame.predicted})') for frame in frames]
+    return [
+        frame_table_of_files(
+            frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge, f' ({frame.predicted})'
+        )
+        for frame in frames
+    ]
 
 
-def frame_table_of_files(truth: GroundTruthFrame, predicted: np.ndarray, segments: Sequence[dict], categories: Iterable[int], merge: bool = True,
-             where: str = '') -> FrameTable:
+def frame_table_of_files(
+    truth: GroundTruthFrame,
+    predicted: np.ndarray,
+    segments: Sequence[dict],
+    categories: Iterable[int],
+    merge: bool = True,
+    where: str = '',
+) -> FrameTable:
     """The table of one frame.
 
     Args:
@@ -111,8 +138,9 @@ def frame_table_of_files(truth: GroundTruthFrame, predicted: np.ndarray, segment
     return table
 
 
-def count_vpq_files(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
-              ) -> Dict[int, vpq.WindowCounts]:
+def count_vpq_files(
+    frames: Sequence[FrameFiles], is_thing: dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
+) -> dict[int, vpq.WindowCounts]:
     """Counts of one video for VPQ; raises BadInputError where files disagree."""
     for frame in frames:
         silent = [s['id'] for s in frame.truth.segments if rules.json_areas and s['area'] is None]
@@ -126,20 +154,30 @@ def count_vpq_files(frames: Sequence[FrameFiles], is_thing: Dict[int, bool], len
         raise BadInputError(f'{frames[0].truth.name} and the frames after it: {error}') from None
 
 
-def count_stq_files(frames: Sequence[FrameFiles], is_thing: Dict[int, bool]) -> Dict[str, stq.STQCounts]:
+def count_stq_files(frames: Sequence[FrameFiles], is_thing: dict[int, bool]) -> dict[str, stq.STQCounts]:
     """Counts of one video for STQ, by the official numbering and the corrected one."""
     tables = video_tables(frames, is_thing, merge=True)
     return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
 
 
-def empty_groups(figures: Figures) -> Tuple[str, ...]:
+def empty_groups(figures: Figures) -> tuple[str, ...]:
     """A sentence for every figure that is not a number."""
-    return tuple(f'{name} is NaN: no class of its group occurs, or every video is shorter than the window'
-                 for name, value in figures.items() if np.isnan(value))
+    return tuple(
+        f'{name} is NaN: no class of its group occurs, or every video is shorter than the window'
+        for name, value in figures.items()
+        if np.isnan(value)
+    )
 
 
-def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclude: Sequence[int] = (), workers: int = 1,
-              watch: Callable = iter) -> Scores:
+def score_vpq(
+    flavour: str,
+    gt_json: Path,
+    gt_dir: Path,
+    predicted: Path,
+    exclude: Sequence[int] = (),
+    workers: int = 1,
+    watch: Callable = iter,
+) -> Scores:
     """Video panoptic quality.
 
     Args:
@@ -150,7 +188,9 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
     """
     kind = FLAVOURS[flavour]
     files = kind.read(gt_json, gt_dir, predicted)
-    count = partial(count_vpq_files, is_thing=files.truth.is_thing, lengths=list(kind.windows.values()), rules=kind.rules)
+    count = partial(
+        count_vpq_files, is_thing=files.truth.is_thing, lengths=list(kind.windows.values()), rules=kind.rules
+    )
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     total = {k: sum((video[k] for video in counts.values()), vpq.WindowCounts()) for k in kind.windows.values()}
     kept = {c: thing for c, thing in files.truth.is_thing.items() if c not in exclude}
@@ -161,42 +201,55 @@ def score_vpq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, exclud
     return Scores(figures, per_class, per_video, empty_groups(figures))
 
 
-def vpq_figures(total: Dict[int, vpq.WindowCounts], is_thing: Dict[int, bool], kind: Flavour) -> Figures:
+def vpq_figures(total: dict[int, vpq.WindowCounts], is_thing: dict[int, bool], kind: Flavour) -> Figures:
     """The figures of a set from its counts: VPQ by kind of class, its windows, and the mean that VIPSeg's script prints."""
     found = vpq.summarize_vpq(total, is_thing, kind.windows, kind.averaged)
     return {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged, 'VPQ_12468') if name in found}
 
 
-def class_figures(total: Dict[int, vpq.WindowCounts], truth: PanopticGroundTruth, kind: Flavour) -> Dict[str, Figures]:
+def class_figures(total: dict[int, vpq.WindowCounts], truth: PanopticGroundTruth, kind: Flavour) -> dict[str, Figures]:
     """Name of each class that occurs -> PQ of each window, from the counts of a set."""
-    found = {truth.names[c]: {name: total[k].classes[c].quality[0] for name, k in kind.windows.items()
-                              if c in total[k].classes} for c in truth.is_thing}
+    found = {
+        truth.names[c]: {
+            name: total[k].classes[c].quality[0] for name, k in kind.windows.items() if c in total[k].classes
+        }
+        for c in truth.is_thing
+    }
     return {name: figures for name, figures in found.items() if figures}
 
 
-def score_stq(flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
+def score_stq(
+    flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter
+) -> Scores:
     """Segmentation and tracking quality; arguments as of :func:`score_vpq`."""
     files = FLAVOURS[flavour].read(gt_json, gt_dir, predicted)
     count = partial(count_stq_files, is_thing=files.truth.is_thing)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     per_video = {name: stq.figures([video]) for name, video in counts.items()}
     has_tubes = any(video['_corrected'].num_tubes for video in counts.values())
-    notes = () if has_tubes else ('the truth has no things, so AQ and STQ are 0', )
+    notes = () if has_tubes else ('the truth has no things, so AQ and STQ are 0',)
     return Scores(stq.figures(list(counts.values())), {}, per_video, notes)
 
 
-def score_pq(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter) -> Scores:
+def score_pq(
+    gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter
+) -> Scores:
     """Image panoptic quality in COCO's layout."""
     files = read_images(gt_json, gt_dir, pred_json, pred_dir)
     count = partial(count_vpq_files, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGE_RULES)
-    total = sum((video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts())
+    total = sum(
+        (video[1] for video in in_order(count, list(files.videos.values()), workers, watch)), vpq.WindowCounts()
+    )
     figures = pq_figures(total, files.truth.is_thing)
-    per_class = {files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality)) for c, found in total.classes.items()
-                 if c in files.truth.names}
+    per_class = {
+        files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality))
+        for c, found in total.classes.items()
+        if c in files.truth.names
+    }
     return Scores(figures, per_class, {}, empty_groups(figures))
 
 
-def pq_figures(total: vpq.WindowCounts, is_thing: Dict[int, bool]) -> Figures:
+def pq_figures(total: vpq.WindowCounts, is_thing: dict[int, bool]) -> Figures:
     """``PQ``, ``SQ``, ``RQ``, ``PQ_Th``, ``PQ_St`` of images from their counts."""
     figures: Figures = dict(zip(('PQ', 'SQ', 'RQ'), total.mean(is_thing)))
     for name, wanted in (('PQ_Th', True), ('PQ_St', False)):
@@ -223,7 +276,7 @@ def read_labels(path: Path) -> np.ndarray:
         raise BadInputError(f'{path} is no readable PNG: {error}') from None
 
 
-def vss_frames(pairs: Sequence[Tuple[Path, Path]]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+def vss_frames(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Truth and prediction of every frame; raises BadInputError where their sizes differ, or those of frames."""
     size = None
     for truth, predicted in pairs:
@@ -236,7 +289,7 @@ def vss_frames(pairs: Sequence[Tuple[Path, Path]]) -> Iterator[Tuple[np.ndarray,
         yield maps
 
 
-def mask_files(root: Path, name: str) -> List[Path]:
+def mask_files(root: Path, name: str) -> list[Path]:
     """The masks of a video of VSPW, without dot files; raises BadInputError where there is none."""
     masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
     if not masks:
@@ -244,7 +297,7 @@ def mask_files(root: Path, name: str) -> List[Path]:
     return masks
 
 
-def count_vss_files(pairs: Sequence[Tuple[Path, Path]]) -> vss.VSSCounts:
+def count_vss_files(pairs: Sequence[tuple[Path, Path]]) -> vss.VSSCounts:
     """Counts of one video."""
     return vss.count_vss_video(vss_frames(pairs))
 
@@ -270,12 +323,19 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
     total = sum(rest, first)
     figures = vss.summarize_vss(total)
     per_class = {str(c): found for c, found in vss.per_class_iou(total).items()}
-    return Scores(figures, per_class, {name: vss.summarize_vss(video) for name, video in counts.items()},
-                  empty_groups(figures))
+    return Scores(
+        figures, per_class, {name: vss.summarize_vss(video) for name, video in counts.items()}, empty_groups(figures)
+    )
 
 
-def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, long_min_frames: Optional[int] = None, workers: int = 1,
-              watch: Callable = iter) -> Scores:
+def score_vis(
+    gt_json: Path,
+    pred_json: Path,
+    ovis: bool = False,
+    long_min_frames: int | None = None,
+    workers: int = 1,
+    watch: Callable = iter,
+) -> Scores:
     """Average precision of tracks, YouTube-VIS and OVIS.
 
     Args:
@@ -289,14 +349,19 @@ def score_vis(gt_json: Path, pred_json: Path, ovis: bool = False, long_min_frame
     figures = vis_ap.summarize_ap(by_class(videos, names), ovis)
     if long_min_frames is not None:
         is_long = [job.length >= long_min_frames for job in jobs]
-        figures.update(vis_ap.by_length([by_class([v for v, far in zip(videos, is_long) if far == side], names)
-                                         for side in (False, True)]))
-    notes = tuple(f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1)
+        figures.update(
+            vis_ap.by_length(
+                [by_class([v for v, far in zip(videos, is_long) if far == side], names) for side in (False, True)]
+            )
+        )
+    notes = tuple(
+        f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1
+    )
     per_class = {names[c]: dict(AP=value) for c, value in vis_ap.per_class_ap(by_class(videos, names)).items()}
     return Scores(figures, per_class, {}, notes)
 
 
-def by_class(videos: Sequence[Dict[int, vis_ap.Pair]], categories: Iterable[int]) -> Dict[int, List[vis_ap.Pair]]:
+def by_class(videos: Sequence[dict[int, vis_ap.Pair]], categories: Iterable[int]) -> dict[int, list[vis_ap.Pair]]:
     """Category -> its pairs, videos in their order."""
     return {c: [video[c] for video in videos] for c in categories}
 

@@ -1,12 +1,14 @@
 """Tracks as they lie on disk: the json of YouTube-VIS and OVIS, and results for it."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import vis_ap
 
-from .official_json import read_annotations, read_entry, read_integer, read_list_field, read_number, read_json
+from .official_json import read_annotations, read_entry, read_integer, read_json, read_list_field, read_number
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,15 @@ class VideoTracks:
         categories: all of the set.
         truths, found: its true tracks and its results.
     """
-    size: Tuple[int, int]
+
+    size: tuple[int, int]
     length: int
-    categories: Tuple[int, ...]
+    categories: tuple[int, ...]
     truths: Sequence[dict]
     found: Sequence[dict]
 
 
-def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], List[VideoTracks]]:
+def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> tuple[dict[int, str], list[VideoTracks]]:
     """Category -> name, and the videos in the order of their ids.
 
     Args:
@@ -40,7 +43,7 @@ def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tu
     if not isinstance(results, list):
         raise BadInputError(f'{pred_json} holds a {type(results).__name__}; YouTube-VIS results are a list')
     names, videos, truths = read_gt_tracks(gt_json, ovis)
-    found: Dict[int, List[dict]] = {v: [] for v in videos}
+    found: dict[int, list[dict]] = {v: [] for v in videos}
     for k, track in enumerate(results):
         where = f'{pred_json}: track {k}'
         read_number(track, 'score', where)
@@ -48,18 +51,20 @@ def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> Tu
     return names, [VideoTracks(*videos[v], tuple(names), truths[v], found[v]) for v in sorted(videos)]
 
 
-def read_gt_tracks(gt_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], Dict[int, Tuple], Dict[int, List[dict]]]:
+def read_gt_tracks(gt_json: Path, ovis: bool = False) -> tuple[dict[int, str], dict[int, tuple], dict[int, list[dict]]]:
     """Category -> name; video -> (size, length); video -> true tracks; arguments and errors as of :func:`read_result_tracks`."""
     content = read_json(gt_json)
     annotations = read_annotations(content, gt_json)
-    names = {read_integer(c, 'id', f'{gt_json}, a category'): str(c.get('name', c['id']))
-             for c in read_list_field(content, 'categories', gt_json)}
+    names = {
+        read_integer(c, 'id', f'{gt_json}, a category'): str(c.get('name', c['id']))
+        for c in read_list_field(content, 'categories', gt_json)
+    }
     videos = {}
     for video in read_list_field(content, 'videos', gt_json):
-        where = f"{gt_json}, video {video.get('id') if isinstance(video, dict) else video}"
+        where = f'{gt_json}, video {video.get("id") if isinstance(video, dict) else video}'
         size = read_integer(video, 'height', where), read_integer(video, 'width', where)
         videos[read_integer(video, 'id', where)] = size, read_integer(video, 'length', where)
-    truths: Dict[int, List[dict]] = {v: [] for v in videos}
+    truths: dict[int, list[dict]] = {v: [] for v in videos}
     for k, track in enumerate(annotations):
         where = f'{gt_json}: track {k}'
         read_list_field(track, 'areas', where)
@@ -73,7 +78,7 @@ def read_gt_tracks(gt_json: Path, ovis: bool = False) -> Tuple[Dict[int, str], D
     return dict(sorted(names.items())), videos, truths
 
 
-def add_checked(track: Any, videos: Dict[int, Tuple], gt_json: Path, where: str) -> int:
+def add_checked(track: Any, videos: dict[int, tuple], gt_json: Path, where: str) -> int:
     """The video of a track whose entries are as they should be."""
     video = read_integer(track, 'video_id', where)
     read_integer(track, 'category_id', where)
@@ -88,17 +93,25 @@ def add_checked(track: Any, videos: Dict[int, Tuple], gt_json: Path, where: str)
     return video
 
 
-def check_track_mask(mask: Optional[Any], size: Tuple[int, int], where: str) -> None:
+def check_track_mask(mask: Any | None, size: tuple[int, int], where: str) -> None:
     """Raises BadInputError where a mask is neither null nor a run-length mask of the video's size."""
     if mask is None:
         return
     if not isinstance(mask, dict) or not isinstance(mask.get('counts'), (str, bytes, list)):
-        raise BadInputError(f"{where}: a mask must be null or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}")
+        raise BadInputError(
+            f"{where}: a mask must be null or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}"
+        )
     if list(mask.get('size') or ()) != list(size):
-        raise BadInputError(f"{where}: the mask is {mask.get('size')} (height, width), the video {list(size)}")
+        raise BadInputError(f'{where}: the mask is {mask.get("size")} (height, width), the video {list(size)}')
 
 
-def count_vis(video: VideoTracks) -> Dict[int, vis_ap.Pair]:
+def count_vis(video: VideoTracks) -> dict[int, vis_ap.Pair]:
     """The pairs of one video: category -> pair."""
-    return {c: vis_ap.make_pair(video.size, [t for t in video.truths if t['category_id'] == c],
-                                [d for d in video.found if d['category_id'] == c]) for c in video.categories}
+    return {
+        c: vis_ap.make_pair(
+            video.size,
+            [t for t in video.truths if t['category_id'] == c],
+            [d for d in video.found if d['category_id'] == c],
+        )
+        for c in video.categories
+    }

@@ -1,8 +1,9 @@
 """Where a panoptic video loses its score: objects missed, false, under another name, or of another class."""
-from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
 
-from .frame_table import VOID_SEGMENT, FrameTable, pixel_counts, paired_values
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .frame_table import VOID_SEGMENT, FrameTable, paired_values, pixel_counts
 
 ERROR_KINDS = ('right', 'switched', 'class', 'missed', 'false')
 
@@ -17,8 +18,9 @@ class FrameVerdict:
         false: predicted ids that are no true segment (IoU 0.5), and of which at most half lies on void or on a crowd of
             their class.
     """
-    truth: Dict[int, str]
-    false: Tuple[int, ...]
+
+    truth: dict[int, str]
+    false: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,13 @@ class VideoErrors:
         switches: how often a true object is found under another id than when it was found last.
         pixels: kind -> pixels, of true segments and, for ``'false'``, of predicted ones.
     """
-    frames: Tuple[FrameVerdict, ...]
+
+    frames: tuple[FrameVerdict, ...]
     switches: int
-    pixels: Dict[str, int]
+    pixels: dict[str, int]
 
 
-def matched_segments(table: FrameTable) -> Dict[int, int]:
+def matched_segments(table: FrameTable) -> dict[int, int]:
     """True id -> the predicted id with IoU above 0.5, whatever its class; crowds and void take no part."""
     truth, predicted, found = pixel_counts(table.joint, 0), pixel_counts(table.joint, 1), {}
     for (g, p), shared in table.joint.items():
@@ -57,23 +60,33 @@ def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
             if entry.is_crowd:
                 continue
             p = found.get(g)
-            truth[g] = ('missed' if p is None else 'class' if table.predicted[p].category != entry.category else
-                        'right' if p == usual[g] else 'switched')
+            truth[g] = (
+                'missed'
+                if p is None
+                else 'class'
+                if table.predicted[p].category != entry.category
+                else 'right'
+                if p == usual[g]
+                else 'switched'
+            )
             pixels[truth[g]] += areas[0].get(g, 0)
             if p is not None:
                 switches += last.get(g, p) != p
                 last[g] = p
         taken = set(found.values())
-        false = tuple(p for p, forgiven in paired_values(table.joint, table.truth, table.predicted).items()
-                      if p not in taken and not forgiven / areas[1].get(p, 1) > 0.5)
+        false = tuple(
+            p
+            for p, forgiven in paired_values(table.joint, table.truth, table.predicted).items()
+            if p not in taken and not forgiven / areas[1].get(p, 1) > 0.5
+        )
         pixels['false'] += sum(areas[1].get(p, 0) for p in false)
         frames.append(FrameVerdict(truth, false))
     return VideoErrors(tuple(frames), switches, pixels)
 
 
-def majority_matches(matched: Sequence[Dict[int, int]]) -> Dict[int, int]:
+def majority_matches(matched: Sequence[dict[int, int]]) -> dict[int, int]:
     """True id -> the predicted id it has in most frames, the earlier one of equals."""
-    counts: Dict[int, List[int]] = {}
+    counts: dict[int, list[int]] = {}
     for found in matched:
         for g, p in found.items():
             counts.setdefault(g, []).append(p)

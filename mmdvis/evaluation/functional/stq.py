@@ -1,6 +1,7 @@
 """Segmentation and tracking quality (STEP, arXiv:2102.11859) from the tables of frames."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from .frame_table import FrameTable, Listed
 
 NUMBERINGS = ('official', 'from_one', 'corrected')
 SUFFIXES = dict(official='', corrected='_corrected')  # of the figures that are reported
-Tube = Tuple[int, int]  # class, instance
+Tube = tuple[int, int]  # class, instance
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +20,17 @@ class STQCounts:
         confusion (K + 1, K + 1): int64 pixels, rows truth, columns prediction, the last for void.
         association: sum over the true tubes of things; num_tubes: their number.
     """
+
     confusion: np.ndarray
     association: float
     num_tubes: int
 
     def __add__(self, other: 'STQCounts') -> 'STQCounts':
-        return STQCounts(self.confusion + other.confusion, self.association + other.association,
-                         self.num_tubes + other.num_tubes)
+        return STQCounts(
+            self.confusion + other.confusion, self.association + other.association, self.num_tubes + other.num_tubes
+        )
 
-    def summarise(self) -> Tuple[float, float, float]:
+    def summarise(self) -> tuple[float, float, float]:
         """STQ, AQ and SQ in [0, 1]; without any true tube AQ is 0."""
         valid = self.confusion.astype(np.float64)
         valid[-1] = 0  # void truth counts nowhere, but void predicted on valid truth is a class of its own
@@ -35,20 +38,20 @@ class STQCounts:
         union = valid.sum(0) + valid.sum(1) - hit
         seen = union > 0
         sq = float((hit[seen] / union[seen]).sum() / max(seen.sum(), 1))
-        aq = self.association / self.num_tubes if self.num_tubes else 0.
+        aq = self.association / self.num_tubes if self.num_tubes else 0.0
         return float(np.sqrt(aq * sq)), aq, sq
 
 
-def instance_numbers(frames: Sequence[Dict[int, Listed]]) -> Dict[int, int]:
+def instance_numbers(frames: Sequence[dict[int, Listed]]) -> dict[int, int]:
     """Number of each id: its rank of first mention in the lists of the video, from 0."""
-    numbers: Dict[int, int] = {}
+    numbers: dict[int, int] = {}
     for frame in frames:
         for segment_id in frame:
             numbers.setdefault(segment_id, len(numbers))
     return numbers
 
 
-def count_stq(tables: Sequence[FrameTable], is_thing: Dict[int, bool], numbering: str = 'official') -> STQCounts:
+def count_stq(tables: Sequence[FrameTable], is_thing: dict[int, bool], numbering: str = 'official') -> STQCounts:
     """Counts of one video.
 
     Args:
@@ -64,16 +67,19 @@ def count_stq(tables: Sequence[FrameTable], is_thing: Dict[int, bool], numbering
     numbers = [instance_numbers([t.truth for t in tables]), instance_numbers([t.predicted for t in tables])]
     place = {category: k for k, category in enumerate(is_thing)}
     confusion = np.zeros((len(place) + 1,) * 2, np.int64)
-    truth: Dict[Tube, int] = {}
-    predicted: Dict[Tube, int] = {}
-    common: Dict[Tuple[Tube, Tube], int] = {}
+    truth: dict[Tube, int] = {}
+    predicted: dict[Tube, int] = {}
+    common: dict[tuple[Tube, Tube], int] = {}
     for table in tables:
         for (g, p), count in table.joint.items():
             true, guess = table.truth.get(g), table.predicted.get(p)
-            confusion[place.get(true.last_category, -1) if true else -1,
-                      place.get(guess.last_category, -1) if guess else -1] += count
-            mine, theirs = (thing_tube(entry, number, is_thing, offset)
-                            for entry, number in ((true, numbers[0].get(g)), (guess, numbers[1].get(p))))
+            confusion[
+                place.get(true.last_category, -1) if true else -1, place.get(guess.last_category, -1) if guess else -1
+            ] += count
+            mine, theirs = (
+                thing_tube(entry, number, is_thing, offset)
+                for entry, number in ((true, numbers[0].get(g)), (guess, numbers[1].get(p)))
+            )
             if mine is not None and (mine[1] == 0 or numbering == 'corrected' and true.is_crowd):
                 continue  # crowds are looked at by nobody
             if mine is not None:
@@ -86,14 +92,14 @@ def count_stq(tables: Sequence[FrameTable], is_thing: Dict[int, bool], numbering
     return STQCounts(confusion, association, len(truth))
 
 
-def thing_tube(entry: Optional[Listed], number: Optional[int], is_thing: Dict[int, bool], offset: int) -> Optional[Tube]:
+def thing_tube(entry: Listed | None, number: int | None, is_thing: dict[int, bool], offset: int) -> Tube | None:
     """The tube (class, instance) a listed segment belongs to; None for void and stuff."""
     if entry is None or not is_thing.get(entry.last_category, False):
         return None
     return entry.last_category, number + offset
 
 
-def sum_videos(counts: List[STQCounts]) -> STQCounts:
+def sum_videos(counts: list[STQCounts]) -> STQCounts:
     """Adds up videos, at least one."""
     total = counts[0]
     for video in counts[1:]:
@@ -101,7 +107,7 @@ def sum_videos(counts: List[STQCounts]) -> STQCounts:
     return total
 
 
-def figures(videos: List[Dict[str, STQCounts]]) -> Dict[str, float]:
+def figures(videos: list[dict[str, STQCounts]]) -> dict[str, float]:
     """``STQ``, ``AQ``, ``SQ`` in [0, 1] for every suffix of ``SUFFIXES``, from the counts of each video by suffix."""
     found = {}
     for suffix in SUFFIXES.values():

@@ -1,6 +1,7 @@
 """Video semantic segmentation as the public scripts of VSPW score it: confusion of pixels, and consistency in time."""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Tuple
 
 import numpy as np
 
@@ -17,12 +18,15 @@ class VSSCounts:
         consistency: length n -> for every window of n frames the pixels whose truth is constant, and those of them whose
             prediction is constant, too.
     """
+
     confusion: np.ndarray
-    consistency: Dict[int, Tuple[Tuple[int, int], ...]]
+    consistency: dict[int, tuple[tuple[int, int], ...]]
 
     def __add__(self, other: 'VSSCounts') -> 'VSSCounts':
-        return VSSCounts(self.confusion + other.confusion,
-                         {n: windows + other.consistency[n] for n, windows in self.consistency.items()})
+        return VSSCounts(
+            self.confusion + other.confusion,
+            {n: windows + other.consistency[n] for n, windows in self.consistency.items()},
+        )
 
 
 def confusion_of(truth: np.ndarray, predicted: np.ndarray, num_classes: int = NUM_CLASSES) -> np.ndarray:
@@ -39,8 +43,9 @@ def confusion_of(truth: np.ndarray, predicted: np.ndarray, num_classes: int = NU
     return counts.reshape(num_classes, num_classes + 1)
 
 
-def count_vss_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tuple[int, ...] = LENGTHS,
-                num_classes: int = NUM_CLASSES) -> VSSCounts:
+def count_vss_video(
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], lengths: tuple[int, ...] = LENGTHS, num_classes: int = NUM_CLASSES
+) -> VSSCounts:
     """Counts of one video, two frames of which are in memory at a time.
 
     A pixel is constant over the n frames up to t if it was equal to its predecessor n - 1 times in a row, so a run length a
@@ -53,12 +58,15 @@ def count_vss_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tu
         num_classes: K.
     """
     confusion = np.zeros((num_classes, num_classes + 1), np.int64)
-    windows: Dict[int, List[Tuple[int, int]]] = {n: [] for n in lengths}
+    windows: dict[int, list[tuple[int, int]]] = {n: [] for n in lengths}
     last, runs = None, None
     for t, pair in enumerate(frames):
         confusion += confusion_of(*pair, num_classes)
-        runs = [np.zeros(x.shape, np.int32) for x in pair] if last is None else [
-            np.where(x == before, run + 1, 0) for x, before, run in zip(pair, last, runs)]
+        runs = (
+            [np.zeros(x.shape, np.int32) for x in pair]
+            if last is None
+            else [np.where(x == before, run + 1, 0) for x, before, run in zip(pair, last, runs)]
+        )
         last = pair
         for n in lengths:
             if t >= n - 1:
@@ -67,7 +75,7 @@ def count_vss_video(frames: Iterable[Tuple[np.ndarray, np.ndarray]], lengths: Tu
     return VSSCounts(confusion, {n: tuple(found[:-1]) for n, found in windows.items()})
 
 
-def summarize_vss(counts: VSSCounts) -> Dict[str, float]:
+def summarize_vss(counts: VSSCounts) -> dict[str, float]:
     """``mIoU``, ``fwIoU``, ``pixel_acc``, ``mean_class_acc`` and ``VC{n}``, all in [0, 1]; NaN where nothing was counted.
 
     mIoU and class accuracy are means over the classes that the truth has. ``VC16_with_VC8`` is what the script of DVIS++
@@ -78,10 +86,16 @@ def summarize_vss(counts: VSSCounts) -> Dict[str, float]:
     union, seen, total = rows + columns - hit, rows > 0, rows.sum()
     with np.errstate(invalid='ignore', divide='ignore'):
         iou = hit / union
-        result = dict(mIoU=mean_in_percent(iou[seen]), fwIoU=float((rows / total * np.nan_to_num(iou)).sum()),
-                      pixel_acc=float(hit.sum() / total), mean_class_acc=mean_in_percent((hit / rows)[seen]),
-                      mIoU_mmseg=mean_in_percent(iou[union > 0]))
-    values = {n: [same / constant for constant, same in windows if constant] for n, windows in counts.consistency.items()}
+        result = dict(
+            mIoU=mean_in_percent(iou[seen]),
+            fwIoU=float((rows / total * np.nan_to_num(iou)).sum()),
+            pixel_acc=float(hit.sum() / total),
+            mean_class_acc=mean_in_percent((hit / rows)[seen]),
+            mIoU_mmseg=mean_in_percent(iou[union > 0]),
+        )
+    values = {
+        n: [same / constant for constant, same in windows if constant] for n, windows in counts.consistency.items()
+    }
     result.update({f'VC{n}': mean_in_percent(np.array(found)) for n, found in values.items()})
     if {8, 16} <= set(values):
         result['VC16_with_VC8'] = mean_in_percent(np.array(values[8] + values[16]))
@@ -93,8 +107,12 @@ def mean_in_percent(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else float('nan')
 
 
-def per_class_iou(counts: VSSCounts) -> Dict[int, Dict[str, float]]:
+def per_class_iou(counts: VSSCounts) -> dict[int, dict[str, float]]:
     """Class -> its IoU and accuracy, for those that occur."""
     rows, columns, hit = counts.confusion.sum(1), counts.confusion[:, :-1].sum(0), np.diag(counts.confusion)
-    return {int(c): dict(IoU=hit[c] / (rows[c] + columns[c] - hit[c]), accuracy=hit[c] / rows[c] if rows[c] else float('nan'))
-            for c in np.flatnonzero(rows + columns)}
+    return {
+        int(c): dict(
+            IoU=hit[c] / (rows[c] + columns[c] - hit[c]), accuracy=hit[c] / rows[c] if rows[c] else float('nan')
+        )
+        for c in np.flatnonzero(rows + columns)
+    }

@@ -1,8 +1,17 @@
 """Thin mmengine metrics above the counting functions."""
+
 from .stq_metric import STQMetric
 from .submission import SubmissionWriter
 from .vis_metric import InstanceAPMetric, VISMetric
 from .vpq_metric import PanopticQualityMetric, VPQMetric
 from .vss_metric import VSSMetric
 
-__all__ = ['InstanceAPMetric', 'PanopticQualityMetric', 'STQMetric', 'SubmissionWriter', 'VISMetric', 'VPQMetric', 'VSSMetric']
+__all__ = [
+    'InstanceAPMetric',
+    'PanopticQualityMetric',
+    'STQMetric',
+    'SubmissionWriter',
+    'VISMetric',
+    'VPQMetric',
+    'VSSMetric',
+]

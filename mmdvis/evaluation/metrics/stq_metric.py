@@ -1,5 +1,4 @@
 """Segmentation and tracking quality in mmengine's loops."""
-from typing import Dict, List
 
 from mmdvis.evaluation.functional.frame_table import FrameTable
 from mmdvis.evaluation.functional.stq import SUFFIXES, STQCounts, count_stq, figures
@@ -16,10 +15,10 @@ class STQMetric(PanopticVideoMetric):
     first. The corrected figures count from 1 and leave out what the ground truth marks as crowd.
     """
 
-    def count(self, tables: List[FrameTable]) -> Dict[str, STQCounts]:
+    def count(self, tables: list[FrameTable]) -> dict[str, STQCounts]:
         """Counts with both numberings."""
         return {suffix: count_stq(tables, self.truth.is_thing, name) for name, suffix in SUFFIXES.items()}
 
-    def compute_metrics(self, results: List[Dict[str, STQCounts]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, STQCounts]]) -> dict[str, float]:
         """Fractions."""
         return figures(results)

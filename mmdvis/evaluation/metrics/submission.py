@@ -1,10 +1,12 @@
 """Writes results as the challenge servers take them."""
+
 import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dist import barrier, is_main_process
@@ -36,7 +38,7 @@ class SubmissionWriter(BaseMetric):
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, out_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(self, out_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.out_dir, self.part = Path(out_dir), Path(f'{out_dir}.part')
         if self.out_dir.exists() and (not self.out_dir.is_dir() or any(self.out_dir.iterdir())):
@@ -46,7 +48,7 @@ class SubmissionWriter(BaseMetric):
         barrier()
         self.part.mkdir(parents=True, exist_ok=True)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Writes the frames of each video at once; keeps what goes into the json."""
         categories = list(self.dataset_meta['category_ids'])
         for sample in data_samples:
@@ -60,42 +62,52 @@ class SubmissionWriter(BaseMetric):
                 check_lengths(str(name), frames, [len(track['segmentations']) for track in entry])
             self.results.append((str(name), entry))
 
-    def write_panoptic(self, name: str, frames: List[str], sample: Dict[str, Any], categories: List[int]) -> Any:
+    def write_panoptic(self, name: str, frames: list[str], sample: dict[str, Any], categories: list[int]) -> Any:
         """The PNGs of a video; returns its entry of ``pred.json``, or the entries of its frames."""
         result = sample['pred_panoptic']
         maps = result.id_map.numpy()
         check_lengths(name, frames, [len(maps)])
         if maps.min(initial=0) < 0 or maps.max(initial=0) >= MAX_COLOUR:
-            raise ValueError(f'video {name} has the segment id {maps.max()}; a PNG holds ids from 0 to {MAX_COLOUR - 1}')
+            raise ValueError(
+                f'video {name} has the segment id {maps.max()}; a PNG holds ids from 0 to {MAX_COLOUR - 1}'
+            )
         segments, chosen = frame_segments(result, categories), sample.get('submit') or [True] * len(maps)
         wanted = [(frame, ids, found) for frame, ids, found, is_in in zip(frames, maps, segments, chosen) if is_in]
         folder = self.part / 'pan_pred' if sample.get('submit') else self.part / 'pan_pred' / name
         save_frames(folder, [frame for frame, _, _ in wanted], [id_to_rgb(ids) for _, ids, _ in wanted])
-        entries = [dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in found])
-                   for frame, ids, found in wanted]
+        entries = [
+            dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in found])
+            for frame, ids, found in wanted
+        ]
         if sample.get('submit'):
             return tuple(dict(entry, image_id=frame) for entry, (frame, _, _) in zip(entries, wanted))
         return dict(video_id=name, annotations=entries)
 
-    def write_semantic(self, name: str, frames: List[str], labels: np.ndarray, categories: List[int]) -> None:
+    def write_semantic(self, name: str, frames: list[str], labels: np.ndarray, categories: list[int]) -> None:
         """The PNGs of a video."""
         check_lengths(name, frames, [len(labels)])
         if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(categories) or max(categories) > 255:
-            raise ValueError(f'video {name} has labels from {labels.min(initial=0)} to {labels.max(initial=0)}; the dataset '
-                             f'knows {len(categories)} categories, and a grey PNG holds ids up to 255')
+            raise ValueError(
+                f'video {name} has labels from {labels.min(initial=0)} to {labels.max(initial=0)}; the dataset '
+                f'knows {len(categories)} categories, and a grey PNG holds ids up to 255'
+            )
         save_frames(self.part / name, frames, list(np.asarray(categories, np.uint8)[labels]))
 
-    def compute_metrics(self, results: List[Any]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Writes the json and the archive, and puts the folder in its place; returns the number of videos."""
         names = [name for name, _ in results]
         if not names:
             raise ValueError('no video came, so there is nothing to submit')
         left_out = self.dataset_meta.get('left_out', ())
         if left_out:
-            raise ValueError(f"{len(left_out)} videos were left out because of bad frames ({', '.join(left_out[:3])}), but a "
-                             "submission needs all of them; mend the frames, or use on_error='repeat'")
+            raise ValueError(
+                f'{len(left_out)} videos were left out because of bad frames ({", ".join(left_out[:3])}), but a '
+                "submission needs all of them; mend the frames, or use on_error='repeat'"
+            )
         if len(set(names)) != len(names):
-            raise ValueError(f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once')
+            raise ValueError(
+                f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once'
+            )
         entries = [entry for _, entry in results]
         if entries and isinstance(entries[0], tuple):
             frames = sorted((frame for video in entries for frame in video), key=lambda frame: frame['file_name'])
@@ -118,8 +130,10 @@ def check_lengths(name: str, frames: Sequence[str], lengths: Sequence[int]) -> N
     """Raises ValueError where a result has another number of frames than the video."""
     wrong = [length for length in lengths if length != len(frames)]
     if wrong or len(set(frames)) != len(frames):
-        raise ValueError(f'video {name} has {len(frames)} frames with {len(set(frames))} names, its result has '
-                         f'{wrong[0] if wrong else len(frames)}; a submission needs every frame once')
+        raise ValueError(
+            f'video {name} has {len(frames)} frames with {len(set(frames))} names, its result has '
+            f'{wrong[0] if wrong else len(frames)}; a submission needs every frame once'
+        )
 
 
 def save_frames(folder: Path, frames: Sequence[str], images: Sequence[np.ndarray]) -> None:
@@ -133,7 +147,7 @@ def save_frames(folder: Path, frames: Sequence[str], images: Sequence[np.ndarray
                 raise OSError(f'{path} was not written as it should be; is the disk full?')
 
 
-def box_of(mask: np.ndarray) -> List[int]:
+def box_of(mask: np.ndarray) -> list[int]:
     """[left, top, width, height] of a bool mask (H, W) with at least one pixel."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]

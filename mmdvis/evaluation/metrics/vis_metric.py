@@ -1,8 +1,10 @@
 """Average precision of tracks and of instances in mmengine's loops."""
+
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -19,12 +21,16 @@ from mmdvis.structures import VideoInstances
 COCO_NAMES = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 
 
-def result_tracks(result: VideoInstances, category_ids: Sequence[int]) -> List[dict]:
+def result_tracks(result: VideoInstances, category_ids: Sequence[int]) -> list[dict]:
     """A result as YouTube-VIS lists it: class, score, and a run-length mask or None for each frame."""
-    def mask(code: dict) -> Optional[dict]:
+
+    def mask(code: dict) -> dict | None:
         return code if vis_ap.coco_mask.area(vis_ap.run_length(code, (0, 0))) else None
-    return [dict(category_id=category_ids[label], score=score, segmentations=[mask(code) for code in track])
-            for label, score, track in zip(result.labels.tolist(), result.scores.tolist(), result.masks)]
+
+    return [
+        dict(category_id=category_ids[label], score=score, segmentations=[mask(code) for code in track])
+        for label, score, track in zip(result.labels.tolist(), result.scores.tolist(), result.masks)
+    ]
 
 
 @METRICS.register_module()
@@ -39,15 +45,29 @@ class VISMetric(BaseMetric):
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_json: str, ovis: bool = False, long_videos: Optional[Sequence[int]] = None,
-                 long_min_frames: Optional[int] = None, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        gt_json: str,
+        ovis: bool = False,
+        long_videos: Sequence[int] | None = None,
+        long_min_frames: int | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device, prefix)
         self.ovis = ovis
         self.names, self.videos, self.truths = read_gt_tracks(Path(gt_json), ovis)
-        self.long = None if long_videos is None and long_min_frames is None else {
-            v for v, (_, length) in self.videos.items() if v in (long_videos or ()) or length >= (long_min_frames or np.inf)}
+        self.long = (
+            None
+            if long_videos is None and long_min_frames is None
+            else {
+                v
+                for v, (_, length) in self.videos.items()
+                if v in (long_videos or ()) or length >= (long_min_frames or np.inf)
+            }
+        )
 
-    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Compares each video at once; nothing but overlaps is kept."""
         for sample in data_samples:
             name = int(sample['video_id'])
@@ -61,9 +81,11 @@ class VISMetric(BaseMetric):
             for track in tracks:
                 for t, mask in enumerate(track['segmentations']):
                     check_track_mask(mask, size, f'prediction of video {name}, frame {t}')
-            self.results.append((name, count_vis(VideoTracks(size, length, tuple(self.names), self.truths[name], tracks))))
+            self.results.append(
+                (name, count_vis(VideoTracks(size, length, tuple(self.names), self.truths[name], tracks)))
+            )
 
-    def compute_metrics(self, results: List[Tuple[int, Dict[int, vis_ap.Pair]]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[tuple[int, dict[int, vis_ap.Pair]]]) -> dict[str, float]:
         """Fractions; -1 where the truth has nothing to find."""
         results = sorted(results, key=lambda result: result[0])
         found = vis_ap.summarize_ap(by_class([pairs for _, pairs in results], self.names), self.ovis)
@@ -82,25 +104,33 @@ class InstanceAPMetric(BaseMetric):
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_json: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(self, gt_json: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         with contextlib.redirect_stdout(io.StringIO()):
             self.truth = COCO(gt_json)
         read_annotations(self.truth.dataset, Path(gt_json))
 
-    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keeps the masks of each image (a video of one frame, named by its image id)."""
         for sample in data_samples:
             tracks = result_tracks(sample['pred_instances'], self.dataset_meta['category_ids'])
-            found = [dict(image_id=int(sample['video_id']), category_id=t['category_id'], score=t['score'],
-                          segmentation=t['segmentations'][0]) for t in tracks if t['segmentations'][0] is not None]
+            found = [
+                dict(
+                    image_id=int(sample['video_id']),
+                    category_id=t['category_id'],
+                    score=t['score'],
+                    segmentation=t['segmentations'][0],
+                )
+                for t in tracks
+                if t['segmentations'][0] is not None
+            ]
             self.results.append((int(sample['video_id']), found))
 
-    def compute_metrics(self, results: List[Tuple[int, List[dict]]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[tuple[int, list[dict]]]) -> dict[str, float]:
         """Fractions; -1 where the truth has nothing to find, 0 where nothing was found."""
         detections = [detection for _, found in results for detection in found]
         if not detections:
-            return {name: 0. for name in COCO_NAMES}
+            return dict.fromkeys(COCO_NAMES, 0.0)
         with contextlib.redirect_stdout(io.StringIO()):
             scored = COCOeval(self.truth, self.truth.loadRes(detections), 'segm')
             scored.params.imgIds = sorted(image for image, _ in results)

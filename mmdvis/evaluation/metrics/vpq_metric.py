@@ -1,6 +1,8 @@
 """Video panoptic quality in mmengine's loops, and image panoptic quality, which is that of videos of one frame."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 from mmengine.evaluator import BaseMetric
 
@@ -24,7 +26,9 @@ class VPQMetric(PanopticVideoMetric):
         **kwargs: of :class:`PanopticVideoMetric`.
     """
 
-    def __init__(self, windows: Optional[Sequence[int]] = None, exclude_classes: Sequence[int] = (), **kwargs: object) -> None:
+    def __init__(
+        self, windows: Sequence[int] | None = None, exclude_classes: Sequence[int] = (), **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         if windows is not None and (not windows or min(windows) < 1):
             raise ValueError(f'windows must be lengths of at least one frame, got {tuple(windows)}')
@@ -32,11 +36,11 @@ class VPQMetric(PanopticVideoMetric):
         self.averaged = self.flavour.averaged if windows is None else tuple(self.windows)
         self.is_thing = {c: thing for c, thing in self.truth.is_thing.items() if c not in exclude_classes}
 
-    def count(self, tables: List[FrameTable]) -> Dict[int, WindowCounts]:
+    def count(self, tables: list[FrameTable]) -> dict[int, WindowCounts]:
         """Counts of every window length."""
         return count_video(tables, list(self.windows.values()), self.flavour.rules)
 
-    def compute_metrics(self, results: List[Dict[int, WindowCounts]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[dict[int, WindowCounts]]) -> dict[str, float]:
         """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and for VIPSeg ``VPQ_12468``."""
         total = {k: sum((video[k] for video in results), WindowCounts()) for k in results[0]}
         return summarize_vpq(total, self.is_thing, self.windows, self.averaged)
@@ -51,18 +55,23 @@ class PanopticQualityMetric(BaseMetric):
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.truth = image_ground_truth(Path(gt_json), Path(gt_dir))
 
-    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Counts each image (a video of one frame, named by its image id)."""
         for sample in data_samples:
             result = sample['pred_panoptic']
-            tables = result_tables(self.truth, str(sample['video_id']), list(result.id_map.numpy()),
-                               frame_segments(result, self.dataset_meta['category_ids']), merge=False)
-            self.results.append(count_video(tables, (1, ), IMAGE_RULES)[1])
+            tables = result_tables(
+                self.truth,
+                str(sample['video_id']),
+                list(result.id_map.numpy()),
+                frame_segments(result, self.dataset_meta['category_ids']),
+                merge=False,
+            )
+            self.results.append(count_video(tables, (1,), IMAGE_RULES)[1])
 
-    def compute_metrics(self, results: List[WindowCounts]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[WindowCounts]) -> dict[str, float]:
         """Fractions."""
         return pq_figures(sum(results, WindowCounts()), self.truth.is_thing)

@@ -1,6 +1,8 @@
 """Video semantic segmentation in mmengine's loops."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -20,26 +22,29 @@ class VSSMetric(BaseMetric):
         collect_device, prefix: as in mmengine.
     """
 
-    def __init__(self, gt_root: str, num_classes: int = vss.NUM_CLASSES, collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+    def __init__(
+        self, gt_root: str, num_classes: int = vss.NUM_CLASSES, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         super().__init__(collect_device, prefix)
         self.gt_root, self.num_classes = Path(gt_root), num_classes
 
-    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Counts each video at once; nothing but counts is kept."""
         categories = np.asarray(self.dataset_meta['category_ids'])
         for sample in data_samples:
             name, maps = sample['video_id'], categories[sample['pred_semantic'].label_map]
             masks = mask_files(self.gt_root, name)
             if len(masks) != len(maps):
-                raise ValueError(f'video {name} has {len(masks)} masks in {self.gt_root}, the prediction has {len(maps)} frames')
+                raise ValueError(
+                    f'video {name} has {len(masks)} masks in {self.gt_root}, the prediction has {len(maps)} frames'
+                )
             size = read_labels(masks[0]).shape
             if maps.shape[1:] != size:
                 raise ValueError(f'video {name} has masks of {size} (height, width), the prediction {maps.shape[1:]}')
             truth = (read_labels(path) for path in masks)
             self.results.append(vss.count_vss_video(zip(truth, maps), num_classes=self.num_classes))
 
-    def compute_metrics(self, results: List[vss.VSSCounts]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[vss.VSSCounts]) -> dict[str, float]:
         """Fractions."""
         first, *rest = results
         return vss.summarize_vss(sum(rest, first))

@@ -1,4 +1,5 @@
 """Backbones besides those of mmdet."""
+
 from .dinov2 import DINOv2
 from .hf_backbone import HFBackbone
 from .vit_adapter import ViTAdapter

@@ -1,5 +1,6 @@
 """DINOv2 (arXiv:2304.07193) with the names of its own checkpoints, so that they load without a map."""
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ ARCHES = dict(
     small=dict(channels=384, depth=12, num_heads=6, ffn='mlp'),
     base=dict(channels=768, depth=12, num_heads=12, ffn='mlp'),
     large=dict(channels=1024, depth=24, num_heads=16, ffn='mlp'),
-    giant=dict(channels=1536, depth=40, num_heads=24, ffn='swiglu'))
+    giant=dict(channels=1536, depth=40, num_heads=24, ffn='swiglu'),
+)
 EPS = 1e-6  # of every layer norm
 TABLE = 37  # rows and columns of the position table of the released weights
 
@@ -63,7 +65,7 @@ class LayerScale(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.full((channels, ), 1e-5))
+        self.gamma = nn.Parameter(torch.full((channels,), 1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
@@ -105,13 +107,22 @@ class DINOv2(BaseModule):
         init_cfg: e.g. ``dict(type='Pretrained', checkpoint='dinov2_vitl14_pretrain.pth')``.
     """
 
-    def __init__(self, arch: Union[str, Dict[str, Union[int, str]]] = 'large', patch_size: int = 16, table: int = TABLE,
-                 registers: int = 0, stages: Optional[Sequence[Tuple[int, int]]] = None, pos_resize: str = 'hub',
-                 align_corners: bool = True, frozen: bool = True, checkpointing: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        arch: str | dict[str, int | str] = 'large',
+        patch_size: int = 16,
+        table: int = TABLE,
+        registers: int = 0,
+        stages: Sequence[tuple[int, int]] | None = None,
+        pos_resize: str = 'hub',
+        align_corners: bool = True,
+        frozen: bool = True,
+        checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if isinstance(arch, str) and arch not in ARCHES:
-            raise ValueError(f"arch must be {', '.join(map(repr, ARCHES))} or a dict of sizes, got {arch!r}")
+            raise ValueError(f'arch must be {", ".join(map(repr, ARCHES))} or a dict of sizes, got {arch!r}')
         if pos_resize not in ('hub', 'transformers'):
             raise ValueError(f"pos_resize must be 'hub' or 'transformers', got {pos_resize!r}")
         sizes = ARCHES[arch] if isinstance(arch, str) else arch
@@ -136,7 +147,7 @@ class DINOv2(BaseModule):
         """A frozen transformer stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
-    def embed(self, images: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, 3, H, W), H and W multiples of the patch -> tokens (B, 1 + registers + h * w, C), and (h, w)."""
         patches = self.patch_embed.proj(images)
         size = tuple(patches.shape[-2:])
@@ -146,7 +157,7 @@ class DINOv2(BaseModule):
             x = torch.cat([x[:, :1], self.register_tokens.expand(len(x), -1, -1), x[:, 1:]], 1)
         return x, size
 
-    def positions(self, size: Tuple[int, int]) -> Tensor:
+    def positions(self, size: tuple[int, int]) -> Tensor:
         """The position table (1, 1 + h * w, C) for (h, w) patches."""
         if size == (self.table, self.table):
             return self.pos_embed
@@ -159,20 +170,20 @@ class DINOv2(BaseModule):
             grid = F.interpolate(grid, size=size, mode='bicubic', align_corners=False, antialias=antialias)
         return torch.cat([self.pos_embed[:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
 
-    def run(self, x: Tensor, stage: Tuple[int, int]) -> Tensor:
+    def run(self, x: Tensor, stage: tuple[int, int]) -> Tensor:
         """The tokens after the blocks of a stage (first and last number)."""
-        for block in self.blocks[stage[0]:stage[1] + 1]:
+        for block in self.blocks[stage[0] : stage[1] + 1]:
             if self.checkpointing and torch.is_grad_enabled() and not self.frozen:
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
         return x
 
-    def patches(self, x: Tensor, size: Tuple[int, int]) -> Tensor:
+    def patches(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """The map (B, C, h, w) of the patch tokens."""
-        return x[:, -size[0] * size[1]:].transpose(1, 2).unflatten(2, size)
+        return x[:, -size[0] * size[1] :].transpose(1, 2).unflatten(2, size)
 
-    def tokens(self, images: Tensor) -> Tuple[List[Tensor], Tuple[int, int]]:
+    def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
         """All tokens after each stage, (B, N, C) each, and the size of the map; the final norm is not applied."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x, size = self.embed(images)
@@ -182,13 +193,13 @@ class DINOv2(BaseModule):
                 found.append(x)
         return found, size
 
-    def forward(self, images: Tensor) -> List[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) -> a map (B, C, H / patch, W / patch) for each stage."""
         found, size = self.tokens(images)
         return [self.patches(x, size) for x in found]
 
 
-def fit_patches(module: DINOv2, state: Dict[str, Tensor], prefix: str, *rest: object) -> None:
+def fit_patches(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
     """Resizes the patch kernel of a checkpoint that was trained with other patches."""
     name = f'{prefix}patch_embed.proj.weight'
     size = (module.patch_size, module.patch_size)

@@ -1,6 +1,7 @@
 """The compact ViT-Adapter of DVIS++ on a plain transformer, and its variant with the MRFP of ViT-CoMer (PVUW 2024)."""
+
 import math
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,11 @@ from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
 from mmdvis.models.layers.pixel_decoder import grid_centres
 from mmdvis.registry import MODELS
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 EPS, DIVISOR = 1e-6, 32
 
 
-def split_levels(x: Tensor, shapes: Sequence[Size]) -> List[Tensor]:
+def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
     """Tokens (B, N, C) of several levels -> their maps (B, C, h, w)."""
     parts = x.split([h * w for h, w in shapes], 1)
     return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
@@ -41,16 +42,23 @@ class SpatialPrior(nn.Module):
     def __init__(self, channels: int, width: int, norm_cfg: dict) -> None:
         super().__init__()
 
-        def step(source: int, target: int, stride: int) -> List[nn.Module]:
-            return [nn.Conv2d(source, target, 3, stride, 1, bias=False), build_norm_layer(norm_cfg, target)[1], nn.ReLU()]
-        self.stem = nn.Sequential(*step(3, width, 2), *step(width, width, 1), *step(width, width, 1), nn.MaxPool2d(3, 2, 1))
+        def step(source: int, target: int, stride: int) -> list[nn.Module]:
+            return [
+                nn.Conv2d(source, target, 3, stride, 1, bias=False),
+                build_norm_layer(norm_cfg, target)[1],
+                nn.ReLU(),
+            ]
+
+        self.stem = nn.Sequential(
+            *step(3, width, 2), *step(width, width, 1), *step(width, width, 1), nn.MaxPool2d(3, 2, 1)
+        )
         self.conv2 = nn.Sequential(*step(width, 2 * width, 2))
         self.conv3 = nn.Sequential(*step(2 * width, 4 * width, 2))
         self.conv4 = nn.Sequential(*step(4 * width, 4 * width, 2))
         for k, factor in enumerate((1, 2, 4, 4), 1):
             setattr(self, f'fc{k}', nn.Conv2d(factor * width, channels, 1))
 
-    def forward(self, images: Tensor) -> List[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) -> four maps."""
         c1 = self.stem(images)
         c2 = self.conv2(c1)
@@ -75,7 +83,11 @@ class ConvFFN(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1, self.dwconv, self.fc2 = nn.Linear(channels, hidden), SharedDepthwise(hidden), nn.Linear(hidden, channels)
+        self.fc1, self.dwconv, self.fc2 = (
+            nn.Linear(channels, hidden),
+            SharedDepthwise(hidden),
+            nn.Linear(hidden, channels),
+        )
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
         """Tokens (B, N, C) -> (B, N, C)."""
@@ -92,14 +104,22 @@ class MRFP(nn.Module):
         num_levels: levels, each with convolutions of its own.
     """
 
-    def __init__(self, channels: int, ratio: float = 0.5, residual: bool = True, norm_cfg: Optional[dict] = None,
-                 num_levels: int = 3) -> None:
+    def __init__(
+        self,
+        channels: int,
+        ratio: float = 0.5,
+        residual: bool = True,
+        norm_cfg: dict | None = None,
+        num_levels: int = 3,
+    ) -> None:
         super().__init__()
         hidden = int(channels * ratio)
         self.sizes, self.residual = (hidden // 2, hidden - hidden // 2), residual
         self.fc1, self.fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
-        self.small, self.large = (nn.ModuleList(nn.Conv2d(n, n, k, 1, k // 2, groups=n) for _ in range(num_levels))
-                                  for n, k in zip(self.sizes, (3, 5)))
+        self.small, self.large = (
+            nn.ModuleList(nn.Conv2d(n, n, k, 1, k // 2, groups=n) for _ in range(num_levels))
+            for n, k in zip(self.sizes, (3, 5))
+        )
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg or dict(type='BN'), hidden)[1] for _ in range(num_levels))
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
@@ -120,7 +140,7 @@ class Extractor(nn.Module):
         mrfp: arguments of :class:`MRFP`, put before; None: none.
     """
 
-    def __init__(self, channels: int, num_heads: int, num_points: int, hidden: int, mrfp: Optional[dict] = None) -> None:
+    def __init__(self, channels: int, num_heads: int, num_points: int, hidden: int, mrfp: dict | None = None) -> None:
         super().__init__()
         self.mrfp = None if mrfp is None else MRFP(channels, **mrfp)
         self.query_norm, self.feat_norm, self.ffn_norm = (nn.LayerNorm(channels, EPS) for _ in range(3))
@@ -158,9 +178,19 @@ class ViTAdapter(BaseModule):
         checkpointing: compute activations of the extractors again in the backward pass.
     """
 
-    def __init__(self, vit: dict, num_heads: int = 16, num_points: int = 4, ffn_ratio: float = 0.25, prior_channels: int = 64,
-                 extra_extractors: int = 2, mrfp: Optional[dict] = None, norm_cfg: Optional[dict] = None,
-                 checkpointing: bool = False, init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        vit: dict,
+        num_heads: int = 16,
+        num_points: int = 4,
+        ffn_ratio: float = 0.25,
+        prior_channels: int = 64,
+        extra_extractors: int = 2,
+        mrfp: dict | None = None,
+        norm_cfg: dict | None = None,
+        checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
         self.vit_module, self.checkpointing = MODELS.build(vit), checkpointing
@@ -169,6 +199,7 @@ class ViTAdapter(BaseModule):
 
         def extractor() -> Extractor:
             return Extractor(channels, num_heads, num_points, int(channels * ffn_ratio), mrfp)
+
         self.level_embed = nn.Parameter(torch.zeros(3, channels))
         self.spm = SpatialPrior(channels, prior_channels, norm_cfg)
         self.interactions = nn.ModuleList(nn.Module() for _ in range(4))
@@ -182,14 +213,14 @@ class ViTAdapter(BaseModule):
             init_adapter_weights(module)
         nn.init.normal_(self.level_embed)
 
-    def forward(self, images: Tensor) -> List[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) of any size -> maps (B, C, ceil(H / s), ceil(W / s)), s = 4, 8, 16, 32."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
         maps = self.extract(images)
-        return [x[..., :-(-height // s), :-(-width // s)] for x, s in zip(maps, (4, 8, 16, 32))]
+        return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, (4, 8, 16, 32))]
 
-    def extract(self, images: Tensor) -> List[Tensor]:
+    def extract(self, images: Tensor) -> list[Tensor]:
         """``forward`` for sizes that are multiples of 32."""
         stages, size = self.vit_module.tokens(images)
         c1, *levels = self.spm(images)
@@ -197,20 +228,21 @@ class ViTAdapter(BaseModule):
         x = join_levels([level + embed[:, None, None] for level, embed in zip(levels, self.level_embed)])
         reference = torch.cat([grid_centres(h, w, x.float()) for h, w in shapes])[:, None]
         for tokens, interaction in zip(stages, self.interactions):
-            patches = tokens[:, -size[0] * size[1]:]
+            patches = tokens[:, -size[0] * size[1] :]
             for extractor in (interaction.extractor, *interaction.extra_extractors):
                 if self.checkpointing and torch.is_grad_enabled():
                     x = checkpoint(extractor, x, reference, patches, size, shapes, use_reentrant=False)
                 else:
                     x = extractor(x, reference, patches, size, shapes)
         c2, c3, c4 = split_levels(x, shapes)
-        x1, x2, x3, x4 = (resize_map(self.vit_module.patches(tokens, size), like)
-                          for tokens, like in zip(stages, (c1, c2, c3, c4)))
+        x1, x2, x3, x4 = (
+            resize_map(self.vit_module.patches(tokens, size), like) for tokens, like in zip(stages, (c1, c2, c3, c4))
+        )
         return [self.norm1(self.up(c2) + c1 + x1), self.norm2(c2 + x2), self.norm3(c3 + x3), self.norm4(c4 + x4)]
 
 
 def resize_map(x: Tensor, like: Tensor) -> Tensor:
-    """x (B, C, h, w) at the size of another map."""
+    """X (B, C, h, w) at the size of another map."""
     if x.shape[-2:] == like.shape[-2:]:
         return x
     return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
@@ -221,7 +253,7 @@ def init_adapter_weights(root: nn.Module) -> None:
     for name, module in root.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
-            nn.init.normal_(module.weight, 0, math.sqrt(2. / fan_out))
+            nn.init.normal_(module.weight, 0, math.sqrt(2.0 / fan_out))
         elif isinstance(module, nn.Linear) and '.attn.' not in name:
             nn.init.trunc_normal_(module.weight, std=0.02)
         else:

@@ -1,4 +1,5 @@
 """Detectors: the conductors that compose the stages."""
+
 from .clip_preprocessor import ClipPreprocessor
 from .dvis import DVIS
 from .video_fusion import VideoFusion

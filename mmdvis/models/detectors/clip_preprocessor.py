@@ -1,6 +1,8 @@
 """From uint8 frames to what the network sees."""
+
 import warnings
-from typing import Any, Dict, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,10 @@ from torch import Tensor
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, VideoDataSample
 
-MIXED_SIZES_WARNING = ('clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
-         'of a shape together, and a crop makes them equal')
+MIXED_SIZES_WARNING = (
+    'clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
+    'of a shape together, and a crop makes them equal'
+)
 
 
 @MODELS.register_module()
@@ -23,14 +27,18 @@ class ClipPreprocessor(BaseDataPreprocessor):
         divisor: padded sizes are multiples of it.
     """
 
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
-                 divisor: int = 32) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        divisor: int = 32,
+    ) -> None:
         super().__init__()
         self.divisor = divisor
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, data: Dict[str, Any], training: bool = False) -> Dict[str, Any]:
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """A collated training batch as (B, T, 3, H, W) inputs and samples with ``gt_targets`` of the same size.
 
         Raises:
@@ -48,25 +56,25 @@ class ClipPreprocessor(BaseDataPreprocessor):
         inputs = torch.stack([self.normalise(clip, size) for clip in data['inputs']])
         return dict(inputs=inputs, data_samples=[with_targets(sample, size) for sample in data['data_samples']])
 
-    def padded(self, size: Tuple[int, int]) -> Tuple[int, int]:
+    def padded(self, size: tuple[int, int]) -> tuple[int, int]:
         """The padded size of frames of ``size`` (height, width)."""
         height, width = (-(-length // self.divisor) * self.divisor for length in size)
         return height, width
 
-    def normalise(self, frames: Tensor, size: Tuple[int, int]) -> Tensor:
+    def normalise(self, frames: Tensor, size: tuple[int, int]) -> Tensor:
         """uint8 frames (t, 3, H, W) -> float (t, 3, *size) on the device of this module."""
         frames = (frames.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
         return pad(frames, size)
 
 
-def pad(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+def pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Zeros on the right and at the bottom of (..., H, W) up to ``size``."""
     return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
 
 
-def with_targets(sample: VideoDataSample, size: Tuple[int, int]) -> VideoDataSample:
+def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSample:
     """A copy of a training sample with ``gt_targets`` in place of its maps."""
-    name = f"video {sample.get('video_id', '?')}, frames {list(sample.get('frame_indices', []))}"
+    name = f'video {sample.get("video_id", "?")}, frames {list(sample.get("frame_indices", []))}'
     maps, ignored = sample.gt_index_maps, None
     if sample.get('ignore_void'):
         ignored = pad((maps == 0).all(0), size)  # padding stays a place where no object is

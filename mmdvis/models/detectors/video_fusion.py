@@ -1,6 +1,8 @@
 """Several passes over a video, fused before the task: scales, mirror image, checkpoints."""
+
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -27,17 +29,21 @@ class VideoFusion(BaseModel):
         ValueError: there is no member or no pass; a checkpoint does not cover its model.
     """
 
-    def __init__(self, members: Sequence[dict], passes: Sequence[dict] = ({}, ), trust: bool = False) -> None:
+    def __init__(self, members: Sequence[dict], passes: Sequence[dict] = ({},), trust: bool = False) -> None:
         super().__init__(None)
         if not members or not passes:
             raise ValueError(f'fusion needs at least one member and one pass, got {len(members)} and {len(passes)}')
-        self.members = nn.ModuleList(load_member(member['model'], member.get('checkpoint'), trust) for member in members)
+        self.members = nn.ModuleList(
+            load_member(member['model'], member.get('checkpoint'), trust) for member in members
+        )
         self.passes = tuple(dict(one) for one in passes)
 
     @torch.no_grad()
-    def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> List[VideoDataSample]:
+    def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
         """Whole videos, one after the other."""
-        return [self.members[0].postprocessor(self.fused(source), sample) for source, sample in zip(inputs, data_samples)]
+        return [
+            self.members[0].postprocessor(self.fused(source), sample) for source, sample in zip(inputs, data_samples)
+        ]
 
     def fused(self, source: FrameSource) -> VideoPrediction:
         """The prediction of one video, all passes of all members in it."""
@@ -45,25 +51,27 @@ class VideoFusion(BaseModel):
         for member in self.members:
             for one in self.passes:
                 _, prediction = next(member.predictions([transform_frames(source, **one)]))
-                found.append(replace(prediction, masks=FlippedMasks(prediction.masks)) if one.get('flip') else prediction)
+                found.append(
+                    replace(prediction, masks=FlippedMasks(prediction.masks)) if one.get('flip') else prediction
+                )
         return fuse_predictions(found)
 
-    def forward(self, inputs: Any, data_samples: Optional[Sequence[VideoDataSample]] = None, mode: str = 'predict') -> Any:
+    def forward(self, inputs: Any, data_samples: Sequence[VideoDataSample] | None = None, mode: str = 'predict') -> Any:
         """``'predict'`` only: members are trained by themselves."""
         if mode != 'predict':
-            raise ValueError(f"fusion can only predict, got mode={mode!r}; train its members by themselves")
+            raise ValueError(f'fusion can only predict, got mode={mode!r}; train its members by themselves')
         return self.predict(inputs, data_samples)
 
-    def val_step(self, data: Dict[str, Any]) -> List[VideoDataSample]:
+    def val_step(self, data: dict[str, Any]) -> list[VideoDataSample]:
         """Predicts a collated batch of frame sources."""
         return self.predict(data['inputs'], data['data_samples'])
 
-    def test_step(self, data: Dict[str, Any]) -> List[VideoDataSample]:
+    def test_step(self, data: dict[str, Any]) -> list[VideoDataSample]:
         """Predicts a collated batch of frame sources."""
         return self.predict(data['inputs'], data['data_samples'])
 
 
-def load_member(model: dict, checkpoint: Optional[str], trust: bool) -> nn.Module:
+def load_member(model: dict, checkpoint: str | None, trust: bool) -> nn.Module:
     """A model with its weights, in evaluation mode; every weight must be in the checkpoint."""
     member = MODELS.build(model)
     if checkpoint is not None:

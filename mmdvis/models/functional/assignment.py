@@ -1,12 +1,12 @@
 """Which queries are compared with which objects: assignments from costs, on the host."""
+
 import logging
-from typing import Tuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 LOGGER = logging.getLogger('mmdvis')
-Pairs = Tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
+Pairs = tuple[np.ndarray, np.ndarray]  # (L, n) query of each pair, (L, n) object of each pair
 
 
 def matched_queries(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
@@ -19,8 +19,12 @@ def matched_queries(rows: np.ndarray, objects: np.ndarray) -> np.ndarray:
 def check_costs(cost: np.ndarray, name: str) -> np.ndarray:
     """The costs with finite values; says which clip has others."""
     if not np.isfinite(cost).all():
-        LOGGER.error('the matching costs of %s hold %d values that are not finite; they count as very dear. A lower '
-                     'learning rate or full precision mends it.', name, int((~np.isfinite(cost)).sum()))
+        LOGGER.error(
+            'the matching costs of %s hold %d values that are not finite; they count as very dear. A lower '
+            'learning rate or full precision mends it.',
+            name,
+            int((~np.isfinite(cost)).sum()),
+        )
     return np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
 
 

@@ -1,5 +1,4 @@
 """From class logits of frames to class probabilities of a video."""
-from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ def mean_logits(logits: Tensor, valid: Tensor) -> Tensor:
     return (logits * weight).sum(0) / weight.sum(0).clamp(min=1)
 
 
-def video_scores(logits: Tensor, valid: Tensor, tracked: Optional[Tensor] = None) -> Tensor:
+def video_scores(logits: Tensor, valid: Tensor, tracked: Tensor | None = None) -> Tensor:
     """Class probabilities (Q, K + 1) of a whole video.
 
     Logits, not probabilities, are averaged over time. Where a refiner gave ``logits``, its class probabilities are raised
@@ -33,7 +32,7 @@ def join_scores(refined: Tensor, tracked: Tensor) -> Tensor:
     return torch.cat([torch.maximum(refined, tracked)[..., :-1], refined[..., -1:]], -1)
 
 
-def running_scores(logits: Tensor, total: Union[Tensor, float] = 0., num_before: int = 0) -> Tensor:
+def running_scores(logits: Tensor, total: Tensor | float = 0.0, num_before: int = 0) -> Tensor:
     """Causal probabilities (T, Q, K + 1): row t is the softmax of the mean logits of all frames up to t.
 
     Args:
@@ -45,8 +44,12 @@ def running_scores(logits: Tensor, total: Union[Tensor, float] = 0., num_before:
     return ((total + logits.cumsum(0)) / count[:, None, None]).softmax(-1)
 
 
-def causal_scores(logits: Tensor, tracked: Optional[Tensor] = None,
-                  totals: Tuple[Union[Tensor, float], Union[Tensor, float]] = (0., 0.), num_before: int = 0) -> Tensor:
+def causal_scores(
+    logits: Tensor,
+    tracked: Tensor | None = None,
+    totals: tuple[Tensor | float, Tensor | float] = (0.0, 0.0),
+    num_before: int = 0,
+) -> Tensor:
     """What :func:`video_scores` is for a whole video, for every frame by the frames up to it: (T, Q, K + 1).
 
     Args:

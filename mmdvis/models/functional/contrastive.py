@@ -1,5 +1,6 @@
 """Contrastive losses of DVIS++ (arXiv:2312.13305) for tracks, without loops and without a bank of earlier embeddings."""
-from typing import Callable, Iterable
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -23,10 +24,13 @@ def contrastive_loss(anchors: Tensor, positives: Tensor, negatives: Tensor, allo
     return torch.logsumexp(F.pad(pairs, (1, 0)), 1)  # the padded zero is the 1
 
 
-def mean_contrastive_loss(contrast_of: Callable[[Tensor, Tensor], Tensor], clips: Iterable[Tensor],
-                  slots: Iterable[np.ndarray]) -> Tensor:
+def mean_contrastive_loss(
+    contrast_of: Callable[[Tensor, Tensor], Tensor], clips: Iterable[Tensor], slots: Iterable[np.ndarray]
+) -> Tensor:
     """The mean over clips of a contrastive loss of their embeddings (T, Q, C), given the slots with an object, in float32."""
-    return torch.stack([contrast_of(x.float(), torch.as_tensor(rows, device=x.device)) for x, rows in zip(clips, slots)]).mean()
+    return torch.stack(
+        [contrast_of(x.float(), torch.as_tensor(rows, device=x.device)) for x, rows in zip(clips, slots)]
+    ).mean()
 
 
 def neighbour_contrastive_loss(references: Tensor, slots: Tensor) -> Tensor:
@@ -45,8 +49,12 @@ def neighbour_contrastive_loss(references: Tensor, slots: Tensor) -> Tensor:
         for near in (t - 1, t + 1):
             if near < frames and len(slots):
                 pool = references[near]
-                items.append(contrastive_loss(references[t, slots], pool[slots][:, None], pool.expand(len(slots), -1, -1), others))
-    return torch.cat(items).mean() if items else 0. * references.sum()
+                items.append(
+                    contrastive_loss(
+                        references[t, slots], pool[slots][:, None], pool.expand(len(slots), -1, -1), others
+                    )
+                )
+    return torch.cat(items).mean() if items else 0.0 * references.sum()
 
 
 def track_contrastive_loss(queries: Tensor, slots: Tensor) -> Tensor:
@@ -57,7 +65,7 @@ def track_contrastive_loss(queries: Tensor, slots: Tensor) -> Tensor:
     """
     frames, total = queries.shape[:2]
     if not len(slots):
-        return 0. * queries.sum()
+        return 0.0 * queries.sum()
     others = (slots[:, None] != torch.arange(total, device=slots.device)).repeat(frames, 1)  # (T * N, Q)
     anchors = queries[:, slots].flatten(0, 1)  # (T * N, C)
     own = queries[:, slots].transpose(0, 1).repeat(frames, 1, 1)  # (T * N, T, C)

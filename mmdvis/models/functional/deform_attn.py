@@ -1,8 +1,10 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv:2010.04159) as one function with a choice of kernels."""
+
 import warnings
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,9 @@ from mmdvis.mmcv_ops_fallback import has_compiled_ops
 from .point_sampling import neighbours
 
 
-def deformable_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def deformable_attention(
+    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
     """Weighted sum of bilinear samples.
 
     Args:
@@ -30,15 +34,17 @@ def deformable_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locat
         return compiled_attention(value, shapes, locations, weights)
     if value.is_cuda and triton_runs(value.device):
         from .deform_triton import triton_attention
+
         return triton_attention(value, shapes, locations, weights)
     return gathered_attention(value, shapes, locations, weights)
 
 
-@lru_cache(maxsize=None)
+@cache
 def triton_runs(device: torch.device) -> bool:
     """Whether a first, small call of the Triton kernels succeeds; where it does not, one sentence says so, once."""
     try:
         from .deform_triton import triton_attention
+
         locations = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
         value = torch.ones(1, 1, 1, 16, device=device, requires_grad=True)
         with torch.enable_grad():
@@ -47,13 +53,15 @@ def triton_runs(device: torch.device) -> bool:
             raise ArithmeticError('wrong sums')
         return True
     except Exception as error:  # Triton calls a C compiler, and what that may raise is nowhere written
-        warnings.warn(f'Triton does not run here ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
-                      'attention gathers in PyTorch, which is slower; a C compiler, or mmcv with its operators, mends it',
-                      stacklevel=2)
+        warnings.warn(
+            f'Triton does not run here ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
+            'attention gathers in PyTorch, which is slower; a C compiler, or mmcv with its operators, mends it',
+            stacklevel=2,
+        )
         return False
 
 
-def gathered_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """The plain form: every output is a weighted sum of four rows a sample, on any device; clip by clip, to stay in the cache."""
     heads, levels, points = weights.shape[2:]
     grid = sample_grid(shapes, heads, points, value.device)
@@ -61,7 +69,9 @@ def gathered_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locatio
     for tokens, spot, weight in zip(value, locations, weights):
         rows, share = sampled_rows(spot.reshape(len(spot), -1, 2), weight.reshape(len(weight), -1), grid, heads)
         size = (len(spot) * heads, 4 * levels * points)
-        found.append(WeightedRows.apply(tokens.reshape(-1, tokens.shape[-1]), rows.view(size), share.view(size).to(value.dtype)))
+        found.append(
+            WeightedRows.apply(tokens.reshape(-1, tokens.shape[-1]), rows.view(size), share.view(size).to(value.dtype))
+        )
     return torch.stack(found).view(len(value), -1, heads * value.shape[-1])
 
 
@@ -73,25 +83,28 @@ class SampleGrid(NamedTuple):
         stride: rows of the table between two lines of the map.
         first: row of the map's first pixel.
     """
+
     width: Tensor
     height: Tensor
     stride: Tensor
     first: Tensor
 
 
-def sample_grid(shapes: Sequence[Tuple[int, int]], heads: int, points: int, device: torch.device) -> SampleGrid:
+def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, device: torch.device) -> SampleGrid:
     """The levels' sizes, in the order of a query's samples; row ``token * heads + head`` of the table is one head's token."""
     starts = [0, *accumulate(h * w for h, w in shapes)]
     if starts[-1] * heads >= 1 << 24:
         raise ValueError(f'{starts[-1]} tokens of {heads} heads are more than float32 can number; use smaller frames')
-    levels = torch.tensor([(w, h, w * heads, start * heads) for (h, w), start in zip(shapes, starts)], dtype=torch.float32,
-                          device=device)
+    levels = torch.tensor(
+        [(w, h, w * heads, start * heads) for (h, w), start in zip(shapes, starts)], dtype=torch.float32, device=device
+    )
     width, height, stride, first = levels.repeat_interleave(points, 0).repeat(heads, 1).T.contiguous()
-    return SampleGrid(width, height, stride,
-                      first + torch.arange(heads, device=device).repeat_interleave(len(shapes) * points))
+    return SampleGrid(
+        width, height, stride, first + torch.arange(heads, device=device).repeat_interleave(len(shapes) * points)
+    )
 
 
-def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -> Tuple[Tensor, Tensor]:
+def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -> tuple[Tensor, Tensor]:
     """The four neighbours of every sample and what each of them counts.
 
     Args:
@@ -113,8 +126,11 @@ def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -
 
     def together(*corners: Tensor) -> Tensor:
         return torch.cat([corner.unflatten(-1, (heads, 1, -1)) for corner in corners], 2)
+
     rows = together(top + left, top + right, bottom + left, bottom + right)
-    share = together(top_share * left_share, top_share * right_share, bottom_share * left_share, bottom_share * right_share)
+    share = together(
+        top_share * left_share, top_share * right_share, bottom_share * left_share, bottom_share * right_share
+    )
     return rows.int(), share
 
 
@@ -123,22 +139,27 @@ class WeightedRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, share: Tensor) -> Tensor:
-        """table (R, d), rows (N, S) int32, share (N, S) -> (N, d)."""
+        """Table (R, d), rows (N, S) int32, share (N, S) -> (N, d)."""
         ctx.save_for_backward(table, rows, share)
         return F.embedding_bag(rows, table, mode='sum', per_sample_weights=share)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], None, Optional[Tensor]]:
-        """grad (N, d) -> gradients of the table and of the shares."""
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        """Grad (N, d) -> gradients of the table and of the shares."""
         table, rows, share = ctx.saved_tensors
         grad, (bags, samples), flat = grad.contiguous(), rows.shape, rows.flatten()
         of_table = of_share = None
         if ctx.needs_input_grad[0]:  # each row of the table collects the outputs that it went into
             order = flat.argsort()
             number = torch.bincount(flat, minlength=len(table))
-            of_table = F.embedding_bag(order.div(samples, rounding_mode='floor'), grad, number.cumsum(0) - number, mode='sum',
-                                       per_sample_weights=share.flatten().index_select(0, order))
+            of_table = F.embedding_bag(
+                order.div(samples, rounding_mode='floor'),
+                grad,
+                number.cumsum(0) - number,
+                mode='sum',
+                per_sample_weights=share.flatten().index_select(0, order),
+            )
         if ctx.needs_input_grad[2]:
             starts = torch.arange(0, bags * samples, samples, dtype=rows.dtype, device=rows.device)
             owner = torch.arange(bags, dtype=rows.dtype, device=rows.device).repeat_interleave(samples)
@@ -146,10 +167,13 @@ class WeightedRows(torch.autograd.Function):
         return of_table, None, None if of_share is None else of_share.view_as(share)
 
 
-def compiled_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """mmcv's CUDA operator, which knows no half precision; the batch must be a multiple of its step, so the step is the batch."""
+def compiled_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Mmcv's CUDA operator, which knows no half precision; the batch must be a multiple of its step, so the step is the batch."""
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
     sizes = torch.as_tensor(shapes, dtype=torch.long, device=value.device)
     starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
-    found = MultiScaleDeformableAttnFunction.apply(value.float(), sizes, starts, locations.float(), weights.float(), len(value))
+    found = MultiScaleDeformableAttnFunction.apply(
+        value.float(), sizes, starts, locations.float(), weights.float(), len(value)
+    )
     return found.to(value.dtype)

@@ -1,6 +1,8 @@
 """Deformable attention as Triton kernels, for GPUs without mmcv's compiled operator. Importing this needs Triton."""
+
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any
 
 import torch
 import triton
@@ -17,14 +19,14 @@ def sample_corner(values, base, row, column, height, width, heads: tl.constexpr,
     inside = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = base + (row * width + column)[:, None] * (heads * size) + channel[None]
     mask = inside[:, None] & (channel[None] < size)
-    return tl.load(values + place, mask=mask, other=0.).to(tl.float32), place, mask
+    return tl.load(values + place, mask=mask, other=0.0).to(tl.float32), place, mask
 
 
 @triton.jit
 def sample_corners(values, spots, at, base, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
     """The four corners around the samples ``at``: values, places, masks, each from upper left to lower right; and the shares."""
-    x = tl.load(spots + 2 * at, mask=live, other=0.) * width - 0.5
-    y = tl.load(spots + 2 * at + 1, mask=live, other=0.) * height - 0.5
+    x = tl.load(spots + 2 * at, mask=live, other=0.0) * width - 0.5
+    y = tl.load(spots + 2 * at + 1, mask=live, other=0.0) * height - 0.5
     left, top = tl.floor(x), tl.floor(y)
     column, row = left.to(tl.int32), top.to(tl.int32)
     v00, p00, m00 = sample_corner(values, base, row, column, height, width, heads, size, channel, live)
@@ -54,15 +56,18 @@ def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: 
         for point in range(points):
             at = sample + level * points + point
             v00, v01, v10, v11, _, _, _, _, _, _, _, _, part_x, part_y = sample_corners(
-                values, spots, at, base, height, width, heads, size, channel, live)
+                values, spots, at, base, height, width, heads, size, channel, live
+            )
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
-            total += tl.load(weights + at, mask=live, other=0.)[:, None] * (above + part_y * (below - above))
+            total += tl.load(weights + at, mask=live, other=0.0)[:, None] * (above + part_y * (below - above))
     place = ((batch * queries + query) * heads + head)[:, None] * size + channel[None]
     tl.store(out + place, total.to(out.dtype.element_ty), mask=live[:, None] & (channel[None] < size))
 
 
 @triton.jit
-def backward_kernel(values, levels, spots, weights, grad, to_values, to_spots, to_weights, tokens, queries, sizes: tl.constexpr):
+def backward_kernel(
+    values, levels, spots, weights, grad, to_values, to_spots, to_weights, tokens, queries, sizes: tl.constexpr
+):
     """Gradients of the same; those of the values are added up in float32."""
     heads: tl.constexpr = sizes[0]
     size: tl.constexpr = sizes[1]
@@ -75,15 +80,16 @@ def backward_kernel(values, levels, spots, weights, grad, to_values, to_spots, t
     channel, live = tl.arange(0, padded), query < queries
     sample = ((batch * queries + query) * heads + head) * (num_levels * points)
     place = ((batch * queries + query) * heads + head)[:, None] * size + channel[None]
-    seed = tl.load(grad + place, mask=live[:, None] & (channel[None] < size), other=0.).to(tl.float32)
+    seed = tl.load(grad + place, mask=live[:, None] & (channel[None] < size), other=0.0).to(tl.float32)
     for level in range(num_levels):
         height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
         base = (batch * tokens + tl.load(levels + 3 * level + 2)) * (heads * size) + head * size
         for point in range(points):
             at = sample + level * points + point
             v00, v01, v10, v11, p00, p01, p10, p11, m00, m01, m10, m11, part_x, part_y = sample_corners(
-                values, spots, at, base, height, width, heads, size, channel, live)
-            share = tl.load(weights + at, mask=live, other=0.)
+                values, spots, at, base, height, width, heads, size, channel, live
+            )
+            share = tl.load(weights + at, mask=live, other=0.0)
             above, below = v00 + part_x * (v01 - v00), v10 + part_x * (v11 - v10)
             along_x = (v01 - v00) + part_y * ((v11 - v10) - (v01 - v00))
             tl.store(to_weights + at, tl.sum(seed * (above + part_y * (below - above)), 1), mask=live)
@@ -101,24 +107,36 @@ class TritonAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        """value (B, S, H, d), levels (L, 3) int32, locations (B, N, H, L, P, 2), weights (B, N, H, L, P) -> (B, N, H * d)."""
+        """Value (B, S, H, d), levels (L, 3) int32, locations (B, N, H, L, P, 2), weights (B, N, H, L, P) -> (B, N, H * d)."""
         ctx.save_for_backward(value, levels, locations, weights)
         out = value.new_empty(*locations.shape[:3], value.shape[-1])
         with on_device_of(value):
-            forward_kernel[grid(locations)](value, levels, locations, weights, out, value.shape[1], locations.shape[1],
-                                            constants(value, locations))
+            forward_kernel[grid(locations)](
+                value, levels, locations, weights, out, value.shape[1], locations.shape[1], constants(value, locations)
+            )
         return out.flatten(2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
-        """grad (B, N, H * d) -> gradients of value, locations and weights."""
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Grad (B, N, H * d) -> gradients of value, locations and weights."""
         value, levels, locations, weights = ctx.saved_tensors
         to_value = torch.zeros_like(value, dtype=torch.float32)
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
         with on_device_of(value):
-            backward_kernel[grid(locations)](value, levels, locations, weights, grad.contiguous(), to_value, to_locations,
-                                             to_weights, value.shape[1], locations.shape[1], constants(value, locations))
+            backward_kernel[grid(locations)](
+                value,
+                levels,
+                locations,
+                weights,
+                grad.contiguous(),
+                to_value,
+                to_locations,
+                to_weights,
+                value.shape[1],
+                locations.shape[1],
+                constants(value, locations),
+            )
         return to_value.to(value.dtype), None, to_locations, to_weights
 
 
@@ -127,22 +145,24 @@ def on_device_of(value: Tensor) -> AbstractContextManager:
     return torch.cuda.device(value.device) if value.is_cuda else nullcontext()
 
 
-def grid(locations: Tensor) -> Tuple[int, int]:
+def grid(locations: Tensor) -> tuple[int, int]:
     """Programs: blocks of queries, and heads of batch entries."""
     return triton.cdiv(locations.shape[1], QUERIES), locations.shape[0] * locations.shape[2]
 
 
-def constants(value: Tensor, locations: Tensor) -> Tuple[int, ...]:
+def constants(value: Tensor, locations: Tensor) -> tuple[int, ...]:
     """Heads, their width, levels, points, queries of a program, and the width as a power of two: what a kernel is built for."""
     heads, size = value.shape[2:]
     return (heads, size, *locations.shape[3:5], QUERIES, triton.next_power_of_2(size))
 
 
-def triton_attention(value: Tensor, shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def triton_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Arguments as :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
     starts, rows = 0, []
     for height, width in shapes:
         rows.append((height, width, starts))
         starts += height * width
     levels = torch.tensor(rows, dtype=torch.int32, device=value.device)
-    return TritonAttention.apply(value.contiguous(), levels, locations.float().contiguous(), weights.float().contiguous())
+    return TritonAttention.apply(
+        value.contiguous(), levels, locations.float().contiguous(), weights.float().contiguous()
+    )

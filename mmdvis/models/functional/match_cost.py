@@ -1,6 +1,7 @@
 """Matching costs of masks from counts at points, which add up over frames."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ class PointOverlap:
         area (..., Q, 1): probability; size (N,): truth.
         num_points: points counted.
     """
+
     spread: Tensor
     agree: Tensor
     hit: Tensor
@@ -26,13 +28,19 @@ class PointOverlap:
     num_points: int
 
     @classmethod
-    def count(cls, logits: Tensor, truth: Tensor, kept: Optional[Tensor] = None) -> 'PointOverlap':
+    def count(cls, logits: Tensor, truth: Tensor, kept: Tensor | None = None) -> 'PointOverlap':
         """Counts of mask logits (..., Q, P) against truth (N, P) in [0, 1] at the same points, if ``kept`` (P,) says so."""
         if kept is not None:
             logits, truth = logits[..., kept], truth[..., kept]
         probs = logits.sigmoid()
-        return cls(F.softplus(logits).sum(-1, keepdim=True), logits @ truth.T, probs @ truth.T,
-                   probs.sum(-1, keepdim=True), truth.sum(-1), logits.shape[-1])
+        return cls(
+            F.softplus(logits).sum(-1, keepdim=True),
+            logits @ truth.T,
+            probs @ truth.T,
+            probs.sum(-1, keepdim=True),
+            truth.sum(-1),
+            logits.shape[-1],
+        )
 
     @classmethod
     def stack(cls, overlaps: Sequence['PointOverlap']) -> 'PointOverlap':
@@ -41,8 +49,14 @@ class PointOverlap:
         return cls(*counts, overlaps[0].size, overlaps[0].num_points)
 
     def __add__(self, other: 'PointOverlap') -> 'PointOverlap':
-        return PointOverlap(self.spread + other.spread, self.agree + other.agree, self.hit + other.hit,
-                            self.area + other.area, self.size + other.size, self.num_points + other.num_points)
+        return PointOverlap(
+            self.spread + other.spread,
+            self.agree + other.agree,
+            self.hit + other.hit,
+            self.area + other.area,
+            self.size + other.size,
+            self.num_points + other.num_points,
+        )
 
     def cross_entropy(self) -> Tensor:
         """(..., Q, N): mean binary cross-entropy over the points."""
@@ -53,7 +67,7 @@ class PointOverlap:
         return 1 - (2 * self.hit + 1) / (self.area + self.size + 1)
 
 
-def cross_entropy_loss(logits: Tensor, truth: Tensor, kept: Optional[Tensor] = None) -> Tensor:
+def cross_entropy_loss(logits: Tensor, truth: Tensor, kept: Tensor | None = None) -> Tensor:
     """Mean binary cross-entropy of each row (..., P) -> (...), over the points that ``kept`` (..., P) marks, if given."""
     values = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
     return values.mean(-1) if kept is None else (values * kept).sum(-1) / kept.sum(-1).clamp(min=1)

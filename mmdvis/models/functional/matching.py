@@ -1,5 +1,4 @@
 """Assignments between the queries of two frames."""
-from typing import Optional
 
 import numpy as np
 import torch
@@ -51,7 +50,7 @@ def follow(cost: np.ndarray, order: np.ndarray, inverse: bool = False) -> np.nda
     return np.argsort(after) if inverse else after
 
 
-def track_orders(embeds: Tensor, reference: Optional[Tensor] = None, inverse: bool = False) -> Tensor:
+def track_orders(embeds: Tensor, reference: Tensor | None = None, inverse: bool = False) -> Tensor:
     """Orders of a clip (B, T, Q) from where ``reference`` (B, Q, D) left the videos; None begins at the first frame."""
     if reference is None:
         first = torch.arange(embeds.shape[2], device=embeds.device).expand(len(embeds), 1, -1)
@@ -60,7 +59,7 @@ def track_orders(embeds: Tensor, reference: Optional[Tensor] = None, inverse: bo
     return chain_orders(embeds, reference, inverse)
 
 
-def last_present(values: Tensor, present: Tensor, before: Optional[Tensor] = None) -> Tensor:
+def last_present(values: Tensor, present: Tensor, before: Tensor | None = None) -> Tensor:
     """The value of each video's last present frame: (B, T, ...), (B, T) -> (B, ...); ``before`` where there is none.
 
     Raises:

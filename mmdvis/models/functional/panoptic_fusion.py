@@ -1,6 +1,7 @@
 """One panoptic map a video in two passes over its frames: count areas, then paint."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from mmdvis.structures import MapStore, Segment
 
 
-def confident_rows(scores: Tensor, score_thr: float) -> Tuple[Tensor, Tensor, Tensor]:
+def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Tensor]:
     """The rows (k,) of scores (Q, K + 1) whose best class is an object above ``score_thr``; its scores and labels (k,)."""
     top, labels = scores.max(-1)
     rows = ((labels != scores.shape[1] - 1) & (top > score_thr)).nonzero()[:, 0]
@@ -24,7 +25,8 @@ class Fusion:
         ids (k + 1,): int32, on the host, the id of each confident row; the last for void.
         winners: the confident row that each pixel went to, k where none is sure.
     """
-    segments: List[Segment]
+
+    segments: list[Segment]
     ids: Tensor
     winners: MapStore
 
@@ -33,8 +35,16 @@ class Fusion:
         return self.ids[self.winners[index].long()]
 
 
-def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], Tensor]], frames: Sequence[int],
-                  winners: MapStore, num_things: int, score_thr: float, overlap_thr: float, slot_ids: bool = False) -> Fusion:
+def fuse_panoptic(
+    scores: Tensor,
+    probs_of: Callable[[Tensor], Callable[[int], Tensor]],
+    frames: Sequence[int],
+    winners: MapStore,
+    num_things: int,
+    score_thr: float,
+    overlap_thr: float,
+    slot_ids: bool = False,
+) -> Fusion:
     """Panoptic fusion with whole-video areas (DVIS, ``inference_video_vps``).
 
     A pixel goes to the row with the largest score times mask, if that mask is at least 0.5 there. A row is dropped
@@ -70,8 +80,9 @@ def fuse_panoptic(scores: Tensor, probs_of: Callable[[Tensor], Callable[[int], T
     return Fusion(segments, ids.cpu(), winners)
 
 
-def name_segments(rows: Tensor, top: Tensor, labels: Tensor, stable: Tensor, num_things: int,
-                  shape: Optional[Tuple[int, int]]) -> Tuple[Tensor, List[Segment]]:
+def name_segments(
+    rows: Tensor, top: Tensor, labels: Tensor, stable: Tensor, num_things: int, shape: tuple[int, int] | None
+) -> tuple[Tensor, list[Segment]]:
     """The id of each confident row, 0 where it is not ``stable``, and the segments.
 
     Args:
@@ -82,7 +93,7 @@ def name_segments(rows: Tensor, top: Tensor, labels: Tensor, stable: Tensor, num
         ids (k + 1,) int32, the last for void; segments.
     """
     ids, segments, stuff = torch.zeros(len(rows) + 1, dtype=torch.int32, device=rows.device), [], {}
-    found: Dict[str, list] = dict(row=rows.tolist(), score=top.tolist(), label=labels.tolist())
+    found: dict[str, list] = dict(row=rows.tolist(), score=top.tolist(), label=labels.tolist())
     for k in stable.nonzero()[:, 0].tolist():
         row, score, label = (found[name][k] for name in ('row', 'score', 'label'))
         is_thing = label < num_things

@@ -1,5 +1,7 @@
 """Bilinear samples of maps at points, and the choice of points where a mask is unsure (PointRend, arXiv:1912.08193)."""
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch import Tensor
 
 MAX_SAMPLED_VALUES = 1 << 20  # candidate points that are sampled, and pixels that are turned into floats, together
 READ, READ_ON_CPU = 1 << 22, 1 << 15  # points that are read together; on a CPU temporaries that fit its cache
-Corners = List[Tuple[Tensor, Tensor]]  # place and weight of each neighbour of points
+Corners = list[tuple[Tensor, Tensor]]  # place and weight of each neighbour of points
 
 
 def sample_features(features: Tensor, coords: Tensor) -> Tensor:
@@ -27,21 +29,25 @@ def corners(coords: Tensor, height: int, width: int) -> Corners:
     """
     (left, left_share), (right, right_share) = neighbours(coords[..., 0] * width - 0.5, width)
     (top, top_share), (bottom, bottom_share) = neighbours(coords[..., 1] * height - 0.5, height)
-    return [((row * width + column).long(), row_share * share)
-            for row, row_share in ((top, top_share), (bottom, bottom_share))
-            for column, share in ((left, left_share), (right, right_share))]
+    return [
+        ((row * width + column).long(), row_share * share)
+        for row, row_share in ((top, top_share), (bottom, bottom_share))
+        for column, share in ((left, left_share), (right, right_share))
+    ]
 
 
-def neighbours(x: Tensor, size: Union[int, Tensor]) -> Tuple[Tuple[Tensor, Tensor], Tuple[Tensor, Tensor]]:
+def neighbours(x: Tensor, size: int | Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The pixels before and after a position along an axis of ``size``, inside it, and their shares, zero for those outside."""
     before = x.detach().floor()
     after, part = before + 1, x - before
-    first, second = (torch.minimum(pixel.clamp(min=0), torch.as_tensor(size - 1, dtype=x.dtype, device=x.device))
-                     for pixel in (before, after))
+    first, second = (
+        torch.minimum(pixel.clamp(min=0), torch.as_tensor(size - 1, dtype=x.dtype, device=x.device))
+        for pixel in (before, after)
+    )
     return (first, (1 - part) * (first == before)), (second, part * (second == after))
 
 
-def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor, known: Optional[Tensor] = None) -> Tensor:
+def sample_masks(masks: Tensor, frames: Tensor, coords: Tensor, known: Tensor | None = None) -> Tensor:
     """One value a point from the maps of each row; neighbouring frames are never mixed.
 
     Args:
@@ -62,7 +68,7 @@ class SampledFrames(torch.autograd.Function):
     """:func:`sample_masks` of several frames, which keeps nothing but the points for its gradients."""
 
     @staticmethod
-    def forward(ctx: Any, masks: Tensor, frames: Tensor, coords: Tensor, known: Optional[Tensor]) -> Tensor:
+    def forward(ctx: Any, masks: Tensor, frames: Tensor, coords: Tensor, known: Tensor | None) -> Tensor:
         """The values (N, P)."""
         ctx.shape = masks.shape
         ctx.save_for_backward(frames, coords)
@@ -71,7 +77,7 @@ class SampledFrames(torch.autograd.Function):
         return read_points(masks, torch.arange(len(masks), device=masks.device), frames, coords)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the masks."""
         frames, coords = ctx.saved_tensors
         found, grad = grad.new_zeros(ctx.shape), grad.reshape(-1)
@@ -82,7 +88,9 @@ class SampledFrames(torch.autograd.Function):
         return found, None, None, None
 
 
-def point_offsets(rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]) -> Iterator[Tuple[slice, Corners]]:
+def point_offsets(
+    rows: Tensor, frames: Tensor, coords: Tensor, shape: Sequence[int]
+) -> Iterator[tuple[slice, Corners]]:
     """Where points lie in flattened maps, a portion of the points at a time.
 
     Args:
@@ -133,8 +141,9 @@ def sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) 
     return torch.cat([sample_features(truth[row].float(), points)[:, 0] for row, points in portions])
 
 
-def uncertain_points(logits: Tensor, num_points: int, oversample: float, importance: float,
-                  generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+def uncertain_points(
+    logits: Tensor, num_points: int, oversample: float, importance: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Draws points, most of them where masks are least sure.
 
     Args:
@@ -151,9 +160,14 @@ def uncertain_points(logits: Tensor, num_points: int, oversample: float, importa
     total = num_points * num_frames
     frames, coords = random_points(rows, num_frames, int(num_points * oversample), logits, generator)
     num_unsure = int(importance * total)
-    maps, by_frame = logits.detach().flatten(0, 1)[:, None], coords.view(rows * num_frames, coords.shape[1] // num_frames, 2)
+    maps, by_frame = (
+        logits.detach().flatten(0, 1)[:, None],
+        coords.view(rows * num_frames, coords.shape[1] // num_frames, 2),
+    )
     some = max(1, MAX_SAMPLED_VALUES // max(by_frame.shape[1], 1))
-    sampled = [sample_features(*x)[:, 0] for x in zip(maps.split(some), by_frame.split(some))] if rows else [coords[..., 0]]
+    sampled = (
+        [sample_features(*x)[:, 0] for x in zip(maps.split(some), by_frame.split(some))] if rows else [coords[..., 0]]
+    )
     values = torch.cat(sampled).view(rows, coords.shape[1]).abs_()
     chosen = values.topk(num_unsure, dim=1, largest=False, sorted=False).indices
     rest = total - num_unsure
@@ -165,8 +179,11 @@ def uncertain_points(logits: Tensor, num_points: int, oversample: float, importa
     return torch.cat([frames.gather(1, chosen), more_frames], 1), found
 
 
-def random_points(rows: int, num_frames: int, per_frame: int, like: Tensor,
-                  generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+def random_points(
+    rows: int, num_frames: int, per_frame: int, like: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Uniform points, the same number in every frame: frames (rows, T * per_frame) and coords (rows, T * per_frame, 2)."""
-    frames = torch.arange(num_frames, device=like.device, dtype=torch.int16).repeat_interleave(per_frame).expand(rows, -1)
+    frames = (
+        torch.arange(num_frames, device=like.device, dtype=torch.int16).repeat_interleave(per_frame).expand(rows, -1)
+    )
     return frames, torch.rand(rows, num_frames * per_frame, 2, generator=generator, device=like.device)

@@ -1,4 +1,5 @@
 """Sine position encoding of maps (DETR, arXiv:2005.12872)."""
+
 import math
 
 import torch

@@ -1,4 +1,5 @@
 """Full precision inside autocast, and autocast by the name of a precision."""
+
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

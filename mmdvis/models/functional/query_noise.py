@@ -2,8 +2,8 @@
 
 The modes of LSVOS 2023's winner (DVIS with denoising training, arXiv:2308.14392) and of DVIS++ (arXiv:2312.13305, section 3.4).
 """
+
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 import torch
@@ -26,16 +26,20 @@ class QueryNoise:
             formula of the means).
         base: in which order queries are taken as a slot's own: ``'raw'`` as the segmenter gave them (DVIS++), or ``'matched'``.
     """
+
     mode: str = 'weighted'
     ratio: float = 0.5
     partner: str = 'perm'
     base: str = 'raw'
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (('mode', self.mode, MODES), ('partner', self.partner, ('perm', 'iid')),
-                                     ('base', self.base, ('raw', 'matched'))):
+        for name, value, allowed in (
+            ('mode', self.mode, MODES),
+            ('partner', self.partner, ('perm', 'iid')),
+            ('base', self.base, ('raw', 'matched')),
+        ):
             if value not in allowed:
-                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
+                raise ValueError(f'{name} must be {" or ".join(map(repr, allowed))}, got {value!r}')
         if not 0 <= self.ratio <= 1:
             raise ValueError(f'ratio must be a probability in [0, 1], got {self.ratio}')
 
@@ -64,6 +68,7 @@ class NoiseDraw:
         share (B, T, Q, 1) float or (B, T, Q, C) bool: of a slot's own query in the mixture.
         is_own (B, T, Q): bool, whether the slot counts as its own or as its partner's object from there on.
     """
+
     active: Tensor
     partner: Tensor
     share: Tensor
@@ -79,6 +84,7 @@ class NoisyOrders:
         own, other (B, T, Q): int64, the two queries of the mixture.
         draw: the random part.
     """
+
     kept: Tensor
     own: Tensor
     other: Tensor
@@ -106,7 +112,7 @@ def noisy_orders(match_embeds: Tensor, draw: NoiseDraw, base: str, inverse: bool
     costs = pair_costs(match_embeds) if frames > 1 else None
     active, partner, is_own = draw.active.numpy(), draw.partner.numpy(), draw.is_own.numpy()
     for b in range(batch):
-        order: Optional[np.ndarray] = np.arange(slots)
+        order: np.ndarray | None = np.arange(slots)
         for t in range(1, frames):
             noisy = active[b, t]
             if noisy and base == 'raw':

@@ -1,5 +1,7 @@
 """A function whose intermediate values are made again for its gradients instead of being kept."""
-from typing import Any, Callable, Optional, Tuple
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +16,16 @@ class Recomputed(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, function: Callable[..., Tuple[Tensor, ...]], values: Tuple[Tensor, ...], *inputs: Optional[Tensor]
-                ) -> Tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, function: Callable[..., tuple[Tensor, ...]], values: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """``values``, which must be ``function(*inputs)`` as the caller has found it; inputs that are None stay so."""
         ctx.function = function
         ctx.save_for_backward(*inputs)
         return tuple(value.clone() for value in values)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs that want one."""
         wanted = ctx.needs_input_grad[2:]
         inputs = [x if x is None else x.detach().requires_grad_(wants) for x, wants in zip(ctx.saved_tensors, wanted)]

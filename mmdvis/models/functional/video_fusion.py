@@ -1,5 +1,6 @@
 """Fuses predictions of one video: of several scales, of its mirror image, of several checkpoints (PVUW 2023's winner)."""
-from typing import List, Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ ROWS, PIXELS, FRAMES = 16, 96, 8  # rows at once, pixels along the longer edge, 
 
 def thumbnails(prediction: VideoPrediction, frames: Sequence[int]) -> Tensor:
     """Where each row's mask is more likely than not, (Q, F * p) float 0 or 1, in a few frames at a few pixels."""
-    found: List[Tensor] = []
+    found: list[Tensor] = []
     for rows in torch.arange(len(prediction.ids)).split(ROWS):
         maps = []
         for frame in frames:
             probs = prediction.probs_of(rows)(frame)
             step = max(1, max(probs.shape[-2:]) // PIXELS)
-            maps.append((probs[:, step // 2::step, step // 2::step] > 0.5).flatten(1))
+            maps.append((probs[:, step // 2 :: step, step // 2 :: step] > 0.5).flatten(1))
         found.append(torch.cat(maps, 1))
     return torch.cat(found).float()
 
@@ -61,17 +62,23 @@ def fuse_predictions(predictions: Sequence[VideoPrediction]) -> VideoPrediction:
     first, *others = predictions
     for other in others:
         if (other.num_frames, other.scores.shape[-1], other.is_causal) != (
-                first.num_frames, first.scores.shape[-1], first.is_causal):
-            raise ValueError(f'predictions of one video must agree about frames, classes and causality, got '
-                             f'{(first.num_frames, first.scores.shape[-1] - 1, first.is_causal)} and '
-                             f'{(other.num_frames, other.scores.shape[-1] - 1, other.is_causal)}')
+            first.num_frames,
+            first.scores.shape[-1],
+            first.is_causal,
+        ):
+            raise ValueError(
+                f'predictions of one video must agree about frames, classes and causality, got '
+                f'{(first.num_frames, first.scores.shape[-1] - 1, first.is_causal)} and '
+                f'{(other.num_frames, other.scores.shape[-1] - 1, other.is_causal)}'
+            )
     orders = [torch.arange(len(first.ids)), *(align(first, other) for other in others)]
-    scores, valid, number = 0., torch.zeros_like(first.valid), 0
+    scores, valid, number = 0.0, torch.zeros_like(first.valid), 0
     for prediction, order in zip(predictions, orders):
         order = order.to(first.scores.device)
         found, rows = order >= 0, order.clamp(min=0)
         scores = scores + prediction.scores[..., rows, :] * found[:, None]
         valid = valid | (prediction.valid[:, rows] & found)
         number = number + found
-    return VideoPrediction(first.ids, scores / number[:, None], valid,
-                           AveragedMasks(tuple(p.masks for p in predictions), tuple(orders)))
+    return VideoPrediction(
+        first.ids, scores / number[:, None], valid, AveragedMasks(tuple(p.masks for p in predictions), tuple(orders))
+    )

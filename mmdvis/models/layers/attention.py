@@ -1,5 +1,4 @@
 """Multi-head attention through the fused kernel, and the residual blocks that stages are made of."""
-from typing import List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +25,7 @@ class MultiheadAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Attention of query (B, N, C) to key and value (B, S, C) -> (B, N, C).
 
         ``allowed`` is bool, (B, N, S) or (B, 1, S), True where attention may go; a row without any True must not occur.
@@ -36,7 +35,7 @@ class MultiheadAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, N, d)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
-    def project(self, *inputs: Tensor) -> List[Tensor]:
+    def project(self, *inputs: Tensor) -> list[Tensor]:
         """The projections of query, key and value; neighbours that are one tensor go through one product."""
         found, start, size = [], 0, self.out_proj.in_features
         for stop in range(1, 4):

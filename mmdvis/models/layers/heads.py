@@ -1,4 +1,5 @@
 """What stages with heads share: small MLPs, and how new matrices start."""
+
 from mmengine.model import caffe2_xavier_init
 from torch import nn
 
@@ -14,8 +15,12 @@ def projection_mlp(channels: int) -> nn.Sequential:
 def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:
     """Three linear layers with ReLU between, named 0, 2 and 4 as in mmdet's checkpoints."""
     return nn.Sequential(
-        nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(),
-        nn.Linear(channels, out_channels))
+        nn.Linear(channels, channels),
+        nn.ReLU(),
+        nn.Linear(channels, channels),
+        nn.ReLU(),
+        nn.Linear(channels, out_channels),
+    )
 
 
 def xavier_matrices(module: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """The learned part of multi-scale deformable attention; the sum itself is a function."""
+
 import math
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class MSDeformAttn(nn.Module):
             nn.init.zeros_(layer.bias)
         self.sampling_offsets.bias.data.copy_(ring_offsets(*self.grid))
 
-    def forward(self, query: Tensor, reference: Tensor, value: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:
+    def forward(self, query: Tensor, reference: Tensor, value: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
         """Attention without the residual.
 
         Args:
@@ -48,7 +49,9 @@ class MSDeformAttn(nn.Module):
             # whole rows of constants, because a short last dimension is slow to broadcast
             scale = (1 / size)[:, None].expand(-1, points, -1).flatten().repeat(heads)
             centre = reference[:, :, None].expand(-1, -1, points, -1).flatten(1).repeat(1, heads)
-            locations = torch.addcmul(centre, self.sampling_offsets(exact), scale).unflatten(-1, (heads, levels, points, 2))
+            locations = torch.addcmul(centre, self.sampling_offsets(exact), scale).unflatten(
+                -1, (heads, levels, points, 2)
+            )
         tokens = self.value_proj(value).unflatten(-1, (heads, -1))
         mixed = deformable_attention(tokens, shapes, locations, weights.unflatten(-1, (levels, points)))
         return self.output_proj(mixed)

@@ -1,5 +1,6 @@
 """The pixel decoder of Mask2Former (arXiv:2112.01527): a deformable encoder over three levels and one step of a pyramid."""
-from typing import List, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,8 @@ class EncoderLayer(nn.Module):
         self.norms = layer_norms(channels, 2)
         xavier_matrices(self.ffn)
 
-    def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[Tuple[int, int]]) -> Tensor:
-        """x (B, S, C), position (S, C), reference (S, 3, 2) -> (B, S, C)."""
+    def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """X (B, S, C), position (S, C), reference (S, 3, 2) -> (B, S, C)."""
         x = self.norms[0](x + self.self_attn(x + position, reference, x, shapes))
         return self.norms[1](self.ffn(x))
 
@@ -42,8 +43,17 @@ class PixelDecoder(nn.Module):
         norm_groups: groups of the group norms.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int = 256, mask_channels: int = 256, num_layers: int = 6,
-                 num_heads: int = 8, ffn_channels: int = 1024, num_points: int = 4, norm_groups: int = 32) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int = 256,
+        mask_channels: int = 256,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        ffn_channels: int = 1024,
+        num_points: int = 4,
+        norm_groups: int = 32,
+    ) -> None:
         super().__init__()
         norm = dict(norm_cfg=dict(type='GN', num_groups=norm_groups), act_cfg=None)
         stride4, *coarse = in_channels
@@ -51,17 +61,19 @@ class PixelDecoder(nn.Module):
         self.level_encoding = nn.Embedding(len(coarse), channels)
         self.encoder = nn.Module()
         self.encoder.layers = nn.ModuleList(
-            EncoderLayer(channels, num_heads, ffn_channels, num_points) for _ in range(num_layers))
+            EncoderLayer(channels, num_heads, ffn_channels, num_points) for _ in range(num_layers)
+        )
         self.lateral_convs = nn.ModuleList([ConvModule(stride4, channels, 1, bias=False, **norm)])
-        self.output_convs = nn.ModuleList([
-            ConvModule(channels, channels, 3, padding=1, bias=False, **{**norm, 'act_cfg': dict(type='ReLU')})])
+        self.output_convs = nn.ModuleList(
+            [ConvModule(channels, channels, 3, padding=1, bias=False, **{**norm, 'act_cfg': dict(type='ReLU')})]
+        )
         self.mask_feature = nn.Conv2d(channels, mask_channels, 1)
         for conv in self.input_convs:
             xavier_init(conv.conv, distribution='uniform')
         for conv in (self.lateral_convs[0].conv, self.output_convs[0].conv, self.mask_feature):
             caffe2_xavier_init(conv)
 
-    def forward(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Features at strides 4, 8, 16, 32, each (N, c, h, w); in float32, but for inference in bfloat16.
 
         Returns:
@@ -72,14 +84,15 @@ class PixelDecoder(nn.Module):
         with full_precision(features[0]):  # fp32, as the official code
             return self.decode([x.float() for x in features])
 
-    def decode(self, features: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+    def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """``forward`` without the guard of its precision."""
         fine, *coarse = features
         levels = [conv(x) for conv, x in zip(self.input_convs, reversed(coarse))]
         shapes = [tuple(x.shape[-2:]) for x in levels]
         x = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)  # (N, S, C)
-        position = torch.cat([
-            sine_encoding(h, w, x.shape[-1], x) + level for (h, w), level in zip(shapes, self.level_encoding.weight)])
+        position = torch.cat(
+            [sine_encoding(h, w, x.shape[-1], x) + level for (h, w), level in zip(shapes, self.level_encoding.weight)]
+        )
         reference = torch.cat([grid_centres(h, w, x) for h, w in shapes])[:, None].expand(-1, len(shapes), -1)
         for layer in self.encoder.layers:
             x = layer(x, position, reference, shapes)

@@ -1,4 +1,5 @@
 """The blocks of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
+
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ class ReferringLayer(nn.Module):
             before it: only the last one counts, and what the tracker starts from changes nothing.
     """
 
-    def __init__(self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, cross_attention: str = 'referring') -> None:
+    def __init__(
+        self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, cross_attention: str = 'referring'
+    ) -> None:
         super().__init__()
         if cross_attention not in ('referring', 'standard'):
             raise ValueError(f"cross_attention must be 'referring' or 'standard', got {cross_attention!r}")

@@ -1,5 +1,7 @@
 """The blocks of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
-from typing import Any, Iterator, Tuple
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +22,15 @@ class TemporalLayer(nn.Module):
             convolution and its attention to the frame (table 8 of the paper).
     """
 
-    def __init__(self, channels: int, num_heads: int = 8, ffn_channels: int = 2048, time_attention: bool = True,
-                 convolution: bool = True, cross_attention: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int = 8,
+        ffn_channels: int = 2048,
+        time_attention: bool = True,
+        convolution: bool = True,
+        cross_attention: bool = True,
+    ) -> None:
         super().__init__()
         self.time_attn = MultiheadAttention(channels, num_heads) if time_attention else None
         self.object_attn, self.hidden = MultiheadAttention(channels, num_heads), ffn_channels
@@ -104,7 +113,7 @@ def parts(number: int, size: int) -> Iterator[slice]:
     yield from (slice(start, start + step) for start in range(0, number, step))
 
 
-def time_masks(valid: Tensor) -> Tuple[Tensor, Tensor]:
+def time_masks(valid: Tensor) -> tuple[Tensor, Tensor]:
     """What a temporal layer must know of padding, from valid (B, T, Q).
 
     Returns:

@@ -1,5 +1,6 @@
 """The masked-attention decoder of Mask2Former (arXiv:2112.01527)."""
-from typing import Callable, List, Optional, Sequence
+
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ class NamedAttention(nn.Module):
         super().__init__()
         self.attn = MultiheadAttention(channels, num_heads)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Optional[Tensor] = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """See :class:`MultiheadAttention`."""
         return self.attn(query, key, value, allowed)
 
@@ -34,7 +35,7 @@ class MaskedDecoderLayer(nn.Module):
         self.norms = layer_norms(channels, 3)
 
     def forward(self, x: Tensor, place: Tensor, memory: Tensor, where: Tensor, allowed: Tensor) -> Tensor:
-        """x (N, Q, C), place (Q, C), memory (N, S, C) with encoding ``where`` (S, C), allowed (N, Q, S) -> (N, Q, C)."""
+        """X (N, Q, C), place (Q, C), memory (N, S, C) with encoding ``where`` (S, C), allowed (N, Q, S) -> (N, Q, C)."""
         x = self.norms[0](x + self.cross_attn(x + place, memory + where, memory, allowed))
         query = x + place
         x = self.norms[1](x + self.self_attn(query, query, x))
@@ -56,8 +57,15 @@ class MaskedDecoder(nn.Module):
         self.post_norm = nn.LayerNorm(channels)
         xavier_matrices(self)
 
-    def forward(self, x: Tensor, place: Tensor, memories: Sequence[Tensor], levels: Tensor, mask_features: Tensor,
-                mask_embed: Callable[[Tensor], Tensor]) -> List[Tensor]:
+    def forward(
+        self,
+        x: Tensor,
+        place: Tensor,
+        memories: Sequence[Tensor],
+        levels: Tensor,
+        mask_features: Tensor,
+        mask_embed: Callable[[Tensor], Tensor],
+    ) -> list[Tensor]:
         """Decodes the queries.
 
         Attention masks need no masks at stride 4: resizing commutes with the product over channels, so the features are
@@ -74,8 +82,10 @@ class MaskedDecoder(nn.Module):
         """
         tokens = [m.flatten(2).transpose(1, 2) + level for m, level in zip(memories, levels)]
         where = [sine_encoding(*m.shape[-2:], x.shape[-1], x) for m in memories]
-        small = [F.interpolate(mask_features.detach(), size=m.shape[-2:], mode='bilinear', align_corners=False).flatten(2)
-                 for m in memories]
+        small = [
+            F.interpolate(mask_features.detach(), size=m.shape[-2:], mode='bilinear', align_corners=False).flatten(2)
+            for m in memories
+        ]
         states = [x]
         for i, layer in enumerate(self.layers):
             level = i % len(memories)

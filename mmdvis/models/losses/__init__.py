@@ -1,4 +1,5 @@
 """Losses."""
+
 from .query_set_loss import QuerySetLoss
 
 __all__ = ['QuerySetLoss']

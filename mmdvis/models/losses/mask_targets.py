@@ -1,6 +1,7 @@
 """Ground truth as the loss reads it: bool masks where they lie, and which of them each matched mask is compared with."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -20,14 +21,20 @@ class MaskTargets:
         rows: int64, which of them each unit of each layer is compared with.
         void (V', T', H, W), void_rows: the same of pixels that are not compared; None: all are.
     """
+
     units: Tensor
     rows: Tensor
-    void: Optional[Tensor] = None
-    void_rows: Optional[Tensor] = None
+    void: Tensor | None = None
+    void_rows: Tensor | None = None
 
     @classmethod
-    def of(cls, targets: Sequence[ClipTargets], pairs: Sequence[Pairs], units: Callable[[Tensor], Tensor], device: torch.device
-           ) -> 'MaskTargets':
+    def of(
+        cls,
+        targets: Sequence[ClipTargets],
+        pairs: Sequence[Pairs],
+        units: Callable[[Tensor], Tensor],
+        device: torch.device,
+    ) -> 'MaskTargets':
         """What the matched units of all layers are compared with; ``units`` makes (V, T', H, W) of masks (N, T, H, W)."""
         picked = [units(clip.masks) for clip in targets]
         rows = target_rows(pairs, picked, [len(clip.labels) for clip in targets], device)
@@ -39,10 +46,12 @@ class MaskTargets:
 
     def layers(self, block: slice, number: int) -> 'MaskTargets':
         """The same for a block of the ``number`` layers."""
-        rows, void_rows = (None if x is None else x.view(number, -1)[block].flatten() for x in (self.rows, self.void_rows))
+        rows, void_rows = (
+            None if x is None else x.view(number, -1)[block].flatten() for x in (self.rows, self.void_rows)
+        )
         return replace(self, rows=rows, void_rows=void_rows)
 
-    def at(self, frames: Tensor, coords: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+    def at(self, frames: Tensor, coords: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (N, P) at points of each row, and whether they count, float (N, P) or None."""
         wanted = sample_targets(self.units, self.rows, frames, coords)
         if self.void is None:
@@ -51,7 +60,9 @@ class MaskTargets:
         return wanted * kept, kept
 
 
-def target_rows(pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequence[int], device: torch.device) -> Tensor:
+def target_rows(
+    pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequence[int], device: torch.device
+) -> Tensor:
     """Which of all truth units each row of (layer, matched unit) is compared with: (L * U,) int64.
 
     Args:
@@ -80,12 +91,12 @@ def ignored_of(clip: ClipTargets) -> Tensor:
     return clip.masks.new_zeros((clip.masks.shape[1], *clip.masks.shape[2:]))
 
 
-def kept_points(ignored: Optional[Tensor], frame: int, coords: Tensor) -> Optional[Tensor]:
+def kept_points(ignored: Tensor | None, frame: int, coords: Tensor) -> Tensor | None:
     """Which points (1, P, 2) of a frame count, (P,) bool; None where all do."""
     if ignored is None:
         return None
     row = torch.zeros(1, dtype=torch.long, device=coords.device)
-    return sample_targets(ignored[None, frame:frame + 1], row, row[:, None], coords)[0] < 0.5
+    return sample_targets(ignored[None, frame : frame + 1], row, row[:, None], coords)[0] < 0.5
 
 
 def to_index(numbers: np.ndarray, device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
 """The set loss of Mask2Former for frames, clips and videos: match once, then class, mask and dice loss."""
-from typing import Dict, List, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -47,20 +48,34 @@ class QuerySetLoss(nn.Module):
             ``matching='first_appearance'`` only). The trackers of DVIS were trained so; DVIS++ was not.
     """
 
-    def __init__(self, num_classes: int, matching: str = 'frame', guided: float = 0.5,
-                 weights: Sequence[float] = (2., 5., 5.), no_object_weight: float = 0.1, num_points: int = 12544,
-                 oversample: float = 3., importance: float = 0.75, legacy_tall_video: bool = False,
-                 legacy_frame1_match: bool = False, legacy_last_frame_labels: bool = False,
-                 legacy_shared_slots: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        matching: str = 'frame',
+        guided: float = 0.5,
+        weights: Sequence[float] = (2.0, 5.0, 5.0),
+        no_object_weight: float = 0.1,
+        num_points: int = 12544,
+        oversample: float = 3.0,
+        importance: float = 0.75,
+        legacy_tall_video: bool = False,
+        legacy_frame1_match: bool = False,
+        legacy_last_frame_labels: bool = False,
+        legacy_shared_slots: bool = False,
+    ) -> None:
         super().__init__()
         if matching not in ('frame', 'first_appearance', 'video'):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
         if legacy_last_frame_labels and matching == 'frame':
-            raise ValueError("legacy_last_frame_labels looks at the last frame of a clip, so matching must be "
-                             "'first_appearance' or 'video', got 'frame'")
-        belongs = dict(legacy_tall_video=(legacy_tall_video, 'video'),
-                       legacy_frame1_match=(legacy_frame1_match, 'first_appearance'),
-                       legacy_shared_slots=(legacy_shared_slots, 'first_appearance'))
+            raise ValueError(
+                'legacy_last_frame_labels looks at the last frame of a clip, so matching must be '
+                "'first_appearance' or 'video', got 'frame'"
+            )
+        belongs = dict(
+            legacy_tall_video=(legacy_tall_video, 'video'),
+            legacy_frame1_match=(legacy_frame1_match, 'first_appearance'),
+            legacy_shared_slots=(legacy_shared_slots, 'first_appearance'),
+        )
         for name, (is_on, needed) in belongs.items():
             if is_on and matching != needed:
                 raise ValueError(f'{name} belongs to matching={needed!r}, got matching={matching!r}')
@@ -73,19 +88,31 @@ class QuerySetLoss(nn.Module):
         weight[-1] = no_object_weight
         self.register_buffer('empty_weight', weight, persistent=False)
 
-    def pairs(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
-              guide: Optional[LayerPredictions] = None) -> List[Pairs]:
+    def pairs(
+        self,
+        predictions: LayerPredictions,
+        targets: Sequence[ClipTargets],
+        context: StepContext,
+        guide: LayerPredictions | None = None,
+    ) -> list[Pairs]:
         """The pairs that ``forward`` with the same arguments compares; ``matching`` is not ``'frame'``."""
         with full_precision(predictions.mask_features):
             return self.match(self.matched_by(predictions, context, guide), targets, context)
 
-    def matched_by(self, predictions: LayerPredictions, context: StepContext, guide: Optional[LayerPredictions]
-                   ) -> LayerPredictions:
+    def matched_by(
+        self, predictions: LayerPredictions, context: StepContext, guide: LayerPredictions | None
+    ) -> LayerPredictions:
         """The guide while it guides, else the predictions."""
         return guide if guide is not None and context.progress < self.guided else predictions
 
-    def forward(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext,
-                guide: Optional[LayerPredictions] = None, pairs: Optional[List[Pairs]] = None) -> Dict[str, Tensor]:
+    def forward(
+        self,
+        predictions: LayerPredictions,
+        targets: Sequence[ClipTargets],
+        context: StepContext,
+        guide: LayerPredictions | None = None,
+        pairs: list[Pairs] | None = None,
+    ) -> dict[str, Tensor]:
         """The losses of every layer.
 
         Args:
@@ -116,14 +143,16 @@ class QuerySetLoss(nn.Module):
         return losses
 
     @torch.no_grad()
-    def match(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext) -> List[Pairs]:
+    def match(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext) -> list[Pairs]:
         """The pairs of each clip and layer."""
         generator = context.generator('match', predictions.mask_features.device)
         costs = [self.costs(predictions, b, clip, generator) for b, clip in enumerate(targets)]
         host = torch.cat(costs, -1).cpu().numpy()  # one copy for the whole batch
         host = np.split(host, np.cumsum([cost.shape[-1] for cost in costs])[:-1], -1)
-        return [assign(check_costs(cost, clip.name), self.first_frame(clip).cpu().numpy(), self.legacy_shared_slots)
-                for cost, clip in zip(host, targets)]
+        return [
+            assign(check_costs(cost, clip.name), self.first_frame(clip).cpu().numpy(), self.legacy_shared_slots)
+            for cost, clip in zip(host, targets)
+        ]
 
     def first_frame(self, clip: ClipTargets) -> Tensor:
         """(N,): the frame in which each object is matched."""
@@ -149,7 +178,7 @@ class QuerySetLoss(nn.Module):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
             objects = objects.to(embeds.device)
-            truth = sample_targets(clip.masks[:, t:t + 1], objects, torch.zeros_like(objects[:, None]), coords)
+            truth = sample_targets(clip.masks[:, t : t + 1], objects, torch.zeros_like(objects[:, None]), coords)
             overlap = self.overlap(predictions, b, t, coords, truth, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
@@ -157,10 +186,11 @@ class QuerySetLoss(nn.Module):
                 whole = overlap if whole is None else whole + overlap
         return total if whole is None else self.weigh(logits.mean(1), labels, whole)
 
-    def overlap(self, predictions: LayerPredictions, b: int, t: int, coords: Tensor, truth: Tensor, kept: Optional[Tensor]
-                ) -> PointOverlap:
+    def overlap(
+        self, predictions: LayerPredictions, b: int, t: int, coords: Tensor, truth: Tensor, kept: Tensor | None
+    ) -> PointOverlap:
         """How frame ``t`` of clip ``b`` agrees with ``truth`` (N, P) at points (1, P, 2), layer by layer."""
-        features, found = predictions.mask_features[b, t:t + 1].float(), []
+        features, found = predictions.mask_features[b, t : t + 1].float(), []
         points, inside = sample_features(features, coords)[0], None  # (M, P)
         if predictions.mask_bias is not None:
             inside = sample_features(torch.ones_like(features[:, :1]), coords)[0]
@@ -183,12 +213,19 @@ class QuerySetLoss(nn.Module):
         for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
             rows, objects = (to_index(x, logits.device) for x in (rows, matched_queries(rows, objects)))
             truth[layer, b, :, rows] = self.labels(clip)[objects][..., None]
-        values = F.cross_entropy(logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none')
+        values = F.cross_entropy(
+            logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none'
+        )
         layers = len(logits)
         return values.view(layers, -1).sum(1) / self.empty_weight[truth].view(layers, -1).sum(1)
 
-    def mask_losses(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], pairs: Sequence[Pairs],
-                    context: StepContext) -> Tuple[Tensor, Tensor]:
+    def mask_losses(
+        self,
+        predictions: LayerPredictions,
+        targets: Sequence[ClipTargets],
+        pairs: Sequence[Pairs],
+        context: StepContext,
+    ) -> tuple[Tensor, Tensor]:
         """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number.
 
         Layers go through in blocks whose masks are made, sampled and forgotten, and made again for the gradients.
@@ -200,18 +237,29 @@ class QuerySetLoss(nn.Module):
         step = max(1, min(MAX_MASKS // max(per_layer * area, 1), MAX_POINTS // max(per_layer * self.num_points, 1)))
         for start in range(0, layers, step):
             block = slice(start, start + step)
-            part, rows, part_truth = predictions.layers(block), [slots[block] for slots, _ in pairs], truth.layers(block, layers)
+            part, rows, part_truth = (
+                predictions.layers(block),
+                [slots[block] for slots, _ in pairs],
+                truth.layers(block, layers),
+            )
             with torch.no_grad():
                 masks = self.masks_of(part, rows)
                 frames, coords = self.draw_points(masks, predictions.mask_embeds.shape[2], generator)
                 known, wanted = sample_masks(masks, frames, coords), part_truth.at(frames, coords)
                 points, values = (frames, coords, known), self.point_losses(known, *wanted)
 
-            def compare(embeds: Tensor, features: Tensor, bias: Optional[Tensor], logits: Tensor = part.class_logits,
-                        rows: Sequence[np.ndarray] = rows, points: Tuple[Tensor, ...] = points,
-                        wanted: Tuple[Optional[Tensor], ...] = wanted) -> Tuple[Tensor, Tensor]:
+            def compare(
+                embeds: Tensor,
+                features: Tensor,
+                bias: Tensor | None,
+                logits: Tensor = part.class_logits,
+                rows: Sequence[np.ndarray] = rows,
+                points: tuple[Tensor, ...] = points,
+                wanted: tuple[Tensor | None, ...] = wanted,
+            ) -> tuple[Tensor, Tensor]:
                 masks = self.masks_of(LayerPredictions(logits, embeds, features, bias), rows)
                 return self.point_losses(sample_masks(masks, *points), *wanted)
+
             found.append(Recomputed.apply(compare, values, part.mask_embeds, part.mask_features, part.mask_bias))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=device)
@@ -220,17 +268,21 @@ class QuerySetLoss(nn.Module):
 
     def masks_of(self, predictions: LayerPredictions, rows: Sequence[np.ndarray]) -> Tensor:
         """The matched masks of some layers as units (L * U, T', h, w), all clips of a layer together."""
-        return torch.cat([self.maps(matched_masks(predictions, b, slots)) for b, slots in enumerate(rows)], 1).flatten(0, 1)
+        return torch.cat([self.maps(matched_masks(predictions, b, slots)) for b, slots in enumerate(rows)], 1).flatten(
+            0, 1
+        )
 
-    def draw_points(self, masks: Tensor, num_frames: int, generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+    def draw_points(self, masks: Tensor, num_frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Frames and coordinates of the points at which each unit is compared, see :func:`uncertain_points`."""
         number = self.num_points * (num_frames if self.legacy_tall_video else 1)
         at_once = max(1, int(MAX_POINTS / (number * self.oversample * masks.shape[1])))
-        drawn = [uncertain_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)]
+        drawn = [
+            uncertain_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)
+        ]
         return tuple(torch.cat(values) for values in zip(*drawn))
 
     @staticmethod
-    def point_losses(values: Tensor, wanted: Tensor, kept: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+    def point_losses(values: Tensor, wanted: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cross-entropy and dice loss (N,) of mask logits (N, P) at points, where they should be ``wanted``."""
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
         return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
@@ -250,8 +302,11 @@ def split_frames(predictions: LayerPredictions) -> LayerPredictions:
     """The same predictions with every frame as a clip of its own: B becomes B * T, T becomes 1."""
     bias = predictions.mask_bias
     return LayerPredictions(
-        predictions.class_logits.flatten(1, 2).unsqueeze(2), predictions.mask_embeds.flatten(1, 2).unsqueeze(2),
-        predictions.mask_features.flatten(0, 1).unsqueeze(1), None if bias is None else bias.flatten(1, 2).unsqueeze(2))
+        predictions.class_logits.flatten(1, 2).unsqueeze(2),
+        predictions.mask_embeds.flatten(1, 2).unsqueeze(2),
+        predictions.mask_features.flatten(0, 1).unsqueeze(1),
+        None if bias is None else bias.flatten(1, 2).unsqueeze(2),
+    )
 
 
 def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:

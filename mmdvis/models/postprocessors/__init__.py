@@ -1,4 +1,5 @@
 """Postprocessors: what a task makes of a prediction."""
+
 from .instance import InstancePostprocessor
 from .panoptic import PanopticPostprocessor
 from .semantic import SemanticPostprocessor

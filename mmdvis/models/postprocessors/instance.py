@@ -1,5 +1,4 @@
 """Video instance segmentation from a prediction."""
-from typing import List
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -27,13 +26,15 @@ class InstancePostprocessor(nn.Module):
         top, pair = scores.flatten().topk(min(self.max_num, scores.numel()))
         row, label = pair // scores.shape[1], pair % scores.shape[1]
         rows, place = row.unique(return_inverse=True)  # masks of a track are made once, however many classes it has
-        frames = [encode_masks(prediction.masks.logits(rows, t) > 0, prediction.valid[t, rows])
-                  for t in range(prediction.num_frames)]
+        frames = [
+            encode_masks(prediction.masks.logits(rows, t) > 0, prediction.valid[t, rows])
+            for t in range(prediction.num_frames)
+        ]
         masks = [[frame[k] for frame in frames] for k in place.tolist()]
         return VideoInstances(top.cpu(), label.cpu(), prediction.ids[row].cpu(), masks).pack(sample)
 
 
-def encode_masks(masks: Tensor, valid: Tensor) -> List[dict]:
+def encode_masks(masks: Tensor, valid: Tensor) -> list[dict]:
     """COCO run-length masks of bool masks (k, H, W); rows that are not ``valid`` (k,) are empty."""
     masks = (masks & valid[:, None, None]).cpu().numpy().astype(np.uint8)
     return [dict(code, counts=code['counts'].decode()) for code in map(coco_mask.encode, map(np.asfortranarray, masks))]

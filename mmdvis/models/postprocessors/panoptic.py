@@ -1,5 +1,4 @@
 """Video panoptic segmentation from a prediction."""
-from typing import List, Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -26,8 +25,8 @@ class PanopticPostprocessor(nn.Module):
     def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
         """The sample with ``pred_panoptic``: fused over the whole video, or frame by frame if the scores are causal."""
         whole = None if prediction.is_causal else self.fuse(prediction)
-        id_map: Optional[Tensor] = None
-        by_frame: List[Tuple[Segment, ...]] = []
+        id_map: Tensor | None = None
+        by_frame: list[tuple[Segment, ...]] = []
         for frame in range(prediction.num_frames):
             found, place = (self.fuse_frame(prediction, frame), 0) if whole is None else (whole, frame)
             id_map = write_slice(id_map, found.map(place)[None], frame, prediction.num_frames)
@@ -39,9 +38,12 @@ class PanopticPostprocessor(nn.Module):
 
     def fuse_frame(self, prediction: VideoPrediction, frame: int) -> Fusion:
         """The fusion of one frame by its own scores, which are causal."""
-        return fuse_panoptic(prediction.scores[frame], prediction.probs_of, [frame], DiskBackedMaps(), slot_ids=True, **self.options)
+        return fuse_panoptic(
+            prediction.scores[frame], prediction.probs_of, [frame], DiskBackedMaps(), slot_ids=True, **self.options
+        )
 
     def fuse(self, prediction: VideoPrediction) -> Fusion:
         """The fusion of a whole video, whose frames can be painted one by one; scores are not causal."""
-        return fuse_panoptic(prediction.scores, prediction.probs_of, range(prediction.num_frames), DiskBackedMaps(),
-                             **self.options)
+        return fuse_panoptic(
+            prediction.scores, prediction.probs_of, range(prediction.num_frames), DiskBackedMaps(), **self.options
+        )

@@ -1,5 +1,4 @@
 """Video semantic segmentation from a prediction."""
-from typing import Dict, Optional
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ class SemanticPostprocessor(nn.Module):
             is not said.
     """
 
-    def __init__(self, min_score: float = 0., around: Optional[dict] = None) -> None:
+    def __init__(self, min_score: float = 0.0, around: dict | None = None) -> None:
         super().__init__()
         self.min_score = min_score
         self.around = MODELS.build(around) if around else None
@@ -31,12 +30,14 @@ class SemanticPostprocessor(nn.Module):
         small = torch.uint8 if prediction.scores.shape[-1] <= 256 else torch.uint16
         sample = sample if self.around is None else self.around(prediction, sample)
         found = None if self.around is None else sample.pred_panoptic
-        result: Optional[Tensor] = None
+        result: Tensor | None = None
         for frame in range(prediction.num_frames):
-            result = write_slice(result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames)
+            result = write_slice(
+                result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames
+            )
         return VideoSemantic(result.numpy()).pack(sample)
 
-    def label(self, prediction: VideoPrediction, frame: int, found: Optional[VideoPanoptic]) -> Tensor:
+    def label(self, prediction: VideoPrediction, frame: int, found: VideoPanoptic | None) -> Tensor:
         """(H, W) int64: the class of every pixel of one frame; of its segment where ``found`` has one."""
         if found is None:
             return self.vote(prediction, frame)
@@ -50,16 +51,18 @@ class SemanticPostprocessor(nn.Module):
         rows = (scores.amax(1) >= self.min_score).nonzero()[:, 0]
         probs, weights = prediction.probs_of(rows)(frame), scores[rows]
         stripe = max(1, MAX_VOTES // max(weights.shape[1] * probs.shape[-1], 1))  # lines at once
-        return torch.cat([torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)])
+        return torch.cat(
+            [torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)]
+        )
 
 
-def labels_of_segments(ids: Tensor, labels: Dict[int, int]) -> Tensor:
+def labels_of_segments(ids: Tensor, labels: dict[int, int]) -> Tensor:
     """The class (H, W) int64 of every pixel of a map of segment ids; -1 where it is void.
 
     Args:
         ids (H, W): 0 is void.
         labels: id -> class.
     """
-    table = torch.full((int(ids.max()) + 1, ), -1)
+    table = torch.full((int(ids.max()) + 1,), -1)
     table[list(labels)] = torch.tensor(list(labels.values()), dtype=torch.int64)
     return table[ids.long()]

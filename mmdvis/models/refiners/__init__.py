@@ -1,4 +1,5 @@
 """Refiners."""
+
 from .temporal_refiner import TemporalRefiner
 
 __all__ = ['TemporalRefiner']

@@ -1,6 +1,8 @@
 """The temporal refiner of DVIS (arXiv:2306.03413, section 3.4)."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Dict, Iterator, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -32,8 +34,14 @@ class TemporalRefiner(BaseModule):
             (without its bank of earlier embeddings). None for inference only.
     """
 
-    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256,
-                 decoder: Optional[dict] = None, loss: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 256,
+        mask_channels: int = 256,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+    ) -> None:
         super().__init__()
         self.layers = temporal_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
@@ -41,27 +49,30 @@ class TemporalRefiner(BaseModule):
         self.cls_embed = nn.Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
         options = dict(loss or {})
-        self.contrast = options.pop('contrast', 0.)
+        self.contrast = options.pop('contrast', 0.0)
         self.criterion = MODELS.build(dict(options, num_classes=num_classes)) if loss else None
 
     def forward(self, tracks: TrackQueries) -> TrackQueries:
         """Refined tracks; the class logits are the same in every frame."""
-        for x in self.decode(tracks):
-            pass
-        x = self.decoder_norm(x)
+        last = deque(self.decode(tracks), maxlen=1).pop()  # earlier layers are not kept
+        x = self.decoder_norm(last)
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
-        embeds: Optional[Tensor] = None
+        embeds: Tensor | None = None
         for start in range(0, x.shape[1], FRAMES):
-            embeds = write_slice(embeds, self.mask_embed(x[:, start:start + FRAMES]), start, x.shape[1], axis=1)
-        return replace(tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias))
+            embeds = write_slice(embeds, self.mask_embed(x[:, start : start + FRAMES]), start, x.shape[1], axis=1)
+        return replace(
+            tracks, embeds=x, class_logits=logits, mask_embeds=embeds, mask_bias=torch.zeros_like(tracks.mask_bias)
+        )
 
-    def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
+    def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
         """Losses of all layers; the guide is the tracker's word, its class logits averaged over time."""
         x = self.decoder_norm(torch.stack(list(self.decode(tracks))))
         logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
         mean = torch.stack([mean_logits(*video) for video in zip(tracks.class_logits, tracks.valid)])  # (B, Q, K + 1)
-        guide = LayerPredictions(mean[None, :, None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None])
+        guide = LayerPredictions(
+            mean[None, :, None], tracks.mask_embeds[None], tracks.mask_features, tracks.mask_bias[None]
+        )
         pairs = self.criterion.pairs(layers, targets, context, guide)
         losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:

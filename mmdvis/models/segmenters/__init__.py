@@ -1,4 +1,5 @@
 """Segmenters."""
+
 from .mask2former_segmenter import Mask2FormerSegmenter
 
 __all__ = ['Mask2FormerSegmenter']

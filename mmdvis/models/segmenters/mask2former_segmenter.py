@@ -1,5 +1,6 @@
 """Mask2Former (arXiv:2112.01527) applied frame by frame, as MinVIS (arXiv:2208.02245) does."""
-from typing import Dict, List, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -32,10 +33,20 @@ class Mask2FormerSegmenter(BaseModule):
         loss: config of the set loss; None for inference only.
     """
 
-    def __init__(self, backbone: dict, in_channels: Sequence[int], num_classes: int, num_queries: int = 100,
-                 channels: int = 256, mask_channels: int = 256, pixel_decoder: Optional[dict] = None,
-                 decoder: Optional[dict] = None, reid: bool = False, normed_embeds: bool = True,
-                 loss: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        in_channels: Sequence[int],
+        num_classes: int,
+        num_queries: int = 100,
+        channels: int = 256,
+        mask_channels: int = 256,
+        pixel_decoder: dict | None = None,
+        decoder: dict | None = None,
+        reid: bool = False,
+        normed_embeds: bool = True,
+        loss: dict | None = None,
+    ) -> None:
         super().__init__()
         self.normed_embeds = normed_embeds
         self.backbone = MODELS.build(backbone)
@@ -49,7 +60,7 @@ class Mask2FormerSegmenter(BaseModule):
         self.reid_embed = projection_mlp(channels) if reid else None
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
 
-    def forward(self, frames: Tensor, present: Optional[Tensor] = None) -> FrameQueries:
+    def forward(self, frames: Tensor, present: Tensor | None = None) -> FrameQueries:
         """Normalised frames (B, T, 3, H, W), H and W multiples of 32, and present (B, T) -> the frames' queries."""
         states, features = self.decode(frames)
         layer = self.predict(states[-1:], features)
@@ -57,14 +68,16 @@ class Mask2FormerSegmenter(BaseModule):
         match_embeds, embeds = (x.unflatten(0, frames.shape[:2]) for x in self.embeds(normed, states[-1]))
         if present is None:
             present = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-        return FrameQueries(embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present)
+        return FrameQueries(
+            embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present
+        )
 
     def mask_features(self, frames: Tensor) -> Tensor:
         """The mask features (B, T, M, h, w) alone, without the queries."""
         features, _ = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
         return features.unflatten(0, frames.shape[:2])
 
-    def embeds(self, normed: Tensor, raw: Tensor) -> Tuple[Tensor, Tensor]:
+    def embeds(self, normed: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """What trackers match and what later stages decode from, given the queries after and before the norm."""
         handed = normed if self.normed_embeds else raw
         if self.reid_embed is None:
@@ -72,23 +85,26 @@ class Mask2FormerSegmenter(BaseModule):
         reid = self.reid_embed(normed)
         return torch.cat([normed, reid], -1), torch.cat([handed, reid], -1)
 
-    def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
+    def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
         """Losses of all layers on frames (B, T, 3, H, W).
 
         Raises:
             ValueError: the segmenter has a re-identification embedding.
         """
         if self.reid_embed is not None:
-            raise ValueError('a segmenter with reid=True cannot learn here, for the loss of its re-identification embedding '
-                             "(CTVIS) is not part of mmdvis; load trained weights and let trainable name 'tracker' or 'refiner'")
+            raise ValueError(
+                'a segmenter with reid=True cannot learn here, for the loss of its re-identification embedding '
+                "(CTVIS) is not part of mmdvis; load trained weights and let trainable name 'tracker' or 'refiner'"
+            )
         return self.criterion(self.predict(*self.decode(frames)), targets, context)
 
-    def decode(self, frames: Tensor) -> Tuple[List[Tensor], Tensor]:
+    def decode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
         """The queries before the norm, at the start and after each layer, (B * T, Q, C); features (B, T, M, h, w)."""
         features, memories = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
         start = self.query_feat.weight.expand(len(features), -1, -1)
-        states = self.transformer_decoder(start, self.query_embed.weight, memories, self.level_embed.weight, features,
-                                          self.mask_embed)
+        states = self.transformer_decoder(
+            start, self.query_embed.weight, memories, self.level_embed.weight, features, self.mask_embed
+        )
         return states, features.unflatten(0, frames.shape[:2])
 
     def predict(self, states: Sequence[Tensor], features: Tensor) -> LayerPredictions:

@@ -1,4 +1,5 @@
 """Trackers."""
+
 from .cosine_tracker import CosineTracker
 from .dvis_tracker import DVISTracker
 

@@ -1,6 +1,6 @@
 """The tracker of MinVIS (arXiv:2208.02245): match neighbouring frames by cosine distance."""
+
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from mmdvis.structures import FrameQueries, TrackQueries
 @dataclass(frozen=True, eq=False)
 class CosineState:
     """What the tracker remembers: the last frame's ``match_embeds`` (B, Q, D), in track order."""
+
     match_embeds: Tensor
 
 
@@ -25,19 +26,25 @@ class CosineTracker(nn.Module):
             re-identification part; None compares all.
     """
 
-    def __init__(self, last_channels: Optional[int] = None) -> None:
+    def __init__(self, last_channels: int | None = None) -> None:
         super().__init__()
         if last_channels is not None and last_channels < 1:
             raise ValueError(f'last_channels must be positive, got {last_channels}; None compares all')
         self.first_channel = None if last_channels is None else -last_channels
 
-    def forward(self, queries: FrameQueries, state: Optional[CosineState] = None) -> Tuple[TrackQueries, CosineState]:
+    def forward(self, queries: FrameQueries, state: CosineState | None = None) -> tuple[TrackQueries, CosineState]:
         """Tracks a clip from where ``state`` left the videos; None begins them."""
         before = None if state is None else state.match_embeds
-        rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel:], before))
+        rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel :], before))
         valid = queries.present[..., None].expand(rows.embeds.shape[:3])
         tracks = TrackQueries(
-            ids=torch.arange(rows.embeds.shape[2], device=rows.embeds.device), valid=valid, embeds=rows.embeds,
-            class_logits=rows.class_logits, mask_embeds=rows.mask_embeds, mask_bias=torch.zeros_like(rows.embeds[..., 0]),
-            mask_features=rows.mask_features, context=queries.embeds)
-        return tracks, CosineState(last_present(rows.match_embeds[..., self.first_channel:], queries.present, before))
+            ids=torch.arange(rows.embeds.shape[2], device=rows.embeds.device),
+            valid=valid,
+            embeds=rows.embeds,
+            class_logits=rows.class_logits,
+            mask_embeds=rows.mask_embeds,
+            mask_bias=torch.zeros_like(rows.embeds[..., 0]),
+            mask_features=rows.mask_features,
+            context=queries.embeds,
+        )
+        return tracks, CosineState(last_present(rows.match_embeds[..., self.first_channel :], queries.present, before))

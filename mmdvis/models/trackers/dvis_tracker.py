@@ -1,6 +1,7 @@
 """The referring tracker of DVIS (arXiv:2306.03413, section 3.3) and of DVIS++ (arXiv:2312.13305)."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModule
@@ -15,7 +16,9 @@ from mmdvis.models.layers.referring_layer import referring_layers
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries
 
-ALLOWED = dict(start=('matched', 'unmatched', 'output', 'zero'), refer=('output', 'mlp'), context=('embeds', 'first_frame'))
+ALLOWED = dict(
+    start=('matched', 'unmatched', 'output', 'zero'), refer=('output', 'mlp'), context=('embeds', 'first_frame')
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,7 @@ class ReferringState:
         match_embeds (B, Q, D): the segmenter's embeddings of the last frame, in track order.
         outputs (B, Q, C): the last layer's outputs for the last frame.
     """
+
     match_embeds: Tensor
     outputs: Tensor
 
@@ -38,6 +42,7 @@ class DecodedClip:
         outputs (L, B, T, Q, C): of every layer, before the norm.
         references (B, T, Q, C): what each frame's tracks referred to.
     """
+
     outputs: Tensor
     references: Tensor
 
@@ -70,14 +75,25 @@ class DVISTracker(BaseModule):
         noise: arguments of :class:`QueryNoise` in training; None: none.
     """
 
-    def __init__(self, num_classes: int, channels: int = 256, mask_channels: int = 256, decoder: Optional[dict] = None,
-                 start: str = 'matched', refer: str = 'output', project_features: bool = False, normed_outputs: bool = True,
-                 context: str = 'embeds', legacy_inverse_match: bool = False, loss: Optional[dict] = None,
-                 noise: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 256,
+        mask_channels: int = 256,
+        decoder: dict | None = None,
+        start: str = 'matched',
+        refer: str = 'output',
+        project_features: bool = False,
+        normed_outputs: bool = True,
+        context: str = 'embeds',
+        legacy_inverse_match: bool = False,
+        loss: dict | None = None,
+        noise: dict | None = None,
+    ) -> None:
         super().__init__()
         for name, value in dict(start=start, refer=refer, context=context).items():
             if value not in ALLOWED[name]:
-                raise ValueError(f"{name} must be {' or '.join(map(repr, ALLOWED[name]))}, got {value!r}")
+                raise ValueError(f'{name} must be {" or ".join(map(repr, ALLOWED[name]))}, got {value!r}')
         if noise is not None and start != 'matched':
             raise ValueError(f"noise spoils the matched queries, so start must be 'matched', got {start!r}")
         self.noise = None if noise is None else QueryNoise(**noise)
@@ -91,28 +107,36 @@ class DVISTracker(BaseModule):
         self.ref_proj = projection_mlp(channels) if refer == 'mlp' else None
         self.mask_feature_proj = nn.Conv2d(mask_channels, mask_channels, 1) if project_features else None
         options = dict(loss or {})
-        self.contrast = options.pop('contrast', 0.)
+        self.contrast = options.pop('contrast', 0.0)
         self.criterion = MODELS.build(dict(options, num_classes=num_classes)) if loss else None
 
-    def forward(self, queries: FrameQueries, state: Optional[ReferringState] = None
-                ) -> Tuple[TrackQueries, ReferringState]:
+    def forward(
+        self, queries: FrameQueries, state: ReferringState | None = None
+    ) -> tuple[TrackQueries, ReferringState]:
         """Tracks a clip from where ``state`` left the videos; None begins them."""
         orders = self.orders(queries, state)
         clip = self.decode_clip(queries, queries.embeds.take_along_dim(orders[..., None], 2), state)
         matched = queries.match_embeds.take_along_dim(orders[..., None], 2)
-        after = ReferringState(last_present(matched, queries.present, state and state.match_embeds),
-                               last_present(clip.outputs[-1], queries.present, state and state.outputs))
+        after = ReferringState(
+            last_present(matched, queries.present, state and state.match_embeds),
+            last_present(clip.outputs[-1], queries.present, state and state.outputs),
+        )
         last = DecodedClip(clip.outputs[-1:], clip.references)
         heads, outputs = self.predict(last, queries.mask_features), clip.outputs[-1]
         valid = queries.present[..., None].expand(outputs.shape[:3])
         bias = outputs.new_zeros(valid.shape) if heads.mask_bias is None else heads.mask_bias[0]
         return TrackQueries(
-            ids=torch.arange(outputs.shape[2], device=outputs.device), valid=valid,
-            embeds=self.decoder_norm(outputs) if self.normed_outputs else outputs, class_logits=heads.class_logits[0],
-            mask_embeds=heads.mask_embeds[0], mask_bias=bias, mask_features=queries.mask_features,
-            context=self.context_of(queries)), after
+            ids=torch.arange(outputs.shape[2], device=outputs.device),
+            valid=valid,
+            embeds=self.decoder_norm(outputs) if self.normed_outputs else outputs,
+            class_logits=heads.class_logits[0],
+            mask_embeds=heads.mask_embeds[0],
+            mask_bias=bias,
+            mask_features=queries.mask_features,
+            context=self.context_of(queries),
+        ), after
 
-    def loss(self, queries: FrameQueries, targets: Sequence[ClipTargets], context: StepContext) -> Dict[str, Tensor]:
+    def loss(self, queries: FrameQueries, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
         """Losses of all layers; the guide is the segmenter's own word, with its rows put into track order."""
         orders, starts = self.training_starts(queries, context)
         clip = self.decode_clip(queries, starts, None)
@@ -123,10 +147,12 @@ class DVISTracker(BaseModule):
         losses = self.criterion(layers, targets, context, pairs=pairs)
         if self.contrast:
             slots = [slots[-1] for slots, _ in pairs]
-            losses['loss_contrast'] = self.contrast * mean_contrastive_loss(neighbour_contrastive_loss, clip.references, slots)
+            losses['loss_contrast'] = self.contrast * mean_contrastive_loss(
+                neighbour_contrastive_loss, clip.references, slots
+            )
         return losses
 
-    def training_starts(self, queries: FrameQueries, context: StepContext) -> Tuple[Tensor, Tensor]:
+    def training_starts(self, queries: FrameQueries, context: StepContext) -> tuple[Tensor, Tensor]:
         """The order that counts (B, T, Q), and what each frame's decoding starts from (B, T, Q, C), noise included."""
         if self.noise is None or not self.training:
             orders = self.orders(queries, None)
@@ -135,14 +161,14 @@ class DVISTracker(BaseModule):
         found = noisy_orders(queries.match_embeds, draw, self.noise.base, self.legacy_inverse_match)
         return found.kept, found.mix(queries.embeds)
 
-    def orders(self, queries: FrameQueries, state: Optional[ReferringState]) -> Tensor:
+    def orders(self, queries: FrameQueries, state: ReferringState | None) -> Tensor:
         """(B, T, Q): which query of each frame takes each track's place; if unmatched, that of its own number."""
         if self.start == 'unmatched':
             batch, frames, slots = queries.match_embeds.shape[:3]
             return torch.arange(slots, device=queries.match_embeds.device).expand(batch, frames, -1)
         return track_orders(queries.match_embeds, state and state.match_embeds, self.legacy_inverse_match)
 
-    def decode_clip(self, queries: FrameQueries, aligned: Tensor, state: Optional[ReferringState]) -> DecodedClip:
+    def decode_clip(self, queries: FrameQueries, aligned: Tensor, state: ReferringState | None) -> DecodedClip:
         """All layers on all frames in turn, each referring to the one before; ``aligned`` (B, T, Q, C) is in track order."""
         last, outputs, references = state and state.outputs, [], []
         for own, frame, present in zip(aligned.unbind(1), queries.embeds.unbind(1), queries.present.unbind(1)):
@@ -153,7 +179,7 @@ class DVISTracker(BaseModule):
             last = outputs[-1][-1] if last is None else torch.where(is_here, outputs[-1][-1], last)
         return DecodedClip(torch.stack([torch.stack(layers) for layers in outputs], 2), torch.stack(references, 1))
 
-    def start_of(self, own: Tensor, last: Optional[Tensor]) -> Tensor:
+    def start_of(self, own: Tensor, last: Tensor | None) -> Tensor:
         """What a frame's decoding starts from, given its queries and the outputs before it, both (B, Q, C)."""
         if last is None or self.start in ('matched', 'unmatched'):
             return own
@@ -163,7 +189,7 @@ class DVISTracker(BaseModule):
         """The reference made of outputs (..., C)."""
         return x if self.ref_proj is None else self.ref_proj(x)
 
-    def decode(self, start: Tensor, frame: Tensor, reference: Optional[Tensor]) -> List[Tensor]:
+    def decode(self, start: Tensor, frame: Tensor, reference: Tensor | None) -> list[Tensor]:
         """The outputs of all layers for one frame, each (B, Q, C).
 
         Args:
@@ -184,7 +210,9 @@ class DVISTracker(BaseModule):
             known = torch.cat([clip.references.expand_as(x), x], -1)
         embeds, bias = self.mask_embed(x), None
         if self.mask_feature_proj is not None:
-            embeds, bias = fold_projection(embeds, self.mask_feature_proj.weight[..., 0, 0], self.mask_feature_proj.bias)
+            embeds, bias = fold_projection(
+                embeds, self.mask_feature_proj.weight[..., 0, 0], self.mask_feature_proj.bias
+            )
         return LayerPredictions(self.cls_embed(known), embeds, mask_features, bias)
 
     def context_of(self, queries: FrameQueries) -> Tensor:

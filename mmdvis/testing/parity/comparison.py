@@ -1,6 +1,7 @@
 """Compares what our models compute with what the official code gave, from a folder of parity fixtures."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from mmdvis.checkpoints import plan_loading
 from mmdvis.structures import FrameQueries, TrackQueries
 
 TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative; of the pixels
-Arrays = Dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Comparison:
         verdict: ``'ok'``, ``'FAIL'`` or ``'skip'``.
         found: how far it is off.
     """
+
     name: str
     verdict: str
     found: str
@@ -32,7 +34,7 @@ def verdict(holds: bool) -> str:
     return 'ok' if holds else 'FAIL'
 
 
-def compare_values(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]) -> Comparison:
+def compare_values(name: str, value: Tensor, expected: np.ndarray | Tensor) -> Comparison:
     """Compares numbers: each within 1e-4 + 1e-4 * |expected|."""
     expected = torch.as_tensor(np.array(expected)).float()
     if value.shape != expected.shape:
@@ -42,8 +44,11 @@ def compare_values(name: str, value: Tensor, expected: Union[np.ndarray, Tensor]
     error = (value.float() - expected).abs()
     relative = float((error / expected.abs().clamp(min=1e-12)).max())
     share = float((error / (TOLERANCE + TOLERANCE * expected.abs())).max())
-    return Comparison(name, verdict(share <= 1), f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, '
-                      f'{share:.3f} of the tolerance')
+    return Comparison(
+        name,
+        verdict(share <= 1),
+        f'largest error {float(error.max()):.2e} absolute, {relative:.2e} relative, {share:.3f} of the tolerance',
+    )
 
 
 def compare_pixels(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
@@ -57,17 +62,20 @@ def compare_pixels(name: str, value: np.ndarray, expected: np.ndarray) -> Compar
 
 def compare_equal(name: str, value: object, expected: object) -> Comparison:
     """Compares what must be the same."""
-    return Comparison(name, verdict(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}')
+    return Comparison(
+        name, verdict(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}'
+    )
 
 
-def compare_heads(prefix: str, queries: Union[FrameQueries, TrackQueries], expected: Arrays) -> List[Comparison]:
+def compare_heads(prefix: str, queries: FrameQueries | TrackQueries, expected: Arrays) -> list[Comparison]:
     """Compares logits, masks and embeddings of one stage, in the axis orders of the official code."""
-    values = dict(pred_logits=queries.class_logits, pred_masks=dense_masks(queries),
-                  pred_embds=queries.embeds.permute(0, 3, 1, 2))
+    values = dict(
+        pred_logits=queries.class_logits, pred_masks=dense_masks(queries), pred_embds=queries.embeds.permute(0, 3, 1, 2)
+    )
     return [compare_values(f'{prefix}.{name}', value, expected[f'{prefix}.{name}']) for name, value in values.items()]
 
 
-def dense_masks(queries: Union[FrameQueries, TrackQueries]) -> Tensor:
+def dense_masks(queries: FrameQueries | TrackQueries) -> Tensor:
     """Mask logits (B, Q, T, h, w) of frame queries or tracks."""
     masks = torch.einsum('btqm,btmhw->bqthw', queries.mask_embeds, queries.mask_features)
     if isinstance(queries, TrackQueries):
@@ -75,16 +83,18 @@ def dense_masks(queries: Union[FrameQueries, TrackQueries]) -> Tensor:
     return masks
 
 
-def load_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
+def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Loads converted weights; every stage of the model must be among them, later stages may be, too.
 
     Raises:
         ValueError: weights are missing, unknown or of another shape.
     """
-    model.load_state_dict(plan_loading(model.state_dict(), weights, origin='the converted state dict').weights, strict=False)
+    model.load_state_dict(
+        plan_loading(model.state_dict(), weights, origin='the converted state dict').weights, strict=False
+    )
 
 
-def report(found: Sequence[Comparison]) -> Tuple[str, bool]:
+def report(found: Sequence[Comparison]) -> tuple[str, bool]:
     """A line for every quantity, and whether none failed."""
     width = max((len(c.name) for c in found), default=0) + 2
     lines = [f'{c.verdict:<5}{c.name:<{width}}{c.found}' for c in found]

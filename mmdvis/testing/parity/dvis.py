@@ -1,8 +1,10 @@
 """The parity fixture of a complete DVIS: every stage, every task, every window length."""
+
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,16 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample, cat_time
 
-from .comparison import Arrays, Comparison, compare_pixels, compare_heads, dense_masks, compare_values, compare_equal, load_weights
+from .comparison import (
+    Arrays,
+    Comparison,
+    compare_equal,
+    compare_heads,
+    compare_pixels,
+    compare_values,
+    dense_masks,
+    load_weights,
+)
 
 SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
 
@@ -33,12 +44,13 @@ class Fixture:
         leftover: official names that no rule knows.
         options, precision: of the model, which is tuned to a precision if one is given.
     """
-    info: Dict[str, Any]
-    weights: Dict[str, Tensor]
+
+    info: dict[str, Any]
+    weights: dict[str, Tensor]
     expected: Arrays
-    leftover: Tuple[str, ...]
+    leftover: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
-    precision: Optional[str] = None
+    precision: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> 'Fixture':
@@ -61,52 +73,89 @@ class Fixture:
         return model if self.precision is None else optimize_for_inference(model, self.precision)
 
 
-def backbone_config(backbone: Dict[str, Any]) -> dict:
+def backbone_config(backbone: dict[str, Any]) -> dict:
     """Config of a fixture's backbone."""
     if backbone['type'] == 'ResNet':
-        return dict(type='mmdet.ResNet', depth=backbone['depth'], norm_cfg=dict(type='BN', requires_grad=False),
-                    norm_eval=True, style='pytorch')
+        return dict(
+            type='mmdet.ResNet',
+            depth=backbone['depth'],
+            norm_cfg=dict(type='BN', requires_grad=False),
+            norm_eval=True,
+            style='pytorch',
+        )
     if backbone['type'] == 'SwinTransformer':
         sizes = {name: backbone[name] for name in ('embed_dims', 'depths', 'num_heads', 'window_size')}
         return dict(type='mmdet.SwinTransformer', pretrain_img_size=384, **sizes)
-    raise ValueError(f"a backbone must be ResNet or SwinTransformer, got {backbone['type']}")
+    raise ValueError(f'a backbone must be ResNet or SwinTransformer, got {backbone["type"]}')
 
 
-def model_config(info: Dict[str, Any], system: str, task: str) -> dict:
+def model_config(info: dict[str, Any], system: str, task: str) -> dict:
     """Config of one of ``SYSTEMS`` for the task vps, vis or vss, from a fixture's ``info.json``."""
     model, test = info['model'], info['test']
     segmenter = dict(
-        type='Mask2FormerSegmenter', backbone=backbone_config(model['backbone']),
-        in_channels=model['backbone']['out_channels'], num_classes=model['num_classes'], num_queries=model['num_queries'],
-        channels=model['hidden_dim'], mask_channels=model['mask_dim'],
-        pixel_decoder=dict(num_layers=model['pixel_encoder_layers'], ffn_channels=model['pixel_encoder_ffn'],
-                           num_heads=model['num_heads']),
-        decoder=dict(num_layers=model['decoder_layers'], num_heads=model['num_heads'], ffn_channels=model['decoder_ffn']))
+        type='Mask2FormerSegmenter',
+        backbone=backbone_config(model['backbone']),
+        in_channels=model['backbone']['out_channels'],
+        num_classes=model['num_classes'],
+        num_queries=model['num_queries'],
+        channels=model['hidden_dim'],
+        mask_channels=model['mask_dim'],
+        pixel_decoder=dict(
+            num_layers=model['pixel_encoder_layers'],
+            ffn_channels=model['pixel_encoder_ffn'],
+            num_heads=model['num_heads'],
+        ),
+        decoder=dict(
+            num_layers=model['decoder_layers'], num_heads=model['num_heads'], ffn_channels=model['decoder_ffn']
+        ),
+    )
     common = dict(num_classes=model['num_classes'], channels=model['hidden_dim'], mask_channels=model['mask_dim'])
     layer = dict(num_heads=model['num_heads'], ffn_channels=model['tracker_ffn'])
-    tracker = dict(type='CosineTracker') if system == 'MinVIS' else dict(
-        type='DVISTracker', decoder=dict(num_layers=model['tracker_layers'], **layer), legacy_inverse_match=True,
-        context='first_frame', **common)
+    tracker = (
+        dict(type='CosineTracker')
+        if system == 'MinVIS'
+        else dict(
+            type='DVISTracker',
+            decoder=dict(num_layers=model['tracker_layers'], **layer),
+            legacy_inverse_match=True,
+            context='first_frame',
+            **common,
+        )
+    )
     refiner = dict(type='TemporalRefiner', decoder=dict(num_layers=model['refiner_layers'], **layer), **common)
     postprocessors = dict(
-        vps=dict(type='PanopticPostprocessor', num_things=model['num_things'], score_thr=test['object_mask_threshold'],
-                 overlap_thr=test['overlap_threshold']),
+        vps=dict(
+            type='PanopticPostprocessor',
+            num_things=model['num_things'],
+            score_thr=test['object_mask_threshold'],
+            overlap_thr=test['overlap_threshold'],
+        ),
         vis=dict(type='InstancePostprocessor', max_num=test['minvis_topk' if system == 'MinVIS' else 'max_num']),
-        vss=dict(type='SemanticPostprocessor'))
-    preprocessor = dict(type='ClipPreprocessor', mean=test['pixel_mean'], std=test['pixel_std'],
-                        divisor=test['size_divisibility'])
-    return dict(type='DVIS', segmenter=segmenter, tracker=tracker,
-                refiner=refiner if 'offline' in system else None, postprocessor=postprocessors[task],
-                data_preprocessor=preprocessor, window=test['window_size'])
+        vss=dict(type='SemanticPostprocessor'),
+    )
+    preprocessor = dict(
+        type='ClipPreprocessor', mean=test['pixel_mean'], std=test['pixel_std'], divisor=test['size_divisibility']
+    )
+    return dict(
+        type='DVIS',
+        segmenter=segmenter,
+        tracker=tracker,
+        refiner=refiner if 'offline' in system else None,
+        postprocessor=postprocessors[task],
+        data_preprocessor=preprocessor,
+        window=test['window_size'],
+    )
 
 
 @torch.no_grad()
-def compare_stages(fixture: Fixture) -> List[Comparison]:
+def compare_stages(fixture: Fixture) -> list[Comparison]:
     """Every stage of the online and the offline model on the whole clip."""
     found, expected, source = [], fixture.expected, fixture.source
     for system in SYSTEMS[1:]:
         model = fixture.model(system, 'vps')
-        frames = model.data_preprocessor.normalise(source.read(0, len(source)), model.data_preprocessor.padded(source.size))
+        frames = model.data_preprocessor.normalise(
+            source.read(0, len(source)), model.data_preprocessor.padded(source.size)
+        )
         queries = model.segmenter(frames[None])
         tracks, _ = model.tracker(queries)
         orders = model.tracker.orders(queries, None)[0]
@@ -114,14 +163,16 @@ def compare_stages(fixture: Fixture) -> List[Comparison]:
         if system == 'DVIS_online':
             found.append(Comparison('matching', 'ok', f'permutes the queries of {moved} of {len(source)} frames'))
             found += compare_heads('segmenter', queries, expected)
-            found.append(compare_values('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features']))
+            found.append(
+                compare_values('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features'])
+            )
         found += compare_heads(f'{system}.vps.tracker', tracks, expected)
         if model.refiner is not None:
             found += compare_heads(f'{system}.vps.refiner', model.refiner(tracks), expected)
     return found
 
 
-def compare_results(fixture: Fixture) -> List[Comparison]:
+def compare_results(fixture: Fixture) -> list[Comparison]:
     """What every task makes of the video, for every system that the fixture has."""
     found = []
     for system in SYSTEMS:
@@ -132,7 +183,7 @@ def compare_results(fixture: Fixture) -> List[Comparison]:
     return found
 
 
-def compare_windows(fixture: Fixture, windows: Sequence[int] = (1, 2, 3)) -> List[Comparison]:
+def compare_windows(fixture: Fixture, windows: Sequence[int] = (1, 2, 3)) -> list[Comparison]:
     """Windows of some lengths against the whole video in one: embeddings, logits, masks, maps and attention masks."""
     found, source = [], fixture.source
     for system in SYSTEMS:
@@ -156,20 +207,24 @@ class WindowRun:
         id_map (T, H, W): int32 panoptic ids.
         attention: the decoder's attention masks, (T, Q, S) bool for each layer.
     """
-    values: Dict[str, Tensor]
+
+    values: dict[str, Tensor]
     id_map: np.ndarray
-    attention: List[Tensor]
+    attention: list[Tensor]
 
 
 @torch.no_grad()
 def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
     """Runs a model with a panoptic postprocessor, listening to its decoder."""
-    heard: List[List[Tensor]] = [[] for _ in model.segmenter.transformer_decoder.layers]
+    heard: list[list[Tensor]] = [[] for _ in model.segmenter.transformer_decoder.layers]
 
     def listener(k: int) -> Callable:
         return lambda module, inputs: heard[k].append(inputs[-1].clone())
-    hooks = [layer.register_forward_pre_hook(listener(k))
-             for k, layer in enumerate(model.segmenter.transformer_decoder.layers)]
+
+    hooks = [
+        layer.register_forward_pre_hook(listener(k))
+        for k, layer in enumerate(model.segmenter.transformer_decoder.layers)
+    ]
     tracks = cat_time([clip for clip, _ in model.propagate([source])])
     for hook in hooks:
         hook.remove()
@@ -180,25 +235,29 @@ def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
     return WindowRun(values, id_map, [torch.cat(masks) for masks in heard])
 
 
-def compare_panoptic(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+def compare_panoptic(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
     """The map of ids, the segments and the slots they come from."""
     result = sample.pred_panoptic
     segments = [dict(id=s.id, isthing=s.is_thing, category_id=s.label) for s in result.segments]
-    return [compare_pixels(f'{name}.panoptic', result.id_map.numpy(), expected[f'{name}.panoptic']),
-            compare_equal(f'{name}.segments', segments, info[f'{name}.segments']),
-            compare_equal(f'{name}.ids', [s.row for s in result.segments], info[f'{name}.ids'])]
+    return [
+        compare_pixels(f'{name}.panoptic', result.id_map.numpy(), expected[f'{name}.panoptic']),
+        compare_equal(f'{name}.segments', segments, info[f'{name}.segments']),
+        compare_equal(f'{name}.ids', [s.row for s in result.segments], info[f'{name}.ids']),
+    ]
 
 
-def compare_instances(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+def compare_instances(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
     """Scores, labels and masks."""
     result, shape = sample.pred_instances, info[f'{name}.masks_shape']
-    wanted = np.unpackbits(expected[f'{name}.masks'])[:np.prod(shape)].reshape(shape)
+    wanted = np.unpackbits(expected[f'{name}.masks'])[: np.prod(shape)].reshape(shape)
     masks = np.stack([[coco_mask.decode(dict(code)) for code in track] for track in result.masks])
-    return [compare_values(f'{name}.scores', result.scores, expected[f'{name}.scores']),
-            compare_values(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
-            compare_pixels(f'{name}.masks', masks, wanted)]
+    return [
+        compare_values(f'{name}.scores', result.scores, expected[f'{name}.scores']),
+        compare_values(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
+        compare_pixels(f'{name}.masks', masks, wanted),
+    ]
 
 
-def compare_semantic(name: str, sample: VideoDataSample, info: Dict[str, Any], expected: Arrays) -> List[Comparison]:
+def compare_semantic(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
     """The map of classes."""
     return [compare_pixels(f'{name}.sem_seg', sample.pred_semantic.label_map, expected[f'{name}.sem_seg'])]

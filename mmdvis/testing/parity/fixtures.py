@@ -1,6 +1,6 @@
 """Which kinds of parity fixtures a folder holds, and what compares each."""
+
 from pathlib import Path
-from typing import List
 
 from .adapter import compare_adapters
 from .comparison import Comparison, compare_equal
@@ -9,21 +9,27 @@ from .options import compare_options
 from .parts import compare_losses, compare_parts
 
 
-def compare_dvis(folder: Path) -> List[Comparison]:
+def compare_dvis(folder: Path) -> list[Comparison]:
     """Everything that a folder with ``info.json``, ``official_state_dict.npz`` and ``expected.npz`` asks for."""
     fixture = Fixture.read(folder)
-    return [compare_equal('leftover names', list(fixture.leftover), []), *compare_stages(fixture), *compare_results(fixture),
-            *compare_windows(fixture), *compare_options(fixture)]
+    return [
+        compare_equal('leftover names', list(fixture.leftover), []),
+        *compare_stages(fixture),
+        *compare_results(fixture),
+        *compare_windows(fixture),
+        *compare_options(fixture),
+    ]
 
 
 FIXTURE_KINDS = (  # files that tell a kind, and what compares it
     (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_dvis),
     (('*_tracker_state_dict.npz', '*_refiner_state_dict.npz', 'info.json'), compare_parts),
     (('adapter_*_state_dict.npz', 'info.json'), compare_adapters),
-    (('inputs.npz', 'expected.json'), compare_losses))
+    (('inputs.npz', 'expected.json'), compare_losses),
+)
 
 
-def compare_fixtures(folder: Path) -> List[Comparison]:
+def compare_fixtures(folder: Path) -> list[Comparison]:
     """All quantities of a folder.
 
     Raises:

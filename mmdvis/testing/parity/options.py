@@ -1,21 +1,26 @@
 """Options that make a model quicker or smaller: exact ones keep what the official code gave, others say how near they come."""
+
 from dataclasses import replace
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from .comparison import Comparison
 from .dvis import Fixture, compare_results
 
-Way = Tuple[Dict[str, Any], str]  # options of the model, precision that it is tuned to
-EXACT: Dict[str, Way] = {
+Way = tuple[dict[str, Any], str]  # options of the model, precision that it is tuned to
+EXACT: dict[str, Way] = {
     'tuned': (dict(window=None), 'fp32'),
-    'tuned, recompute, window 2': (dict(store='recompute', window=2), 'fp32')}
-ROUNDED: Dict[str, Way] = {
-    'memory': (dict(store='memory'), 'fp32'), 'disk': (dict(store='disk'), 'fp32'),
-    'bf16': ({}, 'bf16'), 'fp16': ({}, 'fp16')}
+    'tuned, recompute, window 2': (dict(store='recompute', window=2), 'fp32'),
+}
+ROUNDED: dict[str, Way] = {
+    'memory': (dict(store='memory'), 'fp32'),
+    'disk': (dict(store='disk'), 'fp32'),
+    'bf16': ({}, 'bf16'),
+    'fp16': ({}, 'fp16'),
+}
 MAPS = ('.panoptic', '.masks', '.sem_seg')
 
 
-def compare_options(fixture: Fixture) -> List[Comparison]:
+def compare_options(fixture: Fixture) -> list[Comparison]:
     """Results of every task with exact options together, judged; and the pixels that agree with the others, told."""
     found = []
     for ways, judged in ((EXACT, True), (ROUNDED, False)):
