@@ -89,11 +89,10 @@ def online(stream: VideoStream, source: LoopedFrames, marks: list[int]) -> list[
     return found
 
 
-def offline(video: OfflineVideo, source: LoopedFrames, store: str) -> dict[str, float]:
+def offline(video: OfflineVideo, source: LoopedFrames) -> dict[str, float]:
     """Peak bytes over the model and frames/s of a whole video."""
-    video.choose = lambda _: store
     before, begun = reset_peak_memory(CPU)[0], time.perf_counter()
-    for _ in tqdm(video.frames(source), total=len(source), unit='frame', desc=store):
+    for _ in tqdm(video.frames(source), total=len(source), unit='frame', desc=video.store):
         pass
     return dict(frames=len(source), peak=peak_memory(CPU)[0] - before, rate=len(source) / (time.perf_counter() - begun))
 
@@ -105,6 +104,7 @@ def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
     if mode == 'online':
         config.model.refiner = None
     torch.manual_seed(0)
+    config.model.postprocessor.overlap_thr = 0.0
     model = optimize_for_inference(MODELS.build(config.model).eval(), args.precision)
     force_segments(model, args.kept)
     clip = first_frames(args.video, 20, args.size)
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace, mode: str, frames: int) -> Any:
         return online(VideoStream(model), source, args.frames)
     need = memory_need(model, source)
     next(OfflineVideo(model, progress=False).frames(LoopedFrames(ArrayFrames(clip), 2)))  # warm
-    return dict(offline(OfflineVideo(model), source, mode), formula=need.queries)
+    return dict(offline(OfflineVideo(model, store=mode), source), formula=need.queries)
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ def main() -> None:
     print(summary_table(summary))
     print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
     init_default_scope('mmdvis')
-    model, _ = init_model(str(config), str(last))
+    model = init_model(str(config), str(last))
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     print(compare_video(model, dataset, 0, folder / 'result_and_truth'))
     if args.video:

@@ -51,14 +51,14 @@ def main() -> int:
         options['model.postprocessor.score_thr'] = args.score_thr
     try:
         source = PrefetchedFrames(open_frames(args.input))
-        model, meta = init_model(args.config, args.checkpoint, args.device, options, args.trust)
+        model = init_model(args.config, args.checkpoint, args.device, options, args.trust)
         model = optimize_for_inference(model, args.precision, args.compile)
-        stream = VideoStream(model, args.short_edge, args.max_edge)
+        stream = VideoStream(model, args.short_edge, args.max_edge, args.clip_len)
         if args.offline:
             limit = None if args.max_memory is None else int(args.max_memory * 2**30)
             stream = OfflineVideo(model, args.short_edge, args.max_edge, limit)
-        written = segment_video(stream, source, args.out, meta, args.clip_len, args.fps)
-    except (ValueError, OSError) as error:
+        written = segment_video(stream, source, args.out, args.fps)
+    except (ValueError, KeyError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     for path in written.values():

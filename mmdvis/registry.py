@@ -1,14 +1,28 @@
 """The registries of mmdvis: flat children of mmengine's roots, so that ``mmdet.X`` and ``mmdvis.X`` both resolve."""
 
+from typing import Any
+
 from mmengine import registry as roots
 from mmengine.config.utils import MODULE2PACKAGE
 
 MODULE2PACKAGE.setdefault('mmdvis', 'mmdvis')  # lets a config inherit from 'mmdvis::dvis/...py'
 
 
+class ScopedRegistry(roots.Registry):
+    """A registry that finds its own members whatever the default scope is, also when they are nested in other configs."""
+
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
+        """Builds a module from its config; a ``_scope_`` in the config takes precedence."""
+        if isinstance(cfg, dict) and '_scope_' not in cfg:
+            self.import_from_location()
+            if cfg.get('type') in self.module_dict:
+                cfg = dict(cfg, _scope_='mmdvis')
+        return super().build(cfg, *args, **kwargs)
+
+
 def child(name: str, root: roots.Registry, *locations: str) -> roots.Registry:
     """A registry below ``root`` in the scope ``mmdvis`` whose members live in ``locations``; without any, it has none."""
-    return roots.Registry(name, parent=root, scope='mmdvis', locations=list(locations or ['mmdvis.registry']))
+    return ScopedRegistry(name, parent=root, scope='mmdvis', locations=list(locations or ['mmdvis.registry']))
 
 
 MODELS = child('model', roots.MODELS, 'mmdvis.models')

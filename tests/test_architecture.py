@@ -40,7 +40,7 @@ MAY_IMPORT = {  # folder -> the folders of the package that it may import, besid
     'models/trackers': STAGE,
     'models/refiners': STAGE,
     'models/postprocessors': {'structures', 'models/functional', 'io'},
-    'models/detectors': {'structures', 'models/functional', 'io', 'checkpoints'},
+    'models/detectors': {'structures', 'models/functional', 'io'},
     'datasets': {'structures', 'io'},
     'evaluation/functional': set(),
     'evaluation/files': {'evaluation/functional'},

@@ -106,7 +106,7 @@ def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
     monkeypatch.setattr(demo.subprocess, 'run', run)
     monkeypatch.setattr(demo, 'write_summary', lambda folder, names, seconds: dict(rows=names, seconds=seconds))
     monkeypatch.setattr(demo, 'summary_table', lambda summary: str(summary['rows']))
-    monkeypatch.setattr(demo, 'init_model', lambda *args: (None, None))
+    monkeypatch.setattr(demo, 'init_model', lambda *args: None)
     monkeypatch.setattr(demo, 'compare_video', lambda *args: 'video')
     monkeypatch.setattr(demo.DATASETS, 'build', lambda config: None)
     monkeypatch.setattr(

@@ -58,17 +58,18 @@ def main() -> None:
     if args.out:
         config.test_evaluator = [*config.test_evaluator, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
-        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawResultsHook', out_dir=args.show_dir)]
-    checkpoint = args.checkpoint
+        config.custom_hooks = [
+            *config.get('custom_hooks', []),
+            dict(type='VideoVisualizationHook', out_dir=args.show_dir),
+        ]
+    checkpoints = [args.checkpoint, *args.ensemble]
     if args.tta or args.tta_flip or args.ensemble:
-        given = dict(config.test_dataloader.dataset.get('test') or {})
-        passes = fusion_passes(
-            args.tta or [given.get('short_edge')], args.tta_flip, given.get('short_edge'), given.get('max_edge')
-        )
-        set_fusion(config, [checkpoint, *args.ensemble], passes, args.trust)
-        checkpoint = None
+        sizes = dict(config.test_dataloader.dataset.get('test') or {})
+        short_edge, max_edge = sizes.get('short_edge'), sizes.get('max_edge')
+        passes = fusion_passes(args.tta or [short_edge], args.tta_flip, short_edge, max_edge)
+        set_fusion(config, len(checkpoints), passes)
     with exit_on_error(BadInputError):
-        metrics = test(config, checkpoint, args.trust)
+        metrics = test(config, checkpoints, args.trust)
     if args.metrics and is_main_process():
         path = Path(args.metrics)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
+# the backbone starts from random weights; with backbone.name, a folder of ImageNet weights, the usual 0.1 would do
 _base_ = [
-    '../_base_/models/minvis_mobilevitv2.py',
+    '../_base_/models/minvis.py',
+    '../_base_/backbones/mobilevitv2.py',
     '../_base_/datasets/coco_panoptic.py',
     '../_base_/schedules/schedule_coco-50e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)
-# the backbone starts from random weights; with backbone.name, a folder of ImageNet weights, the usual 0.1 would do
 optim_wrapper = dict(paramwise_cfg=dict(lr_mult=dict(backbone=1.0)))

@@ -1,14 +1,12 @@
 _base_ = [
-    '../_base_/models/minvis_r50.py',
+    '../_base_/models/minvis.py',
     '../_base_/datasets/coco_instance.py',
     '../_base_/schedules/schedule_coco-50e.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(
-        num_classes=_base_.num_classes,
-        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
-    ),
+    num_classes=_base_.num_classes,
+    segmenter=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(batch_size=2)

@@ -1,15 +1,10 @@
 _base_ = [
-    '../_base_/models/minvis_vit-g.py',
+    '../_base_/models/minvis.py',
+    '../_base_/backbones/vit-g_pretrained.py',
     '../_base_/datasets/coco_panoptic.py',
     '../_base_/schedules/schedule_coco-50e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(
-        num_classes=_base_.num_classes,
-        backbone=dict(vit=dict(init_cfg=dict(type='Pretrained', checkpoint='checkpoints/dinov2_vitg14_pretrain.pth'))),
-    ),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)
 optim_wrapper = dict(paramwise_cfg=dict(lr_mult=dict(backbone=1.0)))  # the adapter is new; the transformer is frozen

@@ -1,14 +1,9 @@
 _base_ = [
-    '../_base_/models/dvis-offline_r50.py',
+    '../_base_/models/dvis-offline.py',
     '../_base_/datasets/vipseg.py',
     '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5), augment=dict(crop=dict(size=(608, 608)))))
 load_from = 'work_dirs/dvis-online_r50_8xb1-t5-20k_vipseg-720p/iter_20000.pth'

@@ -1,14 +1,10 @@
 _base_ = [
-    '../_base_/models/dvis-offline_swin-l.py',
+    '../_base_/models/dvis-offline.py',
+    '../_base_/backbones/swin-l.py',
     '../_base_/datasets/vspw_720p.py',
     '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5), augment=dict(crop=dict(size=(608, 608)))))
 load_from = 'work_dirs/dvis-online_swin-l_8xb1-t5-20k_vspw-720p/iter_20000.pth'

@@ -1,13 +1,9 @@
 _base_ = [
-    '../_base_/models/dvis-online_r50.py',
+    '../_base_/models/dvis-online.py',
     '../_base_/datasets/youtube_vis_2019_coco_360p.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 load_from = 'work_dirs/minvis_r50_8xb1-t1-20k_ytvis2019-360p/iter_20000.pth'

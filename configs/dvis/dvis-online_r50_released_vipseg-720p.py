@@ -1,2 +1,3 @@
+# for converted weights of the first release
 _base_ = './dvis-online_r50_8xb1-t5-20k_vipseg-720p.py'
-model = dict(tracker=dict(legacy_inverse_match=True))  # for converted weights of the first release
+model = dict(tracker=dict(legacy_inverse_match=True))

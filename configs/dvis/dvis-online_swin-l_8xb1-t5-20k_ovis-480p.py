@@ -1,13 +1,10 @@
 _base_ = [
-    '../_base_/models/dvis-online_swin-l.py',
+    '../_base_/models/dvis-online.py',
+    '../_base_/backbones/swin-l.py',
     '../_base_/datasets/ovis_480p.py',
     '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 load_from = 'work_dirs/minvis_swin-l_8xb1-t1-20k_ovis-480p/iter_20000.pth'

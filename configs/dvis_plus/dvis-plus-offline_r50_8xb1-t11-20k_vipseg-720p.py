@@ -1,15 +1,10 @@
 _base_ = [
-    '../_base_/models/dvis-plus-offline_r50.py',
+    '../_base_/models/dvis-plus-offline.py',
     '../_base_/datasets/vipseg.py',
     '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
 train_dataloader = dict(
     dataset=dict(clip=dict(num_frames=11, frame_range=10), augment=dict(crop=dict(size=(608, 608))))
 )

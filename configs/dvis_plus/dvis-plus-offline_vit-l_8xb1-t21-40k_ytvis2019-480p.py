@@ -1,13 +1,14 @@
 _base_ = [
-    '../_base_/models/dvis-plus-offline_vit-l.py',
+    '../_base_/models/dvis-plus-offline.py',
+    '../_base_/backbones/vit-l.py',
     '../_base_/datasets/youtube_vis_2019_coco_480p-plus.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes, loss=dict(contrast=2.0)),
+    num_classes=_base_.num_classes,
+    segmenter=_base_.segmenter,
+    refiner=dict(loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5)))

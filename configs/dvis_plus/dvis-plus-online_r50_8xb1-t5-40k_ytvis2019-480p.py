@@ -1,12 +1,12 @@
 _base_ = [
-    '../_base_/models/dvis-plus-online_r50.py',
+    '../_base_/models/dvis-plus-online.py',
     '../_base_/datasets/youtube_vis_2019_coco_480p-plus.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
+    num_classes=_base_.num_classes,
+    tracker=dict(noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))

@@ -1,25 +1,15 @@
 _base_ = [
-    '../_base_/models/dvis-plus-online_vit-l.py',
+    '../_base_/models/dvis-plus-online.py',
+    '../_base_/backbones/vit-l.py',
     '../_base_/datasets/youtube_vis_2021_coco_480p-plus.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
+    num_classes=_base_.num_classes,
+    segmenter=_base_.segmenter,
+    tracker=dict(noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
-train_dataloader = dict(
-    dataset=dict(
-        clip=dict(num_frames=5),
-        datasets=dict(
-            coco=dict(
-                augment=dict(crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5))
-            ),
-            videos=dict(
-                augment=dict(crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5))
-            ),
-        ),
-    )
-)
+train_dataloader = dict(dataset=dict(clip=dict(num_frames=5), augment=dict(crop_first=_base_.crop_first)))
 load_from = 'checkpoints/ctvis_vit-l_ytvis2021-480p.pth'

@@ -1,14 +1,12 @@
 _base_ = [
-    '../_base_/models/dvis-online_r50.py',
+    '../_base_/models/dvis-online.py',
     '../_base_/datasets/ovis_360p.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(
-        num_classes=_base_.num_classes, noise=dict(mode='crop_concat', ratio=0.5, partner='iid', base='matched')
-    ),
+    num_classes=_base_.num_classes,
+    tracker=dict(noise=dict(mode='crop_concat', ratio=0.5, partner='iid', base='matched')),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))

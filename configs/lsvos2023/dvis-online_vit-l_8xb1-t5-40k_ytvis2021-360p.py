@@ -1,12 +1,14 @@
 _base_ = [
-    '../_base_/models/dvis-online_vit-l.py',
+    '../_base_/models/dvis-online.py',
+    '../_base_/backbones/vit-l.py',
     '../_base_/datasets/youtube_vis_2021_coco_360p-vit.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes, noise=dict(mode='shuffle', ratio=0.5, base='matched')),
+    num_classes=_base_.num_classes,
+    segmenter=_base_.segmenter,
+    tracker=dict(noise=dict(mode='shuffle', ratio=0.5, base='matched')),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))

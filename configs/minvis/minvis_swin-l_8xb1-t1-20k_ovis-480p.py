@@ -1,12 +1,9 @@
 _base_ = [
-    '../_base_/models/minvis_swin-l.py',
+    '../_base_/models/minvis.py',
+    '../_base_/backbones/swin-l.py',
     '../_base_/datasets/ovis_480p.py',
     '../_base_/schedules/schedule_20k.py',
-    '../_base_/default_runtime.py',
+    '../_base_/finetune_runtime.py',
 ]
-model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 load_from = 'checkpoints/mask2former_swin-l_coco-instance.pth'
-custom_hooks = [
-    dict(type='CheckpointLoadingHook', required=('segmenter',), allow_mismatch=('segmenter.cls_embed',)),
-    dict(type='ClassCountHook'),
-]

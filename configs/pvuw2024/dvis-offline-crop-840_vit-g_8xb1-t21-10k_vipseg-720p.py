@@ -1,13 +1,14 @@
 _base_ = [
-    '../_base_/models/dvis-offline_vit-g.py',
+    '../_base_/models/dvis-offline.py',
+    '../_base_/backbones/vit-g.py',
     '../_base_/datasets/vipseg_pvuw2024.py',
     '../_base_/schedules/schedule_10k-finetune.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes, loss=dict(guided=0.0)),
+    num_classes=_base_.num_classes,
+    segmenter=_base_.segmenter,
+    refiner=dict(loss=dict(guided=0.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5), augment=dict(crop=dict(size=(840, 840)))))

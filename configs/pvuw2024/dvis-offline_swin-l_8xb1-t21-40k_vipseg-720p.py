@@ -1,15 +1,12 @@
+# reduced by half, as the report says
 _base_ = [
-    '../_base_/models/dvis-offline_swin-l.py',
+    '../_base_/models/dvis-offline.py',
+    '../_base_/backbones/swin-l.py',
     '../_base_/datasets/vipseg_pvuw2024.py',
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5), augment=dict(crop=dict(size=(604, 604)))))
 load_from = 'work_dirs/dvis-online_swin-l_8xb1-t5-40k_vipseg-720p/iter_40000.pth'
-param_scheduler = dict(gamma=0.5)  # reduced by half, as the report says
+param_scheduler = dict(gamma=0.5)

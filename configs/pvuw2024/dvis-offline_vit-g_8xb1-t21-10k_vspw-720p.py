@@ -1,15 +1,16 @@
 # from the best panoptic model; the refiner learns, and its matching is its own from the start
 _base_ = [
-    '../_base_/models/dvis-offline_vit-g.py',
+    '../_base_/models/dvis-offline.py',
+    '../_base_/backbones/vit-g.py',
     '../_base_/datasets/vspw_pvuw2024.py',
     '../_base_/schedules/schedule_10k-finetune.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
+    num_classes=_base_.num_classes,
+    segmenter=_base_.segmenter,
     trainable=('refiner',),
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes, loss=dict(guided=0.0)),
+    refiner=dict(loss=dict(guided=0.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=21, reverse=0.5), augment=dict(crop=dict(size=(840, 840)))))

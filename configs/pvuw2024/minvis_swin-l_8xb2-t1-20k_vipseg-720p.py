@@ -1,14 +1,11 @@
 _base_ = [
-    '../_base_/models/minvis_swin-l.py',
+    '../_base_/models/minvis.py',
+    '../_base_/backbones/swin-l.py',
     '../_base_/datasets/vipseg_pvuw2024.py',
     '../_base_/schedules/schedule_20k.py',
-    '../_base_/default_runtime.py',
+    '../_base_/finetune_runtime.py',
 ]
-model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)
 load_from = 'checkpoints/mask2former_swin-l_coco-panoptic.pth'
-custom_hooks = [
-    dict(type='CheckpointLoadingHook', required=('segmenter',), allow_mismatch=('segmenter.cls_embed',)),
-    dict(type='ClassCountHook'),
-]
 auto_scale_lr = dict(base_batch_size=16)

@@ -6,15 +6,14 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
+    num_classes=_base_.num_classes,
     trainable=('refiner',),
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    refiner=dict(num_classes=_base_.num_classes, loss=dict(guided=0.0)),
+    refiner=dict(loss=dict(guided=0.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(batch_size=3, dataset=dict(clip=dict(num_frames=20, reverse=0.5)))
 load_from = 'work_dirs/dvis-offline_r18_1xb3-t20_toy/iter_1000.pth'
-optim_wrapper = dict(optimizer=dict(lr=1.25e-4))
+optim_wrapper = dict(optimizer=dict(lr=0.000125))
 train_cfg = dict(max_iters=300)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),

@@ -4,14 +4,10 @@ _base_ = [
     '../_base_/schedules/schedule_toy.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    segmenter=dict(num_classes=_base_.num_classes),
-    tracker=dict(num_classes=_base_.num_classes),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=4, dataset=dict(clip=dict(num_frames=10)))
 load_from = 'work_dirs/minvis_r18_1xb8-t1_toy/iter_2800.pth'
-optim_wrapper = dict(optimizer=dict(lr=5e-4))
+optim_wrapper = dict(optimizer=dict(lr=0.0005))
 train_cfg = dict(max_iters=1600)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),

@@ -4,4 +4,4 @@ _base_ = [
     '../_base_/schedules/schedule_toy.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(segmenter=dict(num_classes=_base_.num_classes), postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)

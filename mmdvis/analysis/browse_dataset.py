@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mmdvis.datasets.base import ClipDataset
 from mmdvis.datasets.transforms import PackClip, id_maps_of, labels_of
 from mmdvis.io import VideoWriter, read_image
-from mmdvis.visualization.visualizer import blend, write_names
+from mmdvis.visualization.visualizer import blend_ids, write_labels
 
 Frames = list[np.ndarray]
 GAP = 6  # pixels between pictures
@@ -30,7 +30,7 @@ def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes
         merged = maps[0, t].astype(np.int32)
         for layer in maps[1:]:
             merged = np.where(layer[t] > 0, layer[t], merged)
-        frames.append(write_names(blend(frame, merged), merged, names))
+        frames.append(write_labels(blend_ids(frame, merged), merged, names))
     return frames
 
 

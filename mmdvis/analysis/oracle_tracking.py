@@ -87,7 +87,7 @@ def predict_with_oracle_tracking(
         valid[t, : len(ids)] = torch.from_numpy(taken)
     device = tracks.embeds.device
     named = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
-    return model.postprocessor(model.video_prediction(named, named, source), sample)
+    return model.postprocessor(model.video_prediction(named, named, source), model.classes).pack(sample)
 
 
 def reorder_tracks(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:

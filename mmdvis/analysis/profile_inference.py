@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameSource, VideoDataSample, VideoPrediction
+from mmdvis.structures import FrameSource, VideoDataSample
 
 from .flops import HEADS, macs_and_gathers
 
@@ -112,7 +113,10 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
         watch.follow(name, module, outermost=name == 'postprocessor')
     reset_peak_memory(device)
     start = time.perf_counter()
-    model.predict([source], [VideoDataSample()])
+    (sample,) = model.predict([source], [VideoDataSample()])
+    for result in sample.values():
+        for index in range(len(source)):
+            result.frame(index)  # maps are made when they are asked for
     synchronize(device)
     spent = dict(watch.spent, all=time.perf_counter() - start)
     host, on_device = peak_memory(device)
@@ -194,22 +198,22 @@ def peak_memory(device: torch.device) -> tuple[float, int]:
 
 
 def force_segments(model: DVIS, number: int) -> None:
-    """Lets rows become segments that random weights would never show: the first ``number`` are surely of class 0, 1, 2, ...
+    """Makes the first ``number`` queries certain objects of class 0, 1, 2, ... and all others no object.
 
-    All other rows are no object. The model, which has a panoptic postprocessor, is changed in place.
+    Random weights would give no segments. The scores are replaced by a hook of the postprocessor, whose ``overlap_thr`` must
+    be 0 so that no segment is dropped.
     """
-    predict = model.video_prediction
+    model.postprocessor.register_forward_pre_hook(partial(with_forced_scores, number))
 
-    def prediction(*args: Any, **kwargs: Any) -> VideoPrediction:
-        found = predict(*args, **kwargs)
-        scores = torch.zeros_like(found.scores)
-        rows = torch.arange(min(number, scores.shape[-2]), device=scores.device)
-        scores[..., len(rows) :, -1] = 1.0
-        scores[..., rows, rows % (scores.shape[-1] - 1)] = 1.0
-        return replace(found, scores=scores)
 
-    model.video_prediction = prediction
-    model.postprocessor.options['overlap_thr'] = 0.0
+def with_forced_scores(number: int, postprocessor: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of a postprocessor with the scores that :func:`force_segments` describes."""
+    prediction, *others = inputs
+    scores = torch.zeros_like(prediction.scores)
+    rows = torch.arange(min(number, scores.shape[-2]), device=scores.device)
+    scores[..., len(rows) :, -1] = 1.0
+    scores[..., rows, rows % (scores.shape[-1] - 1)] = 1.0
+    return (replace(prediction, scores=scores), *others)
 
 
 def lower_bounds(

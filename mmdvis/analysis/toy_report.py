@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from prettytable import PrettyTable
 from scipy.optimize import linear_sum_assignment
@@ -13,8 +14,8 @@ from mmdvis.datasets.transforms import id_maps_of, labels_of
 from mmdvis.datasets.vipseg import VIPSegDataset
 from mmdvis.io import VideoWriter
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameSource, Segment, VideoDataSample
-from mmdvis.visualization import draw_panoptic
+from mmdvis.structures import ClassInfo, FrameResult, FrameSource, Segment, VideoPanoptic
+from mmdvis.visualization import ResultVisualizer
 
 METRIC_COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')
 CORRECTED_METRICS = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
@@ -49,10 +50,11 @@ def summary_table(summary: dict[str, dict[str, float]]) -> str:
     return str(text)
 
 
-def ground_truth_of(record: dict, num_things: int) -> tuple[list[np.ndarray], list[Segment]]:
-    """Maps of ids and segments of a video of the dataset."""
-    maps, labels = list(id_maps_of(record)), labels_of(record)
-    return maps, [Segment(i, 0, label, label < num_things, score=1.0) for i, label in labels.items()]
+def ground_truth_of(record: dict, classes: ClassInfo) -> VideoPanoptic:
+    """The ground truth of a video of the dataset as a panoptic result."""
+    maps, labels = np.stack(list(id_maps_of(record))).astype(np.int32), labels_of(record)
+    segments = tuple(Segment(i, 0, label, classes.is_thing[label], score=1.0) for i, label in labels.items())
+    return VideoPanoptic(torch.from_numpy(maps), segments, classes)
 
 
 def match_ids(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
@@ -73,39 +75,44 @@ def match_ids(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
 def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.0) -> Path:
     """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, four frames of it.
 
-    A track has the number and the colour of the object it covers most over the whole video.
+    A track has the id and the colour of the object that it covers most over the whole video.
 
     Args:
-        model: with a panoptic postprocessor.
-        dataset: in test mode.
-        index: which video.
+        model: a model with a panoptic postprocessor.
+        dataset: a dataset in test mode.
+        index: index of the video.
         out: path without suffix.
-        fps: of the video.
+        fps: frame rate of the video.
     """
-    record, sample = dataset.get_data_info(index), dataset[index]
+    sample = dataset[index]
     source: FrameSource = sample['inputs']
-    result: VideoDataSample = model.predict([source], [sample['data_samples']])[0]
-    maps, segments = ground_truth_of(record, dataset.metainfo['num_things'])
-    panoptic, classes, pairs = result.pred_panoptic, dataset.metainfo['classes'], []
-    names = match_ids(panoptic.id_map.numpy(), np.stack(maps))
-    named = np.vectorize(lambda i: names.get(i, 0), otypes=[np.int32])(panoptic.id_map.numpy())
-    found = [replace(s, id=names[s.id]) for s in panoptic.segments if s.id in names]
+    result = model.predict([source], [sample['data_samples']])[0].pred_panoptic
+    classes = ClassInfo.from_meta(dataset.metainfo)
+    truth = ground_truth_of(dataset.get_data_info(index), classes)
+    ids = match_ids(result.id_map.numpy(), truth.id_map.numpy())
+    table = np.zeros(max([0, *ids]) + 1, np.int32)
+    table[list(ids)] = list(ids.values())
+    segments = tuple(replace(segment, id=ids[segment.id]) for segment in result.segments if segment.id in ids)
+    renamed = VideoPanoptic(torch.from_numpy(table[result.id_map.numpy()]), segments, result.classes)
+    visualizer, pairs = ResultVisualizer(classes), []
     with VideoWriter(out.with_suffix('.mp4'), fps) as writer:
         for t in range(len(source)):
-            frame = source.read(t, t + 1)[0].permute(1, 2, 0).numpy()
-            frame, ids, truth = enlarge(frame), enlarge(named[t]), enlarge(maps[t])
-            pairs.append(
-                np.concatenate(
-                    [draw_panoptic(frame, ids, found, classes), draw_panoptic(frame, truth, segments, classes)], 1
-                )
-            )
+            picture = enlarge(source.read(t, t + 1)[0].permute(1, 2, 0).numpy())
+            halves = [visualizer.draw(picture, enlarged(video, t)) for video in (renamed, truth)]
+            pairs.append(np.concatenate(halves, 1))
             writer.write(pairs[-1])
-    shown = [pairs[t] for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
-    halves = [[np.ascontiguousarray(part) for part in np.split(pair, 2, 1)] for pair in shown]
-    Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in zip(*halves)])).save(out.with_suffix('.png'))
+    shown = [np.split(pairs[t], 2, 1) for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
+    sheet = np.concatenate([np.concatenate(row, 1) for row in zip(*shown)])
+    Image.fromarray(np.ascontiguousarray(sheet)).save(out.with_suffix('.png'))
     return out.with_suffix('.mp4')
 
 
+def enlarged(video: VideoPanoptic, index: int, factor: int = 2) -> FrameResult:
+    """The result of one frame at ``factor`` times its size, so that names fit in."""
+    maps = torch.from_numpy(enlarge(video.maps[index].numpy(), factor))[None]
+    return replace(video, maps=maps).frame(0)
+
+
 def enlarge(array: np.ndarray, factor: int = 2) -> np.ndarray:
-    """Every pixel ``factor`` times in both directions, so that names fit in."""
+    """Every pixel ``factor`` times in both directions."""
     return array.repeat(factor, 0).repeat(factor, 1)

@@ -1,4 +1,4 @@
-"""What a program that uses mmdvis calls."""
+"""The public API: models from checkpoints, online and offline segmentation, and writing results."""
 
 from .model import init_model
 from .offline_video import OfflineVideo
@@ -6,4 +6,4 @@ from .optimize_for_inference import optimize_for_inference
 from .segment_video import segment_video
 from .video_stream import VideoStream
 
-__all__ = ['OfflineVideo', 'VideoStream', 'init_model', 'segment_video', 'optimize_for_inference']
+__all__ = ['OfflineVideo', 'VideoStream', 'init_model', 'optimize_for_inference', 'segment_video']

@@ -1,56 +1,62 @@
-"""From a config and a checkpoint to a model that predicts."""
+"""From a config and a checkpoint, or a checkpoint alone, to a model that predicts."""
 
-import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from mmdvis import datasets, models  # noqa: F401 (registers what configs name)
-from mmdvis.checkpoints import meta_of, option_conflicts, plan_loading, read_checkpoint, state_dict_of
+from mmdvis.checkpoints import Checkpoint, load_weights, stored_config, with_trained_options
 from mmdvis.datasets.classes import KNOWN_CLASSES, known_classes
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import DATASETS, MODELS
 
 
 def init_model(
-    config: str, checkpoint: str, device: str = 'cpu', options: dict[str, Any] | None = None, trust: bool = False
-) -> tuple[DVIS, dict[str, Any]]:
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str = 'cpu',
+    options: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> DVIS:
     """Builds a model in evaluation mode.
 
     Args:
-        config: config file.
-        checkpoint: its weights; every weight of the model must be in it.
-        device: as torch names it.
-        options: overrides of the config.
-        trust: read the checkpoint without guarding against code in it.
+        config: config, config file, or a checkpoint of mmdvis, which contains its config.
+        checkpoint: checkpoint file of mmdvis, detectron2, mmdet or transformers; every weight of the model must be in it.
+            None: ``config`` is the checkpoint.
+        device: as in torch.
+        options: overrides of the config, as ``{'model.causal': True}``.
+        trust: read the checkpoint without protection against code in it.
 
     Returns:
-        the model; the meta information of the dataset it was trained on (``classes``, ``category_ids``, ...). Where the
-        checkpoint does not say, as converted ones, it is that of the config's test set; of an unknown one, numbers.
+        The model. ``model.classes`` has the names, colours and ids of the checkpoint's classes; if the checkpoint does not
+        contain them (converted ones do not), those of the config's test set; if that is unknown, numbered ones.
 
     Raises:
-        ValueError: the checkpoint lacks weights, has them in another shape, or has unknown ones.
+        CheckpointError: the checkpoint is damaged, does not fit the config, or does not contain its config.
     """
-    settings = Config.fromfile(config)
-    settings.merge_from_dict(options or {})
-    with DefaultScope.overwrite_default_scope(settings.get('default_scope', 'mmdvis')):
-        model = MODELS.build(settings.model)
-    content = read_checkpoint(checkpoint, trust=trust)
-    result = plan_loading(model.state_dict(), state_dict_of(content), origin=checkpoint)
-    model.load_state_dict(result.weights, strict=False)
-    origin = meta_of(content)
-    for sentence in (*result.notes(), *option_conflicts(model, origin.get('switches', {}))):
-        warnings.warn(f'{checkpoint}: {sentence}', stacklevel=2)
-    meta = dict(origin.get('dataset_meta') or {})
-    if 'classes' not in meta:  # converted weights do not say
-        meta.update(classes_of(settings, model.segmenter.cls_embed.out_features - 1))
-    return model.to(torch.device(device)).eval(), meta
+    loaded = Checkpoint.read(config if checkpoint is None else checkpoint, trust=trust)
+    if checkpoint is None:
+        settings = stored_config(loaded.meta, loaded.origin)
+    else:
+        settings = config.copy() if isinstance(config, Config) else Config.fromfile(config)
+    settings.merge_from_dict(dict(options or {}))
+    dataset_meta = loaded.meta.get('dataset_meta')
+    if not isinstance(dataset_meta, dict) or 'classes' not in dataset_meta:
+        dataset_meta = classes_of_test_set(settings)
+    model = dict(
+        with_trained_options(settings.model, loaded), **({'dataset_meta': dataset_meta} if dataset_meta else {})
+    )
+    detector = MODELS.build(model)
+    load_weights(detector, loaded)
+    return detector.to(torch.device(device)).eval()
 
 
-def classes_of(settings: Config, number: int) -> dict[str, Any]:
-    """The classes that the test set of a config is known to have, if there are ``number`` of them; else numbers."""
+def classes_of_test_set(settings: Config) -> dict[str, Any] | None:
+    """The class information of the benchmark that a config is tested on; None if unknown."""
     dataset = (settings.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
     name = dataset.get('class_list') or getattr(kind, 'CLASS_LIST', None)
@@ -58,6 +64,6 @@ def classes_of(settings: Config, number: int) -> dict[str, Any]:
         name = dataset.get('categories', 'VSPW')
     elif kind is datasets.YouTubeVISDataset:
         name = f'YouTubeVIS{dataset.get("version", 2021)}'
-    if name in KNOWN_CLASSES and len(known_classes(name).names) == number:
-        return known_classes(name).metainfo()
-    return dict(classes=tuple(f'class {k}' for k in range(number)), category_ids=tuple(range(number)))
+    if name not in KNOWN_CLASSES or len(known_classes(name).names) != settings.model.get('num_classes'):
+        return None
+    return known_classes(name).metainfo()

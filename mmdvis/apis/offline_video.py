@@ -1,37 +1,37 @@
-"""A whole video at once, as long as it may be: its masks are made frame by frame when all its queries are known."""
+"""Offline segmentation of whole videos of any length: masks are made frame by frame once all queries are known."""
 
 import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
 
+import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from mmdvis.io import MemoryNeed, transform_frames
 from mmdvis.io.frame_views import FrameView
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameSource
-
-from .video_stream import Frame
+from mmdvis.structures import FrameResult, FrameSource, VideoResult
 
 LOGGER = logging.getLogger('mmdvis')
 
 
 def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
-    """What a frame of a video, at the size that the model sees, adds to the memory."""
+    """The memory that one frame of a video adds, at the size that the model processes."""
     segmenter = model.segmenter
-    slots, channels = segmenter.query_feat.weight.shape
+    num_queries, channels = segmenter.query_feat.weight.shape
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels
-    masks = segmenter.pixel_decoder.mask_feature.out_channels
+    masks = segmenter.mask_channels
     height, length = model.data_preprocessor.padded(source.size)
-    product = 4 if model.precision == 'fp32' else 2  # bytes of what comes right from a product
-    queries = slots * (4 * 5 * width + product * (2 * masks + segmenter.cls_embed.out_features))
+    item = 4 if model.options.precision == 'fp32' else 2  # bytes per number of a matrix product
+    queries = num_queries * (4 * 5 * width + item * (2 * masks + model.num_classes + 1))
     return MemoryNeed(queries, 2 * masks * (height // 4) * (length // 4), source.original[0] * source.original[1])
 
 
 class CountedFrames(FrameView):
-    """A source that moves a progress bar as it is read."""
+    """A source that advances a progress bar as it is read."""
 
     def __init__(self, source: FrameSource, bar: tqdm) -> None:
         super().__init__(source)
@@ -44,15 +44,16 @@ class CountedFrames(FrameView):
 
 
 class OfflineVideo:
-    """Feeds a whole video to a model with a panoptic postprocessor; a refiner then sees all of it.
+    """Segments whole videos; a refiner processes all frames of a video together.
 
     Args:
-        model: whose scores are not causal; its ``store`` is set, see :func:`memory_need`.
-        short_edge: length of the short edge the model sees; None keeps the size.
+        model: a model with a postprocessor, whose scores are not causal.
+        short_edge: length of the short edge that the model processes; None keeps the size.
         max_edge: limit of the long edge.
-        max_memory: bytes that the video may add to the memory; decides where mask features are kept. None: in half precision
-            in memory.
-        progress: show a bar for the pass that segments and tracks.
+        max_memory: number of bytes that a video may add to the memory; determines where mask features are kept. None: in
+            half precision in memory.
+        progress: show a progress bar for the pass that segments and tracks.
+        store: where mask features are kept, see :func:`feature_store`; None: determined by ``max_memory``.
     """
 
     def __init__(
@@ -62,37 +63,36 @@ class OfflineVideo:
         max_edge: int | None = None,
         max_memory: int | None = None,
         progress: bool = True,
+        store: str | None = None,
     ) -> None:
-        if model.causal:
-            raise ValueError('a whole video is fused by the scores of the whole video; set model.causal=False')
+        if model.options.causal:
+            raise ValueError('an offline video is scored as a whole, so the model must not be causal; set causal=False')
         self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
-        self.max_memory, self.progress = max_memory, progress
+        self.max_memory, self.progress, self.store = max_memory, progress, store
 
-    def frames(self, source: FrameSource, clip_len: int | None = None) -> Iterator[Frame]:
-        """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it.
-
-        Args:
-            source: the video; it is read twice, or three times where mask features are made again.
-            clip_len: not used.
+    @torch.no_grad()
+    def result(self, source: FrameSource) -> VideoResult:
+        """The result of a whole video.
 
         Raises:
-            ValueError: the queries alone are more than ``max_memory``.
+            ValueError: the queries alone exceed ``max_memory``.
         """
-        seen = transform_frames(source, self.short_edge, self.max_edge)
-        self.model.store = self.choose(seen)
+        resized = transform_frames(source, self.short_edge, self.max_edge)
+        store = self.choose_store(resized)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
-            ((_, prediction),) = self.model.predictions([CountedFrames(seen, bar)])
-        found = self.model.postprocessor.fuse(prediction)
-        for t in range(len(source)):
-            id_map = found.map(t)
-            there = set(id_map.unique().tolist())
-            picture = source.read(t, t + 1)[0].permute(1, 2, 0).numpy()
-            yield picture, id_map.numpy(), [segment for segment in found.segments if segment.id in there]
+            ((_, prediction),) = self.model.predictions([CountedFrames(resized, bar)], store)
+        return self.model.postprocessor(prediction, self.model.classes)
 
-    def choose(self, source: FrameSource) -> str:
-        """Where the mask features go; says how that was found."""
-        if self.max_memory is None:
-            return 'memory'
+    def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
+        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame; the video is read two or three times."""
+        result = self.result(source)
+        for t in range(len(source)):
+            yield source.read(t, t + 1)[0].permute(1, 2, 0).numpy(), result.frame(t)
+
+    def choose_store(self, source: FrameSource) -> str:
+        """Where mask features are kept, by ``max_memory``; the decision is logged."""
+        if self.store is not None or self.max_memory is None:
+            return self.store or 'memory'
         need, length = memory_need(self.model, source), len(source)
         store = need.choose(length, self.max_memory, shutil.disk_usage(tempfile.gettempdir()).free)
         LOGGER.info(

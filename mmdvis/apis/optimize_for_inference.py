@@ -1,4 +1,4 @@
-"""A model made quicker for inference, with the same numbers out or, in half precision, nearly so."""
+"""Optimises a model for inference: layout, folded batch norms, half precision, compilation."""
 
 import warnings
 from collections.abc import Callable
@@ -16,38 +16,38 @@ DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
-    """Folds batch norms of the backbone into its convolutions and lays convolutions out channels last.
+    """Folds batch norms of the backbone into its convolutions and uses the channels-last memory layout.
 
-    In half precision the weights of products are kept in it, too, so that no step casts them again; where to sample and how
-    to weigh it stays float32. The model then serves for inference only.
+    In half precision the weights of matrix products are stored in half precision, so that they are not cast in every step;
+    sampling offsets and attention weights of deformable attention stay float32. The result is for inference only.
 
     Args:
-        model: in evaluation mode; changed in place.
+        model: a model in evaluation mode; its parameters are changed in place.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
-        compiled: compile parts of it at the first frame, see :func:`compile_parts`.
+        compiled: compile parts of the model at the first frame, see :func:`compile_parts`.
 
     Returns:
-        the model. In fp32 its results agree with those before up to rounding.
+        The model with the given precision. In fp32 its results agree with those before up to rounding.
 
     Raises:
-        ValueError: the model is in training mode, or there is no such precision.
+        ValueError: the model is in training mode, or the precision is unknown.
     """
     if model.training:
-        raise ValueError('a model is tuned for inference; call eval() first')
+        raise ValueError('a model in training mode cannot be optimised for inference; call eval() first')
     check_choice('precision', precision, DTYPES)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
-    model.precision = precision
     if precision != 'fp32':
         cast_weights(model, precision)
     if precision == 'fp16' and model.data_preprocessor.mean.device.type == 'cpu':
-        warnings.warn('the CPU has no quick products in fp16; bf16 is what it is good at', stacklevel=2)
+        warnings.warn('fp16 is slow on the CPU; use bf16', stacklevel=2)
     model.requires_grad_(False)
+    model = model.with_options(precision=precision)
     return compile_parts(model) if compiled else model
 
 
 def cast_weights(model: DVIS, precision: str) -> None:
-    """Casts the weights of linear maps, convolutions and attentions, but for those that run in float32 whatever is around."""
+    """Casts the weights of linear layers, convolutions and attention, except those of :func:`float32_modules`."""
     exact, dtype = float32_modules(model, precision), DTYPES[precision]
     for module in model.modules():
         if isinstance(module, MATMUL_MODULES) and module not in exact:
@@ -58,56 +58,41 @@ def cast_weights(model: DVIS, precision: str) -> None:
 
 
 def float32_modules(model: DVIS, precision: str) -> set[nn.Module]:
-    """What says where deformable attention looks; all of it in adapters; and the pixel decoder, where bfloat16 is not meant."""
+    """Modules that stay float32: sampling offsets and attention weights (in adapters all of deformable attention).
+
+    In fp16 also the whole pixel decoder, whose values exceed the range of fp16.
+    """
     decoder = set(model.segmenter.pixel_decoder.modules())
-    found = set() if precision == 'bf16' else set(decoder)
+    modules = set() if precision == 'bf16' else set(decoder)
     for module in model.modules():
         if hasattr(module, 'sampling_offsets'):
-            found.update([module.sampling_offsets, module.attention_weights] if module in decoder else module.modules())
-    return found
-
-
-COMPILED = ('pixel_decoder',)  # parts of the segmenter; of the others the CPU's gain is lost in what times vary by
-
-
-class CompiledCall:
-    """A function that is compiled when it is first called; where that fails, as without a C compiler, it stays as it is.
-
-    Args:
-        function: what is compiled, for every shape of its arguments anew.
-        name: of the part, for the sentence.
-    """
-
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.plain, self.name = function, name
-        self.quick: Callable[..., Any] = torch.compile(function, dynamic=False)
-        self.works: bool | None = None  # not tried
-
-    def __call__(self, *args: Any) -> Any:
-        if self.works is False:
-            return self.plain(*args)
-        try:
-            found = self.quick(*args)
-        except Exception as error:  # what compilers may raise is nowhere written
-            if self.works:
-                raise
-            self.works = False
-            warnings.warn(
-                f'torch.compile does not run here ({type(error).__name__}), so the {self.name} runs as it is; '
-                'a C++ compiler mends it',
-                stacklevel=2,
+            modules.update(
+                [module.sampling_offsets, module.attention_weights] if module in decoder else module.modules()
             )
-            return self.plain(*args)
-        self.works = True
-        return found
+    return modules
+
+
+COMPILED = ('pixel_decoder',)  # parts of the segmenter that gain from compilation; the gain of others is within noise
 
 
 def compile_parts(model: DVIS) -> DVIS:
-    """Lets the parts of the segmenter for which it pays be compiled at their first call; the model serves for inference.
+    """Compiles the parts of the segmenter that gain from it, at their first call; results agree up to rounding.
 
-    Results agree up to rounding.
+    Where compilation fails, for example without a C++ compiler, a warning is issued and the part runs uncompiled.
     """
     for name in COMPILED:
-        module: nn.Module = getattr(model.segmenter, name)
-        module.forward = CompiledCall(module.forward, name.replace('_', ' '))
+        getattr(model.segmenter, name).compile(backend=inductor_or_eager, dynamic=False)
     return model
+
+
+def inductor_or_eager(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend for ``torch.compile``: inductor, or the uncompiled graph with a warning if inductor fails."""
+    try:
+        return torch._dynamo.lookup_backend('inductor')(graph, inputs)
+    except Exception as error:  # compilers raise many kinds of errors
+        warnings.warn(
+            f'torch.compile failed ({type(error).__name__}), so this part of the model runs uncompiled; install a C++ '
+            'compiler to enable it',
+            stacklevel=2,
+        )
+        return graph.forward

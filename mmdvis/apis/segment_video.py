@@ -1,7 +1,6 @@
-"""Video in, video out."""
+"""Writes the results of a video: an mp4 with the results drawn in, maps as PNGs, and a json."""
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,94 +8,122 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from mmdvis.io import BackgroundWriter, VideoWriter, id_to_rgb
-from mmdvis.structures import FrameSource, Segment
-from mmdvis.visualization import draw_panoptic
+from mmdvis.io import BackgroundWriter, VideoWriter, id_to_rgb, replace_path
+from mmdvis.structures import ClassInfo, FrameResult, FrameSource, SegmentedObject
+from mmdvis.visualization import ResultVisualizer
 
 from .offline_video import OfflineVideo
 from .video_stream import VideoStream
 
 
-def frame_info(
-    index: int, file_name: str, id_map: np.ndarray, segments: list[Segment], meta: dict[str, Any]
-) -> dict[str, Any]:
-    """What the json says of one frame; categories are those of the dataset."""
-    return dict(
-        frame=index,
-        file_name=file_name,
-        segments_info=[
-            dict(
-                id=s.id,
-                category_id=meta['category_ids'][s.label],
-                category=meta['classes'][s.label],
-                isthing=s.is_thing,
-                score=round(s.score, 4),
-                area=int((id_map == s.id).sum()),
-            )
-            for s in segments
-        ],
+def object_info(segment: SegmentedObject, classes: ClassInfo, with_mask: bool) -> dict[str, Any]:
+    """The json entry of an object; ``with_mask`` adds its mask as COCO run lengths."""
+    x1, y1, x2, y2 = segment.box
+    info: dict[str, Any] = dict(
+        id=segment.id,
+        category_id=classes.category_ids[segment.label],
+        category=segment.name,
+        isthing=segment.is_thing,
+        score=None if segment.score is None else round(segment.score, 4),
+        bbox=[x1, y1, x2 - x1, y2 - y1],
+        area=segment.area,
     )
+    if with_mask:
+        code = coco_mask.encode(np.asfortranarray(segment.mask.astype(np.uint8)))
+        info['segmentation'] = dict(size=code['size'], counts=code['counts'].decode())
+    return info
+
+
+class FrameWriter:
+    """Writes the results of frames, in their order, into a folder.
+
+    Args:
+        folder: folder to write to; maps go to ``panoptic/`` or ``semantic/``, instances into the json.
+        classes: the classes of the model.
+        fps: frame rate of the video.
+        num_frames: number of frames, for the json.
+    """
+
+    def __init__(self, folder: Path, classes: ClassInfo, fps: float, num_frames: int) -> None:
+        self.folder, self.classes, self.count = folder, classes, 0
+        self.visualizer, self.video = ResultVisualizer(classes), VideoWriter(folder / 'video.mp4', fps)
+        self.json = open(folder / 'result.json', 'w')
+        names = json.dumps(list(classes.names))
+        self.json.write(f'{{"fps": {fps}, "num_frames": {num_frames}, "classes": {names}, "frames": [\n')
+
+    def __enter__(self) -> 'FrameWriter':
+        self.video.__enter__()
+        return self
+
+    def write(self, picture: np.ndarray, result: FrameResult) -> None:
+        """Writes the next frame."""
+        name = f'{self.count:08d}.png'
+        pixels = map_pixels(result, self.classes)
+        if pixels is not None:
+            maps = self.folder / ('semantic' if result.id_map is None else 'panoptic')
+            maps.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(maps / name)
+        self.video.write(self.visualizer.draw(picture, result))
+        infos = [object_info(segment, self.classes, pixels is None) for segment in result.objects]
+        entry = dict(frame=self.count, file_name=None if pixels is None else name, segments_info=infos)
+        self.json.write(',\n' * (self.count > 0) + json.dumps(entry))
+        self.count += 1
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        self.json.write('\n]}\n')
+        self.json.close()
+        self.video.__exit__(kind, error, trace)
+
+
+def map_pixels(result: FrameResult, classes: ClassInfo) -> np.ndarray | None:
+    """The pixels of a frame's PNG: ids as colours (panoptic) or category ids (semantic); None for instances."""
+    if result.id_map is not None:
+        return id_to_rgb(result.id_map)
+    if result.label_map is None:
+        return None
+    values = np.array(classes.category_ids)
+    return values.astype(np.uint8 if values.max() < 256 else np.uint16)[result.label_map]
 
 
 def segment_video(
     stream: VideoStream | OfflineVideo,
     source: FrameSource,
     out_dir: str | Path,
-    meta: dict[str, Any],
-    clip_len: int = 10,
     fps: float = 24.0,
     progress: bool = True,
 ) -> dict[str, Path]:
-    """Writes ``video.mp4``, ``panoptic/<frame>.png`` (id = R + 256 G + 65536 B) and ``result.json``.
+    """Segments a video and writes the results.
 
-    Frames are written behind the model's back as they come, a few at most waiting; everything goes to a temporary folder
-    beside ``out_dir`` and takes its place when the last frame is done, so that a failure leaves nothing half written.
+    ``video.mp4`` shows the results. ``panoptic/<frame>.png`` holds segment ids as colours (id = R + 256 G + 65536 B),
+    ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of every frame; for instance segmentation it contains their
+    masks as COCO run lengths. Files are written in a background thread into a temporary folder inside ``out_dir`` and moved
+    to their place when the video is complete, so that a failure leaves nothing half written.
 
     Args:
-        stream: a fresh stream, or what segments a whole video.
+        stream: a fresh :class:`VideoStream`, or an :class:`OfflineVideo`.
         source: the video.
         out_dir: folder to write to; files of the same names in it are replaced.
-        meta: ``classes`` and ``category_ids`` of the labels, as ``init_model`` gives them.
-        clip_len: frames of one push, which a refiner sees together; an online model's results do not depend on it.
-        fps: of the output, where the source does not say.
-        progress: show a bar with speed and time left.
+        fps: frame rate of the output if the source does not have one.
+        progress: show a progress bar.
 
     Returns:
-        what -> where it was written.
+        Name -> path of everything that was written.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix='.part-', dir=out_dir))
     try:
-        (work / 'panoptic').mkdir()
-        rate = source.fps or fps
-        with VideoWriter(work / 'video.mp4', rate) as writer, open(work / 'result.json', 'w') as text:
-            names = json.dumps(list(meta['classes']))
-            text.write(f'{{"fps": {rate}, "num_frames": {len(source)}, "classes": {names}, "frames": [\n')
-
-            def write(index: int, frame: np.ndarray, id_map: np.ndarray, segments: list[Segment]) -> None:
-                name = f'{index:08d}.png'
-                Image.fromarray(id_to_rgb(id_map)).save(work / 'panoptic' / name)
-                writer.write(draw_panoptic(frame, id_map, segments, meta['classes']))
-                text.write(',\n' * (index > 0) + json.dumps(frame_info(index, name, id_map, segments, meta)))
-
-            frames = tqdm(stream.frames(source, clip_len), total=len(source), unit='frame', disable=not progress)
+        frames = tqdm(stream.frames(source), total=len(source), unit='frame', disable=not progress)
+        with FrameWriter(work, stream.model.classes, source.fps or fps, len(source)) as writer:
             with BackgroundWriter() as background:
-                for index, found in enumerate(frames):
-                    background.put(write, index, *found)
-            text.write('\n]}\n')
-        return {name: publish(work / name, out_dir / name) for name in ('video.mp4', 'panoptic', 'result.json')}
+                for picture, result in frames:
+                    background.put(writer.write, picture, result)
+        names = [name for name in ('video.mp4', 'panoptic', 'semantic', 'result.json') if (work / name).exists()]
+        return {name: replace_path(work / name, out_dir / name) for name in names}
     finally:
         shutil.rmtree(work, ignore_errors=True)
         if not any(out_dir.iterdir()):
             out_dir.rmdir()
-
-
-def publish(source: Path, target: Path) -> Path:
-    """Moves a finished file or folder to its place."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    os.replace(source, target)
-    return target

@@ -1,52 +1,51 @@
-"""A video that arrives piece by piece. The only place that holds a state over time."""
+"""Online segmentation of a video that arrives clip by clip."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mmdvis.io import ArrayFrames, transform_frames
 from mmdvis.models.detectors import DVIS
-from mmdvis.models.detectors.dvis import StreamState
-from mmdvis.structures import FrameSource, Segment, VideoDataSample
-
-Frame = tuple[np.ndarray, np.ndarray, list[Segment]]
+from mmdvis.structures import FrameResult, FrameSource, VideoResult
 
 
 class VideoStream:
-    """Feeds frames to a model and keeps what it must remember of them, whose size does not depend on their number.
+    """Feeds frames to a model and keeps the state between calls; its size does not depend on the number of frames.
 
     Args:
-        model: with a postprocessor.
-        short_edge: length of the short edge the model sees; None keeps the size.
+        model: a model with a postprocessor.
+        short_edge: length of the short edge that the model processes; None keeps the size.
         max_edge: limit of the long edge.
+        clip_len: number of frames that :meth:`frames` pushes at a time.
     """
 
-    def __init__(self, model: DVIS, short_edge: int | None = None, max_edge: int | None = None) -> None:
-        self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
-        self.state: StreamState | None = None
+    def __init__(
+        self, model: DVIS, short_edge: int | None = None, max_edge: int | None = None, clip_len: int = 10
+    ) -> None:
+        if clip_len < 1:
+            raise ValueError(f'clip_len must be at least 1 frame, got {clip_len}')
+        self.model, self.short_edge, self.max_edge, self.clip_len = model, short_edge, max_edge, clip_len
+        self.state: object | None = None
 
-    def push(self, frames: Tensor) -> VideoDataSample:
-        """Results of the next frames, uint8 RGB (t, 3, H, W), at their size; identities go on from call to call.
+    def push(self, frames: Tensor) -> VideoResult:
+        """The result of the next frames, uint8 RGB (t, 3, H, W), at their size; identities persist from call to call.
 
-        A model with a refiner refines each call's frames together; without one the results do not depend on how the frames
-        are cut into calls.
+        A model with a refiner refines the frames of each call together. Without a refiner the results do not depend on how
+        the video is divided into calls.
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')
         source = transform_frames(ArrayFrames(frames), self.short_edge, self.max_edge)
-        prediction, self.state = self.model.stream(source, self.state)
-        return self.model.postprocessor(prediction, VideoDataSample())
+        with torch.no_grad():
+            prediction, self.state = self.model.stream(source, self.state)
+            return self.model.postprocessor(prediction, self.model.classes)
 
-    def frames(self, source: FrameSource, clip_len: int) -> Iterator[Frame]:
-        """Frame by frame: the picture (H, W, 3), its map of ids (H, W) and the segments that have a pixel in it.
-
-        Args:
-            source: the frames that come next.
-            clip_len: frames of one push.
-        """
-        for start in range(0, len(source), clip_len):
-            frames = source.read(start, min(start + clip_len, len(source)))
-            result = self.push(frames).pred_panoptic
+    def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
+        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame of a video that continues the stream."""
+        for start in range(0, len(source), self.clip_len):
+            frames = source.read(start, min(start + self.clip_len, len(source)))
+            result = self.push(frames)
             for t, frame in enumerate(frames):
-                yield frame.permute(1, 2, 0).numpy(), result.id_map[t].numpy(), result.segments_at(t)
+                yield frame.permute(1, 2, 0).numpy(), result.frame(t)

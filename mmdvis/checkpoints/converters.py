@@ -11,26 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .key_maps import ALIASES, DETECTRON2, DETECTRON2_DROPPED, MMDET, MMDET_DROPPED, Rule
-from .loading import TRAINED_OPTIONS, stage_of
+from .key_maps import (
+    ALIASES,
+    DETECTRON2,
+    DETECTRON2_DROPPED,
+    MMDET,
+    MMDET_DROPPED,
+    TRANSFORMERS,
+    TRANSFORMERS_DROPPED,
+    Rule,
+)
 
-RELEASED_OPTIONS = dict(  # the options that released trackers and refiners were trained with
-    dvis={
-        'segmenter.normed_embeds': True,
-        'tracker.legacy_inverse_match': True,
-        'tracker.start': 'matched',
-        'tracker.cross_attention': 'referring',
-        'tracker.context': 'first_frame',
-        'tracker.normed_outputs': True,
-    },
-    dvis_plus={
-        'segmenter.normed_embeds': False,
-        'tracker.legacy_inverse_match': False,
-        'tracker.start': 'matched',
-        'tracker.cross_attention': 'referring',
-        'tracker.context': 'embeds',
-        'tracker.normed_outputs': False,
-    },
+RELEASED_OPTIONS: dict[str, dict[tuple[str, str], Any]] = (
+    dict(  # (option, stage that depends on it) of released weights
+        dvis={
+            ('segmenter.normed_embeds', 'tracker'): True,
+            ('tracker.legacy_inverse_match', 'tracker'): True,
+            ('tracker.start', 'tracker'): 'matched',
+            ('tracker.cross_attention', 'tracker'): 'referring',
+            ('tracker.context', 'refiner'): 'first_frame',
+            ('tracker.normed_outputs', 'refiner'): True,
+        },
+        dvis_plus={
+            ('segmenter.normed_embeds', 'tracker'): False,
+            ('tracker.legacy_inverse_match', 'tracker'): False,
+            ('tracker.start', 'tracker'): 'matched',
+            ('tracker.cross_attention', 'tracker'): 'referring',
+            ('tracker.context', 'refiner'): 'embeds',
+            ('tracker.normed_outputs', 'refiner'): False,
+        },
+    )
 )
 
 
@@ -162,11 +172,47 @@ def convert_mmdet(official: dict[str, Tensor]) -> Conversion:
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
+def convert_transformers(official: dict[str, Tensor]) -> Conversion:
+    """Converts a state dict of transformers' ``Mask2FormerForUniversalSegmentation`` with a Swin backbone.
+
+    Both the names of the files on the hub and those of the class are accepted.
+    """
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+
+    return convert(concatenate_qkv(official), TRANSFORMERS, (), TRANSFORMERS_DROPPED, change)
+
+
+CONVERTERS = dict(detectron2=convert_detectron2, mmdet=convert_mmdet, transformers=convert_transformers)
+
+
+def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Joins separate query, key and value projections of self-attention as ``<module>.qkv.weight`` and ``.bias``."""
+    pattern = re.compile(
+        r'(.*(?:attention|attention\.self|decoder\.layers\.\d+\.self_attn))\.(query|key|value|[qkv]_proj)\.(weight|bias)$'
+    )
+    order = dict(query=0, key=1, value=2, q_proj=0, k_proj=1, v_proj=2)
+    joined, groups = {}, {}
+    for name, tensor in official.items():
+        match = pattern.match(name)
+        if match and 'pixel_level_module.decoder' not in name:
+            groups.setdefault(f'{match.group(1)}.qkv.{match.group(3)}', {})[order[match.group(2)]] = tensor
+        else:
+            joined[name] = tensor
+    for name, parts in groups.items():
+        if len(parts) == 3:
+            joined[name] = torch.cat([parts[k] for k in range(3)])
+        else:
+            joined.update({f'{name} (part {k})': tensor for k, tensor in parts.items()})
+    return joined
+
+
 def released_options(state: dict[str, Tensor]) -> dict[str, Any]:
-    """The options that released weights of these names were trained with, for the stages that are there."""
+    """The options that released weights of these names were trained with, for the stages that they contain."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
-    stages = {stage_of(name) for name in state}
-    return {name: value for name, value in RELEASED_OPTIONS[family].items() if TRAINED_OPTIONS[name] in stages}
+    stages = {name.split('.')[0] for name in state}
+    return {name: value for (name, stage), value in RELEASED_OPTIONS[family].items() if stage in stages}
 
 
 def reorder_patch_merging(tensor: Tensor) -> Tensor:

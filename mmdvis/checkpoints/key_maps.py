@@ -179,3 +179,72 @@ MMDET_DROPPED: dict[str, str] = {
     r'(panoptic_head|track_head)\.loss_\w+\.': 'a constant of the loss',
     r'data_preprocessor\.': 'a constant of the config',
 }
+
+ENCODER = r'model.pixel_level_module.encoder.(?:model.|swin.)?'  # (old names on the hub, names of the class)
+DECODER = 'model.pixel_level_module.decoder.'
+TRANSFORMER = 'model.transformer_module.'
+SWIN_BLOCK = ENCODER + r'encoder.layers.(\d+).blocks.(\d+).'
+SWIN_TARGET = r'segmenter.backbone.stages.\1.blocks.\2.'
+PIXEL_LAYER = DECODER + r'encoder.layers.(\d+).'
+PIXEL_TARGET = r'segmenter.pixel_decoder.encoder.layers.\1.'
+QUERY_LAYER = TRANSFORMER + r'decoder.layers.(\d+).'
+QUERY_TARGET = r'segmenter.transformer_decoder.layers.\1.'
+TRANSFORMERS: list[Rule] = [
+    Rule(ENCODER + 'embeddings.patch_embeddings.projection.', 'segmenter.backbone.patch_embed.projection.'),
+    Rule(ENCODER + 'embeddings.norm.', 'segmenter.backbone.patch_embed.norm.'),
+    Rule(
+        SWIN_BLOCK + r'attention.(?:self.)?qkv.',
+        SWIN_TARGET + 'attn.w_msa.qkv.',
+        'query, key and value are concatenated',
+    ),
+    Rule(
+        SWIN_BLOCK + 'attention.(?:self.|relative_position_bias.)?relative_position_bias_table',
+        SWIN_TARGET + 'attn.w_msa.relative_position_bias_table',
+    ),
+    Rule(SWIN_BLOCK + '(?:attention.output.dense|attention.o_proj).', SWIN_TARGET + 'attn.w_msa.proj.'),
+    Rule(SWIN_BLOCK + 'layernorm_before.', SWIN_TARGET + 'norm1.'),
+    Rule(SWIN_BLOCK + 'layernorm_after.', SWIN_TARGET + 'norm2.'),
+    Rule(SWIN_BLOCK + '(?:intermediate.dense|mlp.fc1).', SWIN_TARGET + 'ffn.layers.0.0.'),
+    Rule(SWIN_BLOCK + '(?:output.dense|mlp.fc2).', SWIN_TARGET + 'ffn.layers.1.'),
+    Rule(ENCODER + r'encoder.layers.(\d+).downsample.', r'segmenter.backbone.stages.\1.downsample.'),
+    *[Rule(ENCODER + f'hidden_states_norms.stage{k + 1}.', f'segmenter.backbone.norm{k}.') for k in range(4)],
+    Rule(DECODER + 'level_embed', 'segmenter.pixel_decoder.level_encoding.weight'),
+    Rule(DECODER + r'input_projections.(\d+).0.', r'segmenter.pixel_decoder.input_convs.\1.conv.'),
+    Rule(DECODER + r'input_projections.(\d+).1.', r'segmenter.pixel_decoder.input_convs.\1.gn.'),
+    Rule(PIXEL_LAYER + 'self_attn.', PIXEL_TARGET + 'self_attn.'),
+    Rule(PIXEL_LAYER + 'self_attn_layer_norm.', PIXEL_TARGET + 'norms.0.'),
+    Rule(PIXEL_LAYER + 'final_layer_norm.', PIXEL_TARGET + 'norms.1.'),
+    Rule(PIXEL_LAYER + '(?:mlp.)?fc1.', PIXEL_TARGET + 'ffn.layers.0.0.'),
+    Rule(PIXEL_LAYER + '(?:mlp.)?fc2.', PIXEL_TARGET + 'ffn.layers.1.'),
+    Rule(DECODER + 'adapter_1.0.', 'segmenter.pixel_decoder.lateral_convs.0.conv.'),
+    Rule(DECODER + 'adapter_1.1.', 'segmenter.pixel_decoder.lateral_convs.0.gn.'),
+    Rule(DECODER + 'layer_1.0.', 'segmenter.pixel_decoder.output_convs.0.conv.'),
+    Rule(DECODER + 'layer_1.1.', 'segmenter.pixel_decoder.output_convs.0.gn.'),
+    Rule(DECODER + 'mask_projection.', 'segmenter.pixel_decoder.mask_feature.'),
+    Rule(TRANSFORMER + 'queries_features.', 'segmenter.query_feat.'),
+    Rule(TRANSFORMER + 'queries_embedder.', 'segmenter.query_embed.'),
+    Rule(TRANSFORMER + 'level_embed.', 'segmenter.level_embed.'),
+    Rule(QUERY_LAYER + 'cross_attn.', QUERY_TARGET + 'cross_attn.attn.'),
+    Rule(
+        QUERY_LAYER + 'self_attn.qkv.',
+        QUERY_TARGET + 'self_attn.attn.in_proj_',
+        'query, key and value are concatenated',
+    ),
+    Rule(QUERY_LAYER + 'self_attn.out_proj.', QUERY_TARGET + 'self_attn.attn.out_proj.'),
+    Rule(QUERY_LAYER + 'cross_attn_layer_norm.', QUERY_TARGET + 'norms.0.'),
+    Rule(QUERY_LAYER + 'self_attn_layer_norm.', QUERY_TARGET + 'norms.1.'),
+    Rule(QUERY_LAYER + 'final_layer_norm.', QUERY_TARGET + 'norms.2.'),
+    Rule(QUERY_LAYER + '(?:mlp.)?fc1.', QUERY_TARGET + 'ffn.layers.0.0.'),
+    Rule(QUERY_LAYER + '(?:mlp.)?fc2.', QUERY_TARGET + 'ffn.layers.1.'),
+    Rule(TRANSFORMER + 'decoder.layernorm.', 'segmenter.transformer_decoder.post_norm.'),
+    *[
+        Rule(TRANSFORMER + rf'decoder.mask_predictor.mask_embedder.{k}.0.', f'segmenter.mask_embed.{2 * k}.')
+        for k in range(3)
+    ],
+    Rule('class_predictor.', 'segmenter.cls_embed.'),
+]
+TRANSFORMERS_DROPPED: dict[str, str] = {
+    r'criterion\.empty_weight$': 'a constant of the loss',
+    r'.*relative_position_index$': 'a constant of the window size',
+    r'model\.pixel_level_module\.encoder\.(model\.|swin\.)?layernorm\.': "the backbone's final norm, which Mask2Former does not use",
+}

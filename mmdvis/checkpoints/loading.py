@@ -1,16 +1,19 @@
-"""What a model takes over from a checkpoint, and which options its weights were trained with."""
+"""Loading a checkpoint into a model. The runner, the API, fusion and the parity check all use :func:`checked_weights`."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from mmdvis.errors import CheckpointError
-from mmdvis.structures.video_segmenter import STAGES
+from mmdvis.structures import STAGES
+
+from .checkpoint import Checkpoint
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-TRAINED_OPTIONS = {  # option that no shape shows -> the stage whose weights depend on it
+TRAINED_OPTIONS = {  # option that no tensor shape shows -> the stage whose weights depend on it
     'segmenter.normed_embeds': 'tracker',
     'tracker.legacy_inverse_match': 'tracker',
     'tracker.start': 'tracker',
@@ -18,106 +21,146 @@ TRAINED_OPTIONS = {  # option that no shape shows -> the stage whose weights dep
     'tracker.context': 'refiner',
     'tracker.normed_outputs': 'refiner',
 }
+CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # where configs have an option
 
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """What becomes of a checkpoint in a model.
+    """Which tensors of a checkpoint are loaded into a model.
 
     Attributes:
-        weights: what is loaded.
-        fresh: stages of the model that the checkpoint does not have, which begin anew.
-        dropped: stages of the checkpoint that the model does not have.
-        renewed: weights of the model that begin anew, because they were allowed to be missing or of another shape.
-        ignored: unknown names of the checkpoint that were allowed.
+        weights: tensors that are loaded.
+        new_stages: stages of the model that the checkpoint does not have; they keep their random initialisation.
+        dropped_stages: stages of the checkpoint that the model does not have.
+        reinitialised: tensors of the model that stay randomly initialised because ``allow_mismatch`` permits it.
+        ignored: unknown tensors of the checkpoint that ``allow_mismatch`` permits.
     """
 
     weights: dict[str, Tensor]
-    fresh: tuple[str, ...]
-    dropped: tuple[str, ...]
-    renewed: tuple[str, ...]
+    new_stages: tuple[str, ...]
+    dropped_stages: tuple[str, ...]
+    reinitialised: tuple[str, ...]
     ignored: tuple[str, ...]
 
     def notes(self) -> list[str]:
         """A sentence for everything that was not simply loaded."""
-        said = (
-            ('the weights of the later stage {} were dropped', self.dropped),
-            ('{} is not in it and begins anew', self.fresh),
-            ('{} begins anew, as allow_mismatch permits', self.renewed),
-            ('{} has no place in the model and was left out, as allow_mismatch permits', self.ignored),
+        sentences = (
+            ('the weights of the later stage {} were dropped', self.dropped_stages),
+            ('it does not contain {}, which stays randomly initialised', self.new_stages),
+            ('{} stays randomly initialised, as allow_mismatch permits', self.reinitialised),
+            ('{} has no place in the model and was ignored, as allow_mismatch permits', self.ignored),
         )
-        return [sentence.format(name) for sentence, names in said for name in names]
+        return [sentence.format(name) for sentence, names in sentences for name in names]
 
 
-def missing_weights(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """Names of ``wanted`` that ``found`` lacks or has in another shape; buffers that are recomputed do not count."""
+def load_weights(
+    model: nn.Module, checkpoint: Checkpoint, required: Sequence[str] | None = None, allow_mismatch: Sequence[str] = ()
+) -> None:
+    """Loads a checkpoint into a model and warns about everything that was not simply loaded.
+
+    Args:
+        model: the model, changed in place.
+        checkpoint: the checkpoint.
+        required, allow_mismatch: as for :func:`plan_loading`.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape.
+    """
+    weights, sentences = checked_weights(model, checkpoint, required, allow_mismatch)
+    model.load_state_dict(weights, strict=False)
+    for sentence in sentences:
+        warnings.warn(f'{checkpoint.origin}: {sentence}', stacklevel=2)
+
+
+def checked_weights(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    required: Sequence[str] | None = None,
+    allow_mismatch: Sequence[str] = (),
+    expected: Mapping[str, Tensor] | None = None,
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a checkpoint that a model loads, and sentences about what a user should know.
+
+    Args:
+        model: the model, which is not changed.
+        checkpoint: the checkpoint.
+        required, allow_mismatch: as for :func:`plan_loading`.
+        expected: tensors with the names and shapes of the model's weights, if its own are sharded.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape.
+    """
+    expected = model.state_dict() if expected is None else expected
+    plan = plan_loading(expected, checkpoint.weights, required, allow_mismatch, checkpoint.origin)
+    return plan.weights, [*plan.notes(), *option_conflicts(model, checkpoint.meta.get('switches', {}))]
+
+
+def missing_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Names of ``expected`` that ``weights`` lacks or has in another shape; recomputed buffers do not count."""
     return [
         name
-        for name, tensor in wanted.items()
-        if not name.endswith(RECOMPUTED_BUFFERS) and (name not in found or found[name].shape != tensor.shape)
+        for name, tensor in expected.items()
+        if not name.endswith(RECOMPUTED_BUFFERS) and (name not in weights or weights[name].shape != tensor.shape)
     ]
 
 
 def stage_of(name: str) -> str:
-    """The first part of a weight's name."""
+    """The first part of a tensor's name."""
     return name.split('.')[0]
 
 
 def plan_loading(
-    wanted: dict[str, Tensor],
-    found: dict[str, Tensor],
+    expected: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
     required: Sequence[str] | None = None,
     allow_mismatch: Sequence[str] = (),
     origin: str = 'the checkpoint',
 ) -> LoadPlan:
-    """Picks what a model loads from a checkpoint.
-
-    A stage is there with all its weights or, where it is not ``required``, not at all.
+    """Decides what a model loads from a checkpoint: each stage completely or, if it is not ``required``, not at all.
 
     Args:
-        wanted, found: state dicts of the model and of the checkpoint.
-        required: stages that must be there; None: all of the model.
-        allow_mismatch: beginnings of names that may be missing, unknown or of another shape.
-        origin: the checkpoint's name, for messages.
+        expected, weights: state dicts of the model and of the checkpoint.
+        required: stages that the checkpoint must have; None: all stages of the model.
+        allow_mismatch: prefixes of names that may be missing, unknown or of another shape.
+        origin: name of the checkpoint for messages.
 
     Raises:
-        CheckpointError: a weight is missing, unknown or of another shape.
+        CheckpointError: a tensor is missing, unknown or of another shape.
     """
     for option, names in (('required', required or ()), ('allow_mismatch', allow_mismatch)):
         if isinstance(names, str) or not all(names):
-            raise ValueError(f'{option} must be a list of names, none of them empty, got {names!r}')
-    stages, given = sorted({stage_of(name) for name in wanted}), {stage_of(name) for name in found}
+            raise ValueError(f'{option} must be a list of non-empty names, got {names!r}')
+    stages, available = sorted({stage_of(name) for name in expected}), {stage_of(name) for name in weights}
     needed = stages if required is None else required
-    fresh = tuple(stage for stage in stages if stage not in given and stage not in needed)
-    dropped = tuple(stage for stage in STAGES if stage in given and stage not in stages)
-    there = {name: tensor for name, tensor in found.items() if stage_of(name) not in dropped}
-    missing = [name for name in missing_weights(wanted, there) if stage_of(name) not in fresh]
-    unknown = [name for name in there if name not in wanted and not name.endswith(RECOMPUTED_BUFFERS)]
-    allowed = tuple(allow_mismatch)
-    faults = [name for name in (*missing, *unknown) if not name.startswith(allowed)]
+    new_stages = tuple(stage for stage in stages if stage not in available and stage not in needed)
+    dropped = tuple(stage for stage in STAGES if stage in available and stage not in stages)
+    relevant = {name: tensor for name, tensor in weights.items() if stage_of(name) not in dropped}
+    missing = [name for name in missing_weights(expected, relevant) if stage_of(name) not in new_stages]
+    unknown = [name for name in relevant if name not in expected and not name.endswith(RECOMPUTED_BUFFERS)]
+    faults = [name for name in (*missing, *unknown) if not name.startswith(tuple(allow_mismatch))]
     if faults:
-        one_a_module = {tuple(name.split('.')[:2]): name for name in reversed(faults)}
-        examples = sorted(describe_mismatch(name, wanted, there) for name in one_a_module.values())
+        one_per_module = {tuple(name.split('.')[:2]): name for name in reversed(faults)}
+        examples = sorted(describe_mismatch(name, expected, relevant) for name in one_per_module.values())
         raise CheckpointError(
             f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
-            f'{"; ".join(examples[:4])}. Load the checkpoint of the stage before, or the config '
-            'that this one was trained with, or name in allow_mismatch what may differ'
+            f'{"; ".join(examples[:4])}. Load the checkpoint of the previous stage, use the config that this checkpoint '
+            'was trained with, or list in allow_mismatch what may differ'
         )
-    fits = {name: tensor for name, tensor in there.items() if name in wanted and name not in missing}
-    return LoadPlan(fits, fresh, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
+    fitting = {name: tensor for name, tensor in relevant.items() if name in expected and name not in missing}
+    return LoadPlan(fitting, new_stages, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
 
 
-def describe_mismatch(name: str, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
-    """What is wrong with a weight."""
-    if name not in found:
+def describe_mismatch(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """What is wrong with a tensor."""
+    if name not in weights:
         return f'{name} is missing'
-    if name not in wanted:
+    if name not in expected:
         return f'{name} is unknown'
-    return f'{name} is {tuple(found[name].shape)} and should be {tuple(wanted[name].shape)}'
+    return f'{name} is {tuple(weights[name].shape)} and should be {tuple(expected[name].shape)}'
 
 
 def option_value(model: nn.Module, name: str) -> Any:
-    """The value of ``stage.option``; None where the model has no such stage or option, or no weights that depend on it."""
+    """The value of ``stage.option``; None if the model has no such option, or no weights that depend on it."""
     dependent = getattr(model, TRAINED_OPTIONS.get(name, ''), None)
     if dependent is None or not any(True for _ in dependent.parameters()):
         return None
@@ -128,18 +171,51 @@ def option_value(model: nn.Module, name: str) -> Any:
 
 
 def trained_options(model: nn.Module) -> dict[str, Any]:
-    """The options of a model that its weights depend on, as a checkpoint keeps them."""
-    found = {name: option_value(model, name) for name in TRAINED_OPTIONS}
-    return {name: value for name, value in found.items() if value is not None}
+    """The options of a model that its weights depend on, as stored in the ``switches`` of a checkpoint."""
+    values = {name: option_value(model, name) for name in TRAINED_OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def option_conflicts(model: nn.Module, needs: dict[str, Any]) -> list[str]:
-    """A sentence for every option of ``needs`` that the model has with another value."""
-    needs = {name: value for name, value in needs.items() if name in TRAINED_OPTIONS} if isinstance(needs, dict) else {}
-    found = {name: option_value(model, name) for name in needs}
+def option_conflicts(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
+    """A sentence for every option of a checkpoint that the model has with another value."""
+    if not isinstance(options, Mapping):
+        return []
+    values = {name: option_value(model, name) for name in options if name in TRAINED_OPTIONS}
     return [
-        f'its weights were trained with {name}={needs[name]!r} and this config says {value!r}, which gives worse results; '
-        f'set model.{name}={needs[name]!r}'
-        for name, value in found.items()
-        if value is not None and value != needs[name]
+        f'its weights were trained with {name}={options[name]!r} and this config has {value!r}, which gives worse results; '
+        f'set model.{name}={options[name]!r}'
+        for name, value in values.items()
+        if value is not None and value != options[name]
     ]
+
+
+def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+    """A model config with the options that a checkpoint was trained with, unless the config states them itself.
+
+    Args:
+        model: config of a detector; not changed.
+        checkpoint: the checkpoint; its ``switches`` are used.
+    """
+    options = checkpoint.meta.get('switches')
+    result = dict(model)
+    for name, value in options.items() if isinstance(options, Mapping) else ():
+        *path, option = CONFIG_PATHS.get(name, tuple(name.split('.')))
+        if name in TRAINED_OPTIONS and result.get(TRAINED_OPTIONS[name]) and result.get(path[0]):
+            result = with_default(result, path, option, value)
+    return result
+
+
+def with_default(config: Mapping[str, Any], path: Sequence[str], name: str, value: Any) -> dict[str, Any]:
+    """A copy of a nested config with ``value`` at ``path`` and ``name``, unless there is one.
+
+    Args:
+        config: the config; not changed.
+        path: keys of nested dicts.
+        name, value: the entry. Values that are the default of a tracker without weights are not added.
+    """
+    if path:
+        inner = config.get(path[0]) or {}
+        if len(path) == 1 and inner.get('type') == 'CosineTracker':
+            return dict(config)
+        return dict(config, **{path[0]: with_default(inner, path[1:], name, value)})
+    return dict(config) if name in config else dict(config, **{name: value})

@@ -10,21 +10,28 @@ from mmdvis.registry import DATASETS
 
 @DATASETS.register_module()
 class ConcatClipDataset(ConcatDataset):
-    """A concatenation whose parts have names, so that configs can override one of them, and one ``clip`` for all.
+    """A concatenation of named datasets with the same classes, so that configs can override one of them.
 
-    :class:`ClipSampler` draws from it, by ``ratios`` in the order of the names.
+    :class:`ClipSampler` draws from it with the given ``ratios``, in the order of the names.
 
     Args:
-        datasets: name -> config; all have the same classes.
+        datasets: name -> config of a dataset.
         clip: arguments of :class:`SampleClip` for every part.
-        ignore_keys: meta information that may differ.
+        augment: entries added to the ``augment`` of every part.
+        ignore_keys: meta information that may differ between the parts.
     """
 
     def __init__(
         self,
         datasets: dict[str, dict[str, Any]],
         clip: dict | None = None,
+        augment: dict | None = None,
         ignore_keys: Sequence[str] = ('dataset_type', 'palette'),
     ) -> None:
-        parts = [DATASETS.build(dict(part, **({} if clip is None else dict(clip=clip)))) for part in datasets.values()]
+        parts = []
+        for config in datasets.values():
+            shared: dict[str, Any] = {} if clip is None else dict(clip=clip)
+            if augment:
+                shared['augment'] = dict(config.get('augment') or {}, **augment)
+            parts.append(DATASETS.build(dict(config, **shared)))
         super().__init__(parts, ignore_keys=list(ignore_keys))

@@ -9,11 +9,12 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.dist import barrier
+from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 
+from mmdvis.checkpoints import Checkpoint, load_weights, with_trained_options
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import RUNNERS
-from mmdvis.structures import STAGES
 
 from .runner import VideoRunner
 from .sharded import ShardedRunner
@@ -136,24 +137,36 @@ def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
 
 def train(config: Config, trust: bool = False) -> Path:
     """Trains; returns the last checkpoint."""
+    if config.get('load_from'):
+        set_trained_options(config, config.load_from, trust)
     make_runner(config, trust).train()
     barrier()  # the first process may still be writing it
     return Path(find_latest_checkpoint(config.work_dir))
 
 
-def set_fusion(
-    config: Config, checkpoints: Sequence[str], passes: Sequence[dict[str, Any]], trust: bool = False
-) -> None:
-    """Makes the config test several checkpoints in several passes, fused.
+def set_trained_options(config: Config, filename: str, trust: bool = False) -> None:
+    """Sets the options of the model that a checkpoint was trained with, unless the config states them.
+
+    A missing file is left to the runner, which reports it.
 
     Args:
-        config: changed in place; its test set then gives frames at their own size.
-        checkpoints: of models of this config.
-        passes: see :class:`VideoFusion`.
-        trust: read them without guarding against code in them.
+        config: changed in place.
+        filename: the checkpoint.
+        trust: see :attr:`VideoRunner.trust`.
     """
-    members = [dict(model=config.model, checkpoint=checkpoint) for checkpoint in checkpoints]
-    config.model = dict(type='VideoFusion', members=members, passes=list(passes), trust=trust)
+    if Path(filename).is_file():
+        config.model = with_trained_options(config.model, Checkpoint.read(filename, trust=trust))
+
+
+def set_fusion(config: Config, num_members: int, passes: Sequence[dict[str, Any]]) -> None:
+    """Makes the config test several checkpoints of its model in several passes, fused.
+
+    Args:
+        config: changed in place; its test set then provides frames at their original size.
+        num_members: number of checkpoints.
+        passes: see :class:`VideoFusion`.
+    """
+    config.model = dict(type='VideoFusion', members=[config.model] * num_members, passes=list(passes))
     config.test_dataloader.dataset.test = dict(
         config.test_dataloader.dataset.get('test') or {}, short_edge=None, max_edge=None
     )
@@ -180,23 +193,48 @@ def fusion_passes(
     ]
 
 
-def test(config: Config, checkpoint: str | None, trust: bool = False) -> dict[str, float]:
-    """Scores a checkpoint on the test set of the config; None: the model loads its weights itself."""
-    config.load_from, config.resume = checkpoint, False
-    for name in (
-        'runner_type',
-        'strategy',
-        'train_dataloader',
-        'train_cfg',
-        'optim_wrapper',
-        'param_scheduler',
-        'val_dataloader',
-        'val_cfg',
-        'val_evaluator',
-    ):
+TEST_EXCLUDES = (
+    'runner_type',
+    'strategy',
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_cfg',
+    'val_evaluator',
+)
+
+
+def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) -> dict[str, float]:
+    """Scores checkpoints on the test set of the config.
+
+    Names, colours and ids of the classes come from the (first) checkpoint, if it contains them.
+
+    Args:
+        config: changed in place.
+        checkpoints: one file; for a :class:`VideoFusion` one per member.
+        trust: see :attr:`VideoRunner.trust`.
+    """
+    filenames = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
+    config.load_from, config.resume = None, False
+    for name in TEST_EXCLUDES:
         config.pop(name, None)
-    stages = [name for name in STAGES if config.model.get(name)]
-    others = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
-    checks = [dict(type='CheckpointLoadingHook', required=stages)] if checkpoint is not None else []
-    config.custom_hooks = [*others, *checks]  # no stage is scored at random
-    return make_runner(config, trust).test()
+    config.custom_hooks = [hook for hook in config.get('custom_hooks', []) if hook['type'] not in TRAINING_HOOKS]
+    config.custom_hooks.append(dict(type='ClassCountHook'))
+    loaded = [Checkpoint.read(filename, trust=trust) for filename in filenames]
+    members = config.model.members if config.model.get('members') else [config.model]
+    prepared = [with_checkpoint(member, checkpoint) for member, checkpoint in zip(members, loaded)]
+    config.model = dict(config.model, members=prepared) if config.model.get('members') else prepared[0]
+    runner = make_runner(config, trust)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
+        load_weights(member, checkpoint)  # every stage must be in the checkpoint
+    return runner.test()
+
+
+def with_checkpoint(model: Config, checkpoint: Checkpoint) -> dict[str, Any]:
+    """A model config with the trained options and the classes of a checkpoint."""
+    result = with_trained_options(model, checkpoint)
+    meta = checkpoint.meta.get('dataset_meta')
+    return dict(result, dataset_meta=dict(meta)) if isinstance(meta, dict) and 'classes' in meta else result

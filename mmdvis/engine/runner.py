@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
+from mmdvis.checkpoints import Checkpoint, read_checkpoint
 from mmdvis.checkpoints.mmengine_guard import install_guards
 from mmdvis.registry import RUNNERS
 
@@ -47,13 +47,18 @@ class VideoRunner(Runner):
             ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
         """
         with get_local_path(filename) as path:
-            checkpoint = read_checkpoint(path, map_location, self.trust, Path(filename).suffix)
-        # mmengine evaluates the text of the config when it resumes, so it is as untrusted as a pickle
-        checkpoint['meta'] = {name: value for name, value in meta_of(checkpoint).items() if name != 'config'}
-        checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
+            content = read_checkpoint(path, map_location, self.trust, Path(filename).suffix)
+        checkpoint = converted(content, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=list(revise_keys))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def converted(content: dict, filename: str) -> dict:
+    """The content of a checkpoint with the names of mmdvis, and without the config that mmengine would execute on resume."""
+    checkpoint = Checkpoint.from_content(content, str(filename))
+    meta = {name: value for name, value in checkpoint.meta.items() if name != 'config'}
+    return dict(content, state_dict=checkpoint.weights, meta=meta, filename=str(filename))

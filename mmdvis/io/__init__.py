@@ -1,11 +1,19 @@
 """Reading and writing: frame sources, images, masks on disk, videos, and containers that may live on disk."""
 
 from .arrays import ArrayFrames
+from .atomic_write import atomic_write, replace_path
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
 from .frame_sources import FileFrames, open_frames
-from .frame_views import FlippedFrames, PrefetchedFrames, ResizedFrames, short_edge_size, transform_frames
+from .frame_views import (
+    FlippedFrames,
+    PrefetchedFrames,
+    ResizedFrames,
+    original_frames,
+    short_edge_size,
+    transform_frames,
+)
 from .images import IMAGE_SUFFIXES, describe_unreadable, image_size, natural_key, read_image, read_pixels
 from .panoptic_png import id_to_rgb
 from .video_files import VideoFileFrames
@@ -29,6 +37,9 @@ __all__ = [
     'id_to_rgb',
     'image_size',
     'natural_key',
+    'original_frames',
+    'atomic_write',
+    'replace_path',
     'open_frames',
     'read_image',
     'read_pixels',

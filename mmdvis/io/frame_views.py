@@ -99,3 +99,10 @@ def transform_frames(
     """A source resized so that its short edge has a length (unless the long one would pass ``max_edge``), and mirrored."""
     shown = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)
     return FlippedFrames(shown) if flip else shown
+
+
+def original_frames(source: FrameSource) -> FrameSource:
+    """The source that views such as :class:`ResizedFrames` were made from."""
+    while isinstance(source, FrameView):
+        source = source.source
+    return source

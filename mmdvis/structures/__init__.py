@@ -1,34 +1,41 @@
-"""The frozen data types that flow between the stages of a model, and the protocols of what they are made from."""
+"""Frozen data types that flow between the stages of a model, and the protocols they are used through."""
 
+from .class_info import ClassInfo
 from .clip_targets import ClipTargets
+from .frame_result import FrameResult, SegmentedObject
 from .frame_source import FrameSource
 from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameSize, MapStore, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
-from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoResult, VideoSemantic
 from .step_context import StepContext
 from .video_prediction import VideoPrediction
-from .video_segmenter import STAGES
+from .video_segmenter import STAGES, VideoSegmenter
 from .write_slice import write_slice
 
 __all__ = [
     'STAGES',
     'AveragedMasks',
+    'ClassInfo',
     'ClipTargets',
     'FactoredMasks',
     'FeatureStore',
     'FlippedMasks',
     'FrameQueries',
+    'FrameResult',
     'FrameSize',
     'FrameSource',
     'MapStore',
     'MaskSource',
     'Segment',
+    'SegmentedObject',
     'StepContext',
     'TrackQueries',
     'VideoDataSample',
     'VideoInstances',
     'VideoPanoptic',
     'VideoPrediction',
+    'VideoResult',
+    'VideoSegmenter',
     'VideoSemantic',
     'cat_time',
     'write_slice',

@@ -43,6 +43,9 @@ class MapStore(Protocol):
     def __getitem__(self, frame: int) -> Tensor:
         """The map (H, W) of a frame."""
 
+    def __len__(self) -> int:
+        """Number of frames."""
+
 
 class MaskSource(Protocol):
     """Masks of one video at the output size, made for the rows and the frame that are asked for."""

@@ -1,14 +1,52 @@
-"""What a task makes of a video, and the sample that carries it through mmengine's loops."""
+"""Results of whole videos for the three tasks. All of them offer the members of :class:`VideoResult`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from mmengine.structures import BaseDataElement
+from pycocotools import mask as coco_mask
 from torch import Tensor
+
+from mmdvis.checks import Size
+
+from .class_info import ClassInfo
+from .frame_result import FrameResult, map_objects, mask_object
+from .masks import MapStore
 
 
 class VideoDataSample(BaseDataElement):
-    """Annotations and results of one video; what names it (``video_id``, ``frame_names``, ...) is meta information."""
+    """Annotations and results of one video; identifiers (``video_id``, ``frame_names``, ...) are meta information."""
+
+
+class VideoResult(Protocol):
+    """What drawing, writing and the public API know of a result.
+
+    Attributes:
+        task: ``'panoptic'``, ``'instance'`` or ``'semantic'``.
+        classes: the classes of the model.
+        num_frames: number of frames T.
+        size: (height, width) of masks and maps.
+    """
+
+    task: ClassVar[str]
+
+    @property
+    def classes(self) -> ClassInfo: ...
+
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    def frame(self, index: int) -> FrameResult:
+        """The result of one frame."""
+
+    def pack(self, sample: VideoDataSample) -> VideoDataSample:
+        """A copy of ``sample`` that carries this result."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +55,8 @@ class Segment:
 
     Attributes:
         id: its value in the map, >= 1.
-        row: the query it came from; of merged stuff, the first.
-        label: contiguous class, things first.
+        row: the query it came from; for merged stuff the first one.
+        label: class in [0, K), things first.
         is_thing: whether it is a countable object.
         score: class probability in [0, 1].
     """
@@ -30,25 +68,76 @@ class Segment:
     score: float
 
 
-@dataclass(frozen=True, eq=False)
-class VideoPanoptic:
-    """A map of segment ids and what they mean.
+class LazyMaps:
+    """Base of results that are maps: they are read frame by frame, and stacked only when all are asked for.
 
     Attributes:
-        id_map (T, H, W): int32, 0 = void.
-        segments: of the video; of a causal result, each as it stands in its last frame.
-        by_frame: of a causal result, what was known in each frame.
+        maps: the map (H, W) of each frame, as one tensor (T, H, W) or as a store that reads one at a time.
     """
 
-    id_map: Tensor
+    maps: MapStore | Tensor
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames T."""
+        return len(self.maps)
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the maps; (0, 0) without frames."""
+        return (0, 0) if not len(self.maps) else (self.maps[0].shape[0], self.maps[0].shape[1])
+
+    def stacked(self) -> Tensor:
+        """The maps of all frames (T, H, W)."""
+        if torch.is_tensor(self.maps):
+            return self.maps
+        return torch.stack([self.maps[index] for index in range(self.num_frames)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles the maps as one tensor, because a store may be an open file."""
+        return dict(self.__dict__, maps=self.stacked())
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPanoptic(LazyMaps):
+    """Maps of segment ids, and the segments they stand for.
+
+    Attributes:
+        maps: ids (H, W) int32 of each frame, 0 is void; see :class:`LazyMaps`.
+        segments: segments of the video; of a causal result, each as it is in its last frame.
+        classes: the classes of the model.
+        by_frame: of a causal result, the segments known in each frame.
+    """
+
+    maps: MapStore | Tensor
     segments: tuple[Segment, ...]
+    classes: ClassInfo
     by_frame: tuple[tuple[Segment, ...], ...] | None = None
 
-    def segments_at(self, frame: int) -> list[Segment]:
+    task: ClassVar[str] = 'panoptic'
+
+    @property
+    def id_map(self) -> Tensor:
+        """Segment ids (T, H, W) int32 of all frames, 0 is void."""
+        return self.stacked()
+
+    def segments_at(self, index: int) -> list[Segment]:
         """The segments that have a pixel in a frame, by ascending id."""
-        known = self.segments if self.by_frame is None else self.by_frame[frame]
-        seen = set(self.id_map[frame].unique().tolist())
-        return sorted((segment for segment in known if segment.id in seen), key=lambda segment: segment.id)
+        segments = self.segments if self.by_frame is None else self.by_frame[index]
+        visible = set(self.maps[index].unique().tolist())
+        return sorted((segment for segment in segments if segment.id in visible), key=lambda segment: segment.id)
+
+    def frame(self, index: int) -> FrameResult:
+        """The result of one frame."""
+        ids = self.maps[index].numpy()
+        segments = self.segments if self.by_frame is None else self.by_frame[index]
+        entries = [
+            dict(
+                value=s.id, id=s.id, label=s.label, name=self.classes.names[s.label], score=s.score, is_thing=s.is_thing
+            )
+            for s in sorted(segments, key=lambda segment: segment.id)
+        ]
+        return FrameResult(map_objects(ids, entries), ids.shape, id_map=ids)
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_panoptic``."""
@@ -57,17 +146,47 @@ class VideoPanoptic:
 
 @dataclass(frozen=True, eq=False)
 class VideoInstances:
-    """Instance results: the rows are sorted by falling score.
+    """Instance tracks, sorted by descending score.
 
     Attributes:
-        scores (N,), labels (N,), ids (N,): of each track.
-        masks: N lists of T COCO run-length masks (dict of size and counts), empty ones where a track is not.
+        scores (N,), labels (N,), ids (N,): of each track; a track may occur with several labels.
+        masks: N lists of T COCO run-length masks (dict of size and counts), empty where a track is not visible.
+        classes: the classes of the model.
+        num_frames: number of frames T.
+        size: (height, width) of the masks.
     """
 
     scores: Tensor
     labels: Tensor
     ids: Tensor
-    masks: list[list[dict]]
+    masks: Sequence[Sequence[dict[str, Any]]]
+    classes: ClassInfo
+    num_frames: int
+    size: Size
+
+    task: ClassVar[str] = 'instance'
+
+    def frame(self, index: int) -> FrameResult:
+        """The result of one frame; a track that occurs with several labels is shown with its best one."""
+        objects, shown = [], set()
+        for score, label, number, track in zip(
+            self.scores.tolist(), self.labels.tolist(), self.ids.tolist(), self.masks
+        ):
+            if number in shown:
+                continue
+            shown.add(number)
+            visible = mask_object(
+                decode_mask(track[index]),
+                lambda code=track[index]: decode_mask(code),
+                id=number,
+                label=label,
+                name=self.classes.names[label],
+                score=score,
+                is_thing=self.classes.is_thing[label],
+            )
+            if visible is not None:
+                objects.append(visible)
+        return FrameResult(tuple(objects), self.size)
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_instances``."""
@@ -75,17 +194,44 @@ class VideoInstances:
 
 
 @dataclass(frozen=True, eq=False)
-class VideoSemantic:
-    """A map of contiguous classes (T, H, W)."""
+class VideoSemantic(LazyMaps):
+    """Maps of labels.
 
-    label_map: np.ndarray
+    Attributes:
+        maps: labels (H, W) uint8 or uint16 of each frame; see :class:`LazyMaps`.
+        classes: the classes of the model.
+    """
+
+    maps: MapStore | Tensor
+    classes: ClassInfo
+
+    task: ClassVar[str] = 'semantic'
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """Labels (T, H, W) of all frames."""
+        return self.stacked().numpy()
+
+    def frame(self, index: int) -> FrameResult:
+        """The result of one frame: one object for each class that has a pixel; its id is the label."""
+        labels = self.maps[index].numpy()
+        entries = [
+            dict(value=label, id=label, label=label, name=name, score=None, is_thing=is_thing)
+            for label, (name, is_thing) in enumerate(zip(self.classes.names, self.classes.is_thing))
+        ]
+        return FrameResult(map_objects(labels, entries), labels.shape, label_map=labels)
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result as ``pred_semantic``."""
         return copy_with_field(sample, 'pred_semantic', self)
 
 
-def copy_with_field(sample: VideoDataSample, name: str, result: object) -> VideoDataSample:
+def decode_mask(code: dict[str, Any]) -> np.ndarray:
+    """A COCO run-length mask as (H, W) bool."""
+    return coco_mask.decode(dict(code)).astype(bool)
+
+
+def copy_with_field(sample: VideoDataSample, name: str, result: VideoResult) -> VideoDataSample:
     """A copy of ``sample`` with the data field ``name``."""
     copy = sample.new()
     copy.set_field(result, name)

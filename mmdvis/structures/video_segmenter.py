@@ -1,3 +1,43 @@
-"""What everything outside ``models`` relies on of a model that segments videos."""
+"""The protocol that everything outside ``mmdvis.models`` uses a model through."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from .class_info import ClassInfo
+from .frame_source import FrameSource
+from .queries import TrackQueries
+from .results import VideoDataSample
+from .video_prediction import VideoPrediction
 
 STAGES = ('segmenter', 'tracker', 'refiner')
+
+
+class VideoSegmenter(Protocol):
+    """A model that segments videos.
+
+    Attributes:
+        num_classes: number of classes K.
+        classes: their names, colours and ids.
+    """
+
+    num_classes: int
+    classes: ClassInfo
+
+    def parts(self) -> list[str]:
+        """Names of the stages that have parameters, in the order in which they are trained."""
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
+        """Losses of clips (B, T, 3, H, W)."""
+
+    def propagate(
+        self, sources: Sequence[FrameSource], state: object | None = None
+    ) -> Iterator[tuple[TrackQueries, object]]:
+        """Yields the tracks of each window and the state after it."""
+
+    def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
+        """Samples with the results of whole videos."""
+
+    def stream(self, source: FrameSource, state: Any | None = None) -> tuple[VideoPrediction, Any]:
+        """Prediction of the next frames and the state after them."""

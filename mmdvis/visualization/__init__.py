@@ -1,9 +1,7 @@
-"""Pictures and videos of results."""
+"""Pictures and videos of results, for all tasks."""
 
-from mmdvis.io import BackgroundWriter, VideoWriter
-
-from .draw_results_hook import DrawResultsHook
 from .palette import colour_of
-from .visualizer import draw_panoptic
+from .visualization_hook import VideoVisualizationHook
+from .visualizer import ResultVisualizer
 
-__all__ = ['DrawResultsHook', 'BackgroundWriter', 'VideoWriter', 'colour_of', 'draw_panoptic']
+__all__ = ['ResultVisualizer', 'VideoVisualizationHook', 'colour_of']

@@ -43,11 +43,13 @@ PANOPTIC = dict(type='PanopticPostprocessor', num_things=3, score_thr=0.1, overl
 
 
 def model(tracker='dvis', refiner=False, postprocessor=None, **options):
-    """A tiny DVIS."""
+    """A tiny DVIS; ``precision`` and ``store`` are inference options, the others arguments of the detector."""
     torch.manual_seed(1)
-    return MODELS.build(
+    inference = {name: options.pop(name) for name in ('precision', 'store') if name in options}
+    detector = MODELS.build(
         dict(
             type='DVIS',
+            num_classes=CLASSES,
             segmenter=SEGMENTER,
             tracker=TRACKERS[tracker],
             refiner=REFINER if refiner else None,
@@ -55,6 +57,7 @@ def model(tracker='dvis', refiner=False, postprocessor=None, **options):
             **options,
         )
     )
+    return detector.with_options(**inference)
 
 
 def frame_queries(num_frames=6, batch=1, lengths=None, seed=0):

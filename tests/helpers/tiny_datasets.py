@@ -88,7 +88,8 @@ def config(kind, root):
     """The base config ``kind`` on the files below ``root``, with sizes that suit tiny frames."""
     text = (BASES / f'{kind}.py').read_text()
     first = text[text.index("data_root = '") :].splitlines()[0]
-    settings = Config.fromstring(text.replace(first, f"data_root = '{root}/'"), '.py')
+    text = text.replace(first, f"data_root = '{root}/'").replace("'./loaders.py'", repr(str(BASES / 'loaders.py')))
+    settings = Config.fromstring(text, '.py')
     loaders = [settings[name] for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in settings]
     for loader in loaders:
         loader.update(num_workers=0, persistent_workers=False)
@@ -112,6 +113,7 @@ def model(settings, queries=6):
     post.update({key: 0.001 for key in ('score_thr', 'overlap_thr') if key in post})
     return dict(
         type='DVIS',
+        num_classes=settings.num_classes,
         data_preprocessor=dict(type='ClipPreprocessor'),
         segmenter=segmenter,
         tracker=tiny.TRACKERS['cosine'],

@@ -94,6 +94,7 @@ def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'tiny.py'
     model = dict(
         type='DVIS',
+        num_classes=tiny.CLASSES,
         segmenter=tiny.SEGMENTER,
         tracker=tiny.TRACKERS['dvis'],
         refiner=tiny.REFINER,
@@ -206,8 +207,7 @@ def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
     monkeypatch.setattr('mmdvis.models.postprocessors.panoptic.DiskBackedMaps', partial(DiskBackedMaps, 1))
     model = tiny.model('dvis', True).eval()
     force_segments(model, 3)
-    video = OfflineVideo(model, progress=False)
-    monkeypatch.setattr(video, 'choose', lambda source: 'recompute')
+    video = OfflineVideo(model, progress=False, store='recompute')
     found = [live_bytes() for _ in video.frames(ArrayFrames(random_video(30, (64, 96))))]
     assert len(found) == 30 and max(found) - min(found) <= 0.02 * min(found)
 

@@ -66,7 +66,7 @@ def test_floors_of_a_step_are_those_of_its_frames():
 
 def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'tiny.py'
-    model = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'])
+    model = dict(type='DVIS', num_classes=tiny.CLASSES, segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'])
     config.write_text(f'model = {model!r}\ntrain_dataloader = dict(dataset=dict(clip=dict(num_frames=2)))')
     tool = load('tools/analysis_tools/benchmark.py')
     monkeypatch.setattr(tool, 'measure_throughput', lambda device: Throughput(dict(fp32=1e9, bf16=2e9), 1e9))

@@ -13,7 +13,7 @@ from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.models.layers import temporal_layer
 from mmdvis.structures import VideoDataSample
 
-META = dict(classes=tuple('abcde'), category_ids=(3, 1, 4, 15, 9))
+META = dict(classes=tuple('abcde'), category_ids=(3, 1, 4, 15, 9), num_things=3)
 
 
 def source(frames=7, size=(60, 91)):
@@ -22,7 +22,7 @@ def source(frames=7, size=(60, 91)):
 
 
 def model(**options):
-    return tiny.model('dvis', True, **options).eval()
+    return tiny.model('dvis', True, dataset_meta=META).eval().with_options(**options)
 
 
 @pytest.mark.parametrize('store', STORES)
@@ -46,21 +46,21 @@ def test_videos_of_different_lengths_keep_their_own_features():
 def test_a_video_is_segmented_as_a_whole(limit, store, tmp_path):
     whole = OfflineVideo(model(), max_memory=limit, progress=False)
     expected = model().predict([source()], [VideoDataSample()])[0].pred_panoptic
-    written = segment_video(whole, source(), tmp_path / 'out', META, progress=False)
-    assert whole.model.store == store
+    written = segment_video(whole, source(), tmp_path / 'out', progress=False)
+    assert whole.choose_store(source()) == store
     result = json.loads(written['result.json'].read_text())
     for frame, ids in zip(result['frames'], expected.id_map):
         assert {s['id'] for s in frame['segments_info']} == set(ids.unique().tolist()) - {0}
-    maps = np.stack([ids for _, ids, _ in OfflineVideo(model(), progress=False).frames(source())])
+    maps = np.stack([result.id_map for _, result in OfflineVideo(model(), progress=False).frames(source())])
     assert (maps != expected.id_map.numpy()).mean() < 2e-3
 
 
 def test_too_little_memory_is_said_before_anything_is_done(tmp_path):
     with pytest.raises(ValueError, match='7 frames need .* for their queries alone'):
         segment_video(
-            OfflineVideo(model(), max_memory=1000, progress=False), source(), tmp_path / 'out', META, progress=False
+            OfflineVideo(model(), max_memory=1000, progress=False), source(), tmp_path / 'out', progress=False
         )
-    with pytest.raises(ValueError, match='set model.causal=False'):
+    with pytest.raises(ValueError, match='set causal=False'):
         OfflineVideo(model(causal=True))
 
 

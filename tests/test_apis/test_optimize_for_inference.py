@@ -70,7 +70,7 @@ def test_what_cannot_be_tuned_is_said():
         optimize_for_inference(model(), 'int8')
     with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'half'"):
         tiny.model(precision='half')
-    with pytest.warns(UserWarning, match='the CPU has no quick products in fp16'):
+    with pytest.warns(UserWarning, match='fp16 is slow on the CPU'):
         optimize_for_inference(model(), 'fp16')
 
 
@@ -87,7 +87,7 @@ def test_the_pixel_decoder_trains_in_float32_under_autocast():
 
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 @pytest.mark.parametrize('adapter', [False, True])
-@pytest.mark.filterwarnings('ignore:the CPU has no quick products')
+@pytest.mark.filterwarnings('ignore:fp16 is slow')
 def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
     """Adapters sample in float32 whatever is around; so does the whole pixel decoder in fp16."""
     vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
@@ -97,6 +97,7 @@ def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
         MODELS.build(
             dict(
                 type='DVIS',
+                num_classes=tiny.CLASSES,
                 segmenter=segmenter,
                 tracker=tiny.TRACKERS['dvis'],
                 refiner=tiny.REFINER,

@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from mmengine.config import Config
 from PIL import Image
+from pycocotools import mask as coco_mask
 
-from mmdvis.apis import VideoStream, init_model, segment_video
+from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video
+from mmdvis.apis.model import classes_of_test_set
 from mmdvis.io import ArrayFrames, FileFrames
 
 CLASSES = tuple('abcde')
-META = dict(classes=CLASSES, category_ids=(3, 1, 4, 15, 9))
+META = dict(classes=CLASSES, category_ids=(3, 1, 4, 15, 9), num_things=3)
+RESULTS = dict(
+    vps=tiny.PANOPTIC, vis=dict(type='InstancePostprocessor', max_num=4), vss=dict(type='SemanticPostprocessor')
+)
 
 
 def source(num_frames=7, size=(60, 91), fps=12.0):
@@ -21,8 +27,8 @@ def source(num_frames=7, size=(60, 91), fps=12.0):
     return ArrayFrames(torch.randint(0, 256, (num_frames, 3, *size), generator=g, dtype=torch.uint8), fps=fps)
 
 
-def stream(tracker='dvis', refiner=False, **options):
-    return VideoStream(tiny.model(tracker, refiner).eval(), **options)
+def stream(tracker='dvis', refiner=False, task='vps', **options):
+    return VideoStream(tiny.model(tracker, refiner, RESULTS[task], dataset_meta=META).eval(), **options)
 
 
 def decode(path):
@@ -34,7 +40,7 @@ def decode(path):
 
 @pytest.mark.parametrize('refiner', [False, True])
 def test_everything_is_written(tmp_path, refiner):
-    written = segment_video(stream(refiner=refiner), source(), tmp_path / 'out', META, clip_len=3, progress=False)
+    written = segment_video(stream(refiner=refiner, clip_len=3), source(), tmp_path / 'out', progress=False)
     frames, fps, codec, pixels = decode(written['video.mp4'])
     assert (len(frames), fps, codec, pixels) == (7, 12.0, 'h264', 'yuv420p')
     assert frames[0].shape == (60, 92, 3)  # the codec needs even sides
@@ -56,14 +62,36 @@ def test_everything_is_written(tmp_path, refiner):
 
 
 def test_an_online_stream_does_not_depend_on_how_it_is_cut():
-    runs = [list(stream().frames(source(), clip_len)) for clip_len in (1, 3, 7)]
+    runs = [[result for _, result in stream(clip_len=length).frames(source())] for length in (1, 3, 7)]
     for run in runs[1:]:
-        for (_, ids, segments), (_, other_ids, others) in zip(runs[0], run):
-            assert (ids != other_ids).mean() < 1e-3
-            assert [(s.id, s.label) for s in segments] == [(s.id, s.label) for s in others]
-            assert [s.score for s in segments] == pytest.approx([s.score for s in others], abs=1e-5)
-    scores = {s.score for _, _, segments in runs[2] for s in segments if s.id == max(x.id for x in segments)}
+        for result, other in zip(runs[0], run):
+            assert (result.id_map != other.id_map).mean() < 1e-3
+            assert [(s.id, s.label) for s in result.objects] == [(s.id, s.label) for s in other.objects]
+            assert [s.score for s in result.objects] == pytest.approx([s.score for s in other.objects], abs=1e-5)
+    scores = {s.score for result in runs[2] for s in result.objects if s.id == max(x.id for x in result.objects)}
     assert len(scores) > 1  # each frame knows only what came before it
+
+
+@pytest.mark.parametrize('offline', [False, True])
+@pytest.mark.parametrize('task', ['vis', 'vss'])
+def test_instances_and_labels_are_written(tmp_path, task, offline):
+    model = tiny.model('dvis', False, RESULTS[task], dataset_meta=META).eval()
+    feed = OfflineVideo(model, progress=False) if offline else VideoStream(model, clip_len=7)
+    written = segment_video(feed, source(), tmp_path / 'out', progress=False)
+    frames, *_ = decode(written['video.mp4'])
+    result = json.loads(written['result.json'].read_text())
+    assert len(frames) == len(result['frames']) == 7 and frames[0].shape == (60, 92, 3)
+    infos = [info for frame in result['frames'] for info in frame['segments_info']]
+    assert infos and all(CLASSES[META['category_ids'].index(info['category_id'])] == info['category'] for info in infos)
+    if task == 'vis':
+        masks = [coco_mask.decode(dict(info['segmentation'])) for info in infos]
+        assert all(mask.shape == (60, 91) and mask.sum() == info['area'] > 0 for mask, info in zip(masks, infos))
+        assert sorted(written) == ['result.json', 'video.mp4']
+        return
+    for frame in result['frames']:
+        labels = np.asarray(Image.open(tmp_path / 'out' / 'semantic' / frame['file_name']))
+        areas = {info['category_id']: info['area'] for info in frame['segments_info']}
+        assert labels.shape == (60, 91) and dict(zip(*np.unique(labels, return_counts=True))) == areas
 
 
 def test_identities_go_on_over_clips_with_a_refiner():
@@ -90,7 +118,7 @@ def test_the_state_does_not_grow():
 
 
 def test_results_come_at_the_size_of_the_frames():
-    result = stream(short_edge=32).push(source(2).frames).pred_panoptic
+    result = stream(short_edge=32).push(source(2).frames)
     assert result.id_map.shape == (2, 60, 91)
 
 
@@ -108,11 +136,11 @@ def test_a_failure_leaves_nothing_half_written(tmp_path):
     out.mkdir()
     (out / 'result.json').write_text('of an earlier run')
     with pytest.raises(ValueError, match=r'frame 4 \(.*4.png\) is \(40, 64\)'):
-        segment_video(stream(), FileFrames.from_folder(folder), out, META, clip_len=2, progress=False)
+        segment_video(stream(clip_len=2), FileFrames.from_folder(folder), out, progress=False)
     assert [p.name for p in out.iterdir()] == ['result.json']
     assert (out / 'result.json').read_text() == 'of an earlier run'
     with pytest.raises(ValueError):
-        segment_video(stream(), FileFrames.from_folder(folder), tmp_path / 'new', META, clip_len=2, progress=False)
+        segment_video(stream(clip_len=2), FileFrames.from_folder(folder), tmp_path / 'new', progress=False)
     assert not (tmp_path / 'new').exists()
 
 
@@ -120,7 +148,13 @@ CONFIG = 'model = {model!r}\ndefault_scope = "mmdvis"\n'
 
 
 def write_model(folder):
-    config = dict(type='DVIS', segmenter=tiny.SEGMENTER, tracker=tiny.TRACKERS['dvis'], postprocessor=tiny.PANOPTIC)
+    config = dict(
+        type='DVIS',
+        num_classes=tiny.CLASSES,
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        postprocessor=tiny.PANOPTIC,
+    )
     (folder / 'config.py').write_text(CONFIG.format(model=config))
     content = dict(state_dict=tiny.model('dvis').state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES)))
     torch.save(content, folder / 'weights.pth')
@@ -129,11 +163,11 @@ def write_model(folder):
 
 def test_a_model_is_built_from_its_files(tmp_path):
     write_model(tmp_path)
-    model, meta = init_model(
+    model = init_model(
         str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'), options={'model.postprocessor.score_thr': 0.7}
     )
-    assert not model.training and meta['classes'] == CLASSES
-    assert model.postprocessor.options['score_thr'] == 0.7
+    assert not model.training and model.classes.names == CLASSES
+    assert model.postprocessor.score_thr == 0.7
     expected = tiny.model('dvis').state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
@@ -165,8 +199,14 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
     content['state_dict']['refiner.x'] = torch.zeros(1)
     torch.save(content, tmp_path / 'weights.pth')
     with pytest.warns(UserWarning, match='weights.pth: the weights of the later stage refiner were dropped'):
-        _, meta = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
-    assert meta['classes'] == tuple(f'class {k}' for k in range(5)) and meta['category_ids'] == (0, 1, 2, 3, 4)
+        model = init_model(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'))
+    assert model.classes.names == tuple(f'class {k}' for k in range(5)) and model.classes.category_ids == (
+        0,
+        1,
+        2,
+        3,
+        4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,9 +222,9 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
     ],
 )
 def test_converted_weights_have_the_classes_of_the_test_set(dataset, number, first):
-    from mmengine.config import Config
-
-    from mmdvis.apis.model import classes_of
-
-    found = classes_of(Config(dict(test_dataloader=dict(dataset=dataset))), number)
-    assert len(found['classes']) == len(found['category_ids']) == number and found['classes'][0] == first
+    settings = Config(dict(model=dict(num_classes=number), test_dataloader=dict(dataset=dataset)))
+    meta = classes_of_test_set(settings)
+    if first == 'class 0':
+        assert meta is None
+    else:
+        assert len(meta['classes']) == len(meta['category_ids']) == number and meta['classes'][0] == first

@@ -14,7 +14,7 @@ from helpers.commands import ROOT
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmdvis.checkpoints import plan_loading, read_checkpoint, state_dict_of
+from mmdvis.checkpoints import Checkpoint, load_weights, plan_loading, read_checkpoint, state_dict_of
 from mmdvis.checkpoints.converters import convert_detectron2, convert_mmdet, reorder_patch_merging
 from mmdvis.checkpoints.loading import RECOMPUTED_BUFFERS
 from mmdvis.registry import MODELS
@@ -122,7 +122,7 @@ def test_the_resnet_of_the_zoo_fits(old, tmp_path):
     (tmp_path / 'zoo.pkl').write_bytes(pickle.dumps(dict(model=arrays, __author__='somebody')))
     result = convert_detectron2(state_dict_of(read_checkpoint(tmp_path / 'zoo.pkl')))
     wanted = shapes(
-        Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis_r50.py').model.segmenter | dict(num_classes=133)
+        Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis.py').model.segmenter | dict(num_classes=133)
     )
     assert not result.leftover
     assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
@@ -140,7 +140,7 @@ def test_trackers_and_refiners_fit(plus, width, expected):
         ('tracker', official.tracker(classes, width, plus=plus), expected[0]),
         ('refiner', official.refiner(classes, width), expected[1]),
     ):
-        base = CONFIGS / '_base_' / 'models' / f'dvis{"-plus" if plus else ""}-offline_r50.py'
+        base = CONFIGS / '_base_' / 'models' / f'dvis{"-plus" if plus else ""}-offline.py'
         config = {k: v for k, v in Config.fromfile(base).model[part].items() if k != 'loss'}
         wanted = shapes(dict(config, num_classes=classes))
         found = {name: tuple(x.shape) for name, x in converted(names).state_dict.items()}
@@ -257,3 +257,73 @@ def test_mmdets_mask2former_and_ours_agree(name):
     queries = ours(frames[None])
     torch.testing.assert_close(queries.class_logits[0], logits[-1], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(dense_masks(queries)[0].transpose(0, 1), masks[-1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('hub_names', [False, True])
+def test_transformers_mask2former_and_ours_agree(hub_names):
+    transformers = pytest.importorskip('transformers')
+    swin = dict(embed_dim=32, depths=[2, 2, 1, 1], num_heads=[1, 2, 2, 4], window_size=4)
+    config = transformers.Mask2FormerConfig(
+        backbone_config=transformers.SwinConfig(image_size=64, out_features=[f'stage{k}' for k in range(1, 5)], **swin),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=24,
+        encoder_layers=1,
+        decoder_layers=4,
+        num_attention_heads=2,
+        dim_feedforward=24,
+        num_queries=7,
+        num_labels=5,
+    )
+    torch.manual_seed(0)
+    theirs = transformers.Mask2FormerForUniversalSegmentation(config).eval()
+    weights = theirs.state_dict()
+    if hub_names:
+        weights = {to_hub_name(name): tensor for name, tensor in weights.items()}
+    checkpoint = Checkpoint.from_content(weights, 'model.safetensors')
+    backbone = dict(
+        type='mmdet.SwinTransformer', embed_dims=32, depths=(2, 2, 1, 1), num_heads=(1, 2, 2, 4), window_size=4
+    )
+    model = MODELS.build(
+        dict(
+            type='DVIS',
+            num_classes=5,
+            tracker=dict(type='CosineTracker'),
+            segmenter=dict(
+                type='Mask2FormerSegmenter',
+                backbone=backbone,
+                in_channels=(32, 64, 128, 256),
+                num_queries=7,
+                channels=32,
+                mask_channels=32,
+                pixel_decoder=dict(num_layers=1, num_heads=2, ffn_channels=24),
+                decoder=dict(num_layers=3, num_heads=2, ffn_channels=24),
+            ),
+        )
+    ).eval()
+    load_weights(model, checkpoint)
+    frames = torch.randn(2, 3, 96, 160)
+    with torch.no_grad():
+        expected, queries = theirs(frames), model.segmenter(frames[:, None])
+    masks = torch.einsum('btqm,btmhw->btqhw', queries.mask_embeds, queries.mask_features)[:, 0]
+    torch.testing.assert_close(queries.class_logits[:, 0], expected.class_queries_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(masks, expected.masks_queries_logits, atol=1e-4, rtol=1e-4)
+
+
+def to_hub_name(name):
+    """The name of a tensor in the files on the hub, which precede the renames of transformers 5."""
+    rules = (
+        ('encoder.swin.', 'encoder.'),
+        ('attention.q_proj', 'attention.self.query'),
+        ('attention.k_proj', 'attention.self.key'),
+        ('attention.v_proj', 'attention.self.value'),
+        ('attention.o_proj', 'attention.output.dense'),
+        ('attention.relative_position_bias.', 'attention.self.'),
+        ('mlp.fc1', 'intermediate.dense'),
+        ('mlp.fc2', 'output.dense'),
+    )
+    if 'pixel_level_module.encoder' in name:
+        for new, old in rules:
+            name = name.replace(new, old)
+    return name

@@ -111,7 +111,7 @@ def test_class_counts_are_compared():
     ClassCountHook().before_train(runner(model))
     ClassCountHook().before_train(runner(model, classes=None))
     with pytest.raises(
-        ValueError, match='segmenter.cls_embed tells 5 classes apart, the dataset has 2; set num_classes=2'
+        ValueError, match='the model has num_classes=5 and the dataset has 2 classes; set model.num_classes=2'
     ):
         ClassCountHook().before_train(runner(model, classes=('a', 'b')))
 

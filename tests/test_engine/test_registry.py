@@ -20,7 +20,7 @@ from mmdvis.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONS
         (METRICS, 'STQMetric'),
         (TRANSFORMS, 'SampleClip'),
         (HOOKS, 'CheckpointLoadingHook'),
-        (HOOKS, 'DrawResultsHook'),
+        (HOOKS, 'VideoVisualizationHook'),
         (RUNNERS, 'VideoRunner'),
         (OPTIM_WRAPPER_CONSTRUCTORS, 'GroupedConstructor'),
     ],

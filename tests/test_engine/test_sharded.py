@@ -113,7 +113,7 @@ def test_units_are_found_by_the_names_of_their_classes():
         and not wrap_by_class_name(block.attn, False, 0)
         and wrap_by_class_name(block.attn, True, 0)
     )
-    assert wrap_by_class_name(block.attn, False, 0, names=('Attention',))
+    assert wrap_by_class_name(block.attn, False, 0, names=('SelfAttention',))
 
 
 @pytest.mark.parametrize('limit', [0.01, 1e6])

@@ -176,8 +176,8 @@ def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypat
 
 def test_the_wrong_number_of_classes_stops(toy_root, tmp_path):
     path = tiny_config.write(tmp_path, 'minvis', toy_root)
-    config = load_config(str(path), str(tmp_path), {'model.segmenter.num_classes': 9})
-    with pytest.raises(ValueError, match='segmenter.cls_embed tells 9 classes apart, the dataset has 11'):
+    config = load_config(str(path), str(tmp_path), {'model.num_classes': 9})
+    with pytest.raises(ValueError, match='the model has num_classes=9 and the dataset has 11 classes'):
         train(config)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_ground_truth
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
-from mmdvis.structures import Segment, VideoDataSample, VideoPanoptic
+from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoPanoptic
 
 
 def paths(root):
@@ -17,7 +17,7 @@ def paths(root):
 
 
 def sample(video_id, maps, segments):
-    result = VideoPanoptic(torch.from_numpy(np.stack(maps).astype(np.int32)), tuple(segments))
+    result = VideoPanoptic(torch.from_numpy(np.stack(maps).astype(np.int32)), tuple(segments), ClassInfo.numbered(11))
     return result.pack(VideoDataSample(metainfo=dict(video_id=video_id))).to_dict()
 
 

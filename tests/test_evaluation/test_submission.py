@@ -12,7 +12,9 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.evaluation.files.panoptic_files import read_ids
 from mmdvis.evaluation.metrics import SubmissionWriter
-from mmdvis.structures import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+
+CLASSES = ClassInfo.numbered(200)
 
 
 def run(folder, samples, categories=(4, 7, 9)):
@@ -30,7 +32,7 @@ def sample(name, result, frames=('00003.jpg', '00007.jpg')):
 def panoptic(frames=2):
     ids = torch.zeros(frames, 5, 6, dtype=torch.int32)
     ids[:, 1:3, 2:5], ids[:, 4] = 70000, 3
-    return VideoPanoptic(ids, (Segment(70000, 0, 2, True, 0.9), Segment(3, 1, 0, False, 0.8)))
+    return VideoPanoptic(ids, (Segment(70000, 0, 2, True, 0.9), Segment(3, 1, 0, False, 0.8)), CLASSES)
 
 
 def test_panoptic(tmp_path):
@@ -48,17 +50,17 @@ def test_panoptic(tmp_path):
 
 def test_semantic(tmp_path):
     labels = np.array([[[0, 1], [2, 2]]] * 2)
-    run(tmp_path / 'out', [sample('a', VideoSemantic(labels))])
+    run(tmp_path / 'out', [sample('a', VideoSemantic(torch.as_tensor(labels), CLASSES))])
     with Image.open(tmp_path / 'out' / 'a' / '00007.png') as image:
         assert image.mode == 'L' and np.asarray(image).tolist() == [[4, 7], [9, 9]]
     with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
         assert archive.namelist() == ['a/00003.png', 'a/00007.png']
     with pytest.raises(ValueError, match='video a has labels from 0 to 5; the dataset knows 3 categories'):
-        run(tmp_path / 'other', [sample('a', VideoSemantic(labels + 3))])
+        run(tmp_path / 'other', [sample('a', VideoSemantic(torch.as_tensor(labels + 3), CLASSES))])
 
 
 def test_semantic_around_panoptic_is_semantic(tmp_path):
-    both = dict(sample('a', panoptic()), **sample('a', VideoSemantic(np.zeros((2, 3, 3), int))))
+    both = dict(sample('a', panoptic()), **sample('a', VideoSemantic(torch.zeros(2, 3, 3, dtype=torch.int64), CLASSES)))
     run(tmp_path / 'out', [both])
     assert not (tmp_path / 'out' / 'pred.json').exists() and (tmp_path / 'out' / 'a' / '00003.png').exists()
 
@@ -79,6 +81,9 @@ def test_tracks_score_as_they_did(tmp_path):
                     torch.tensor([r['category_id'] for r in found]),
                     torch.arange(len(found)),
                     masks,
+                    CLASSES,
+                    video['length'],
+                    (video['height'], video['width']),
                 ),
                 [f'{k}.jpg' for k in range(video['length'])],
             )
@@ -112,7 +117,7 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ValueError, match='video a has the segment id 16777216; a PNG holds ids from 0 to 16777215'):
         run(tmp_path / 'out', [sample('a', result)])
     with pytest.raises(ValueError, match='video a has labels from -1 to 0'):
-        run(tmp_path / 'out', [sample('a', VideoSemantic(np.full((2, 3, 3), -1)))])
+        run(tmp_path / 'out', [sample('a', VideoSemantic(torch.full((2, 3, 3), -1), CLASSES))])
     with pytest.raises(ValueError, match='no video came'):
         SubmissionWriter(str(tmp_path / 'none')).compute_metrics([])
 

@@ -11,7 +11,9 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.evaluation.files.panoptic_files import read_ids
 from mmdvis.evaluation.metrics import InstanceAPMetric, PanopticQualityMetric, VISMetric, VPQMetric, VSSMetric
-from mmdvis.structures import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+
+CLASSES = ClassInfo.numbered(200)
 
 
 def run(metric, samples, categories):
@@ -27,7 +29,7 @@ def sample(name, result):
 
 def panoptic(maps, classes):
     ids = torch.from_numpy(np.stack(maps).astype(np.int32))
-    return VideoPanoptic(ids, tuple(Segment(int(i), 0, c, False, 1.0) for i, c in classes.items()))
+    return VideoPanoptic(ids, tuple(Segment(int(i), 0, c, False, 1.0) for i, c in classes.items()), CLASSES)
 
 
 def test_images():
@@ -53,12 +55,16 @@ def test_semantic_videos():
     samples = []
     for name in (SET / 'vspw' / 'val.txt').read_text().split():
         maps = [np.asarray(Image.open(path)) for path in sorted((SET / 'vspw' / 'pred' / name).glob('*.png'))]
-        samples.append(sample(name, VideoSemantic(np.stack(maps))))
+        samples.append(sample(name, VideoSemantic(torch.from_numpy(np.stack(maps)), CLASSES)))
     found = run(VSSMetric(str(SET / 'vspw')), samples, range(256))
     for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16'):
         assert found[name] == pytest.approx(EXPECTED['vss_vspw'][name], abs=1e-9)
     with pytest.raises(ValueError, match='video 700_v0 has 7 masks in .*, the prediction has 3 frames'):
-        run(VSSMetric(str(SET / 'vspw')), [sample('700_v0', VideoSemantic(np.zeros((3, 4, 4), int)))], range(9))
+        run(
+            VSSMetric(str(SET / 'vspw')),
+            [sample('700_v0', VideoSemantic(torch.zeros(3, 4, 4, dtype=torch.int64), CLASSES))],
+            range(9),
+        )
 
 
 def track_samples():
@@ -83,6 +89,9 @@ def track_samples():
                     torch.tensor([r['category_id'] for r in found]),
                     torch.arange(len(found)),
                     masks,
+                    CLASSES,
+                    len(masks[0]) if masks else 0,
+                    (video['height'], video['width']),
                 ),
             )
         )
@@ -181,6 +190,9 @@ def test_instances_of_images(tmp_path):
             torch.zeros(number, dtype=torch.long),
             torch.arange(number),
             [[code] for code in codes],
+            CLASSES,
+            1,
+            (8, 8),
         )
 
     metric = InstanceAPMetric(str(tmp_path / 'gt.json'))

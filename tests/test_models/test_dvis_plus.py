@@ -9,12 +9,13 @@ from helpers import official_weights as official
 from helpers import tiny
 from scipy.optimize import linear_sum_assignment
 
+from mmdvis.checkpoints import Checkpoint, load_weights
 from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.models.functional.layer_predictions import fold_projection
 from mmdvis.models.trackers import CosineTracker, DVISTracker
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, StepContext
-from mmdvis.testing.parity.comparison import dense_masks, load_weights
+from mmdvis.testing.parity.comparison import dense_masks
 
 C, M, K, Q, LAYERS, HEADS, FFN = 16, 12, 5, 6, 2, 4, 24  # the segmenter's width; tracker and refiner have 2 C
 PIXEL = dict(num_layers=1, num_heads=2, ffn_channels=20, norm_groups=4)
@@ -40,9 +41,9 @@ def build(**options):
     model = MODELS.build(
         dict(
             type='DVIS',
+            num_classes=K,
             segmenter=dict(
                 type='Mask2FormerSegmenter',
-                num_classes=K,
                 num_queries=Q,
                 channels=C,
                 mask_channels=M,
@@ -60,7 +61,7 @@ def build(**options):
     )
     result = convert_detectron2(weights())
     assert not result.leftover
-    load_weights(model, result.state_dict)
+    load_weights(model, Checkpoint(result.state_dict, {}, 'converted', 'detectron2'))
     model.tracker.double()
     model.refiner.double()
     return model.eval()

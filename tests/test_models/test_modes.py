@@ -7,6 +7,7 @@ from helpers.commands import DATA
 from torch import nn
 
 from mmdvis.io import ArrayFrames
+from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, VideoDataSample, cat_time
 from mmdvis.testing.parity.dvis import Fixture
 
@@ -72,7 +73,7 @@ def test_a_causal_prediction_is_what_a_stream_gives(fixture, system):
     for start in range(0, len(source), 2):
         part = ArrayFrames(source.frames[start : start + 2], source.original)
         prediction, state = model.stream(part, state)
-        maps.append(model.postprocessor(prediction, VideoDataSample()).pred_panoptic.id_map)
+        maps.append(model.postprocessor(prediction).id_map)
     assert torch.equal(whole.id_map, torch.cat(maps))
 
 
@@ -180,7 +181,7 @@ def test_identities_survive_the_cut_between_clips_by_the_state():
     maps = []
     for carried in (state, None):
         second, _ = model.stream(ArrayFrames(frames[3:]), carried)
-        maps.append([model.postprocessor(p, VideoDataSample()).pred_panoptic.id_map for p in (first, second)])
+        maps.append([model.postprocessor(p).id_map for p in (first, second)])
     assert torch.equal(maps[0][0][-1], maps[0][1][0])
     assert not torch.equal(maps[1][0][-1], maps[1][1][0])  # without the state the second clip has names of its own
 
@@ -194,13 +195,10 @@ def test_semantic_maps_may_follow_the_panoptic_result(fixture):
         overlap_thr=fixture.info['test']['overlap_threshold'],
     )
     for causal in (False, True):
-        options = dict(causal=causal)
-        around = predict(
-            fixture.model('DVIS_offline', 'vss', postprocessor=dict(SEMANTIC, around=panoptic), **options),
-            fixture.source,
-        )
-        plain = predict(fixture.model('DVIS_offline', 'vss', **options), fixture.source).pred_semantic.label_map
-        found, labels = around.pred_panoptic, around.pred_semantic.label_map
+        around = fixture.model('DVIS_offline', 'vss', dict(SEMANTIC, around=panoptic), causal=causal)
+        ((_, prediction),) = around.predictions([fixture.source])
+        found, labels = MODELS.build(panoptic)(prediction), around.postprocessor(prediction).label_map
+        plain = predict(fixture.model('DVIS_offline', 'vss', causal=causal), fixture.source).pred_semantic.label_map
         void = (found.id_map == 0).numpy()
         assert labels.dtype == 'uint8' and 0 < void.mean() < 1
         assert (labels[void] == plain[void]).all() and (labels != plain).any()

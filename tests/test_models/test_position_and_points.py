@@ -145,11 +145,11 @@ def test_xavier_leaves_vectors_alone():
     assert layer.weight.abs().max() <= bound and layer.weight.std() > bound / 3 and (layer.bias == 3).all()
 
 
-def test_rows_that_are_not_valid_are_encoded_empty():
+def test_masks_are_encoded_as_coco_does():
     from pycocotools import mask as coco_mask
 
-    masks = torch.ones(2, 3, 4, dtype=torch.bool)
-    codes = encode_masks(masks, torch.tensor([True, False]))
+    masks = torch.stack([torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4, dtype=torch.bool)])
+    codes = encode_masks(masks)
     assert [int(coco_mask.area(dict(code))) for code in codes] == [12, 0]
     assert codes[0]['size'] == [3, 4] and isinstance(codes[0]['counts'], str)
 

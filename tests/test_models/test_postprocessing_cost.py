@@ -7,7 +7,7 @@ import torch
 from helpers.largest_tensor import largest
 
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor, semantic
-from mmdvis.structures import VideoDataSample, VideoPrediction
+from mmdvis.structures import VideoPrediction
 
 CLASSES, SIZE = 6, (24, 40)
 
@@ -40,29 +40,29 @@ def prediction(slots, frames=3, kept=4, causal=False):
 def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, causal):
     found = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
     for given in found.values():
-        postprocessor(given, VideoDataSample())
+        postprocessor(given)
     assert found[10].masks.asked == found[100].masks.asked == [(t, 4) for t in range(3)]
 
 
 def test_tensors_of_a_fusion_do_not_grow_with_the_queries():
     run = PanopticPostprocessor(2, 0.5, 0.0)
-    few, many = (largest(lambda: run(prediction(slots), VideoDataSample())) for slots in (10, 300))
+    few, many = (largest(lambda: run(prediction(slots))) for slots in (10, 300))
     assert few == many
-    assert largest(lambda: run(prediction(10, kept=8), VideoDataSample())) == 2 * few  # but with the kept ones
+    assert largest(lambda: run(prediction(10, kept=8))) == 2 * few  # but with the kept ones
 
 
 @pytest.mark.parametrize('causal', [False, True])
 def test_no_tensor_of_semantic_results_holds_more_for_longer_videos(causal):
     run, frame = SemanticPostprocessor(), SIZE[0] * SIZE[1]
-    sizes = [largest(lambda: run(prediction(8, frames, causal=causal), VideoDataSample())) for frames in (2, 9)]
+    sizes = [largest(lambda: run(prediction(8, frames, causal=causal))) for frames in (2, 9)]
     assert sizes[0] == sizes[1] == 8 * frame  # the masks of a frame, and CLASSES * 9 frames would be more
 
 
 def test_votes_in_stripes_are_votes(monkeypatch):
-    whole = SemanticPostprocessor()(prediction(8), VideoDataSample()).pred_semantic.label_map
+    whole = SemanticPostprocessor()(prediction(8)).label_map
     monkeypatch.setattr(semantic, 'MAX_VOTES', CLASSES * SIZE[1] * 5)  # five lines, then a last one of four
     given, run = prediction(8), SemanticPostprocessor()
-    assert (run(given, VideoDataSample()).pred_semantic.label_map == whole).all()
+    assert (run(given).label_map == whole).all()
     assert whole.dtype == 'uint8' and len(set(whole.ravel().tolist())) > 1
     assert [frame for frame, _ in given.masks.asked] == [0, 1, 2]
 
@@ -72,5 +72,5 @@ def test_labels_take_the_bytes_they_need(classes, dtype):
     scores = torch.zeros(1, classes + 1)
     scores[0, classes - 1] = 1.0
     only = VideoPrediction(torch.arange(1), scores, torch.ones(2, 1, dtype=torch.bool), Recorded())
-    found = SemanticPostprocessor()(only, VideoDataSample()).pred_semantic.label_map
+    found = SemanticPostprocessor()(only).label_map
     assert found.dtype == dtype and (found == classes - 1).all() and found.shape == (2, *SIZE)

@@ -46,7 +46,7 @@ def scene():
 
 def panoptic(probs, scores, **options):
     options = {**dict(num_things=2, score_thr=0.5, overlap_thr=0.5), **options}
-    return PanopticPostprocessor(**options)(prediction(probs, scores), VideoDataSample()).pred_panoptic
+    return PanopticPostprocessor(**options)(prediction(probs, scores))
 
 
 def test_things_stuff_and_void():
@@ -77,7 +77,7 @@ def test_fusion_equals_the_whole_video_formula():
     probs = torch.rand(5, 8, 12, 16, generator=g)
     scores = (4 * torch.randn(8, 6, generator=g)).softmax(-1)
     found = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), DiskBackedMaps(), 3, 0.3, 0.3)
-    id_map, segments = torch.stack([found.map(t) for t in range(5)]), found.segments
+    id_map, segments = torch.stack([found[t] for t in range(5)]), found.segments
     top, labels = scores.max(-1)
     rows = [q for q in range(8) if labels[q] != 5 and top[q] > 0.3]
     winner = (top[rows][None, :, None, None] * probs[:, rows]).argmax(1)
@@ -103,7 +103,7 @@ def test_causal_ids_do_not_depend_on_the_future():
     probs, scores = scene()
     causal = torch.tensor([scores, scores])
     causal[0, 0] = torch.tensor([0.1, 0.1, 0.1, 0.7])  # the thing is not yet known in the first frame
-    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, causal.tolist()), VideoDataSample()).pred_panoptic
+    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, causal.tolist()))
     assert result.id_map[0].tolist() == [[0, 0, 7, 7], [0, 0, 7, 7]]  # stuff of class 2: Q + 1 + 2
     assert result.id_map[1].tolist() == [[1, 1, 7, 7], [1, 1, 7, 7]]  # thing of row 0: 0 + 1
 
@@ -112,13 +112,13 @@ def test_rows_that_are_not_valid_have_no_pixels():
     probs, scores = scene()
     valid = torch.ones(2, 4, dtype=torch.bool)
     valid[1, 0] = False
-    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, scores, valid), VideoDataSample()).pred_panoptic
+    result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, scores, valid))
     assert (result.id_map[0] == 1).any() and not (result.id_map[1] == 1).any()
 
 
 def test_instances_are_the_best_pairs():
     probs, scores = scene()
-    result = InstancePostprocessor(3)(prediction(probs, scores), VideoDataSample()).pred_instances
+    result = InstancePostprocessor(3)(prediction(probs, scores))
     torch.testing.assert_close(result.scores, torch.tensor([0.9, 0.9, 0.9]))
     assert sorted(zip(result.ids.tolist(), result.labels.tolist())) == [(0, 0), (1, 2), (2, 2)]
     thing = result.masks[result.ids.tolist().index(0)]
@@ -127,7 +127,7 @@ def test_instances_are_the_best_pairs():
 
 def test_semantic_is_the_largest_vote():
     probs, scores = scene()
-    labels = SemanticPostprocessor()(prediction(probs, scores), VideoDataSample()).pred_semantic.label_map
+    labels = SemanticPostprocessor()(prediction(probs, scores)).label_map
     assert labels.dtype == 'uint8' and labels[0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2]]
 
 
@@ -169,8 +169,8 @@ def test_running_scores_continue():
 @pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2), InstancePostprocessor(), SemanticPostprocessor()])
 def test_the_given_sample_is_not_changed(postprocessor):
     sample = VideoDataSample(metainfo=dict(video_id='v'))
-    result = postprocessor(prediction(*scene()), sample)
-    assert list(sample.keys()) == [] and result.video_id == 'v' and len(list(result.keys())) == 1
+    packed = postprocessor(prediction(*scene())).pack(sample)
+    assert list(sample.keys()) == [] and packed.video_id == 'v' and len(list(packed.keys())) == 1
 
 
 def test_a_video_without_objects_is_void_at_its_own_size():
@@ -178,5 +178,5 @@ def test_a_video_without_objects_is_void_at_its_own_size():
     masks = FactoredMasks(torch.randn(2, 3, 4), torch.zeros(2, 3), torch.randn(2, 4, 8, 16), size)
     scores = torch.tensor([[0.1, 0.1, 0.8]] * 3)
     empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks)
-    result = PanopticPostprocessor(2)(empty, VideoDataSample()).pred_panoptic
+    result = PanopticPostprocessor(2)(empty)
     assert result.id_map.shape == (2, 45, 75) and not result.id_map.any()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import tiny
 
+from mmdvis.checkpoints import Checkpoint, load_weights
 from mmdvis.io import ArrayFrames, FlippedFrames, transform_frames
 from mmdvis.models.functional.video_fusion import align, fuse_predictions
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
@@ -52,8 +53,8 @@ def shuffled(source, order):
 
 
 def results(source):
-    found = [post(source, VideoDataSample()) for post in POSTS]
-    return found[0].pred_panoptic.id_map, found[1].pred_instances, found[2].pred_semantic.label_map
+    panoptic, instances, semantic = (post(source) for post in POSTS)
+    return panoptic.id_map, instances, semantic.label_map
 
 
 def same(a, b):
@@ -137,6 +138,7 @@ def test_a_mirror_twice_is_nothing():
 def config(**options):
     return dict(
         type='DVIS',
+        num_classes=tiny.CLASSES,
         segmenter=tiny.SEGMENTER,
         tracker=tiny.TRACKERS['dvis'],
         postprocessor=options.pop('postprocessor', tiny.PANOPTIC),
@@ -144,15 +146,13 @@ def config(**options):
     )
 
 
-def fusion(tmp_path, passes, seeds=(0,), **options):
-    members = []
-    for seed in seeds:
+def fusion(passes, seeds=(0,), **options):
+    model = MODELS.build(dict(type='VideoFusion', members=[config(**options) for _ in seeds], passes=passes)).eval()
+    for seed, member in zip(seeds, model.members):
         torch.manual_seed(seed)
-        member = MODELS.build(config(**options))
-        path = tmp_path / f'{seed}.pth'
-        torch.save(dict(state_dict=member.state_dict()), path)
-        members.append(dict(model=config(**options), checkpoint=str(path)))
-    return MODELS.build(dict(type='VideoFusion', members=members, passes=passes))
+        other = MODELS.build(config(**options))
+        load_weights(member, Checkpoint(other.state_dict(), {}, f'{seed}.pth', 'mmdvis'))
+    return model
 
 
 def video(frames=4, size=(40, 56)):
@@ -160,12 +160,12 @@ def video(frames=4, size=(40, 56)):
     return ArrayFrames(torch.randint(0, 256, (frames, 3, *size), generator=g, dtype=torch.uint8))
 
 
-def test_one_pass_is_the_model_itself(tmp_path):
-    fused = fusion(tmp_path, [dict()])
+def test_one_pass_is_the_model_itself():
+    fused = fusion([dict()])
     alone = fused.members[0].predict([video()], [VideoDataSample()])[0].pred_panoptic
     found = fused.predict([video()], [VideoDataSample()])[0].pred_panoptic
     assert torch.equal(found.id_map, alone.id_map) and found.segments == alone.segments
-    twice = fusion(tmp_path, [dict()], seeds=(0, 0)).predict([video()], [VideoDataSample()])[0].pred_panoptic
+    twice = fusion([dict()], seeds=(0, 0)).predict([video()], [VideoDataSample()])[0].pred_panoptic
     assert torch.equal(twice.id_map, alone.id_map)
 
 
@@ -178,9 +178,9 @@ def test_one_pass_is_the_model_itself(tmp_path):
     ],
 )
 @pytest.mark.parametrize('causal', (False, True))
-def test_scales_and_mirror_for_every_task(post, field, causal, tmp_path):
+def test_scales_and_mirror_for_every_task(post, field, causal):
     passes = [dict(short_edge=40), dict(short_edge=64, max_edge=80, flip=True)]
-    model = fusion(tmp_path, passes, seeds=(0, 1), postprocessor=post, causal=causal)
+    model = fusion(passes, seeds=(0, 1), postprocessor=post, causal=causal)
     calls = []
     for member in model.members:
         member.segmenter.register_forward_pre_hook(lambda module, given: calls.append(tuple(given[0].shape[-2:])))
@@ -194,9 +194,9 @@ def test_scales_and_mirror_for_every_task(post, field, causal, tmp_path):
     assert tuple(shape) == (4, 40, 56) and set(calls) == {(64, 64), (64, 96)} and len(calls) == 2 * 2 * 4
 
 
-def test_a_symmetric_pair_gives_a_symmetric_answer(tmp_path):
+def test_a_symmetric_pair_gives_a_symmetric_answer():
     """The mean over a video and its mirror image does not know left from right."""
-    model = fusion(tmp_path, [dict(), dict(flip=True)])
+    model = fusion([dict(), dict(flip=True)])
     here = model.fused(video(size=(64, 64)))
     there = model.fused(FlippedFrames(video(size=(64, 64))))
     order = align(here, there)
@@ -211,6 +211,6 @@ def test_fusion_of_nothing(members, passes):
         MODELS.build(dict(type='VideoFusion', members=members, passes=passes))
 
 
-def test_fusion_does_not_train(tmp_path):
+def test_fusion_does_not_train():
     with pytest.raises(ValueError, match="fusion can only predict, got mode='loss'"):
-        fusion(tmp_path, [dict()])(None, None, mode='loss')
+        fusion([dict()])(None, None, mode='loss')

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 import torch
 
 from mmdvis.checks import check_shapes
 from mmdvis.structures import (
+    ClassInfo,
     FactoredMasks,
     FrameSize,
     Segment,
@@ -105,29 +105,32 @@ def test_masks_of_absent_rows_are_empty():
     assert prediction.num_frames == 2 and not prediction.is_causal
 
 
+CLASSES = ClassInfo.numbered(3)
+
+
 def segment(number, label=0):
     return Segment(number, 0, label, True, 0.5)
 
 
 def test_segments_of_a_frame_are_those_with_pixels():
     id_map = torch.tensor([[[0, 3]], [[3, 1]]], dtype=torch.int32)
-    whole = VideoPanoptic(id_map, (segment(3), segment(1), segment(7)))
+    whole = VideoPanoptic(id_map, (segment(3), segment(1), segment(7)), CLASSES)
     assert [[s.id for s in whole.segments_at(t)] for t in (0, 1)] == [[3], [1, 3]]
 
 
 def test_a_causal_frame_says_what_was_known_then():
     id_map = torch.tensor([[[3]], [[3]]], dtype=torch.int32)
     early, late = segment(3, label=1), segment(3, label=2)
-    causal = VideoPanoptic(id_map, (late,), ((early,), (late,)))
+    causal = VideoPanoptic(id_map, (late,), CLASSES, ((early,), (late,)))
     assert [causal.segments_at(t)[0].label for t in (0, 1)] == [1, 2]
 
 
 @pytest.mark.parametrize(
     'result, field',
     [
-        (VideoPanoptic(torch.zeros(1, 2, 2, dtype=torch.int32), ()), 'pred_panoptic'),
-        (VideoInstances(torch.zeros(0), torch.zeros(0), torch.zeros(0), []), 'pred_instances'),
-        (VideoSemantic(np.zeros((1, 2, 2), np.uint8)), 'pred_semantic'),
+        (VideoPanoptic(torch.zeros(1, 2, 2, dtype=torch.int32), (), CLASSES), 'pred_panoptic'),
+        (VideoInstances(torch.zeros(0), torch.zeros(0), torch.zeros(0), [], CLASSES, 1, (2, 2)), 'pred_instances'),
+        (VideoSemantic(torch.zeros(1, 2, 2, dtype=torch.uint8), CLASSES), 'pred_semantic'),
     ],
 )
 def test_every_result_packs_itself(result, field):

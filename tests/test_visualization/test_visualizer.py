@@ -3,11 +3,15 @@
 import av
 import numpy as np
 import pytest
+import torch
+from pycocotools import mask as coco_mask
 
-from mmdvis.io import VideoWriter
-from mmdvis.structures import Segment
-from mmdvis.visualization import colour_of, draw_panoptic
-from mmdvis.visualization.visualizer import blend
+from mmdvis.io import ArrayFrames, PrefetchedFrames, ResizedFrames, VideoWriter
+from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.visualization import ResultVisualizer, VideoVisualizationHook, colour_of
+from mmdvis.visualization.visualizer import blend_ids
+
+CLASSES = ClassInfo.from_meta(dict(classes=('cat', 'sky'), num_things=1))
 
 
 def test_colours_are_stable_and_apart():
@@ -22,22 +26,67 @@ def test_void_stays_as_it_is():
     frame = np.full((6, 8, 3), 100, np.uint8)
     id_map = np.zeros((6, 8), np.int32)
     id_map[:, 5:] = 3
-    drawn = blend(frame, id_map)
+    drawn = blend_ids(frame, id_map)
     assert (drawn[:, :5] == 100).all()
     inside = 0.45 * 100 + 0.55 * np.array(colour_of(3))
     assert np.abs(drawn[3, 7] - inside).max() <= 1
     assert drawn[3, 5].mean() > drawn[3, 7].mean()  # the border is lighter
 
 
+def panoptic(id_map, *segments):
+    return VideoPanoptic(torch.from_numpy(id_map)[None], segments, CLASSES).frame(0)
+
+
 def test_names_are_written_where_there_is_room():
     frame = np.full((40, 60, 3), 100, np.uint8)
     id_map = np.zeros((40, 60), np.int32)
     id_map[5:35, 10:50], id_map[0, 0] = 2, 7
-    segments = [Segment(2, 1, 0, True, 0.9), Segment(7, 3, 1, False, 0.9)]
-    drawn, plain = draw_panoptic(frame, id_map, segments, ('cat', 'sky')), blend(frame, id_map)
+    result = panoptic(id_map, Segment(2, 1, 0, True, 0.9), Segment(7, 3, 0, True, 0.9))
+    drawn, plain = ResultVisualizer(CLASSES).draw(frame, result), blend_ids(frame, id_map)
     changed = (drawn != plain).any(-1)
     assert changed[15:25, 20:40].any() and not changed[:3, :5].any()
     assert (frame == 100).all()
+
+
+def test_a_colour_of_stuff_belongs_to_its_class_and_that_of_a_thing_to_its_id():
+    frame, ids = np.zeros((12, 16, 3), np.uint8), np.ones((12, 16), np.int32)
+    ids[:, 8:] = 2
+    colours = []
+    for first, second in ((1, 2), (5, 9)):
+        result = panoptic(
+            np.where(ids == 1, first, second).astype(np.int32),
+            Segment(first, 0, 0, True, 0.9),
+            Segment(second, 1, 1, False, 0.9),
+        )
+        drawn = ResultVisualizer(CLASSES, alpha=1.0).draw(frame, result)
+        colours.append((tuple(drawn[11, 1]), tuple(drawn[11, 14])))
+        assert colours[-1] == (colour_of(first), CLASSES.palette[1])
+    assert colours[0][0] != colours[1][0]
+
+
+def test_instances_with_a_higher_score_are_drawn_on_top():
+    low, high = (np.zeros((12, 16), np.uint8, order='F') for _ in range(2))
+    low[:, :10], high[:, 6:] = 1, 1
+    codes = [[coco_mask.encode(mask)] for mask in (high, low)]
+    video = VideoInstances(
+        torch.tensor([0.9, 0.4]), torch.zeros(2).long(), torch.tensor([4, 2]), codes, CLASSES, 1, (12, 16)
+    )
+    drawn = ResultVisualizer(CLASSES, alpha=1.0).draw(np.zeros((12, 16, 3), np.uint8), video.frame(0))
+    assert tuple(drawn[11, 8]) == colour_of(4) and tuple(drawn[11, 2]) == colour_of(2)
+
+
+def test_semantic_results_take_the_colours_of_the_classes():
+    labels = torch.zeros(1, 12, 16, dtype=torch.uint8)
+    labels[..., 8:] = 1
+    drawn = ResultVisualizer(CLASSES, alpha=1.0).draw(
+        np.zeros((12, 16, 3), np.uint8), VideoSemantic(labels, CLASSES).frame(0)
+    )
+    assert tuple(drawn[11, 1]) == CLASSES.palette[0] and tuple(drawn[11, 14]) == CLASSES.palette[1]
+
+
+def test_a_picture_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r'the picture is \(6, 8\) .* and the result \(12, 16\)'):
+        ResultVisualizer(CLASSES).draw(np.zeros((6, 8, 3), np.uint8), panoptic(np.zeros((12, 16), np.int32)))
 
 
 def write(path, number=4, fps=24000 / 1001, fail=False):
@@ -67,23 +116,17 @@ def test_no_video_is_left_half_written(tmp_path, number, fail):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_hook_draws_every_test_video(tmp_path):
-    from types import SimpleNamespace
-
-    import torch
-
-    from mmdvis.io import ArrayFrames
-    from mmdvis.structures import VideoDataSample, VideoPanoptic
-    from mmdvis.visualization import DrawResultsHook
-
+def test_the_hook_draws_into_frames_of_the_original_size(tmp_path):
     id_map = torch.zeros(3, 40, 60, dtype=torch.int32)
     id_map[:, 10:30, 10:40] = 1
-    result = VideoPanoptic(id_map, (Segment(1, 0, 0, True, 0.9),))
+    result = VideoPanoptic(id_map, (Segment(1, 0, 0, True, 0.9),), CLASSES)
     sample = result.pack(VideoDataSample(metainfo=dict(video_id='v7')))
-    dataset = SimpleNamespace(metainfo=dict(classes=('cat',)))
-    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
-    source = ArrayFrames(torch.zeros(3, 3, 20, 30, dtype=torch.uint8))  # the model saw it at half the size
-    DrawResultsHook(str(tmp_path)).after_test_iter(runner, 0, dict(inputs=[source]), [sample])
+    frames = torch.zeros(3, 3, 40, 60, dtype=torch.uint8)
+    frames[..., 0, ::2] = 255  # lines of one pixel, which a resize would blur
+    source = PrefetchedFrames(ResizedFrames(ArrayFrames(frames), 20))
+    VideoVisualizationHook(str(tmp_path)).after_test_iter(None, 0, dict(inputs=[source]), [sample])
     with av.open(str(tmp_path / 'v7.mp4')) as container:
-        frames = [f.to_ndarray(format='rgb24') for f in container.decode(video=0)]
-    assert len(frames) == 3 and frames[0].shape == (40, 60, 3) and frames[0][20, 25].sum() > 100
+        drawn = [f.to_ndarray(format='rgb24') for f in container.decode(video=0)]
+    assert len(drawn) == 3 and drawn[0].shape == (40, 60, 3) and drawn[0][20, 25].sum() > 100
+    row = drawn[0][0].astype(int).sum(-1)
+    assert (row[::2].mean() - row[1::2].mean()) > 150

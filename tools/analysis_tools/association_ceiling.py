@@ -28,7 +28,7 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmdvis')
     config = Config.fromfile(args.config)
-    model, _ = init_model(args.config, args.checkpoint)
+    model = init_model(args.config, args.checkpoint)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     metrics = [METRICS.build(metric) for metric in config.test_evaluator]
     for index in tqdm(range(len(dataset)), unit='video'):

@@ -85,7 +85,7 @@ def learn(args: argparse.Namespace, config: Config) -> Run:
     """What a training step takes."""
     clip, size, plain = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
     frames = args.frames or clip.get('num_frames', 1)
-    batch = training_batch(args.train, frames, size, args.objects, config.model.segmenter.num_classes)
+    batch = training_batch(args.train, frames, size, args.objects, config.model.num_classes)
     ours = profile_training(build(args, config).train(), batch, args.precision)
     if args.baseline:
         model = build(args, config).train().to(memory_format=torch.contiguous_format)
@@ -99,6 +99,8 @@ def learn(args: argparse.Namespace, config: Config) -> Run:
 def build(args: argparse.Namespace, config: Config) -> DVIS:
     """The model with weights that are random, but the same each time."""
     torch.manual_seed(0)
+    if args.kept:
+        config.model.postprocessor.overlap_thr = 0.0
     model = MODELS.build(config.model).to(args.device)
     if args.kept:
         force_segments(model, args.kept)

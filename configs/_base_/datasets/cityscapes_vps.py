@@ -1,11 +1,8 @@
+_base_ = './loaders.py'
 data_root = 'data/cityscapes_vps/'
 num_classes = 19
 postprocessor = dict(type='PanopticPostprocessor', num_things=8, score_thr=0.8, overlap_thr=0.8)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='CityscapesVPSDataset',
         data_root=data_root,
@@ -13,21 +10,17 @@ train_dataloader = dict(
         data_prefix=dict(img='train/img', seg='train/panoptic_inst'),
         clip=dict(num_frames=1),
         augment=dict(short_edges=[800, 832, 864, 896, 928, 960, 992, 1024], max_edge=2048, flip=0.5),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='CityscapesVPSDataset',
         data_root=data_root,
         ann_file='im_all_info_val_city_vps.json',
         annotated='panoptic_im_val_city_vps.json',
         data_prefix=dict(img='val/img_all'),
-        test_mode=True,
         test=dict(short_edge=1024, max_edge=2048),
-    ),
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = [

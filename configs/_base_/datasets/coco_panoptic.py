@@ -1,11 +1,8 @@
+_base_ = './loaders.py'
 data_root = 'data/coco/'
 num_classes = 133
 postprocessor = dict(type='PanopticPostprocessor', num_things=80, score_thr=0.8, overlap_thr=0.8)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='CocoPanopticClipDataset',
         data_root=data_root,
@@ -14,20 +11,16 @@ train_dataloader = dict(
         filter_empty=True,
         clip=dict(num_frames=1),
         augment=dict(jitter=dict(size=1024, scales=(0.1, 2.0)), flip=0.5),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='CocoPanopticClipDataset',
         data_root=data_root,
         ann_file='annotations/panoptic_val2017.json',
         data_prefix=dict(img='val2017', seg='annotations/panoptic_val2017'),
-        test_mode=True,
         test=dict(short_edge=800, max_edge=1333),
-    ),
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = [

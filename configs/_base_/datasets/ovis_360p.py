@@ -1,11 +1,10 @@
+_base_ = './loaders.py'
 data_root = 'data/ovis/'
 num_classes = 25
 postprocessor = dict(type='InstancePostprocessor', max_num=20)
+# the random resize and crop that refiners (YouTube-VIS 2019: all stages) apply first
+crop_first = dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='OVISDataset',
         data_root=data_root,
@@ -13,20 +12,16 @@ train_dataloader = dict(
         data_prefix=dict(img='train'),
         clip=dict(num_frames=1),
         augment=dict(short_edges=[240, 360, 480], max_edge=1333, flip=0.5),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='OVISDataset',
         data_root=data_root,
         ann_file='annotations/annotations_valid.json',
         data_prefix=dict(img='valid'),
-        test_mode=True,
         test=dict(short_edge=360, max_edge=1333),
-    ),
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on

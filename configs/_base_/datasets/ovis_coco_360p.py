@@ -27,4 +27,4 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))
-test_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))
+test_dataloader = val_dataloader

@@ -14,4 +14,4 @@ train_dataloader = dict(
     )
 )
 val_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
-test_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
+test_dataloader = val_dataloader

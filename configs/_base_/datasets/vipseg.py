@@ -1,11 +1,8 @@
+_base_ = './loaders.py'
 data_root = 'data/VIPSeg/VIPSeg_720P/'
 num_classes = 124
 postprocessor = dict(type='PanopticPostprocessor', num_things=58, score_thr=0.8, overlap_thr=0.8)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='VIPSegDataset',
         data_root=data_root,
@@ -13,20 +10,16 @@ train_dataloader = dict(
         data_prefix=dict(img='images', seg='panomasksRGB'),
         clip=dict(num_frames=1),
         augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='VIPSegDataset',
         data_root=data_root,
         ann_file='panoptic_gt_VIPSeg_val.json',
         data_prefix=dict(img='images', seg='panomasksRGB'),
-        test_mode=True,
         test=dict(short_edge=720, max_edge=1333),
-    ),
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = [

@@ -3,4 +3,4 @@ train_dataloader = dict(
     dataset=dict(augment=dict(short_edges=[288, 320, 352, 384, 416, 448, 480, 512, 544, 576, 608, 640], max_edge=1333))
 )
 val_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
-test_dataloader = dict(dataset=dict(test=dict(short_edge=480, max_edge=1333)))
+test_dataloader = val_dataloader

@@ -1,11 +1,10 @@
+_base_ = './loaders.py'
 data_root = 'data/ytvis_2019/'
 num_classes = 40
 postprocessor = dict(type='InstancePostprocessor', max_num=10)
+# the random resize and crop that refiners (YouTube-VIS 2019: all stages) apply first
+crop_first = dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='YouTubeVISDataset',
         version=2019,
@@ -20,21 +19,17 @@ train_dataloader = dict(
             crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
             flip=0.5,
         ),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='YouTubeVISDataset',
         version=2019,
         data_root=data_root,
         ann_file='valid.json',
         data_prefix=dict(img='valid/JPEGImages'),
-        test_mode=True,
         test=dict(short_edge=360, max_edge=1333),
-    ),
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on

@@ -7,12 +7,12 @@ test_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
+        test_mode=True,
         type='YouTubeVISDataset',
         version=2022,
         data_root=data_root,
         ann_file='valid/instances.json',
         data_prefix=dict(img='valid/JPEGImages'),
-        test_mode=True,
         test=dict(short_edge=480, max_edge=1333),
     ),
 )

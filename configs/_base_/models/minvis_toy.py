@@ -1,5 +1,5 @@
 # a segmenter of 3.4 M parameters for frames of 96 x 160 on a CPU
-_base_ = './minvis_r50.py'
+_base_ = './minvis.py'
 model = dict(
     segmenter=dict(
         backbone=dict(depth=18, base_channels=32, norm_cfg=dict(type='BN', requires_grad=True), norm_eval=False),

@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmdvis.checkpoints import meta_of, option_conflicts, plan_loading, state_dict_of, trained_options
+from mmdvis.checkpoints import Checkpoint, checked_weights, trained_options
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import HOOKS
 from mmdvis.structures import STAGES
@@ -56,29 +56,26 @@ class CheckpointLoadingHook(Hook):
         """The stages that must be there for ``model``."""
         if self.required is not None and not resume:
             return list(self.required)
-        names = [name for name, stage in model.named_children() if any(True for _ in stage.parameters())]
-        frozen = [name for name, _ in model.frozen_stages()]
-        return [name for name in names if resume or name in frozen]
+        trainable = getattr(model, 'trainable', ())
+        return [name for name in model.parts() if resume or name not in trainable]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Leaves in the checkpoint what the model loads; raises CheckpointError if that does not cover what it must."""
+        """Leaves in the checkpoint what the model loads; raises CheckpointError if required stages are not complete."""
         model, origin = unwrap_model(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
-        result = plan_loading(
-            expected_weights(runner),
-            state_dict_of(checkpoint),
+        weights, sentences = checked_weights(
+            model,
+            Checkpoint.from_content(checkpoint, origin),
             self.stages(model, resume),
             () if resume else self.allow_mismatch,
-            origin,
+            expected_weights(runner),
         )
-        for note in result.notes():
-            print_log(f'{origin}: {note}', 'current')
-        for warning in option_conflicts(model, meta_of(checkpoint).get('switches', {})):
-            print_log(f'{origin}: {warning}', 'current', logging.WARNING)
-        checkpoint['state_dict'] = result.weights
+        for sentence in sentences:
+            print_log(f'{origin}: {sentence}', 'current', logging.WARNING)
+        checkpoint['state_dict'] = weights
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Writes down the options that the weights depend on."""
+        """Stores the options that the weights depend on."""
         checkpoint['meta']['switches'] = trained_options(unwrap_model(runner.model))
 
     def before_train(self, runner: Runner) -> None:

@@ -1,5 +1,8 @@
 """Checks that model and dataset agree on the classes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -9,15 +12,41 @@ from mmdvis.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Raises ValueError before training where a stage has another number of classes than the dataset."""
+    """Raises ValueError if the model has another number of classes or of things than the dataset."""
 
     def before_train(self, runner: Runner) -> None:
-        """Compares every stage with the training set."""
-        classes = runner.train_dataloader.dataset.metainfo.get('classes')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for name, module in model.named_modules():
-            if classes is not None and name.endswith('cls_embed') and module.out_features != len(classes) + 1:
-                raise ValueError(
-                    f'{name} tells {module.out_features - 1} classes apart, the dataset has {len(classes)}; '
-                    f'set num_classes={len(classes)} in the config of that stage'
-                )
+        """Compares the model with the training set."""
+        check_classes(runner, runner.train_dataloader.dataset.metainfo)
+
+    def before_test(self, runner: Runner) -> None:
+        """Compares the model with the test set."""
+        check_classes(runner, runner.test_dataloader.dataset.metainfo)
+
+    def before_val(self, runner: Runner) -> None:
+        """Compares the model with the validation set."""
+        check_classes(runner, runner.val_dataloader.dataset.metainfo)
+
+
+def check_classes(runner: Runner, metainfo: Mapping[str, Any]) -> None:
+    """Raises ValueError if the runner's model and a dataset disagree about the classes.
+
+    Args:
+        runner: the runner; of a fused model, every member is compared.
+        metainfo: meta information of the dataset; without ``classes`` nothing is compared.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    names = metainfo.get('classes')
+    if not names:
+        return
+    if model.num_classes != len(names):
+        raise ValueError(
+            f'the model has num_classes={model.num_classes} and the dataset has {len(names)} classes; '
+            f'set model.num_classes={len(names)}'
+        )
+    for part in model.modules():
+        num_things = getattr(part, 'num_things', None)
+        if num_things is not None and num_things != metainfo.get('num_things', num_things):
+            raise ValueError(
+                f'the postprocessor has num_things={num_things} and the dataset has {metainfo["num_things"]} things; '
+                f'set model.postprocessor.num_things={metainfo["num_things"]}'
+            )

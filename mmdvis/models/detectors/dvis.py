@@ -1,7 +1,7 @@
-"""The conductor: segment each frame, track, refine, post-process."""
+"""The detector of the DVIS family: segment each frame, track, refine, post-process."""
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,9 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmdvis.checks import check_choice
-from mmdvis.io import STORES, feature_store
+from mmdvis.io import feature_store
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
-from mmdvis.models.functional.precision import PRECISIONS, mixed_precision
+from mmdvis.models.functional.precision import mixed_precision
 from mmdvis.registry import MODELS
 from mmdvis.structures import (
     STAGES,
@@ -30,47 +29,39 @@ from mmdvis.structures import (
     cat_time,
 )
 
-
-@dataclass(frozen=True, eq=False)
-class StreamState:
-    """What a stream of frames leaves behind.
-
-    Attributes:
-        tracker: the tracker's own state.
-        logit_sum (Q, K + 1): sum over all frames of the last stage's class logits.
-        tracked_sum (Q, K + 1): the same of the tracker.
-        num_frames: frames seen.
-    """
-
-    tracker: object
-    logit_sum: Tensor
-    tracked_sum: Tensor
-    num_frames: int
+from .options import InferenceOptions, StreamState, class_info, has_parameters, resolve_trainable, with_num_classes
 
 
 @MODELS.register_module()
 class DVIS(BaseModel):
-    """A chain of stages; the last one that has weights learns, the stages before it are frozen.
+    """A chain of stages: segmenter, tracker, refiner, postprocessor.
+
+    By default the last stage with parameters is trained and the stages before it are frozen.
 
     Args:
+        num_classes: number of classes K; passed on to every stage that takes it.
         segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
         data_preprocessor: config of the preprocessor.
-        trainable: ``'last'``, or the names of the stages that learn; of several, each but the last runs twice a step.
-        window: frames that go through segmenter and tracker at once at test time; no result depends on it. None: one on
-            the CPU, whose cache more of them do not fit, three elsewhere.
-        clip_len: frames that the refiner sees together at test time (semi-online); identities go on from clip to clip. None:
-            the whole video (offline).
-        causal: score every frame by the mean class logits of the frames up to it. Without a refiner no result then depends
-            on a later frame, with one on no frame after its clip. The default, one mean for the whole video, is what
-            benchmarks report, also those that are called online.
-        precision: of products at test time: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Matching, scores, sampling locations and
-            norms are float32 in each.
-        store: where the mask features of a whole video are until its masks are wanted, see :func:`feature_store`.
+        trainable: ``'last'``, or the names of the stages that are trained. If several are, each but the last runs twice
+            per training step.
+        window: number of frames that pass through segmenter and tracker together at test time; results do not depend on
+            it. None: 1 on the CPU, whose cache larger windows exceed, and 3 on other devices.
+        clip_len: number of frames that the refiner processes together at test time (semi-online); identities persist from
+            clip to clip. None: the whole video (offline).
+        causal: score every frame by the mean class logits of the frames up to it. Results then do not depend on later
+            frames (with a refiner: not on frames after the clip). The default, one mean over the whole video, is what
+            benchmarks report, including those of online methods.
+        dataset_meta: names, palette and category ids of the classes, as in the ``dataset_meta`` of a checkpoint (see
+            :meth:`ClassInfo.from_meta`). None: classes are named by numbers.
         init_cfg: as in mmengine.
+
+    Raises:
+        ValueError: an option is out of range, or a stage or ``dataset_meta`` disagrees with ``num_classes``.
     """
 
     def __init__(
         self,
+        num_classes: int,
         segmenter: dict,
         tracker: dict,
         refiner: dict | None = None,
@@ -80,29 +71,40 @@ class DVIS(BaseModel):
         window: int | None = None,
         clip_len: int | None = None,
         causal: bool = False,
-        precision: str = 'fp32',
-        store: str = 'exact',
+        dataset_meta: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
-        for name, length, default in (
-            ('window', window, 'what suits the device'),
-            ('clip_len', clip_len, 'the whole video'),
-        ):
-            if length is not None and length < 1:
-                raise ValueError(f'{name} must be at least one frame, got {length}; {name}=None means {default}')
-        check_choice('precision', precision, PRECISIONS)
-        check_choice('store', store, STORES)
-        self.segmenter, self.tracker = MODELS.build(segmenter), MODELS.build(tracker)
-        self.refiner = MODELS.build(refiner) if refiner else None
+        self.num_classes = num_classes
+        self.segmenter = MODELS.build(with_num_classes(segmenter, num_classes))
+        self.tracker = MODELS.build(with_num_classes(tracker, num_classes))
+        self.refiner = MODELS.build(with_num_classes(refiner, num_classes)) if refiner else None
         self.postprocessor = MODELS.build(postprocessor) if postprocessor else None
-        self.window, self.clip_len, self.causal, self.precision, self.store = window, clip_len, causal, precision, store
+        self.classes = class_info(num_classes, getattr(self.postprocessor, 'num_things', None), dataset_meta)
+        self.options = InferenceOptions(window, clip_len, causal)
         self.trainable = resolve_trainable(self, trainable)
         for _, stage in self.frozen_stages():
             stage.requires_grad_(False).to(memory_format=torch.channels_last)
 
+    def with_options(self, **options: Any) -> 'DVIS':
+        """The same model with other inference options; parameters and submodules are shared.
+
+        Args:
+            **options: fields of :class:`InferenceOptions`.
+
+        Raises:
+            ValueError: there is no such option, or a value is not allowed.
+        """
+        model = copy.copy(self)
+        model.__dict__['options'] = self.options.updated(options)
+        return model
+
+    def parts(self) -> list[str]:
+        """Names of the stages that have parameters, in the order of the chain."""
+        return [name for name in STAGES if has_parameters(getattr(self, name))]
+
     def frozen_stages(self) -> list[tuple[str, nn.Module]]:
-        """The stages that do not learn."""
+        """Names and modules of the stages that are not trained."""
         stages = [(name, getattr(self, name)) for name in STAGES]
         return [(name, stage) for name, stage in stages if stage is not None and name not in self.trainable]
 
@@ -124,7 +126,7 @@ class DVIS(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
-        """Losses of the learning stages on clips (B, T, 3, H, W); names get the stage's name where several learn."""
+        """Losses of the trainable stages on clips (B, T, 3, H, W), prefixed with the stage if several are trained."""
         targets, context = [sample.gt_targets for sample in data_samples], self.step_context()
         losses, value = {}, inputs
         for name in STAGES[: STAGES.index(self.trainable[-1]) + 1]:
@@ -132,19 +134,19 @@ class DVIS(BaseModel):
             if name in self.trainable:
                 losses.update({prefix + key: x for key, x in stage.loss(value, targets, context).items()})
             if name != self.trainable[-1]:
-                value = self.pass_on(name, value)
+                value = self.forward_stage(name, value)
         return losses
 
-    def pass_on(self, name: str, value: Any) -> Any:
-        """What a stage hands to the next one in training; frozen ones keep nothing for gradients."""
-        stage, learns = getattr(self, name), name in self.trainable
-        with torch.set_grad_enabled(learns):
-            if name == 'segmenter' and not learns and value.device.type == 'cpu':  # frame by frame, see window
-                return FrameQueries.of_windows(map(stage, value.split(1, 1)), value.shape[1])
-            return stage(value)[0] if name == 'tracker' else stage(value)
+    def forward_stage(self, name: str, inputs: Any) -> Any:
+        """Output of one stage in training; no graph is kept for frozen stages."""
+        stage, is_trainable = getattr(self, name), name in self.trainable
+        with torch.set_grad_enabled(is_trainable):
+            if name == 'segmenter' and not is_trainable and inputs.device.type == 'cpu':  # frame by frame, see window
+                return FrameQueries.of_windows(map(stage, inputs.split(1, 1)), inputs.shape[1])
+            return stage(inputs)[0] if name == 'tracker' else stage(inputs)
 
     def step_context(self) -> StepContext:
-        """Progress and randomness of this iteration, as mmengine's runner published them."""
+        """Progress, seed and rank of this iteration, as published by mmengine's runner."""
         hub = MessageHub.get_current_instance()
         iteration, total, seed = (hub.get_info(name) for name in ('iter', 'max_iters', 'seed'))
         if iteration is None or not total:
@@ -154,25 +156,29 @@ class DVIS(BaseModel):
     def step(
         self, frames: Tensor, state: object | None = None, present: Tensor | None = None
     ) -> tuple[TrackQueries, object]:
-        """The streaming unit: normalised frames (B, T, 3, H, W) and the state before them -> tracks, state after them."""
-        with mixed_precision(self.precision, frames.device):
+        """Tracks of the next normalised frames (B, T, 3, H, W) and the state after them."""
+        with mixed_precision(self.options.precision, frames.device):
             return self.tracker(self.segmenter(frames, present), state)
 
     def refine(self, tracks: TrackQueries) -> TrackQueries:
-        """The tracks refined clip by clip; the same tracks where there is no refiner."""
+        """The tracks refined clip by clip; unchanged without a refiner."""
         if self.refiner is None:
             return tracks
-        with mixed_precision(self.precision, tracks.embeds.device):
-            return cat_time([self.refiner(clip) for clip in tracks.clips(self.clip_len)])
+        with mixed_precision(self.options.precision, tracks.embeds.device):
+            return cat_time([self.refiner(clip) for clip in tracks.clips(self.options.clip_len)])
 
     @torch.no_grad()
     def propagate(
         self, sources: Sequence[FrameSource], state: object | None = None
     ) -> Iterator[tuple[TrackQueries, object]]:
-        """The loop over windows of videos of one padded size; shorter videos are padded with absent frames.
+        """Iterates over windows of videos of one padded size; shorter videos are padded with absent frames.
+
+        Args:
+            sources: the videos.
+            state: state of the tracker after earlier frames; None starts the videos.
 
         Yields:
-            the tracks of a window, and the tracker's state after it.
+            The tracks of a window, and the tracker's state after it.
 
         Raises:
             ValueError: the videos have different padded sizes.
@@ -180,11 +186,11 @@ class DVIS(BaseModel):
         lengths, sizes = [len(source) for source in sources], {self.data_preprocessor.padded(s.size) for s in sources}
         if len(sizes) != 1:
             raise ValueError(
-                f'videos that go through the model together must have one padded size, got {sorted(sizes)}'
+                f'videos of one batch must have one padded size, got {sorted(sizes)}; pass them one by one'
             )
         (size,) = sizes
         device = self.data_preprocessor.mean.device
-        window = self.window or (1 if device.type == 'cpu' else 3)
+        window = self.options.window or (1 if device.type == 'cpu' else 3)
         for start in range(0, max(lengths), window):
             stop = min(start + window, max(lengths))
             frames = torch.zeros(len(sources), stop - start, 3, *size, device=device)
@@ -199,17 +205,24 @@ class DVIS(BaseModel):
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
-        """Whole videos; those of one padded size go through the model together."""
+        """Samples with the results of whole videos; videos of one padded size form a batch."""
         if self.postprocessor is None:
             raise ValueError(
-                'a model needs a postprocessor to predict; name one in the config, as PanopticPostprocessor'
+                'a model needs a postprocessor to predict; set one in the config, e.g. PanopticPostprocessor'
             )
-        results = {b: self.postprocessor(prediction, data_samples[b]) for b, prediction in self.predictions(inputs)}
-        return [results[b] for b in range(len(inputs))]
+        results = {b: self.postprocessor(prediction, self.classes) for b, prediction in self.predictions(inputs)}
+        return [results[b].pack(data_samples[b]) for b in range(len(inputs))]
 
     @torch.no_grad()
-    def predictions(self, inputs: Sequence[FrameSource]) -> Iterator[tuple[int, VideoPrediction]]:
-        """Number and prediction of each video, those of one padded size after each other."""
+    def predictions(
+        self, inputs: Sequence[FrameSource], store: str | None = None
+    ) -> Iterator[tuple[int, VideoPrediction]]:
+        """Yields the index and the prediction of each video; videos of one padded size form a batch.
+
+        Args:
+            inputs: the videos.
+            store: where mask features are kept, see :func:`feature_store`; None: the model's option.
+        """
         groups: dict[tuple[int, int], list[int]] = {}
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
@@ -217,32 +230,31 @@ class DVIS(BaseModel):
             sources = [inputs[b] for b in members]
             stores = [
                 feature_store(
-                    self.store, source, partial(self.mask_features, self.data_preprocessor.padded(source.size))
+                    store or self.options.store,
+                    source,
+                    partial(self.mask_features, self.data_preprocessor.padded(source.size)),
                 )
                 for source in sources
             ]
             tracks = TrackQueries.of_windows(self.tracked(sources, stores), max(map(len, sources)))
             refined = self.refine(tracks)
-            for k, (b, store) in enumerate(zip(members, stores)):
-                length = len(inputs[b])
-                yield (
-                    b,
-                    self.video_prediction(tracks.video(k, length), refined.video(k, length), inputs[b], features=store),
-                )
+            for k, (b, features) in enumerate(zip(members, stores)):
+                video, refined_video = (clip.video(k, len(inputs[b])) for clip in (tracks, refined))
+                yield b, self.video_prediction(video, refined_video, inputs[b], features=features)
 
     def tracked(self, sources: Sequence[FrameSource], stores: Sequence[FeatureStore]) -> Iterator[TrackQueries]:
-        """The tracks of each window, without mask features, which go into the stores."""
-        seen = 0
+        """Tracks of each window without mask features, which are moved into the stores."""
+        start = 0
         for clip, _ in self.propagate(sources):
             for store, features, source in zip(stores, clip.mask_features, sources):
-                store.append(features[: max(len(source) - seen, 0)])
-            seen += clip.valid.shape[1]
+                store.append(features[: max(len(source) - start, 0)])
+            start += clip.valid.shape[1]
             yield clip.without_features()
 
     def mask_features(self, size: tuple[int, int], frames: Tensor) -> Tensor:
         """Mask features (t, M, h, w) of frames (t, 3, H, W) uint8 that are padded to ``size``."""
         frames = self.data_preprocessor.normalise(frames, size)
-        with torch.no_grad(), mixed_precision(self.precision, frames.device):
+        with torch.no_grad(), mixed_precision(self.options.precision, frames.device):
             return self.segmenter.mask_features(frames[None])[0]
 
     def video_prediction(
@@ -253,15 +265,19 @@ class DVIS(BaseModel):
         scores: Tensor | None = None,
         features: FeatureStore | None = None,
     ) -> VideoPrediction:
-        """The prediction of one video (B = 1) from its tracks before and after the refiner.
+        """The prediction of one video (B = 1).
 
-        ``scores`` are made of the tracks unless given, mask features are the tracks' own unless given.
+        Args:
+            tracks, refined: its tracks before and after the refiner.
+            source: the video.
+            scores: class probabilities; None: computed from the tracks.
+            features: mask features; None: those of the tracks.
         """
         if scores is None:
             tracked = None if self.refiner is None else tracks.class_logits[0]
             scores = (
                 causal_scores(refined.class_logits[0], tracked)
-                if self.causal
+                if self.options.causal
                 else video_scores(refined.class_logits[0], refined.valid[0], tracked)
             )
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
@@ -271,15 +287,14 @@ class DVIS(BaseModel):
 
     @torch.no_grad()
     def stream(self, source: FrameSource, state: StreamState | None = None) -> tuple[VideoPrediction, StreamState]:
-        """Causal prediction of the next clip, whatever ``causal`` says: no other is possible while a video goes on.
+        """Causal prediction of the next clip of a video, independent of the option ``causal``.
 
         Args:
-            source: the frames of the clip; a refiner sees ``clip_len`` of them at once, the identities come from ``state``.
-            state: what the clips before left; None begins a video.
+            source: the frames of the clip. A refiner processes ``clip_len`` of them together.
+            state: state after the clips before; None starts a video.
         """
-        clips, before = [], None if state is None else state.tracker
-        for clip, before in self.propagate([source], before):
-            clips.append(clip)
+        windows = list(self.propagate([source], None if state is None else state.tracker))
+        clips, before = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)
         refined = self.refine(tracks)
         logits, tracked = refined.class_logits[0].float(), tracks.class_logits[0].float()
@@ -300,22 +315,3 @@ class DVIS(BaseModel):
     def test_step(self, data: dict[str, Any]) -> list[VideoDataSample]:
         """Predicts a collated batch of frame sources."""
         return self.predict(data['inputs'], data['data_samples'])
-
-
-def resolve_trainable(model: nn.Module, trainable: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the stages that learn, in the order of the chain.
-
-    Raises:
-        ValueError: a name is no stage, or its stage has no weights.
-    """
-    stages = {name: getattr(model, name) for name in STAGES}
-    weighty = [name for name, stage in stages.items() if stage is not None and any(True for _ in stage.parameters())]
-    if trainable == 'last':
-        return (weighty[-1],)
-    names = (trainable,) if isinstance(trainable, str) else tuple(trainable)
-    unknown = [name for name in names if name not in weighty]
-    if unknown or not names:
-        raise ValueError(
-            f"trainable must be 'last' or name stages with weights ({', '.join(weighty)}), got {trainable!r}"
-        )
-    return tuple(name for name in STAGES if name in names)

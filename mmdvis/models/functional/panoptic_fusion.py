@@ -17,22 +17,29 @@ def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Te
 
 
 @dataclass(frozen=True, eq=False)
-class Fusion:
-    """What panoptic fusion found; one small integer a pixel is kept, and a frame is painted when it is asked for.
+class PanopticFusion:
+    """Result of panoptic fusion: a map store that makes the ids of a frame when they are asked for.
 
     Attributes:
-        segments: the segments.
-        ids (k + 1,): int32, on the host, the id of each confident row; the last for void.
-        winners: the confident row that each pixel went to, k where none is sure.
+        segments: the segments of the video.
+        ids (k + 1,): int32 on the CPU: segment id of each confident row; the last entry, 0, stands for void.
+        winners: index of the confident row that wins each pixel, k where no mask reaches 0.5.
     """
 
-    segments: list[Segment]
+    segments: tuple[Segment, ...]
     ids: Tensor
     winners: MapStore
 
-    def map(self, index: int) -> Tensor:
-        """Ids (H, W) int32, on the host, of the frame of that place in the list of frames."""
-        return self.ids[self.winners[index].long()]
+    def append(self, values: Tensor) -> None:
+        """Not supported: a fusion is complete."""
+        raise TypeError('a panoptic fusion is complete; no frame can be appended')
+
+    def __getitem__(self, frame: int) -> Tensor:
+        """Ids (H, W) int32 on the CPU of a frame."""
+        return self.ids[self.winners[frame].long()]
+
+    def __len__(self) -> int:
+        return len(self.winners)
 
 
 def fuse_panoptic(
@@ -44,7 +51,7 @@ def fuse_panoptic(
     score_thr: float,
     overlap_thr: float,
     slot_ids: bool = False,
-) -> Fusion:
+) -> PanopticFusion:
     """Panoptic fusion with whole-video areas (DVIS, ``inference_video_vps``).
 
     A pixel goes to the row with the largest score times mask, if that mask is at least 0.5 there. A row is dropped
@@ -77,7 +84,7 @@ def fuse_panoptic(
         winners.append(winner.where(is_sure, num_rows).to(small))
     stable = (kept > 0) & (won.double() / claimed.clamp(min=1) >= overlap_thr)
     ids, segments = name_segments(rows, top, labels, stable, num_things, scores.shape if slot_ids else None)
-    return Fusion(segments, ids.cpu(), winners)
+    return PanopticFusion(tuple(segments), ids.cpu(), winners)
 
 
 def name_segments(

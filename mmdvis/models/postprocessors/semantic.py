@@ -3,21 +3,22 @@
 import torch
 from torch import Tensor, nn
 
+from mmdvis.io import DiskBackedMaps
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample, VideoPanoptic, VideoPrediction, VideoSemantic, write_slice
+from mmdvis.structures import ClassInfo, VideoPanoptic, VideoPrediction, VideoSemantic
 
-MAX_VOTES = 1 << 24  # sums that are held together: classes times pixels
+MAX_VOTES = 1 << 24  # numbers held at once: classes times pixels
 
 
 @MODELS.register_module()
 class SemanticPostprocessor(nn.Module):
-    """Every pixel gets the class with the largest sum, over the rows, of class probability times mask probability.
+    """Assigns to every pixel the class with the largest sum, over the queries, of class times mask probability.
 
     Args:
-        min_score: rows whose best class is below it are left out; 0 keeps all, as the official code does.
-        around: config of a panoptic postprocessor whose segments give the classes; the sums then fill only the pixels that
-            it leaves void. So the winner of the VPS track of PVUW 2024 made VSS of a VPS model; what it did with void pixels
-            is not said.
+        min_score: queries whose best class probability is below it are ignored; 0 keeps all, as the official code does.
+        around: config of a panoptic postprocessor. Its segments decide the classes, and the sums fill only the pixels that
+            it leaves void. The winner of the VPS track of PVUW 2024 derived VSS results from a VPS model in this way; the
+            report does not state how void pixels were filled.
     """
 
     def __init__(self, min_score: float = 0.0, around: dict | None = None) -> None:
@@ -25,28 +26,32 @@ class SemanticPostprocessor(nn.Module):
         self.min_score = min_score
         self.around = MODELS.build(around) if around else None
 
-    def forward(self, prediction: VideoPrediction, sample: VideoDataSample) -> VideoDataSample:
-        """The sample with ``pred_semantic``, contiguous labels (T, H, W), uint8 where they fit."""
-        small = torch.uint8 if prediction.scores.shape[-1] <= 256 else torch.uint16
-        sample = sample if self.around is None else self.around(prediction, sample)
-        found = None if self.around is None else sample.pred_panoptic
-        result: Tensor | None = None
-        for frame in range(prediction.num_frames):
-            result = write_slice(
-                result, self.label(prediction, frame, found)[None].to(small), frame, prediction.num_frames
-            )
-        return VideoSemantic(result.numpy()).pack(sample)
+    def forward(self, prediction: VideoPrediction, classes: ClassInfo | None = None) -> VideoSemantic:
+        """The semantic result of a video: labels (H, W) of every frame, uint8 where they fit.
 
-    def label(self, prediction: VideoPrediction, frame: int, found: VideoPanoptic | None) -> Tensor:
-        """(H, W) int64: the class of every pixel of one frame; of its segment where ``found`` has one."""
-        if found is None:
+        Args:
+            prediction: the video; its masks are read once, frame by frame (twice with ``around``).
+            classes: the classes of the model; None: numbered ones.
+        """
+        num_classes = prediction.scores.shape[-1] - 1
+        dtype = torch.uint8 if num_classes <= 255 else torch.uint16
+        panoptic = None if self.around is None else self.around(prediction, classes)
+        maps = DiskBackedMaps()
+        for frame in range(prediction.num_frames):
+            maps.append(self.label(prediction, frame, panoptic).to(dtype))
+        return VideoSemantic(maps, classes or ClassInfo.numbered(num_classes))
+
+    def label(self, prediction: VideoPrediction, frame: int, panoptic: VideoPanoptic | None) -> Tensor:
+        """Labels (H, W) int64 of one frame; those of the segments where ``panoptic`` has any."""
+        if panoptic is None:
             return self.vote(prediction, frame)
-        labels = labels_of_segments(found.id_map[frame], {s.id: s.label for s in found.segments_at(frame)})
+        segments = {segment.id: segment.label for segment in panoptic.segments_at(frame)}
+        labels = labels_of_segments(panoptic.maps[frame], segments)
         is_void = labels < 0
         return torch.where(is_void, self.vote(prediction, frame), labels) if is_void.any() else labels
 
     def vote(self, prediction: VideoPrediction, frame: int) -> Tensor:
-        """(H, W) int64: the class with the largest sum in every pixel of one frame."""
+        """The class (H, W) int64 with the largest sum in every pixel of one frame."""
         scores = (prediction.scores[frame] if prediction.is_causal else prediction.scores)[:, :-1]
         rows = (scores.amax(1) >= self.min_score).nonzero()[:, 0]
         probs, weights = prediction.probs_of(rows)(frame), scores[rows]
@@ -57,11 +62,11 @@ class SemanticPostprocessor(nn.Module):
 
 
 def labels_of_segments(ids: Tensor, labels: dict[int, int]) -> Tensor:
-    """The class (H, W) int64 of every pixel of a map of segment ids; -1 where it is void.
+    """The label (H, W) int64 of every pixel of a map of segment ids; -1 where it is void.
 
     Args:
-        ids (H, W): 0 is void.
-        labels: id -> class.
+        ids (H, W): segment ids, 0 is void.
+        labels: id -> label.
     """
     table = torch.full((int(ids.max()) + 1,), -1)
     table[list(labels)] = torch.tensor(list(labels.values()), dtype=torch.int64)

@@ -48,7 +48,7 @@ class Mask2FormerSegmenter(BaseModule):
         loss: dict | None = None,
     ) -> None:
         super().__init__()
-        self.normed_embeds = normed_embeds
+        self.normed_embeds, self.mask_channels = normed_embeds, mask_channels
         self.backbone = MODELS.build(backbone)
         self.pixel_decoder = PixelDecoder(in_channels, channels, mask_channels, **(pixel_decoder or {}))
         self.transformer_decoder = MaskedDecoder(channels, **(decoder or {}))

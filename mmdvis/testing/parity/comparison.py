@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmdvis.checkpoints import plan_loading
 from mmdvis.structures import FrameQueries, TrackQueries
 
 TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative; of the pixels
@@ -81,17 +80,6 @@ def dense_masks(queries: FrameQueries | TrackQueries) -> Tensor:
     if isinstance(queries, TrackQueries):
         masks = masks + queries.mask_bias.transpose(1, 2)[..., None, None]
     return masks
-
-
-def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Loads converted weights; every stage of the model must be among them, later stages may be, too.
-
-    Raises:
-        ValueError: weights are missing, unknown or of another shape.
-    """
-    model.load_state_dict(
-        plan_loading(model.state_dict(), weights, origin='the converted state dict').weights, strict=False
-    )
 
 
 def report(found: Sequence[Comparison]) -> tuple[str, bool]:

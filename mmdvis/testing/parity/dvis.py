@@ -12,23 +12,14 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from mmdvis.apis import optimize_for_inference
-from mmdvis.checkpoints import read_checkpoint
+from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint
 from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 from mmdvis.structures import VideoDataSample, cat_time
 
-from .comparison import (
-    Arrays,
-    Comparison,
-    compare_equal,
-    compare_heads,
-    compare_pixels,
-    compare_values,
-    dense_masks,
-    load_weights,
-)
+from .comparison import Arrays, Comparison, compare_equal, compare_heads, compare_pixels, compare_values, dense_masks
 
 SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
 
@@ -66,10 +57,12 @@ class Fixture:
         frames = torch.from_numpy(np.array(self.expected['frames'])).permute(0, 3, 1, 2).contiguous()
         return ArrayFrames(frames, original=tuple(self.info['output_size']))
 
-    def model(self, system: str, task: str, **options: Any) -> DVIS:
+    def model(self, system: str, task: str, postprocessor: dict | None = None, **options: Any) -> DVIS:
         """The model of one of ``SYSTEMS`` for the task vps, vis or vss, with the official weights."""
-        model = MODELS.build({**model_config(self.info, system, task), **self.options, **options}).eval()
-        load_weights(model, self.weights)
+        config = model_config(self.info, system, task)
+        model = MODELS.build(dict(config, postprocessor=postprocessor or config['postprocessor'])).eval()
+        model = model.with_options(**{**self.options, **options})
+        load_weights(model, Checkpoint(self.weights, {}, 'the converted state dict', 'detectron2'))
         return model if self.precision is None else optimize_for_inference(model, self.precision)
 
 
@@ -96,7 +89,6 @@ def model_config(info: dict[str, Any], system: str, task: str) -> dict:
         type='Mask2FormerSegmenter',
         backbone=backbone_config(model['backbone']),
         in_channels=model['backbone']['out_channels'],
-        num_classes=model['num_classes'],
         num_queries=model['num_queries'],
         channels=model['hidden_dim'],
         mask_channels=model['mask_dim'],
@@ -109,7 +101,7 @@ def model_config(info: dict[str, Any], system: str, task: str) -> dict:
             num_layers=model['decoder_layers'], num_heads=model['num_heads'], ffn_channels=model['decoder_ffn']
         ),
     )
-    common = dict(num_classes=model['num_classes'], channels=model['hidden_dim'], mask_channels=model['mask_dim'])
+    common = dict(channels=model['hidden_dim'], mask_channels=model['mask_dim'])
     layer = dict(num_heads=model['num_heads'], ffn_channels=model['tracker_ffn'])
     tracker = (
         dict(type='CosineTracker')
@@ -138,6 +130,7 @@ def model_config(info: dict[str, Any], system: str, task: str) -> dict:
     )
     return dict(
         type='DVIS',
+        num_classes=model['num_classes'],
         segmenter=segmenter,
         tracker=tracker,
         refiner=refiner if 'offline' in system else None,
@@ -229,8 +222,7 @@ def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
     for hook in hooks:
         hook.remove()
     refined = model.refine(tracks)
-    sample = model.postprocessor(model.video_prediction(tracks, refined, source), VideoDataSample())
-    id_map = sample.pred_panoptic.id_map.numpy()
+    id_map = model.postprocessor(model.video_prediction(tracks, refined, source)).id_map.numpy()
     values = dict(class_logits=refined.class_logits, mask_logits=dense_masks(refined), embeds=refined.embeds)
     return WindowRun(values, id_map, [torch.cat(masks) for masks in heard])
 

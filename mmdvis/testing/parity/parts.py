@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdvis.checkpoints import read_checkpoint
+from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint
 from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss
@@ -19,7 +19,7 @@ from mmdvis.models.refiners import TemporalRefiner
 from mmdvis.models.trackers import DVISTracker
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries
 
-from .comparison import Arrays, Comparison, compare_equal, compare_heads, compare_values, load_weights, verdict
+from .comparison import Arrays, Comparison, compare_equal, compare_heads, compare_values, verdict
 
 PARTS = ('tracker', 'refiner')
 DRAWS, MAX_STANDARD_ERRORS = 200, 4.0
@@ -61,7 +61,7 @@ def plus_stages(sizes: dict[str, Any], weights: dict[str, Tensor]) -> torch.nn.M
             refiner=TemporalRefiner(**common),
         )
     ).eval()
-    load_weights(stages, weights)
+    load_weights(stages, Checkpoint(weights, {}, 'the converted state dict', 'detectron2'))
     return stages
 
 

@@ -1,4 +1,4 @@
-_base_ = './minvis_r50.py'
+_base_ = './minvis.py'
 model = dict(
     tracker=dict(
         type='DVISTracker',

@@ -1,11 +1,10 @@
-_base_ = './dvis-online_r50.py'
+_base_ = './dvis-plus-online.py'
 model = dict(
-    tracker=dict(context='first_frame'),
     refiner=dict(
         type='TemporalRefiner',
-        channels=256,
+        channels=512,
         mask_channels=256,
         decoder=dict(num_layers=6, num_heads=8, ffn_channels=2048),
         loss=dict(type='QuerySetLoss', matching='video'),
-    ),
+    )
 )

@@ -1,10 +1,11 @@
-_base_ = './dvis-plus-online_r50.py'
+_base_ = './dvis-online.py'
 model = dict(
+    tracker=dict(context='first_frame'),
     refiner=dict(
         type='TemporalRefiner',
-        channels=512,
+        channels=256,
         mask_channels=256,
         decoder=dict(num_layers=6, num_heads=8, ffn_channels=2048),
         loss=dict(type='QuerySetLoss', matching='video'),
-    )
+    ),
 )

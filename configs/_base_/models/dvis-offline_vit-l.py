@@ -1,2 +1,0 @@
-_base_ = ['./dvis-offline_r50.py', '../backbones/vit-l.py']
-model = dict(segmenter=dict(backbone=_base_.backbone, in_channels=_base_.in_channels, num_queries=_base_.num_queries))
