@@ -1,16 +1,16 @@
-# make demo and make test set up all they need in .venv by themselves.
-#   TORCH='torch==2.13.0'        which torch to install where none is importable
+# Every target creates .venv and installs what it needs.
+#   TORCH='torch==2.13.0'        torch to install if none is importable
 #   TORCH_INDEX=URL              an extra package index for torch (a CPU or a CUDA build)
-#   PYTHON=python3               the interpreter that makes .venv
+#   PYTHON=python3               interpreter that creates .venv
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 VIDEO ?=
 SEED ?= 0
 BIN := .venv/bin
-READY := .venv/.ready-$(shell cat requirements/*.txt setup.py | cksum | cut -d' ' -f1)
+READY := .venv/.ready-$(shell cat requirements/*.txt setup.py setup.cfg | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-all lint toy-bench install clean
+.PHONY: demo smoke test test-all lint format toy-bench install clean
 
 install: $(READY)
 
@@ -30,6 +30,9 @@ demo: $(READY)
 toy-bench: $(READY)
 	$(BIN)/python demo/toy_demo.py --work-dir work_dirs/toy-bench --recipe bench --seed $(SEED)
 
+smoke: $(READY)
+	$(BIN)/python -m pytest -n 2 -m smoke
+
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
@@ -37,9 +40,13 @@ test-all: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
-	$(BIN)/python -m flake8 .
-	$(BIN)/python -m isort --check-only .
-	$(BIN)/python -m interrogate -q mmdvis tools demo
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(READY)
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf .venv work_dirs build dist *.egg-info
+	rm -rf .venv work_dirs build dist *.egg-info .ruff_cache .mypy_cache

@@ -1,4 +1,4 @@
-"""Shows what a dataset gives a model: clips with their objects drawn in, before and after augmentation."""
+"""Draws the samples of a dataset: clips with their objects, before and after augmentation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ from mmdvis.io import VideoWriter, read_image
 from mmdvis.visualization.visualizer import blend_ids, write_labels
 
 Frames = list[np.ndarray]
-GAP = 6  # pixels between pictures
-MAX_FRAMES = 60  # of a test video that is shown
+GAP = 6  # pixels between images
+MAX_FRAMES = 60  # maximum number of frames drawn from a test video
 
 
 def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> Frames:
-    """Frames with their objects.
+    """Draws the objects of a clip onto its frames.
 
     Args:
-        clip (T, H, W, 3): uint8.
-        maps (L, T, H, W): indices as ``LoadClip`` makes them; an object of a later map is drawn over the others.
-        labels (N,): of the objects.
-        classes: names.
+        clip: Frames (T, H, W, 3) uint8.
+        maps: Index maps (L, T, H, W) as created by ``LoadClip``; objects of later maps are drawn over earlier ones.
+        labels: Class label (N,) of each object.
+        classes: Class names.
     """
     names, frames = {k: classes[label] for k, label in enumerate(labels, 1)}, []
     for t, frame in enumerate(np.ascontiguousarray(clip)):
@@ -35,36 +35,36 @@ def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes
 
 
 def training_clip(dataset: ClipDataset, index: int) -> dict[str, Frames]:
-    """``before`` and ``after`` the augmentation of one training clip, both of the same draw of frames."""
+    """Frames ``before`` and ``after`` the augmentation of one training clip, with the same sampled frames."""
     sample, load, *steps = dataset.pipeline.transforms
     results = load(sample(dataset.get_data_info(index)))
     classes = dataset.metainfo['classes']
-    found = dict(before=draw_clip(results['clip'], results['maps'], results['labels'], classes))
+    clips = dict(before=draw_clip(results['clip'], results['maps'], results['labels'], classes))
     for step in steps:
         if not isinstance(step, PackClip):
             results = step(results)
-    return dict(found, after=draw_clip(results['clip'], results['maps'], results['labels'], classes))
+    return dict(clips, after=draw_clip(results['clip'], results['maps'], results['labels'], classes))
 
 
 def whole_video(dataset: ClipDataset, index: int) -> dict[str, Frames]:
-    """The first frames of a test video, with its labels if it has any."""
+    """First frames of a test video, with its objects if it is labelled."""
     info, source = dataset.get_data_info(index), dataset[index]['inputs']
     if info.get('path'):
-        shown = source.read(0, min(len(source), MAX_FRAMES)).permute(0, 2, 3, 1).numpy()
-        return dict(before=list(shown))
+        frames = source.read(0, min(len(source), MAX_FRAMES)).permute(0, 2, 3, 1).numpy()
+        return dict(before=list(frames))
     info = dict(info, frames=info['frames'][:MAX_FRAMES])
     clip = np.stack([read_image(frame['image']) for frame in info['frames']])
     if not (info.get('tracks') or any(frame.get('mask') and Path(frame['mask']).is_file() for frame in info['frames'])):
         return dict(before=list(clip))
     labels = labels_of(info)
     ids = id_maps_of(info)
-    place = {number: k for k, number in enumerate(labels, 1)}
-    maps = np.vectorize(lambda number: place.get(number, 0), otypes=[np.int32])(ids)
+    positions = {number: k for k, number in enumerate(labels, 1)}
+    maps = np.vectorize(lambda number: positions.get(number, 0), otypes=[np.int32])(ids)
     return dict(before=draw_clip(clip, maps[None], list(labels.values()), dataset.metainfo['classes']))
 
 
 def fit_into(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A frame scaled to fit into ``size`` (height, width), in the middle of black."""
+    """Scales a frame to fit into ``size`` (height, width) and centres it on black."""
     scale = min(size[0] / frame.shape[0], size[1] / frame.shape[1])
     height, width = (max(1, round(length * scale)) for length in frame.shape[:2])
     image = np.zeros((*size, 3), np.uint8)
@@ -76,7 +76,13 @@ def fit_into(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def write_clip(found: dict[str, Frames], path: Path, fps: float = 6.0) -> None:
-    """An mp4 with what was found side by side."""
+    """Writes the frame lists side by side as an mp4 video.
+
+    Args:
+        found: Title -> frames.
+        path: Path of the video.
+        fps: Frames per second.
+    """
     size = next(iter(found.values()))[0].shape[:2]
     with VideoWriter(path, fps) as writer:
         for frames in zip(*found.values()):
@@ -84,27 +90,28 @@ def write_clip(found: dict[str, Frames], path: Path, fps: float = 6.0) -> None:
 
 
 def contact_sheet(clips: Sequence[tuple[str, dict[str, Frames]]], columns: int = 5, height: int = 150) -> np.ndarray:
-    """A picture of all clips: a row for each of ``before`` and ``after``, a column for each of some frames.
+    """Image of all clips, with one row for each of ``before`` and ``after`` and one column per sampled frame.
 
     Args:
-        clips: title and frames of each.
-        columns: frames shown; height: of each in pixels.
+        clips: Title and frames of each clip.
+        columns: Number of frames per row.
+        height: Height of each frame in pixels.
 
     Returns:
-        (H, W, 3) uint8.
+        RGB image (H, W, 3) uint8.
     """
     rows = []
-    for title, found in clips:
-        first = next(iter(found.values()))[0]
+    for title, versions in clips:
+        first = next(iter(versions.values()))[0]
         size = height, max(1, round(height * first.shape[1] / first.shape[0]))
-        for kind, frames in found.items():
-            chosen = [frames[k] for k in np.linspace(0, len(frames) - 1, columns).round().astype(int)]
-            pictures = [
-                np.pad(fit_into(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in chosen
+        for kind, frames in versions.items():
+            sampled = [frames[k] for k in np.linspace(0, len(frames) - 1, columns).round().astype(int)]
+            images = [
+                np.pad(fit_into(frame, size), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for frame in sampled
             ]
             rows.append(
                 np.concatenate(
-                    [title_bar(f'{title}: {kind}', sum(p.shape[1] for p in pictures)), np.concatenate(pictures, 1)]
+                    [title_bar(f'{title}: {kind}', sum(p.shape[1] for p in images)), np.concatenate(images, 1)]
                 )
             )
     width = max(row.shape[1] for row in rows)
@@ -114,7 +121,7 @@ def contact_sheet(clips: Sequence[tuple[str, dict[str, Frames]]], columns: int =
 
 
 def title_bar(text: str, width: int, height: int = 20) -> np.ndarray:
-    """A line of text (height, width, 3)."""
+    """Image (height, width, 3) with a line of text."""
     image = Image.new('RGB', (width, height), 'white')
     ImageDraw.Draw(image).text((4, 3), text, fill='black', font=ImageFont.load_default(13))
     return np.asarray(image)

@@ -1,4 +1,4 @@
-"""Looks at every file of a dataset and tells all that is wrong, instead of stopping at the first."""
+"""Reads all files of a dataset and reports every problem instead of stopping at the first one."""
 
 import os
 from collections import Counter
@@ -19,13 +19,20 @@ from mmdvis.errors import DataError
 from mmdvis.io import read_image
 from mmdvis.registry import DATASETS
 
-SHARED: list[ClipDataset] = []  # of a worker process
+SHARED: list[ClipDataset] = []  # dataset of a worker process
 PROBLEM_KINDS = ('annotation', 'missing', 'unreadable', 'size', 'truth', 'duplicate')
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: its kind (of ``KINDS``), where (may be empty), and a sentence."""
+    """Problem of a dataset.
+
+    Attributes:
+        kind: One of ``PROBLEM_KINDS``.
+        video: Name of the video; may be empty.
+        frame: Name of the frame; may be empty.
+        text: Description in one sentence.
+    """
 
     kind: str
     video: str
@@ -35,12 +42,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What one video holds.
+    """Content and problems of one video.
 
     Attributes:
-        frames: their number; empty: frames without any object, where there are labels.
-        videos_with, frames_with: class label -> 1, and frames in which it is seen; objects: class label -> objects.
-        problems: what is wrong.
+        frames: Number of frames.
+        empty: Number of labelled frames without an object.
+        frames_with: Class label -> number of frames in which it is visible.
+        objects: Class label -> number of objects.
+        problems: Problems of the video.
     """
 
     frames: int
@@ -52,13 +61,17 @@ class VideoReport:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a dataset holds.
+    """Content and problems of a dataset.
 
     Attributes:
-        name: of the dataset; origin: its official file.
-        videos, frames: numbers; empty_videos: names of labelled videos without an object; empty_frames: number.
-        classes: class -> videos, frames and objects with it.
-        problems: all that is wrong.
+        name: Name of the dataset.
+        origin: Official annotation file.
+        videos: Number of videos.
+        frames: Number of frames.
+        empty_videos: Names of the labelled videos without an object.
+        empty_frames: Number of labelled frames without an object.
+        classes: Class name -> number of videos, frames and objects.
+        problems: Problems of the dataset.
     """
 
     name: str
@@ -71,7 +84,7 @@ class DatasetReport:
     problems: tuple[Problem, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """As json takes it."""
+        """Report as a JSON-serialisable dict."""
         return dict(
             name=self.name,
             origin=self.origin,
@@ -85,24 +98,25 @@ class DatasetReport:
 
 
 def problem_kind(path: str) -> str:
-    """Whether a file that cannot be read is missing or damaged."""
+    """Kind of problem of a file that cannot be read: missing or unreadable."""
     return 'unreadable' if os.path.exists(path) else 'missing'
 
 
 def check_frame(
     info: dict, index: int, reader: object | None, size: tuple[int, int] | None
 ) -> tuple[tuple[int, int] | None, np.ndarray, list[Problem]]:
-    """One frame.
+    """Checks one frame.
 
     Args:
-        info: of the video; index: of the frame.
-        reader: of the truth; None where there is none.
-        size: of the frames before.
+        info: Information of the video.
+        index: Index of the frame.
+        reader: Reader of the ground truth; None if there is none.
+        size: (height, width) of the previous frames; None if unknown.
 
     Returns:
-        its size or None, the positions of the objects seen in it, and what is wrong.
+        (height, width) of the frame or None, indices of the visible objects, and problems.
     """
-    frame, found, seen = info['frames'][index], None, np.zeros(0, int)
+    frame, frame_size, visible = info['frames'][index], None, np.zeros(0, int)
     problems: list[Problem] = []
 
     def note(kind: str, error: DataError) -> None:
@@ -111,31 +125,31 @@ def check_frame(
         )
 
     try:
-        found = read_image(frame['image']).shape[:2]
+        frame_size = read_image(frame['image']).shape[:2]
     except DataError as error:
         note(problem_kind(frame['image']), error)
-    if found:
+    if frame_size:
         try:
-            check_size(info, frame, found, size)
+            check_size(info, frame, frame_size, size)
         except DataError as error:
             note('size', error)
     if reader is not None:
         try:
             layers = reader.layers(index)
-            seen = np.unique(np.concatenate([np.unique(layer) for layer in layers]))
-            if found and layers[0].shape != found:
+            visible = np.unique(np.concatenate([np.unique(layer) for layer in layers]))
+            if frame_size and layers[0].shape != frame_size:
                 note(
                     'size',
                     DataError(
-                        f'{frame_location(info, frame)}: {frame["image"]} is {found} (height, width), its mask '
-                        f'{layers[0].shape}'
+                        f'{frame_location(info, frame)}: {frame["image"]} is {frame_size} (height, width), '
+                        f'but its mask is {layers[0].shape}'
                     ),
                 )
         except DataError as error:
             path = frame.get('mask')
             is_read = path is None or ('cannot be read' not in str(error) and 'is an image of mode' not in str(error))
             note('truth' if is_read else problem_kind(path), error)
-    return found, seen[seen > 0] - 1, problems
+    return frame_size, visible[visible > 0] - 1, problems
 
 
 def check_video(dataset: ClipDataset, number: int) -> VideoReport:
@@ -149,20 +163,20 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
     labelled = labelled and not (info['truth'] == 'instance_image' and dataset.test_mode)
     reader, size, empty = ANNOTATION_READERS[info['truth']](info, indices) if labelled else None, None, 0
     frames_with, problems = Counter(), []
-    seen_ever = set()
+    visible_ids = set()
     for index in indices:
-        found, seen, wrong = check_frame(info, index, reader, size)
-        size, problems = size or found, problems + wrong
-        empty += int(labelled and not len(seen) and not wrong)
-        seen_ever.update(seen.tolist())
-        if len(seen):
-            frames_with.update(set(np.asarray(reader.labels)[seen].tolist()))
-    objects = Counter(int(reader.labels[k]) for k in seen_ever) if reader is not None else Counter()
+        frame_size, visible, frame_problems = check_frame(info, index, reader, size)
+        size, problems = size or frame_size, problems + frame_problems
+        empty += int(labelled and not len(visible) and not frame_problems)
+        visible_ids.update(visible.tolist())
+        if len(visible):
+            frames_with.update(set(np.asarray(reader.labels)[visible].tolist()))
+    objects = Counter(int(reader.labels[k]) for k in visible_ids) if reader is not None else Counter()
     return VideoReport(len(indices), empty, dict(frames_with), dict(objects), tuple(problems))
 
 
 def check_video_file(info: dict) -> VideoReport:
-    """Decodes a video file to its end."""
+    """Decodes all frames of a video file."""
     try:
         return VideoReport(read_all_frames(info), 0, {}, {}, ())
     except DataError as error:
@@ -170,32 +184,32 @@ def check_video_file(info: dict) -> VideoReport:
 
 
 def check_shared(number: int) -> VideoReport:
-    """:func:`check_video` of the dataset that this process was given."""
+    """Runs :func:`check_video` on the dataset of this worker process."""
     return check_video(SHARED[-1], number)
 
 
 def duplicates(dataset: ClipDataset) -> list[Problem]:
-    """Image files that two frames share."""
+    """Problems for image files that are used by more than one frame."""
     owners: dict[str, str] = {}
     problems = []
     for number in range(len(dataset)):
         info = dataset.get_data_info(number)
         for frame in info['frames']:
-            other = owners.setdefault(frame['image'], frame_location(info, frame))
-            if other != frame_location(info, frame):
+            first_use = owners.setdefault(frame['image'], frame_location(info, frame))
+            if first_use != frame_location(info, frame):
                 problems.append(
                     Problem(
                         'duplicate',
                         str(info['video_id']),
                         frame['name'],
-                        f'{frame_location(info, frame)}: its image {frame["image"]} is also that of {other}',
+                        f'{frame_location(info, frame)}: its image {frame["image"]} is also used by {first_use}',
                     )
                 )
     return problems
 
 
 def no_progress(items: Iterable, total: int) -> Iterable:
-    """The items without a sign of progress."""
+    """Default of ``watch``: returns the items without displaying progress."""
     return items
 
 
@@ -205,9 +219,9 @@ def check_dataset(
     """Reads a whole dataset.
 
     Args:
-        config: of a dataset, as in a dataloader.
-        workers: processes.
-        watch: (videos, their number) -> videos; may show progress.
+        config: Config of the dataset, as in a dataloader.
+        workers: Number of processes.
+        watch: Function (videos, number of videos) -> videos; can display progress.
     """
     settings = dict(config, lazy_init=True, on_error='raise', filter_empty=False)
     origin = str(Path(settings.get('data_root') or '', settings.get('ann_file') or ''))
@@ -218,12 +232,12 @@ def check_dataset(
         dataset.faults = faults
         dataset.full_init()
     except DataError as error:
-        told = faults if faults and isinstance(error, NoVideoError) else [*faults, error]
-        problems = tuple(Problem('annotation', '', '', str(fault)) for fault in told)
+        reported = faults if faults and isinstance(error, NoVideoError) else [*faults, error]
+        problems = tuple(Problem('annotation', '', '', str(fault)) for fault in reported)
         return DatasetReport(name, origin, problems=problems)
     dataset.faults = None
     numbers = range(len(dataset))
-    if workers > 1:  # each process gets the dataset once, not with every video
+    if workers > 1:  # the dataset is sent once per process, not once per video
         with ProcessPoolExecutor(workers, initializer=SHARED.append, initargs=(dataset,)) as pool:
             reports = list(watch(pool.map(check_shared, numbers, chunksize=4), len(dataset)))
     else:
@@ -260,20 +274,20 @@ def check_dataset(
 
 
 def datasets_in(dataset: dict[str, Any]) -> list[dict[str, Any]]:
-    """The datasets of a dataloader's, which may be a concatenation or another wrapper."""
+    """Flat list of the datasets in a dataloader's dataset config, which may be a concatenation or another wrapper."""
     if 'datasets' in dataset:  # a concatenation
         parts = dataset['datasets']
-        return [one for part in (parts.values() if isinstance(parts, dict) else parts) for one in datasets_in(part)]
+        return [child for part in (parts.values() if isinstance(parts, dict) else parts) for child in datasets_in(part)]
     return datasets_in(dataset['dataset']) if 'dataset' in dataset else [dataset]  # a wrapper
 
 
 def report_table(reports: list[DatasetReport]) -> str:
-    """A row for each dataset: what it holds, and how many problems of each kind."""
-    text = PrettyTable(['dataset', 'file', 'videos', 'frames', 'objects', 'no object', *PROBLEM_KINDS])
+    """Table with one row per dataset: its content and the number of problems of each kind."""
+    table = PrettyTable(['dataset', 'file', 'videos', 'frames', 'objects', 'no object', *PROBLEM_KINDS])
     for report in reports:
         kinds = Counter(problem.kind for problem in report.problems)
-        objects = sum(found['objects'] for found in report.classes.values())
-        text.add_row(
+        objects = sum(counts['objects'] for counts in report.classes.values())
+        table.add_row(
             [
                 report.name,
                 Path(report.origin).name,
@@ -284,6 +298,6 @@ def report_table(reports: list[DatasetReport]) -> str:
                 *(kinds[kind] for kind in PROBLEM_KINDS),
             ]
         )
-    text.align = 'r'
-    text.align['dataset'] = text.align['file'] = 'l'
-    return str(text)
+    table.align = 'r'
+    table.align['dataset'] = table.align['file'] = 'l'
+    return str(table)

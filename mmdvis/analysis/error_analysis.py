@@ -1,4 +1,4 @@
-"""Tables and pictures of where panoptic results lose their score."""
+"""Tables and images of the errors of panoptic results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ VOID_COLOUR, LEGEND, MIN_WIDTH = (0, 0, 0), 14, 800
 
 @dataclass(frozen=True)
 class VideoAnalysis:
-    """What is known of one video.
+    """Counts and errors of one video.
 
     Attributes:
-        counts: window length -> counts.
-        vpq: in [0, 1], the mean over the windows that the video is long enough for; NaN where nothing is to be found.
-        errors: where they were lost.
+        counts: Window length -> counts.
+        vpq: Mean in [0, 1] over the windows that are not longer than the video; NaN if the video has no class to
+            evaluate.
+        errors: Errors of the video.
     """
 
     counts: dict[int, WindowCounts]
@@ -33,22 +34,33 @@ class VideoAnalysis:
     errors: VideoErrors
 
     def row(self) -> dict[str, float]:
-        """VPQ, identity switches, and the share of each kind of error in all pixels that count."""
+        """VPQ, number of identity switches, and the fraction of pixels of each error kind.
+
+        The fractions are relative to the pixels of all ground-truth segments.
+        """
         pixels = self.errors.pixels
         total = max(sum(pixels[kind] for kind in ERROR_KINDS if kind != 'false'), 1)
         return dict(VPQ=self.vpq, switches=self.errors.switches, **{kind: pixels[kind] / total for kind in ERROR_KINDS})
 
 
 def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> dict[str, VideoAnalysis]:
-    """Every video of a set; ``watch`` may show progress."""
-    kind, found = FLAVOURS[flavour], {}
+    """Analyses each video of a dataset.
+
+    Args:
+        flavour: Key of ``FLAVOURS``.
+        files: Ground truth and predictions.
+        watch: Wraps the videos; can display progress.
+    """
+    kind, analyses = FLAVOURS[flavour], {}
     for name, frames in watch(list(files.videos.items())):
         tables = video_tables(frames, files.truth.is_thing, kind.rules.merge_repeated)
         counts = count_video(tables, list(kind.windows.values()), kind.rules)
         figures = vpq_figures(counts, files.truth.is_thing, kind)
         windows = [figures[window] for window in kind.averaged if not np.isnan(figures[window])]
-        found[name] = VideoAnalysis(counts, float(np.mean(windows)) if windows else float('nan'), find_errors(tables))
-    return found
+        analyses[name] = VideoAnalysis(
+            counts, float(np.mean(windows)) if windows else float('nan'), find_errors(tables)
+        )
+    return analyses
 
 
 def per_class_figures(
@@ -61,12 +73,12 @@ def per_class_figures(
 
 
 def worst_first(videos: dict[str, VideoAnalysis]) -> list[str]:
-    """The names of videos by rising VPQ; those without one go last."""
+    """Names of the videos sorted by ascending VPQ; videos without VPQ are last."""
     return sorted(videos, key=lambda name: np.nan_to_num(videos[name].vpq, nan=2.0))
 
 
 def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int = 6) -> Image.Image:
-    """A sheet of some frames of a video: truth, prediction, and the kind of error of every pixel, with a legend."""
+    """Draws sampled frames of a video: ground truth, prediction and the error kind of each pixel, with a legend."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(columns, len(frames))).astype(int))
     sheet = np.concatenate([np.concatenate(error_rows(frames[t], errors, t)) for t in chosen], 1)
     scale = max(1, MIN_WIDTH // sheet.shape[1])
@@ -81,24 +93,24 @@ def draw_errors(frames: Sequence[FrameFiles], errors: VideoErrors, columns: int 
 
 
 def error_rows(frame: FrameFiles, errors: VideoErrors, t: int) -> list[np.ndarray]:
-    """Truth, prediction and errors of frame ``t`` as pictures (H, W, 3) uint8."""
-    truth, predicted, verdict = read_ids(frame.truth.path), read_ids(frame.predicted), errors.frames[t]
-    wrong = colour_ids(truth, {g: ERROR_COLOURS[kind] for g, kind in verdict.truth.items()})
-    wrong[np.isin(predicted, verdict.false)] = ERROR_COLOURS['false']
-    return [colour_ids(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (truth, predicted)] + [
-        wrong
-    ]
+    """Ground truth, prediction and errors of frame ``t`` as images (H, W, 3) uint8."""
+    gt_ids, predicted_ids, frame_errors = read_ids(frame.truth.path), read_ids(frame.predicted), errors.frames[t]
+    error_map = colour_ids(gt_ids, {g: ERROR_COLOURS[kind] for g, kind in frame_errors.truth.items()})
+    error_map[np.isin(predicted_ids, frame_errors.false)] = ERROR_COLOURS['false']
+    return [
+        colour_ids(ids, {int(i): colour_of(int(i)) for i in np.unique(ids) if i}) for ids in (gt_ids, predicted_ids)
+    ] + [error_map]
 
 
 def colour_ids(ids: np.ndarray, colours: dict[int, Sequence[int]]) -> np.ndarray:
-    """A picture (H, W, 3) uint8 of ids (H, W); what has no colour is black."""
-    names, place = np.unique(ids, return_inverse=True)
-    table = np.array([colours.get(int(i), VOID_COLOUR) for i in names], np.uint8)
-    return table[place.reshape(ids.shape)]
+    """Colours ids (H, W) as an image (H, W, 3) uint8; ids without a colour are black."""
+    unique_ids, positions = np.unique(ids, return_inverse=True)
+    table = np.array([colours.get(int(i), VOID_COLOUR) for i in unique_ids], np.uint8)
+    return table[positions.reshape(ids.shape)]
 
 
 def write_worst(files: PanopticFiles, videos: dict[str, VideoAnalysis], folder: Path, number: int) -> list[Path]:
-    """Writes the sheets of the worst videos; returns their paths."""
+    """Writes the images of the ``number`` worst videos; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for rank, name in enumerate(worst_first(videos)[:number]):

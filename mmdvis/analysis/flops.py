@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and activations of a model, by component and frame."""
+"""Counts parameters, multiply-adds (MACs) and activations per frame of each component of a model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
-EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without gradients
+EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without autograd
 HEADS = 'transformer decoder and heads'
 MATMUL_OPS = {
     aten.convolution,
@@ -32,13 +32,14 @@ MATMUL_OPS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one component costs.
+    """Computational cost of one component.
 
     Attributes:
-        name: of the component.
-        parameters: their number.
-        macs: multiply-adds a frame of convolutions, matrix products, attention and deformable sampling (four corners a sample).
-        activations: numbers a frame that these operations put out.
+        name: Name of the component.
+        parameters: Number of parameters.
+        macs: Multiply-adds per frame of convolutions, matrix multiplications, attention and deformable sampling
+            (four corners per sample).
+        activations: Number of output elements per frame of these operations.
     """
 
     name: str
@@ -48,26 +49,26 @@ class Cost:
 
 
 class OutputCounter(TorchDispatchMode):
-    """Counts the numbers that products put out."""
+    """Counts the output elements of the operations in ``MATMUL_OPS``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         if func._overloadpacket in MATMUL_OPS:
-            self.total += (found[0] if isinstance(found, (tuple, list)) else found).numel()
-        return found
+            self.total += (output[0] if isinstance(output, (tuple, list)) else output).numel()
+        return output
 
 
 def bag_flops(weight: Any, indices: Any, *rest: object, out_shape: Any = None, **more: object) -> int:
-    """Of a weighted sum of rows: one multiply-add for each number read."""
+    """FLOPs of a weighted sum of rows: one multiply-add (two FLOPs) for each element read."""
     return 2 * indices[0] * weight[1]
 
 
 def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_shape: Any = None, **more: object) -> int:
-    """Of the fused attention on CPU, which the library's counter does not know."""
+    """FLOPs of fused attention on CPU, which ``FlopCounterMode`` does not support."""
     return sdpa_flop_count(query, key, value)
 
 
@@ -79,12 +80,12 @@ CUSTOM_FORMULAS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """What a run counts.
+    """Operation counts of a run.
 
     Attributes:
-        macs: multiply-adds, those of deformable sampling included.
-        outputs: numbers that products put out.
-        gathered: numbers that deformable sampling reads, a multiply-add for each.
+        macs: Multiply-adds, including deformable sampling.
+        outputs: Number of output elements of the operations in ``MATMUL_OPS``.
+        gathered: Number of elements read by deformable sampling, with one multiply-add each.
     """
 
     macs: float
@@ -99,7 +100,7 @@ class Counts:
 
 
 def count_ops(run: Callable[[], Any]) -> tuple[Any, Counts]:
-    """The result of ``run`` and what it counts."""
+    """Runs a function and returns its result and its operation counts."""
     counter = FlopCounterMode(display=False, custom_mapping=CUSTOM_FORMULAS)
     outputs = OutputCounter()
     with torch.no_grad(), counter, outputs:
@@ -112,20 +113,20 @@ def count_ops(run: Callable[[], Any]) -> tuple[Any, Counts]:
 
 
 def num_parameters(*modules: nn.Module) -> int:
-    """Parameters of modules; None has none."""
+    """Number of parameters of the modules; None counts as zero."""
     return sum(p.numel() for module in modules if module is not None for p in module.parameters())
 
 
 def model_cost(model: DVIS, size: tuple[int, int], frames: int = 5) -> list[Cost]:
-    """The cost of every component.
+    """Computes the cost of each component.
 
-    The segmenter runs on tensors without memory, so the largest models can be measured anywhere; tracker and refiner, whose
-    matching needs numbers, run on random ones.
+    The segmenter runs on the meta device, so models of any size can be measured on any machine. The tracker and the
+    refiner run on random values on the CPU, because matching needs actual values.
 
     Args:
-        model: on any device; moved to the meta device, so it is of no use afterwards.
-        size: (height, width) of the frames, which are padded as the model pads them.
-        frames: of the clip over which tracker and refiner are averaged.
+        model: Model on any device. Its segmenter is moved to the meta device, so the model cannot be used afterwards.
+        size: (height, width) of the frames before padding.
+        frames: Length of the clip over which the costs of tracker and refiner are averaged.
     """
     segmenter = model.segmenter
     heads = num_parameters(segmenter) - num_parameters(segmenter.backbone, segmenter.pixel_decoder)
@@ -143,26 +144,32 @@ def model_cost(model: DVIS, size: tuple[int, int], frames: int = 5) -> list[Cost
 
 
 def component_counts(model: DVIS, size: tuple[int, int], frames: int) -> dict[str, Counts]:
-    """What every component counts for one frame; arguments as :func:`model_cost`."""
-    model = model.eval().cpu().requires_grad_(False)  # the counter follows whatever wants gradients
+    """Operation counts per frame of each component; arguments as in :func:`model_cost`."""
+    model = model.eval().cpu().requires_grad_(False)  # the FLOP counter hooks into autograd if gradients are required
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')
-    maps, backbone = count_ops(lambda: segmenter.backbone(images))
-    _, pixel = count_ops(lambda: segmenter.pixel_decoder(maps))
+    backbone_maps, backbone = count_ops(lambda: segmenter.backbone(images))
+    _, pixel = count_ops(lambda: segmenter.pixel_decoder(backbone_maps))
     queries, whole = count_ops(lambda: segmenter(images[None]))
-    found = {'backbone': backbone, 'pixel decoder': pixel, HEADS: whole - backbone - pixel}
-    given = random_clip(queries, frames)
+    counts_of = {'backbone': backbone, 'pixel decoder': pixel, HEADS: whole - backbone - pixel}
+    clip_queries = random_clip(queries, frames)
     if num_parameters(tracker):
-        (tracks, _), counts = count_ops(lambda: tracker(given))
-        found['tracker'] = counts / frames
+        (tracks, _), counts = count_ops(lambda: tracker(clip_queries))
+        counts_of['tracker'] = counts / frames
         if model.refiner is not None:
-            found['refiner'] = count_ops(lambda: model.refiner(tracks))[1] / frames
-    return found
+            counts_of['refiner'] = count_ops(lambda: model.refiner(tracks))[1] / frames
+    return counts_of
 
 
 def macs_and_gathers(model: DVIS, size: tuple[int, int], frames: int) -> dict[str, tuple[float, float]]:
-    """Multiply-adds of products, and numbers gathered by deformable attention, of each component and frame."""
+    """Multiply-adds without deformable sampling, and elements read by deformable sampling, per frame and component.
+
+    Args:
+        model: See :func:`model_cost`.
+        size: See :func:`model_cost`.
+        frames: See :func:`model_cost`.
+    """
     return {
         name: (counts.macs - counts.gathered, counts.gathered)
         for name, counts in component_counts(model, size, frames).items()
@@ -170,7 +177,14 @@ def macs_and_gathers(model: DVIS, size: tuple[int, int], frames: int) -> dict[st
 
 
 def random_clip(queries: FrameQueries, frames: int) -> FrameQueries:
-    """Random queries of the shapes of one frame's, for a clip; the mask features are tiny, because masks are not made here."""
+    """Random queries of a clip, with the feature sizes of the queries of one frame.
+
+    The mask features have 2 x 2 pixels, because no masks are computed from them.
+
+    Args:
+        queries: Queries of one frame, on any device.
+        frames: Length of the clip.
+    """
 
     def like(x: Tensor) -> Tensor:
         return torch.randn(1, frames, *x.shape[2:])
@@ -187,15 +201,15 @@ def random_clip(queries: FrameQueries, frames: int) -> FrameQueries:
 
 
 def cost_table(costs: list[Cost]) -> str:
-    """A row for every component, and their sum."""
-    text = PrettyTable(['component', 'parameters', 'G multiply-adds a frame', 'M activations a frame'])
+    """Text table with one row per component and their sum."""
+    table = PrettyTable(['component', 'parameters', 'GMACs / frame', 'M activations / frame'])
     total = Cost('all', sum(c.parameters for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
     for cost in (*costs, total):
-        text.add_row([cost.name, f'{cost.parameters:,}', f'{cost.macs / 1e9:.2f}', f'{cost.activations / 1e6:.1f}'])
-    text.align, text.align['component'] = 'r', 'l'
-    return str(text)
+        table.add_row([cost.name, f'{cost.parameters:,}', f'{cost.macs / 1e9:.2f}', f'{cost.activations / 1e6:.1f}'])
+    table.align, table.align['component'] = 'r', 'l'
+    return str(table)
 
 
 def cost_summary(costs: list[Cost]) -> dict[str, dict[str, float]]:
-    """As json takes it."""
+    """Costs as a JSON-serialisable dict."""
     return {cost.name: dict(parameters=cost.parameters, macs=cost.macs, activations=cost.activations) for cost in costs}

@@ -1,4 +1,4 @@
-"""The ceiling of association: a segmenter's own masks and classes, tracked with the identities of the ground truth."""
+"""Oracle tracking: predicted masks and classes of the segmenter, associated by the identities of the ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,36 +13,42 @@ from mmdvis.structures import FrameSource, TrackQueries, VideoDataSample, cat_ti
 
 
 def gt_masks(id_map: np.ndarray, ids: Sequence[int]) -> Tensor:
-    """Masks (N, H, W) bool of the objects ``ids`` in a map of ids (H, W)."""
+    """Bool masks (N, H, W) of the objects ``ids`` in an id map (H, W)."""
     return torch.from_numpy(id_map[None] == np.array(ids).reshape(-1, 1, 1))
 
 
 def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
-    """IoU (N, Q) of bool masks (Q, H, W) with bool masks (N, H, W); 0 for two empty ones."""
-    a, b = truth.flatten(1).float(), predicted.flatten(1).float()
-    shared = a @ b.T
-    return shared / (a.sum(1, keepdim=True) + b.sum(1) - shared).clamp(min=1)
+    """IoU (N, Q) of each ground truth mask with each predicted mask; 0 if both are empty.
+
+    Args:
+        predicted: Bool masks (Q, H, W).
+        truth: Bool masks (N, H, W).
+    """
+    gt, pred = truth.flatten(1).float(), predicted.flatten(1).float()
+    intersection = gt @ pred.T
+    return intersection / (gt.sum(1, keepdim=True) + pred.sum(1) - intersection).clamp(min=1)
 
 
 def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which query of one frame is which object.
+    """Matches the queries of one frame to ground truth objects.
 
     Args:
-        iou (N, Q), class_probs (N, Q): overlap with each object, and probability of its class.
-        min_iou: a query must overlap an object by more to stand for it.
+        iou: IoU (N, Q) of each object with the mask of each query.
+        class_probs: Probability (N, Q) of the class of each object for each query.
+        min_iou: Pairs with an IoU of at most ``min_iou`` are not matched.
 
     Returns:
-        order (Q,): row n < N is object n, the other rows are the queries nobody took; taken (N,) bool: whether object n
-        has a query.
+        Order (Q,) of the queries: entry n < N is the query of object n, the others are the unmatched queries. Bool
+        mask (N,) of the objects that have a query.
     """
     objects, queries = linear_sum_assignment(-(iou + class_probs * (iou > min_iou)).numpy())
-    good = iou.numpy()[objects, queries] > min_iou
+    is_matched = iou.numpy()[objects, queries] > min_iou
     order = np.full(iou.shape[1], -1)
-    order[objects[good]] = queries[good]
+    order[objects[is_matched]] = queries[is_matched]
     order[order < 0] = np.setdiff1d(np.arange(iou.shape[1]), order)
-    taken = np.zeros(len(iou), bool)
-    taken[objects[good]] = True
-    return order, taken
+    has_query = np.zeros(len(iou), bool)
+    has_query[objects[is_matched]] = True
+    return order, has_query
 
 
 @torch.no_grad()
@@ -54,44 +60,51 @@ def predict_with_oracle_tracking(
     sample: VideoDataSample,
     min_iou: float = 0.25,
 ) -> VideoDataSample:
-    """What the model would say of a video if every query were given to the object it shows.
+    """Predicts a video with the ground truth association of queries.
 
-    In every frame the queries are matched to the objects by mask IoU and class; an object's row is valid where it has a
-    query, so its class is the mean of those frames. Everything after the association is as in ``model.predict``.
+    In every frame, the queries are matched to the ground truth objects by mask IoU and class probability. The row of an
+    object is valid in the frames where it has a query, so its class is averaged over those frames. All steps after the
+    association are the same as in ``model.predict``.
 
     Args:
-        model: without refiner; its tracker's order is not used.
-        source: the video.
-        id_maps: the true ids (H, W) of each frame, at the original size.
-        labels: true id -> label.
-        sample: what the result is packed into.
-        min_iou: a query must overlap an object by more to stand for it.
+        model: Model without a refiner; the association of its tracker is replaced.
+        source: Video to predict.
+        id_maps: Ground truth id map (H, W) of each frame, at the original size.
+        labels: Ground truth id -> class label.
+        sample: Data sample that receives the result.
+        min_iou: Minimum IoU (exclusive) of a query and its object.
 
     Raises:
-        ValueError: the model has a refiner, or fewer queries than the video has objects.
+        ValueError: If the model has a refiner or fewer queries than the video has objects.
     """
     tracks = cat_time([clip for clip, _ in model.propagate([source])])
-    ids, slots = list(labels), tracks.embeds.shape[2]
-    if len(ids) > slots or model.refiner is not None:
+    ids, num_queries = list(labels), tracks.embeds.shape[2]
+    if len(ids) > num_queries or model.refiner is not None:
         raise ValueError(
-            f'the ceiling needs a model without refiner and with a query for each object, got {slots} queries for '
-            f'{len(ids)} objects and {"no" if model.refiner is None else "a"} refiner'
+            f'oracle tracking needs a model without refiner and with one query per object, got {num_queries} queries '
+            f'for {len(ids)} objects and {"no" if model.refiner is None else "a"} refiner'
         )
-    masks, rows = model.video_prediction(tracks, tracks, source).masks, torch.arange(slots)
+    masks, rows = model.video_prediction(tracks, tracks, source).masks, torch.arange(num_queries)
     probs = tracks.class_logits[0].softmax(-1).cpu()
-    orders, valid = [], torch.ones(len(id_maps), slots, dtype=torch.bool)
+    orders, valid = [], torch.ones(len(id_maps), num_queries, dtype=torch.bool)
     for t, id_map in enumerate(id_maps):
         iou = mask_iou(masks.probs(rows, t).cpu() >= 0.5, gt_masks(id_map, ids))
-        order, taken = match_queries(iou, probs[t][:, list(labels.values())].T, min_iou)
+        order, has_query = match_queries(iou, probs[t][:, list(labels.values())].T, min_iou)
         orders.append(torch.from_numpy(order))
-        valid[t, : len(ids)] = torch.from_numpy(taken)
+        valid[t, : len(ids)] = torch.from_numpy(has_query)
     device = tracks.embeds.device
     named = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
     return model.postprocessor(model.video_prediction(named, named, source), model.classes).pack(sample)
 
 
 def reorder_tracks(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:
-    """Row ``order[b, t, q]`` in place of row q, with other ``valid`` flags; both (B, T, Q)."""
+    """Replaces row q of each frame by row ``order[b, t, q]``.
+
+    Args:
+        tracks: Tracks to reorder.
+        order: Row indices (B, T, Q) int64.
+        valid: Validity (B, T, Q) bool of the reordered rows.
+    """
     rows = {
         name: getattr(tracks, name).take_along_dim(order[..., None], 2)
         for name in ('embeds', 'class_logits', 'mask_embeds')

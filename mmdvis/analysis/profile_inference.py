@@ -1,4 +1,4 @@
-"""Times and memory of a model, by component, beside what the machine could do at best."""
+"""Measures inference time and memory of each component and compares them with a lower bound for the machine."""
 
 import ctypes
 import gc
@@ -30,11 +30,11 @@ BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 @dataclass(frozen=True)
 class Throughput:
-    """What the machine does in this run.
+    """Measured throughput of the machine.
 
     Attributes:
-        products: precision -> multiply-adds a second of large matrix products, times two.
-        gathered: bytes a second of weighted sums of rows.
+        products: Precision -> FLOP/s of large matrix multiplications.
+        gathered: Bytes per second read by weighted sums of rows.
     """
 
     products: dict[str, float]
@@ -43,12 +43,13 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run took.
+    """Time and memory of a run.
 
     Attributes:
-        seconds: component -> seconds a frame; ``'all'``: everything.
-        host, device: peak bytes over what there was before the first run; device is 0 on the CPU, host is not a number where
-            the system does not forget an earlier peak.
+        seconds: Component -> seconds per frame; ``'all'`` is the total.
+        host: Peak host memory in bytes above the memory before the first run; NaN if the operating system cannot reset
+            the peak.
+        device: Peak GPU memory in bytes above the memory before the first run; 0 on the CPU.
     """
 
     seconds: dict[str, float]
@@ -57,40 +58,40 @@ class Usage:
 
 
 def best_of(run: Callable[[], Any], device: torch.device, times: int = 5) -> float:
-    """The shortest of some runs in seconds, after one that does not count."""
-    found = []
+    """Shortest duration in seconds of ``times`` runs, after one warm-up run."""
+    durations = []
     for _ in range(times + 1):
         synchronize(device)
         start = time.perf_counter()
         run()
         synchronize(device)
-        found.append(time.perf_counter() - start)
-    return min(found[1:])
+        durations.append(time.perf_counter() - start)
+    return min(durations[1:])
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for a device."""
+    """Waits until all work on a device is finished."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
 def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
-    """Rates of products (size x size x size) and of gathering rows of 32 numbers."""
-    products = {}
+    """Measures matrix multiplications (size x size x size) and weighted sums of rows with 32 elements."""
+    matmul_rates = {}
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        products[name] = 2 * size**3 / best_of(lambda: a @ b, device)
+        matmul_rates[name] = 2 * size**3 / best_of(lambda: a @ b, device)
     table = torch.randn(40000, 32, device=device)
     rows = torch.randint(len(table), (40000, 48), dtype=torch.int32, device=device)
-    share = torch.rand(rows.shape, device=device)
-    seconds = best_of(lambda: F.embedding_bag(rows, table, mode='sum', per_sample_weights=share), device)
-    return Throughput(products, 4 * rows.numel() * table.shape[1] / seconds)
+    weights = torch.rand(rows.shape, device=device)
+    seconds = best_of(lambda: F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights), device)
+    return Throughput(matmul_rates, 4 * rows.numel() * table.shape[1] / seconds)
 
 
 def components(model: DVIS) -> dict[str, nn.Module]:
-    """The parts that are timed by themselves."""
+    """Modules of the model that are timed individually; absent ones are left out."""
     segmenter = model.segmenter
-    found = {
+    modules = {
         'backbone': segmenter.backbone,
         'pixel decoder': segmenter.pixel_decoder,
         'segmenter': segmenter,
@@ -98,19 +99,24 @@ def components(model: DVIS) -> dict[str, nn.Module]:
         'refiner': model.refiner,
         'postprocessor': model.postprocessor,
     }
-    return {name: module for name, module in found.items() if module is not None}
+    return {name: module for name, module in modules.items() if module is not None}
 
 
 def profile_inference(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
-    """Times and memory of one prediction, after a short one that does not count; the model is in evaluation mode.
+    """Measures time and memory of one prediction, after a warm-up with at most two frames.
 
-    Mask features that are made again for the masks count with the postprocessor.
+    Mask features that are recomputed for the masks are counted as part of the postprocessor.
+
+    Args:
+        model: Model in evaluation mode.
+        source: Video to predict.
+        device: Device of the model.
     """
-    resident = reset_peak_memory(device)
+    baseline = reset_peak_memory(device)
     model.predict([ArrayFrames(source.read(0, min(2, len(source))))], [VideoDataSample()])
-    watch = StopWatch(device)
+    stop_watch = StopWatch(device)
     for name, module in components(model).items():
-        watch.follow(name, module, outermost=name == 'postprocessor')
+        stop_watch.follow(name, module, outermost=name == 'postprocessor')
     reset_peak_memory(device)
     start = time.perf_counter()
     (sample,) = model.predict([source], [VideoDataSample()])
@@ -118,21 +124,23 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
         for index in range(len(source)):
             result.frame(index)  # maps are made when they are asked for
     synchronize(device)
-    spent = dict(watch.spent, all=time.perf_counter() - start)
-    host, on_device = peak_memory(device)
-    watch.stop()
-    spent[HEADS] = spent.pop('segmenter') - spent['backbone'] - spent['pixel decoder']
-    spent['rest'] = spent['all'] - sum(seconds for name, seconds in spent.items() if name != 'all')
+    seconds_of = dict(stop_watch.spent, all=time.perf_counter() - start)
+    host_bytes, device_bytes = peak_memory(device)
+    stop_watch.stop()
+    seconds_of[HEADS] = seconds_of.pop('segmenter') - seconds_of['backbone'] - seconds_of['pixel decoder']
+    seconds_of['rest'] = seconds_of['all'] - sum(seconds for name, seconds in seconds_of.items() if name != 'all')
     return Usage(
-        {name: seconds / len(source) for name, seconds in spent.items()}, host - resident[0], on_device - resident[1]
+        {name: seconds / len(source) for name, seconds in seconds_of.items()},
+        host_bytes - baseline[0],
+        device_bytes - baseline[1],
     )
 
 
 class StopWatch:
-    """Seconds that modules take.
+    """Measures the duration of module calls with forward hooks.
 
     Attributes:
-        spent: name -> seconds.
+        spent: Name -> seconds.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -141,7 +149,13 @@ class StopWatch:
         self.handles: list[Any] = []
 
     def follow(self, name: str, module: nn.Module, outermost: bool = False) -> None:
-        """Times the calls of a module; while one that is ``outermost`` runs, no other is timed."""
+        """Starts timing the calls of a module.
+
+        Args:
+            name: Key of the module in ``spent``.
+            module: Module to time.
+            outermost: Pause the timing of all other modules while this one runs.
+        """
         self.spent[name] = 0.0
 
         def before(*_: Any) -> None:
@@ -159,13 +173,13 @@ class StopWatch:
         self.handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 
     def stop(self) -> None:
-        """Times no longer."""
+        """Removes all hooks."""
         for handle in self.handles:
             handle.remove()
 
 
 def process_status(name: str) -> int:
-    """A line of this process's status in bytes; 0 where the system has none."""
+    """Value in bytes of a field of ``/proc/self/status``; 0 if the operating system has no such file."""
     if not os.path.exists('/proc/self/status'):
         return 0
     with open('/proc/self/status') as lines:
@@ -173,10 +187,10 @@ def process_status(name: str) -> int:
 
 
 def reset_peak_memory(device: torch.device) -> tuple[int, int]:
-    """Forgets the peaks so far; bytes in use on host and device."""
+    """Resets the peak memory and returns the bytes in use on host and device."""
     gc.collect()
     if hasattr(LIBC, 'malloc_trim'):
-        LIBC.malloc_trim(0)  # gives back what is free, so that it counts again when it is used again
+        LIBC.malloc_trim(0)  # returns free memory to the system, so that it is counted when it is allocated again
     if can_reset_peak():
         with open(CLEAR, 'w') as file:
             file.write('5')
@@ -187,12 +201,12 @@ def reset_peak_memory(device: torch.device) -> tuple[int, int]:
 
 
 def can_reset_peak() -> bool:
-    """Whether the system lets a process forget its peak, as Linux does."""
+    """Whether the operating system can reset the peak memory of a process (Linux)."""
     return os.access(CLEAR, os.W_OK)
 
 
 def peak_memory(device: torch.device) -> tuple[float, int]:
-    """Peak bytes since then on host and device; of the host not a number where peaks are not forgotten."""
+    """Peak bytes on host and device since :func:`reset_peak_memory`; NaN for the host if its peak cannot be reset."""
     host = float(process_status('VmHWM')) if can_reset_peak() else math.nan
     return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
 
@@ -219,9 +233,17 @@ def with_forced_scores(number: int, postprocessor: nn.Module, inputs: tuple[Any,
 def lower_bounds(
     model: DVIS, size: tuple[int, int], machine: Throughput, precision: str, frames: int = 5
 ) -> dict[str, float]:
-    """The least seconds a frame of each component: its products at the machine's rate, and the bytes it gathers.
+    """Lower bound on the seconds per frame of each component.
 
-    The model is moved to the meta device and of no use afterwards.
+    It is the time of the multiply-adds at the measured matrix multiplication rate, plus the time of the bytes read by
+    deformable sampling.
+
+    Args:
+        model: Model; its segmenter is moved to the meta device, so the model cannot be used afterwards.
+        size: (height, width) of the frames before padding.
+        machine: Measured throughput.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        frames: Length of the clip over which tracker and refiner are averaged.
     """
     rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
     return {
@@ -233,42 +255,51 @@ def lower_bounds(
 def usage_table(
     found: Usage, floor: dict[str, float], baseline: Usage | None = None, unit: str = 'frame'
 ) -> PrettyTable:
-    """Milliseconds a frame, or what ``unit`` names, by component, with the floor and, if given, the baseline and its ratio."""
-    extra = ['plain ms', 'plain / ours'] if baseline else []
-    rows = PrettyTable(['component', f'ms / {unit}', 'floor ms', *extra])
-    rows.align = 'r'
-    rows.align['component'] = 'l'
+    """Table of milliseconds per ``unit`` and component.
+
+    Args:
+        found: Measured usage.
+        floor: Component -> lower bound in seconds.
+        baseline: Usage of the baseline, shown with the ratio of both times; None leaves it out.
+        unit: Unit of the times in the header.
+    """
+    baseline_columns = ['plain ms', 'plain / ours'] if baseline else []
+    table = PrettyTable(['component', f'ms / {unit}', 'lower bound ms', *baseline_columns])
+    table.align = 'r'
+    table.align['component'] = 'l'
     for name in sorted(found.seconds, key=lambda name: name == 'all'):
-        seconds, least = found.seconds[name], floor.get(name, sum(floor.values()) if name == 'all' else 0.0)
-        other = (
+        seconds, lower_bound = found.seconds[name], floor.get(name, sum(floor.values()) if name == 'all' else 0.0)
+        baseline_cells = (
             []
             if baseline is None
             else [f'{1e3 * baseline.seconds[name]:.1f}', f'{baseline.seconds[name] / seconds:.2f}']
         )
-        rows.add_row([name, f'{1e3 * seconds:.1f}', f'{1e3 * least:.1f}', *other])
-    return rows
+        table.add_row([name, f'{1e3 * seconds:.1f}', f'{1e3 * lower_bound:.1f}', *baseline_cells])
+    return table
 
 
 def run_in_subprocess(*arguments: Any) -> Any:
-    """What this script, called with further arguments, prints as json in its last line: a process of its own has its own peak.
+    """Runs this script with additional arguments in a subprocess and parses its last output line as JSON.
+
+    A separate process is used so that every measurement starts with a fresh memory peak.
 
     Raises:
-        SystemExit: the process failed; it has said why.
+        SystemExit: If the process failed; its own error message is on stderr.
     """
-    done = subprocess.run([sys.executable, *sys.argv, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f'{" ".join(map(str, arguments))}: the process ended with {done.returncode}')
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run([sys.executable, *sys.argv, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    if process.returncode:
+        raise SystemExit(f'{" ".join(map(str, arguments))}: the process failed with exit code {process.returncode}')
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def first_frames(video: str | None, frames: int, short: int) -> Tensor:
-    """The first frames of a video with a short edge of ``short``, uint8 (T, 3, H, W); without a video noise of 16 : 9."""
+    """First frames of a video with short edge ``short``, uint8 (T, 3, H, W); 16:9 noise if ``video`` is None."""
     if video is None:
         return random_video(frames, (short, round(short * 16 / 9)))
     return ResizedFrames(VideoFileFrames(video), short).read(0, frames)
 
 
 def random_video(frames: int, size: tuple[int, int]) -> Tensor:
-    """uint8 (T, 3, H, W) noise."""
+    """Noise frames, uint8 (T, 3, H, W); always the same values."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (frames, 3, *size), dtype=torch.uint8, generator=generator)

@@ -1,4 +1,4 @@
-"""Time and memory of a training step, by part."""
+"""Measures time and memory of the parts of a training step."""
 
 import math
 import time
@@ -15,12 +15,16 @@ from .profile_inference import Usage, peak_memory, random_video, reset_peak_memo
 
 
 def training_batch(clips: int, frames: int, size: int, objects: int, classes: int) -> dict[str, Any]:
-    """What a data loader would give: clips of noise, squares of ``size``, tiled by objects that wander a pixel a frame.
+    """Synthetic batch in the format of the data loader.
+
+    Frames are square noise images, tiled with objects that move by one pixel per frame.
 
     Args:
-        clips, frames, size: B, T, and the edge of frames in pixels.
-        objects: in each clip.
-        classes: K; objects take them in turn.
+        clips: Number of clips B.
+        frames: Number of frames T of each clip.
+        size: Height and width of the frames in pixels.
+        objects: Number of objects in each clip.
+        classes: Number of classes K, assigned to the objects in turn.
     """
     columns = math.ceil(math.sqrt(objects))
     cell = torch.arange(size) * columns // size
@@ -32,82 +36,99 @@ def training_batch(clips: int, frames: int, size: int, objects: int, classes: in
 
 
 def profile_training(model: DVIS, batch: dict[str, Any], precision: str, steps: int = 2) -> Usage:
-    """What training steps take after one that does not count: seconds of a step, by part, and peak memory.
+    """Measures the seconds of each part of a training step and the peak memory, after one warm-up step.
 
     Args:
-        model: in training mode.
-        batch: see :func:`training_batch`.
-        precision: as ``tools/train.py --amp``: of products, with convolutions channels last; weights stay float32.
-        steps: steps that are timed; the quickest counts.
+        model: Model in training mode.
+        batch: See :func:`training_batch`.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``. The latter two use autocast, as ``tools/train.py --amp``, and
+            channels-last convolutions; weights stay in float32.
+        steps: Number of timed steps; the fastest one is reported.
 
     Returns:
-        seconds of the frozen stages, of the learning stage with its loss, of gradients, of the update, and of all; memory over
-        the model, so with the moments of the optimizer.
+        Seconds of the frozen stages, the trainable stage with its loss, the backward pass, the optimizer update and
+        the whole step; peak memory above that of the model, including the optimizer state.
     """
-    device, learning = model.data_preprocessor.mean.device, [p for p in model.parameters() if p.requires_grad]
+    device, trainable = model.data_preprocessor.mean.device, [p for p in model.parameters() if p.requires_grad]
     if precision != 'fp32':
         model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(learning, 1e-4, weight_decay=0.05)
-    found: list[dict[str, float]] = []
-    resident = reset_peak_memory(device)
+    optimizer = torch.optim.AdamW(trainable, 1e-4, weight_decay=0.05)
+    step_times: list[dict[str, float]] = []
+    baseline = reset_peak_memory(device)
     profile_step(model, batch, precision, optimizer, {})
     reset_peak_memory(device)
     for _ in range(steps):
         spent: dict[str, float] = {}
         profile_step(model, batch, precision, optimizer, spent)
-        found.append(spent)
-    host, on_device = peak_memory(device)
-    return Usage(min(found, key=lambda x: x['all']), host - resident[0], on_device - resident[1])
+        step_times.append(spent)
+    host_bytes, device_bytes = peak_memory(device)
+    return Usage(min(step_times, key=lambda x: x['all']), host_bytes - baseline[0], device_bytes - baseline[1])
 
 
 def training_lower_bounds(floor: dict[str, float], model: DVIS, frames: int) -> dict[str, float]:
-    """The least seconds of a step from those of each component and frame: gradients take two products for each one.
+    """Lower bound on the seconds of each part of a training step.
+
+    The backward pass takes two matrix multiplications for each one of the forward pass.
 
     Args:
-        floor: see :func:`mmdvis.analysis.profile_inference.lower_bounds`.
-        model: which says what learns; later stages do not run.
-        frames: of all clips together.
+        floor: See :func:`mmdvis.analysis.profile_inference.lower_bounds`.
+        model: Model whose ``trainable`` stages are trained; stages after the last trainable one do not run.
+        frames: Total number of frames of all clips.
     """
-    stages = dict.fromkeys(STAGES, 0.0)
+    stage_seconds = dict.fromkeys(STAGES, 0.0)
     for name, seconds in floor.items():
-        stages[name if name in STAGES else STAGES[0]] += frames * seconds
-    learning = sum(stages[name] for name in model.trainable)
-    before = sum(stages[name] for name in STAGES[: STAGES.index(model.trainable[-1])] if name not in model.trainable)
-    return {'frozen stages': before, 'learning stage and loss': learning, 'gradients': 2 * learning}
+        stage_seconds[name if name in STAGES else STAGES[0]] += frames * seconds
+    trainable_seconds = sum(stage_seconds[name] for name in model.trainable)
+    frozen_seconds = sum(
+        stage_seconds[name] for name in STAGES[: STAGES.index(model.trainable[-1])] if name not in model.trainable
+    )
+    return {
+        'frozen stages': frozen_seconds,
+        'learning stage and loss': trainable_seconds,
+        'gradients': 2 * trainable_seconds,
+    }
 
 
 def profile_step(
     model: DVIS, batch: dict[str, Any], precision: str, optimizer: torch.optim.Optimizer, spent: dict[str, float]
 ) -> None:
-    """One step; fills ``spent``."""
+    """Runs one training step.
+
+    Args:
+        model: Model in training mode.
+        batch: See :func:`training_batch`.
+        precision: See :func:`profile_training`.
+        optimizer: Optimizer of the trainable parameters.
+        spent: Dict that receives the seconds of each part.
+    """
     device = model.data_preprocessor.mean.device
-    clock = LapTimer(device, spent)
-    begun = clock.last
-    handles = [stage.register_forward_hook(lambda *_: clock.lap('frozen stages')) for _, stage in model.frozen_stages()]
+    timer = LapTimer(device, spent)
+    start = timer.last
+    handles = [stage.register_forward_hook(lambda *_: timer.lap('frozen stages')) for _, stage in model.frozen_stages()]
     with torch.autocast(device.type, DTYPES[precision], enabled=precision != 'fp32'):
         losses = model(**model.data_preprocessor(batch, True), mode='loss')
-        total: Tensor = sum(losses.values())
-    clock.lap('learning stage and loss')
-    total.backward()
-    clock.lap('gradients')
+        loss: Tensor = sum(losses.values())
+    timer.lap('learning stage and loss')
+    loss.backward()
+    timer.lap('gradients')
     torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], 0.01)
     optimizer.step()
     optimizer.zero_grad()
-    clock.lap('update')
-    spent['all'] = clock.last - begun
+    timer.lap('update')
+    spent['all'] = timer.last - start
     for handle in handles:
         handle.remove()
 
 
 class LapTimer:
-    """Adds up the seconds since the last lap under a name."""
+    """Accumulates the seconds between laps by name."""
 
     def __init__(self, device: torch.device, spent: dict[str, float]) -> None:
         synchronize(device)
         self.device, self.spent, self.last = device, spent, time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """What was done since the last lap is called ``name``."""
+        """Adds the seconds since the last lap to ``name``."""
         synchronize(self.device)
         now = time.perf_counter()
         self.spent[name] = self.spent.get(name, 0.0) + now - self.last

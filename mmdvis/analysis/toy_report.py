@@ -1,4 +1,4 @@
-"""The table and the pictures of the toy recipe, from the figures that its runs left."""
+"""Table and images of the toy recipe, from the metrics of its runs."""
 
 import json
 from dataclasses import replace
@@ -18,21 +18,21 @@ from mmdvis.structures import ClassInfo, FrameResult, FrameSource, Segment, Vide
 from mmdvis.visualization import ResultVisualizer
 
 METRIC_COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')
-CORRECTED_METRICS = ('STQ', 'AQ', 'SQ')  # shown with the corrected numbering
+CORRECTED_METRICS = ('STQ', 'AQ', 'SQ')  # reported with the corrected numbering
 
 
 def row_of(metrics: dict[str, float]) -> dict[str, float]:
-    """One row of the table from the figures of a test run."""
+    """Table row of the metrics of a test run."""
     return {name: metrics[f'{name}{"_corrected" if name in CORRECTED_METRICS else ""}'] for name in METRIC_COLUMNS}
 
 
 def write_summary(folder: Path, systems: tuple[str, ...], seconds: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Writes ``summary.json`` and returns its rows and the seconds of each step.
+    """Writes ``summary.json`` and returns its content: one row per system and the seconds of each step.
 
     Args:
-        folder: holds ``<system>/metrics.json``.
-        systems: names of the rows.
-        seconds: of each step.
+        folder: Folder that contains ``<system>/metrics.json``.
+        systems: Names of the systems.
+        seconds: Step -> duration in seconds.
     """
     rows = {name: row_of(json.loads((folder / name / 'metrics.json').read_text())) for name in systems}
     summary = dict(rows, seconds=seconds)
@@ -41,13 +41,13 @@ def write_summary(folder: Path, systems: tuple[str, ...], seconds: dict[str, flo
 
 
 def summary_table(summary: dict[str, dict[str, float]]) -> str:
-    """The rows of a summary as text, in percent."""
-    text = PrettyTable(['system', *METRIC_COLUMNS])
+    """Text table of a summary, in percent."""
+    table = PrettyTable(['system', *METRIC_COLUMNS])
     for name, row in summary.items():
         if name != 'seconds':
-            text.add_row([name, *(f'{100 * row[column]:.1f}' for column in METRIC_COLUMNS)])
-    text.align, text.align['system'] = 'r', 'l'
-    return str(text)
+            table.add_row([name, *(f'{100 * row[column]:.1f}' for column in METRIC_COLUMNS)])
+    table.align, table.align['system'] = 'r', 'l'
+    return str(table)
 
 
 def ground_truth_of(record: dict, classes: ClassInfo) -> VideoPanoptic:
@@ -58,22 +58,28 @@ def ground_truth_of(record: dict, classes: ClassInfo) -> VideoPanoptic:
 
 
 def match_ids(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
-    """Predicted id -> the true id it shares most pixels with over the whole video, one to one; others go beyond the true.
+    """Matches predicted ids one to one to ground truth ids by the number of shared pixels over the whole video.
 
     Args:
-        predicted, truth (T, H, W): ids, 0 is void.
+        predicted: Predicted id maps (T, H, W); 0 is void.
+        truth: Ground truth id maps (T, H, W); 0 is void.
+
+    Returns:
+        Predicted id -> ground truth id; unmatched predicted ids are mapped to values above the ground truth ids.
     """
-    ids, true = (np.setdiff1d(np.unique(maps), [0]) for maps in (predicted, truth))
-    shared = [[np.count_nonzero((predicted == p) & (truth == g)) for g in true] for p in ids]
-    shared = np.array(shared, int).reshape(len(ids), len(true))
-    names = {int(p): int(p) + int(true.max(initial=0)) for p in ids}
-    rows, columns = linear_sum_assignment(-shared)
-    names.update({int(ids[r]): int(true[c]) for r, c in zip(rows, columns) if shared[r, c]})
-    return names
+    pred_ids, gt_ids = (np.setdiff1d(np.unique(maps), [0]) for maps in (predicted, truth))
+    intersections = [[np.count_nonzero((predicted == p) & (truth == g)) for g in gt_ids] for p in pred_ids]
+    intersections = np.array(intersections, int).reshape(len(pred_ids), len(gt_ids))
+    gt_id_of = {int(p): int(p) + int(gt_ids.max(initial=0)) for p in pred_ids}
+    matched_rows, matched_columns = linear_sum_assignment(-intersections)
+    gt_id_of.update(
+        {int(pred_ids[r]): int(gt_ids[c]) for r, c in zip(matched_rows, matched_columns) if intersections[r, c]}
+    )
+    return gt_id_of
 
 
 def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.0) -> Path:
-    """Writes ``<out>.mp4``, result left and ground truth right, and ``<out>.png``, four frames of it.
+    """Writes ``<out>.mp4`` with the prediction on the left and the ground truth on the right, and four frames as a PNG.
 
     A track has the id and the colour of the object that it covers most over the whole video.
 

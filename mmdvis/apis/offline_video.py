@@ -81,7 +81,7 @@ class OfflineVideo:
         store = self.choose_store(resized)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
             ((_, prediction),) = self.model.predictions([CountedFrames(resized, bar)], store)
-        return self.model.postprocessor(prediction, self.model.classes)
+        return self.model.result(prediction)
 
     def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
         """Yields the picture (H, W, 3) uint8 RGB and the result of every frame; the video is read two or three times."""

@@ -1,6 +1,7 @@
 """Online segmentation of a video that arrives clip by clip."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class VideoStream:
         if clip_len < 1:
             raise ValueError(f'clip_len must be at least 1 frame, got {clip_len}')
         self.model, self.short_edge, self.max_edge, self.clip_len = model, short_edge, max_edge, clip_len
-        self.state: object | None = None
+        self.state: Any = None
 
     def push(self, frames: Tensor) -> VideoResult:
         """The result of the next frames, uint8 RGB (t, 3, H, W), at their size; identities persist from call to call.
@@ -40,7 +41,7 @@ class VideoStream:
         source = transform_frames(ArrayFrames(frames), self.short_edge, self.max_edge)
         with torch.no_grad():
             prediction, self.state = self.model.stream(source, self.state)
-            return self.model.postprocessor(prediction, self.model.classes)
+            return self.model.result(prediction)
 
     def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
         """Yields the picture (H, W, 3) uint8 RGB and the result of every frame of a video that continues the stream."""

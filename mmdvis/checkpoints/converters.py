@@ -138,7 +138,11 @@ def convert(
     Raises:
         ValueError: two tensors get one name.
     """
-    state, renamed, reasons, gone, leftover = {}, {}, {}, {}, []
+    state: dict[str, Tensor] = {}
+    renamed: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    gone: dict[str, str] = {}
+    leftover: list[str] = []
     for name, tensor in weights.items():
         alias, reason = rename_key(name, aliases)
         why = next((why for pattern, why in dropped.items() if re.match(pattern, alias or name)), None)
@@ -193,7 +197,8 @@ def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
         r'(.*(?:attention|attention\.self|decoder\.layers\.\d+\.self_attn))\.(query|key|value|[qkv]_proj)\.(weight|bias)$'
     )
     order = dict(query=0, key=1, value=2, q_proj=0, k_proj=1, v_proj=2)
-    joined, groups = {}, {}
+    joined: dict[str, Tensor] = {}
+    groups: dict[str, dict[int, Tensor]] = {}
     for name, tensor in official.items():
         match = pattern.match(name)
         if match and 'pixel_level_module.decoder' not in name:

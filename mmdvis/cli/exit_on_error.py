@@ -1,4 +1,4 @@
-"""Ends a program with one sentence where its input is at fault."""
+"""Ends a program with one sentence if its input is invalid."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,20 +7,21 @@ from mmdvis.errors import CheckpointError, DataError
 
 
 @contextmanager
-def exit_on_error(*kinds: type) -> Iterator[None]:
-    """Ends the program with one sentence where a checkpoint is refused or not there, or data cannot be used.
+def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
+    """Ends the program with one sentence instead of a traceback if a checkpoint, dataset or file cannot be used.
 
     Args:
-        kinds: further errors that are told so.
+        *kinds: further kinds of errors that are reported in this way.
     """
+    reported: tuple[type[Exception], ...] = (CheckpointError, DataError, OSError, *kinds)
     try:
         yield
-    except (CheckpointError, DataError, OSError, *kinds) as error:
+    except reported as error:
         raise SystemExit(f'error: {error_message(error)}') from None
 
 
 def error_message(error: BaseException) -> str:
-    """The message of an error; of one that comes from a worker of a dataloader, without the traceback it carries."""
+    """The message of an error, without the traceback that errors of data loader workers contain."""
     text = str(error)
     if 'Original Traceback' not in text:
         return text

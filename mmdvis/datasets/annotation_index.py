@@ -1,4 +1,4 @@
-"""The videos of a dataset as an index on disk: small in memory, quick to open, keyed by the hash of the official file."""
+"""Memory-mapped index of the videos of a dataset, cached on disk under the hash of the annotation file."""
 
 import hashlib
 import json
@@ -15,14 +15,21 @@ from filelock import FileLock
 
 from mmdvis.errors import DataError
 
-FORMAT = 1  # grows when what readers put into records changes
-MIN_CACHED_BYTES = 4 << 20  # smaller files are read anew each time
+FORMAT = 1  # increase when the content of the records changes
+MIN_CACHED_BYTES = 4 << 20  # smaller files are parsed each time
 INDEX_COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
 Records = tuple[dict[str, Any], Iterable[dict | DataError]]
 
 
 def record_or_error(make: Callable[..., Any], *args: object) -> Any:
-    """What ``make`` gives, or the DataError it raises: who gets it raises it or, to tell all faults at once, collects it."""
+    """Call ``make`` and return its result, or the DataError it raises.
+
+    The caller raises the error, or collects the errors of all records to report them together.
+
+    Args:
+        make: Function to call.
+        *args: Its arguments.
+    """
     try:
         return make(*args)
     except DataError as error:
@@ -30,12 +37,15 @@ def record_or_error(make: Callable[..., Any], *args: object) -> Any:
 
 
 class AnnotationIndex:
-    """Records of videos, each decoded only when asked for.
+    """Index of video records, which are decoded on access.
 
     Attributes:
-        meta: of the whole file.
-        sizes (N, 2): height and width of each video, 0 where the file does not say.
-        lengths (N,): frames of each.
+        meta: Meta information of the annotation file.
+        columns: Arrays ``offsets`` and ``starts`` (N + 1,), ``sizes`` (N, 2), ``lengths`` (N,) and ``categories``.
+        blob: Concatenated JSON records.
+        path: Index file, None for an index in memory.
+        sizes: Height and width (N, 2) of each video, 0 if unknown.
+        lengths: Number of frames (N,) of each video.
     """
 
     def __init__(
@@ -48,13 +58,16 @@ class AnnotationIndex:
     def build(
         cls, meta: dict[str, Any], records: Iterable[dict | DataError], faults: list[DataError] | None = None
     ) -> 'AnnotationIndex':
-        """An index in memory.
+        """Build an index in memory.
 
         Args:
-            meta: of the whole file.
-            records: with ``size`` ((height, width) or None), ``frames``, ``categories`` and ``notes`` (sentences that end up in
-                ``meta``), or what is wrong with a video.
-            faults: takes up what is wrong; None: it is raised.
+            meta: Meta information of the annotation file.
+            records: Records with ``size`` ((height, width) or None), ``frames``, ``categories`` and ``notes``
+                (warnings, which are moved to ``meta``), or the error of an invalid video.
+            faults: List to which the errors are appended. If None, the first error is raised.
+
+        Raises:
+            DataError: A record is invalid and ``faults`` is None.
         """
         texts, sizes, lengths, categories, notes = [], [], [], [], []
         for record in records:
@@ -85,18 +98,18 @@ class AnnotationIndex:
         return json.loads(bytes(self.blob[start:stop]))
 
     def categories(self, number: int) -> list[int]:
-        """Category ids of the objects of a video that are no crowd."""
+        """Category ids of the objects of a video, excluding crowds."""
         start, stop = self.columns['starts'][number : number + 2]
         return self.columns['categories'][start:stop].tolist()
 
     def save(self, path: Path) -> None:
-        """Writes the index to a temporary name, then renames it."""
+        """Write the index to a temporary file, then rename it to ``path``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(prefix=path.name, suffix='.part', dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=path.name, suffix='.part', dir=path.parent)
         try:
-            with os.fdopen(number, 'wb') as file:
-                kept = dict(self.meta, crc32=zlib.crc32(self.blob))
-                np.save(file, np.frombuffer(json.dumps(kept).encode(), np.uint8))
+            with os.fdopen(descriptor, 'wb') as file:
+                meta = dict(self.meta, crc32=zlib.crc32(self.blob))
+                np.save(file, np.frombuffer(json.dumps(meta).encode(), np.uint8))
                 for name in INDEX_COLUMNS:
                     np.save(file, self.columns[name])
                 np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
@@ -104,7 +117,7 @@ class AnnotationIndex:
                 os.fsync(file.fileno())
             umask = os.umask(0)
             os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # others may share the folder
+            os.chmod(temporary, 0o666 & ~umask)  # other users may share the folder
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -112,38 +125,43 @@ class AnnotationIndex:
 
     @classmethod
     def load(cls, path: Path) -> 'AnnotationIndex':
-        """An index whose records stay on disk.
+        """Open an index file with memory-mapped records.
 
         Raises:
-            ValueError, KeyError, OSError, EOFError: the file is damaged.
+            OSError: The file cannot be read.
+            ValueError: The file is damaged.
+            KeyError: The file is damaged.
+            EOFError: The file is damaged.
         """
         with open(path, 'rb') as file:
             meta = json.loads(np.load(file, allow_pickle=False).tobytes())
             columns = {name: np.load(file, allow_pickle=False) for name in INDEX_COLUMNS}
             version = np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((), 0, None)
-            place = file.tell()
-        if dtype != np.uint8 or place + shape[0] != path.stat().st_size or shape[0] != columns['offsets'][-1]:
-            raise ValueError(f'{path} is damaged')
-        blob = np.memmap(path, np.uint8, 'r', place, shape) if shape[0] else b''
+            blob_offset = file.tell()
+        if dtype != np.uint8 or blob_offset + shape[0] != path.stat().st_size or shape[0] != columns['offsets'][-1]:
+            raise ValueError(f'{path} is not a valid index file')
+        blob = np.memmap(path, np.uint8, 'r', blob_offset, shape) if shape[0] else b''
         if zlib.crc32(blob) != meta.pop('crc32'):
-            raise ValueError(f'{path} is damaged')
+            raise ValueError(f'{path} is not a valid index file')
         return cls(meta, columns, blob, path)
 
     def __reduce__(self) -> tuple:
-        if self.path is not None:  # a worker process maps the same file instead of taking a copy
+        if self.path is not None:  # worker processes map the same file instead of copying the records
             return AnnotationIndex.load, (self.path,)
         return AnnotationIndex, (self.meta, self.columns, bytes(self.blob))
 
 
 def cache_folder() -> Path:
-    """Where indices lie: ``$MMDVIS_CACHE``, else ``~/.cache/mmdvis``."""
-    named = os.environ.get('MMDVIS_CACHE')
-    return Path(named) if named else Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmdvis'
+    """Folder of the index files: ``$MMDVIS_CACHE``, else ``$XDG_CACHE_HOME/mmdvis``, else ``~/.cache/mmdvis``."""
+    configured = os.environ.get('MMDVIS_CACHE')
+    return (
+        Path(configured) if configured else Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmdvis'
+    )
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 digest of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while chunk := file.read(1 << 20):
@@ -154,13 +172,18 @@ def file_digest(path: Path) -> str:
 def open_index(
     path: Path, kind: str, read: Callable[[Path], Records], faults: list[DataError] | None = None
 ) -> AnnotationIndex:
-    """The index of an official file; that of a large file is kept in :func:`cache_folder`.
+    """Open the index of an annotation file.
+
+    The index of a file of at least ``MIN_CACHED_BYTES`` is cached in :func:`cache_folder`.
 
     Args:
-        path: the file.
-        kind: what reads it; two readers of one file have two indices.
-        read: gives the meta information and the records, and says what is wrong with the file.
-        faults: see :meth:`AnnotationIndex.build`; such an index is not kept.
+        path: Annotation file.
+        kind: Name of the reader. Each reader of a file has its own cached index.
+        read: Reader of the file; returns the meta information and the records.
+        faults: See :meth:`AnnotationIndex.build`. If given, the index is not cached.
+
+    Raises:
+        DataError: The annotation file is missing or malformed.
     """
     if (
         faults is not None
@@ -169,28 +192,27 @@ def open_index(
         or not os.access(path, os.R_OK)
     ):
         return AnnotationIndex.build(*read(path), faults)
-    kept = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
+    index_path = cache_folder() / f'{kind}-{FORMAT}-{file_digest(path)[:40]}.index'
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(
-            f'{kept}.lock', mode=0o666
-        ):  # of several processes one reads the file, the others wait for its index
-            found = load_cached(kept)
-            if found is None:
-                AnnotationIndex.build(*read(path)).save(kept)
-                found = AnnotationIndex.load(kept)
-            return found
+        index_path.parent.mkdir(parents=True, exist_ok=True)
+        # one process parses the annotation file while the others wait for the index
+        with FileLock(f'{index_path}.lock', mode=0o666):
+            index = load_cached(index_path)
+            if index is None:
+                AnnotationIndex.build(*read(path)).save(index_path)
+                index = AnnotationIndex.load(index_path)
+            return index
     except OSError as error:
         warnings.warn(
-            f'the index of {path} cannot be kept in {kept.parent} ({error.strerror}); every opening reads the whole '
-            'file. Set MMDVIS_CACHE to a folder that can be written',
+            f'the index of {path} cannot be cached in {index_path.parent} ({error.strerror}), so the file is parsed '
+            'each time; set MMDVIS_CACHE to a writable folder',
             stacklevel=2,
         )
         return AnnotationIndex.build(*read(path))
 
 
 def load_cached(path: Path) -> AnnotationIndex | None:
-    """The index in a file; None where there is none, or it is damaged."""
+    """Load an index file; returns None if it does not exist or is damaged."""
     try:
         return AnnotationIndex.load(path)
     except (ValueError, KeyError, OSError, EOFError):

@@ -1,4 +1,7 @@
-"""Reads official json files, in which anything may be wrong; every complaint says where."""
+"""Validated access to JSON annotation files.
+
+The files are not trusted. Error messages contain the file and the location in it.
+"""
 
 import json
 import math
@@ -13,31 +16,39 @@ from mmdvis.io import natural_key
 
 
 class Entry:
-    """One object of a json file.
+    """Object of a JSON file.
 
     Attributes:
-        value: the object.
-        where: file and place, the beginning of every message.
+        value: The object.
+        where: File and location in it, used as prefix of error messages.
 
     Raises:
-        DataError: it is no object.
+        DataError: The value is not an object.
     """
 
     __slots__ = ('value', 'where')
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
-            raise DataError(f'{where} must be an object with keys, got a {type_name(value)}: {str(value)[:60]}')
+            raise DataError(f'{where} must be an object with keys, got {type_name(value)}: {str(value)[:60]}')
         self.value, self.where = value, where
 
     def part(self, key: str) -> Any:
-        """``value[key]``; raises DataError where it is missing."""
+        """Value of a field.
+
+        Raises:
+            DataError: The field is missing.
+        """
         if key not in self.value:
             raise DataError(f'{self.where} lacks {key!r}; it has {", ".join(sorted(self.value)) or "nothing"}')
         return self.value[key]
 
     def integer(self, key: str) -> int:
-        """A whole number."""
+        """Value of an integer field.
+
+        Raises:
+            DataError: The field is missing or not an integer.
+        """
         value = self.part(key)
         if (
             isinstance(value, bool)
@@ -46,96 +57,125 @@ class Entry:
             or value != int(value)
         ):
             raise DataError(
-                f'{self.where}: {key!r} must be a whole number, got {value!r}'
-                f'{" (a text)" if isinstance(value, str) else ""}'
+                f'{self.where}: {key!r} must be an integer, got {value!r}'
+                f'{" (a string)" if isinstance(value, str) else ""}'
             )
         return int(value)
 
     def flag(self, key: str) -> bool:
-        """Yes or no: 1, 0, true, false; no where it is missing."""
+        """Value of a boolean field (0, 1, false or true), False if the field is missing.
+
+        Raises:
+            DataError: The value is not boolean.
+        """
         value = self.value.get(key, 0)
         if not isinstance(value, (int, float)) or value not in (0, 1):
             raise DataError(f'{self.where}: {key!r} must be 0 or 1, got {value!r}')
         return bool(value)
 
     def text(self, key: str) -> str:
-        """A text; of a number, its digits."""
+        """Value of a string field; an integer is converted to a string.
+
+        Raises:
+            DataError: The field is missing, or neither a string nor an integer.
+        """
         value = self.part(key)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise DataError(f'{self.where}: {key!r} must be a text or a whole number, got {value!r}')
+            raise DataError(f'{self.where}: {key!r} must be a string or an integer, got {value!r}')
         return str(value)
 
     def items(self, key: str) -> list[Any]:
-        """A list."""
+        """Value of a list field.
+
+        Raises:
+            DataError: The field is missing or not a list.
+        """
         value = self.part(key)
         if not isinstance(value, list):
-            raise DataError(f'{self.where}: {key!r} must be a list, got a {type_name(value)}')
+            raise DataError(f'{self.where}: {key!r} must be a list, got {type_name(value)}')
         return value
 
     def entries(self, key: str, name: str, label: str | None = None) -> Iterator['Entry']:
-        """The objects of a list; in messages each is called ``name`` with its ``label`` (a key) or its number."""
+        """Yield the objects of a list field.
+
+        Args:
+            key: Name of the field.
+            name: Kind of the objects, for error messages.
+            label: Key whose value identifies an object in error messages. If None or missing, its index is used.
+
+        Raises:
+            DataError: The field is not a list of objects.
+        """
         for k, value in enumerate(self.items(key)):
             number = value[label] if label and isinstance(value, dict) and label in value else k
             yield Entry(value, f'{self.where}, {name} {number}')
 
 
 def type_name(value: Any) -> str:
-    """What json calls the type of a value."""
-    names = {dict: 'object', list: 'list', str: 'text', bool: 'truth value', int: 'number', float: 'number'}
+    """JSON type of a value, for error messages."""
+    names = {dict: 'object', list: 'list', str: 'string', bool: 'boolean', int: 'number', float: 'number'}
     return names.get(type(value), 'null')
 
 
 def parse_json(data: bytes, path: Path) -> Entry:
-    """The object that a json file holds.
+    """Parse the content of a JSON file.
+
+    Args:
+        data: Content of the file.
+        path: Path of the file, for error messages.
 
     Raises:
-        DataError: it is cut off or damaged, or holds no object.
+        DataError: The content is not valid JSON, or not an object.
     """
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DataError(f'{path} is no valid json ({error}); is it cut off? Fetch it again') from None
+        raise DataError(f'{path} is not valid JSON ({error}); is it cut off? Download it again') from None
     return Entry(content, str(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read a file.
 
     Raises:
-        DataError: it is missing or may not be read.
+        DataError: The file is missing or cannot be read.
     """
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        link = (
-            f'{path} is a link to {path.readlink()}, which is not there'
+        reason = (
+            f'{path} is a link to {path.readlink()}, which does not exist'
             if path.is_symlink()
             else f'there is no file {path}'
         )
-        raise DataError(f'{link}; data/README.md says where it comes from') from None
+        raise DataError(f'{reason}; see data/README.md for where to download it') from None
     except OSError as error:
         raise DataError(f'{path} cannot be read ({error.strerror})') from None
 
 
 def list_folder(folder: Path, suffixes: tuple = ()) -> list[str]:
-    """Names in a folder without dot files, sorted as time is; ``suffixes``: only such files.
+    """List the names in a folder in natural order, without hidden files.
+
+    Args:
+        folder: The folder.
+        suffixes: Lower-case suffixes of the files to list; all files and folders if empty.
 
     Raises:
-        DataError: it is missing, no folder, or may not be read.
+        DataError: The folder is missing, not a folder, or cannot be read.
     """
     try:
         names = [path.name for path in folder.iterdir() if not path.name.startswith('.')]
     except FileNotFoundError:
         if folder.is_symlink():
-            raise DataError(f'{folder} is a link to {folder.readlink()}, which is not there; mend the link') from None
-        raise DataError(f'there is no folder {folder}; data/README.md says where it comes from') from None
+            raise DataError(f'{folder} is a link to {folder.readlink()}, which does not exist; fix the link') from None
+        raise DataError(f'there is no folder {folder}; see data/README.md for where to download it') from None
     except OSError as error:
         raise DataError(f'the folder {folder} cannot be read ({error.strerror})') from None
     return sorted((name for name in names if not suffixes or Path(name).suffix.lower() in suffixes), key=natural_key)
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Writes a json file to a temporary name, then renames it."""
+    """Write a JSON file under a temporary name, then rename it to ``path``; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
     try:
@@ -147,5 +187,5 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def has_annotations(content: Entry) -> bool:
-    """Whether a json says what is in its frames; those of test splits do not."""
+    """Whether a JSON file contains annotations; the files of test splits do not."""
     return bool(content.value.get('annotations'))

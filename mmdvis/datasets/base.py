@@ -1,4 +1,4 @@
-"""What all video datasets share: a clip in training, a source of frames at test time."""
+"""Base class of the video datasets, which returns clips in training and frame sources at test time."""
 
 import copy
 import logging
@@ -34,12 +34,12 @@ from .transforms.loading import check_size
 
 LOGGER = logging.getLogger('mmdvis')
 ERROR_POLICIES = ('raise', 'skip', 'repeat')
-MAX_NOTES = 3  # warnings about one file
-MAX_SKIPPED = 100  # bad clips in a row, after which a training stops
+MAX_NOTES = 3  # warnings per annotation file
+MAX_SKIPPED = 100  # training stops after this number of consecutive unusable clips
 
 
 class NoVideoError(DataError):
-    """No video is left."""
+    """The dataset has no usable video."""
 
 
 def train_transforms(
@@ -54,18 +54,20 @@ def train_transforms(
     ignore_void: bool = False,
     on_error: str = 'raise',
 ) -> list:
-    """The transforms of a training clip, in the order of the official recipes.
+    """Build the transforms of a training clip, in the order of the official recipes.
 
     Args:
-        clip: arguments of :class:`SampleClip`.
-        short_edges, max_edge: of :class:`ResizeClip`; None keeps the size.
-        crop: arguments of :class:`CropClip`, after the resize; None does not crop.
-        crop_first: VIS: ``dict(short_edges, max_edge, between, prob)``: so often, resize and crop before anything else.
-        jitter: arguments of :class:`JitterClip`, in place of resize and crop.
-        rotate: arguments of :class:`RotateClip`.
-        flip: probability of mirroring.
-        ignore_void: of :class:`PackClip`.
-        on_error: of :class:`LoadClip`.
+        clip: Arguments of :class:`SampleClip`.
+        short_edges: Short edges of :class:`ResizeClip`, in pixels. None disables resizing.
+        max_edge: Maximum long edge of :class:`ResizeClip`, in pixels. None disables the limit.
+        crop: Arguments of :class:`CropClip`, applied after resizing. None disables cropping.
+        crop_first: ``dict(short_edges, max_edge, between, prob)`` of an additional resize and crop, applied with
+            probability ``prob`` (default 0.5) before all other transforms. Used in the VIS recipes.
+        jitter: Arguments of :class:`JitterClip`, used instead of resizing and cropping.
+        rotate: Arguments of :class:`RotateClip`. None disables rotation.
+        flip: Probability of a horizontal flip.
+        ignore_void: See :class:`PackClip`.
+        on_error: See :class:`LoadClip`.
     """
     steps: list = [SampleClip(**clip), LoadClip(on_error)]
     if crop_first is not None:
@@ -90,26 +92,29 @@ def train_transforms(
 
 
 class ClipDataset(BaseDataset):
-    """Base of the datasets: a subclass reads its official files in ``read_index``.
+    """Base class of the video datasets.
 
-    A record there is ``dict(video_id, size, categories, frames=[dict(name, image, mask, segments, crowds)], tracks)``; paths are
-    relative to ``data_prefix``.
+    A subclass reads its annotation files in :meth:`read_index`, which returns one record per video:
+    ``dict(video_id, size, categories, frames=[dict(name, image, mask, segments, crowds)], tracks)``.
+    Paths are relative to ``data_prefix``.
 
     Args:
-        clip: arguments of :class:`SampleClip`, for training.
-        augment: arguments of :func:`train_transforms` besides ``clip`` and ``on_error``.
-        test: arguments of :class:`OpenVideo`.
-        pipeline: transforms to use instead of those that the options above give.
-        on_error: what becomes of files that cannot be used. ``'raise'``: training or test stops with a sentence. ``'skip'``: a
-            training clip is replaced by one of another video; a test video is left out (all frames are read once, before).
-            ``'repeat'``: the nearest good frame stands in. What happened is counted and reported at the end.
-        class_list: name of a known class list that the file's own must equal; None: the file's, whatever it is; ``'auto'``:
-            what the class says.
-        filter_empty: leave out training videos without objects.
-        **kwargs: as in mmengine's BaseDataset.
+        clip: Arguments of :class:`SampleClip`, for training.
+        augment: Arguments of :func:`train_transforms` except ``clip`` and ``on_error``, for training.
+        test: Arguments of :class:`OpenVideo`, for testing.
+        pipeline: Transforms that replace those defined by ``clip``, ``augment`` and ``test``.
+        test_mode: Return frame sources of whole videos instead of training clips.
+        on_error: Handling of unusable files. ``'raise'`` stops with an error. ``'skip'`` replaces a training clip by a
+            clip of a random video, and leaves out a test video (all frames are read once before the test).
+            ``'repeat'`` replaces a frame by the nearest usable frame. The affected files are counted and reported at
+            the end.
+        class_list: Name of the known class list that the classes of the file must match. None accepts any classes;
+            ``'auto'`` uses the class list of the benchmark.
+        filter_empty: Leave out training videos without objects.
+        **kwargs: Further arguments of mmengine's ``BaseDataset``.
 
     Raises:
-        DataError: the files are not as they should be; names file, video and frame.
+        DataError: A file is missing or malformed. The message contains file, video and frame.
     """
 
     METAINFO: dict[str, Any] = dict()
@@ -132,7 +137,7 @@ class ClipDataset(BaseDataset):
             raise ValueError(f'on_error must be {" or ".join(map(repr, ERROR_POLICIES))}, got {on_error!r}')
         self.on_error, self.filter_empty = on_error, filter_empty
         self.left_out: dict[str, str] = {}
-        self.faults: list[DataError] | None = None  # a list takes up faults of the json instead of raising them
+        self.faults: list[DataError] | None = None  # if a list, errors in the JSON file are collected, not raised
         self.class_list = self.CLASS_LIST if class_list == 'auto' else class_list
         policy = 'repeat' if on_error == 'repeat' else 'raise'
         if pipeline is None:
@@ -144,11 +149,11 @@ class ClipDataset(BaseDataset):
         super().__init__(pipeline=pipeline, test_mode=test_mode, **kwargs)
 
     def read_index(self) -> AnnotationIndex:
-        """The records of the official files."""
+        """Read the records of all videos from the annotation files."""
         raise NotImplementedError
 
     def full_init(self) -> None:
-        """Reads the files."""
+        """Read the annotation files and select the videos."""
         if self._fully_initialized:
             return
         self.index = self.read_index()
@@ -156,8 +161,8 @@ class ClipDataset(BaseDataset):
             warnings.warn(note, stacklevel=2)
         if len(self.index.meta['notes']) > MAX_NOTES:
             warnings.warn(
-                f'{self.origin}: {len(self.index.meta["notes"]) - MAX_NOTES} more such places; '
-                'tools/misc/check_dataset.py tells all',
+                f'{self.origin}: {len(self.index.meta["notes"]) - MAX_NOTES} more warnings of this kind; '
+                'run tools/misc/check_dataset.py to list all',
                 stacklevel=2,
             )
         self.classes = self.classes_of_index()
@@ -168,7 +173,7 @@ class ClipDataset(BaseDataset):
                 [k for k in self.kept if self.label_map.keys() & set(self.index.categories(k))], np.int64
             )
             LOGGER.info(
-                '%s: %d of %d videos have no object and are left out',
+                '%s: %d of %d videos have no objects and are left out',
                 self.ann_file,
                 len(self.index) - len(self.kept),
                 len(self.index),
@@ -179,36 +184,31 @@ class ClipDataset(BaseDataset):
         if self.test_mode and self.on_error == 'skip':
             self.leave_out_bad()
         if not len(self.kept):
-            empty = ['with filter_empty=True, only videos with objects count'] if self.filter_empty else []
+            empty = ['with filter_empty=True, only videos with objects are used'] if self.filter_empty else []
             raise NoVideoError(
-                '; '.join(
-                    [
-                        f'{self.origin} has no video that can be used, so there is nothing to do',
-                        *[*self.left_out.values(), *empty][:1],
-                    ]
-                )
+                '; '.join([f'{self.origin} has no video that can be used', *[*self.left_out.values(), *empty][:1]])
             )
 
     def classes_of_index(self) -> ClassList:
-        """The classes of the file, checked against the known list."""
+        """Classes of the annotation file, checked against the known class list."""
         rows = self.index.meta['classes']
-        found = build_class_list([tuple(row) for row in rows])
+        file_classes = build_class_list([tuple(row) for row in rows])
         if self.class_list is not None:
-            check_against_known(found, self.class_list, self.origin)
-        return found
+            check_against_known(file_classes, self.class_list, self.origin)
+        return file_classes
 
     @property
     def origin(self) -> Path:
-        """The official file, for messages."""
+        """Path of the annotation file, or of the data root, for error messages."""
         return Path(self.ann_file or self.data_root)
 
     @property
     def label_map(self) -> dict[int, int]:
-        """Category id of the file -> label."""
+        """Category id in the annotation file -> label."""
         return self.classes.labels
 
     def leave_out_bad(self) -> None:
-        """Reads every frame of every video; those with one that cannot be used are left out of a test."""
+        """Read every frame of every video and leave out videos with an unusable frame."""
         for number in tqdm(self.kept.tolist(), desc=f'reading {self.origin.name}', unit='video', disable=None):
             record = self.index[number]
             try:
@@ -225,12 +225,12 @@ class ClipDataset(BaseDataset):
         return len(self.kept)
 
     def get_data_info(self, idx: int) -> dict:
-        """The record of a video with whole paths, and what its transforms need."""
+        """Record of a video with full paths, and the fields that the transforms require."""
         self.full_init()
         return dict(self.info_of(self.index[int(self.kept[idx])]), sample_idx=idx % len(self.kept))
 
     def info_of(self, record: dict) -> dict:
-        """What a record says, with whole paths."""
+        """Record with full paths, and the fields of the dataset that the transforms require."""
         image, mask = (self.data_prefix.get(key) or self.data_root or '.' for key in ('img', 'seg'))
         frames = [
             dict(
@@ -260,28 +260,31 @@ class ClipDataset(BaseDataset):
                     raise
                 problems.append(str(error))
                 if len(problems) == MAX_SKIPPED:
-                    raise DataError(f'{MAX_SKIPPED} clips in a row cannot be used; the last: {error}') from None
+                    raise DataError(
+                        f'{MAX_SKIPPED} consecutive clips cannot be used; the last error: {error}'
+                    ) from None
                 idx = int(np.random.randint(len(self)))
         if problems:
-            found = sample['data_samples'].get('problems', ())
-            sample['data_samples'].set_metainfo(dict(problems=(*problems, *found)))
+            sample_problems = sample['data_samples'].get('problems', ())
+            sample['data_samples'].set_metainfo(dict(problems=(*problems, *sample_problems)))
         return sample
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keeps the first so many videos, or those at ``indices``."""
+        """Keep the first ``indices`` videos if it is an integer, else the videos at ``indices``."""
         self.full_init()
         self.kept = select_indices(self.kept, indices)
 
     def get_subset(self, indices: int | Sequence[int]) -> 'ClipDataset':
-        """A dataset of the first so many videos, or of those at ``indices``; this one stays whole."""
+        """Copy of the dataset with the first ``indices`` videos if it is an integer, else the videos at ``indices``."""
         other = copy.copy(self)
         other.get_subset_(indices)
         return other
 
     def video_sizes(self) -> np.ndarray:
-        """Height and width (N, 2) of each video; where the official file does not say, from the header of the first frame.
+        """Height and width (N, 2) of each video, in pixels.
 
-        With another policy than ``'raise'``, of the first frame that can be read; (0, 0) where there is none.
+        Sizes that are not stated in the annotation file are read from the image header of the first frame. If
+        ``on_error`` is not ``'raise'``, the first readable frame is used, and the size is (0, 0) if there is none.
         """
         self.full_init()
         sizes = self.index.sizes[self.kept]
@@ -295,15 +298,23 @@ class ClipDataset(BaseDataset):
 
 
 def select_indices(kept: np.ndarray, indices: int | Sequence[int]) -> np.ndarray:
-    """The first so many, or those at ``indices``; raises IndexError where there are not so many."""
-    wrong = [] if isinstance(indices, int) else [k for k in indices if not -len(kept) <= k < len(kept)]
-    if wrong:
-        raise IndexError(f'indices must lie below {len(kept)}, the number of videos, got {wrong[0]}')
+    """Select the first ``indices`` entries if it is an integer, else the entries at ``indices``.
+
+    Raises:
+        IndexError: An index is out of range.
+    """
+    invalid = [] if isinstance(indices, int) else [k for k in indices if not -len(kept) <= k < len(kept)]
+    if invalid:
+        raise IndexError(f'indices must lie below {len(kept)}, the number of videos, got {invalid[0]}')
     return kept[:indices] if isinstance(indices, int) else kept[list(indices)]
 
 
 def read_all_frames(info: dict) -> int:
-    """Decodes every frame of a video; returns their number, and raises DataError where one cannot be used."""
+    """Decode every frame of a video and return the number of frames.
+
+    Raises:
+        DataError: A frame is missing, unreadable or of a different size.
+    """
     if info.get('path'):
         source = open_frames(info['path'])
         for start in range(len(source)):
@@ -311,29 +322,46 @@ def read_all_frames(info: dict) -> int:
         return len(source)
     size = None
     for frame in info['frames']:
-        found = read_image(frame['image']).shape[:2]
-        check_size(info, frame, found, size)
-        size = size or found
+        frame_size = read_image(frame['image']).shape[:2]
+        check_size(info, frame, frame_size, size)
+        size = size or frame_size
     return len(info['frames'])
 
 
 def check_order(names: Sequence[str], where: str) -> None:
-    """Raises DataError where a video has no frame, one twice, or frames that are not in the order of time."""
+    """Check that the frames of a video are unique and in temporal order.
+
+    Args:
+        names: File names of the frames.
+        where: Location, for error messages.
+
+    Raises:
+        DataError: There are no frames, a frame occurs twice, or the order is wrong.
+    """
     if not names:
-        raise DataError(f'{where} has no frames; remove it from the list or fetch its frames')
+        raise DataError(f'{where} has no frames; remove it from the list or download its frames')
     keys = [natural_key(name) for name in names]
     for before, after, name, last in zip(keys, keys[1:], names[1:], names):
         if after == before:
-            raise DataError(f'{where}: the frame {name} is there twice')
+            raise DataError(f'{where}: the frame {name} occurs twice')
         if after < before:
-            raise DataError(f'{where}: the frame {name} comes after {last}; frames must be in the order of time')
+            raise DataError(f'{where}: the frame {name} comes after {last}; frames must be in temporal order')
 
 
 def check_unique(names: Iterator[str], what: str, where: str | Path) -> Iterator[str]:
-    """The names; raises DataError at one that came before."""
-    seen = set()
+    """Yield the names and check that they are unique.
+
+    Args:
+        names: Names or ids.
+        what: Kind of the names, for error messages.
+        where: Location, for error messages.
+
+    Raises:
+        DataError: A name occurs more than once.
+    """
+    previous_names = set()
     for name in names:
-        if name in seen:
-            raise DataError(f'{where}: the {what} {name} is there more than once')
-        seen.add(name)
+        if name in previous_names:
+            raise DataError(f'{where}: the {what} {name} occurs more than once')
+        previous_names.add(name)
         yield name

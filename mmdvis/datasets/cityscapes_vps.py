@@ -1,4 +1,4 @@
-"""Cityscapes-VPS and VIPER for VPS (Video Panoptic Segmentation, CVPR 2020) in the files of their authors."""
+"""Cityscapes-VPS and VIPER for VPS (Video Panoptic Segmentation, CVPR 2020) in their official file formats."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,26 +15,26 @@ from .classes import ClassList, categories_of, class_rows, known_classes
 from .panoptic_json import PanopticVideoDataset, panoptic_record, vipseg_records
 
 IMAGE_FILE_SUFFIXES = ('_newImg8bit.png', '_leftImg8bit.png')
-MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # of frames annotated for VPS, by Cityscapes, anything
-IDS_PER_VIDEO = 10000  # image ids of a video are its number times STEP plus 1, 2, ...
+MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # Cityscapes-VPS, Cityscapes, other
+IDS_PER_VIDEO = 10000  # image ids are video number * IDS_PER_VIDEO + 1, 2, ...
 
 
 def stem_of(name: str) -> str:
-    """A file name without the ending of its kind."""
+    """File name without a known suffix of an image or mask, else without its extension."""
     return next(
         (name[: -len(end)] for end in (*IMAGE_FILE_SUFFIXES, *MASK_SUFFIXES) if name.endswith(end)), Path(name).stem
     )
 
 
 def sequence_of(name: str) -> str:
-    """``city_SSSSSS_NNNNNN`` of a file name or of an id ``VVVV_FFFF_city_SSSSSS_NNNNNN``."""
+    """Frame key ``city_SSSSSS_NNNNNN`` of a file name or of an image id ``VVVV_FFFF_city_SSSSSS_NNNNNN``."""
     return '_'.join(stem_of(name).split('_')[-3:])
 
 
 def classes_of_file(content: Entry, name: str) -> ClassList:
-    """The categories of a json; of one that has none or does not tell things from stuff, the known ones."""
-    found = content.value.get('categories')
-    if isinstance(found, list) and found and all(isinstance(c, dict) and 'isthing' in c for c in found):
+    """Categories of a JSON file, or the known class list ``name`` if the file has no categories or no ``isthing``."""
+    categories = content.value.get('categories')
+    if isinstance(categories, list) and categories and all(isinstance(c, dict) and 'isthing' in c for c in categories):
         return categories_of(content)
     return known_classes(name)
 
@@ -42,30 +42,31 @@ def classes_of_file(content: Entry, name: str) -> ClassList:
 def flat_records(
     content: Entry, classes: ClassList, group: Callable[[Entry], str], rename: Callable[[int, str], str]
 ) -> Iterator[dict]:
-    """The records of flat ``images`` and ``annotations``.
+    """Yield the records of a JSON file with flat lists ``images`` and ``annotations``.
 
     Args:
-        content: the json.
-        classes: its categories.
-        group: image -> what tells its video from the one before and after.
-        rename: (number of the video, its group) -> its name.
+        content: Content of the JSON file.
+        classes: Its classes.
+        group: Function that returns the key of the video of an image. The images of a video must be contiguous.
+        rename: Function (index of the video, its key) -> name of the video.
+
+    Raises:
+        DataError: An entry is malformed, or an annotation has no image.
     """
-    truth: dict[str, list[Entry]] = {}
+    gt_entries: dict[str, list[Entry]] = {}
     labelled = has_annotations(content)
     images = list(content.entries('images', 'frame', 'file_name'))
     for annotation in content.entries('annotations', 'annotation', 'image_id') if labelled else ():
-        truth.setdefault(annotation.text('image_id'), []).append(annotation)
-    strangers = sorted(truth.keys() - {image.text('id') for image in images})
-    if strangers:
-        raise DataError(
-            f"{content.where}: there is an annotation of the image {strangers[0]}, which 'images' does not have"
-        )
+        gt_entries.setdefault(annotation.text('image_id'), []).append(annotation)
+    unknown_ids = sorted(gt_entries.keys() - {image.text('id') for image in images})
+    if unknown_ids:
+        raise DataError(f"{content.where}: the image {unknown_ids[0]} has an annotation, but is missing from 'images'")
     groups = [(key, list(frames)) for key, frames in groupby(images, group)]
-    names = check_unique((key for key, _ in groups), 'video (frames of another stand between its own)', content.where)
+    names = check_unique((key for key, _ in groups), 'video (its frames must be contiguous)', content.where)
     for number, (key, (_, frames)) in enumerate(zip(names, groups)):
         name = rename(number, key)
-        masks = {a.text('image_id'): a.text('file_name') for f in frames for a in truth.get(f.text('id'), ())}
-        annotations = [a for f in frames for a in truth.get(f.text('id'), ())] if labelled else None
+        masks = {a.text('image_id'): a.text('file_name') for f in frames for a in gt_entries.get(f.text('id'), ())}
+        annotations = [a for f in frames for a in gt_entries.get(f.text('id'), ())] if labelled else None
         yield record_or_error(
             panoptic_record,
             name,
@@ -81,12 +82,12 @@ def flat_records(
 
 
 def read_cityscapes_records(path: Path) -> Records:
-    """The records of ``panoptic_im_*``, ``panoptic_gt_*`` or ``im_all_info_*``; videos are numbered from 0 in their order."""
+    """Read the records of ``panoptic_im_*``, ``panoptic_gt_*`` or ``im_all_info_*``; videos are numbered from 0."""
     content = parse_json(read_bytes(path), path)
     classes = classes_of_file(content, 'CityscapesVPS')
     images = content.items('images')
     if images and all(isinstance(image, dict) and isinstance(image.get('id'), str) for image in images):
-        content.value['images'] = sorted(images, key=lambda image: image['id'])  # the annotated frames
+        content.value['images'] = sorted(images, key=lambda image: image['id'])  # file of the annotated frames
         records = flat_records(
             content, classes, lambda image: image.text('id').split('_')[0], lambda number, key: str(number)
         )
@@ -98,7 +99,7 @@ def read_cityscapes_records(path: Path) -> Records:
 
 
 def read_viper_records(path: Path) -> Records:
-    """The records of VIPSeg's layout, or of flat lists whose frames are named ``<video>_<frame>``."""
+    """Read the records in the layout of VIPSeg, or of flat lists with frames named ``<video>_<frame>``."""
     content = parse_json(read_bytes(path), path)
     if 'videos' in content.value:
         return vipseg_records(content, path)
@@ -111,17 +112,17 @@ def read_viper_records(path: Path) -> Records:
 
 @DATASETS.register_module()
 class CityscapesVPSDataset(PanopticVideoDataset):
-    """Cityscapes-VPS; a video is named by its number in the official order, from 0, as the metrics name it.
+    """Cityscapes-VPS. Videos are named by their index in the official order, starting at 0, as in the metrics.
 
     * training: ``panoptic_im_train_city_vps.json`` with ``train/img`` and the 16-bit ``train/panoptic_inst``;
-    * validation: ``panoptic_gt_val_city_vps.json`` with ``val/img`` and the RGB ``val/panoptic_video``, or all 30 frames of
-      each video: ``im_all_info_val_city_vps.json`` with ``val/img_all``;
+    * validation: ``panoptic_gt_val_city_vps.json`` with ``val/img`` and the RGB ``val/panoptic_video``, or all 30
+      frames of each video: ``im_all_info_val_city_vps.json`` with ``val/img_all``;
     * test: ``im_all_info_test_city_vps.json`` with ``test/img_all``.
 
     Args:
-        annotated: with ``im_all_info_*``: the ``panoptic_im_*`` json of the split, which says what the annotated frames are
-            called in a submission; other frames are predicted but not submitted.
-        **kwargs: of :class:`ClipDataset`.
+        annotated: JSON file ``panoptic_im_*`` of the split, for use with ``im_all_info_*``. It defines the names of the
+            annotated frames in a submission; other frames are predicted but not submitted.
+        **kwargs: Arguments of :class:`ClipDataset`.
     """
 
     METAINFO = dict(dataset_type='CityscapesVPS', task='vps')
@@ -133,7 +134,7 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         super().__init__(**kwargs)
 
     def read_index(self) -> AnnotationIndex:
-        """The records; without segments in the json, 16-bit PNGs are the truth."""
+        """Read the records; if the JSON file has no segments, the ground truth is read from 16-bit PNGs."""
         index = open_index(Path(self.ann_file), 'cityscapes', read_cityscapes_records, self.faults)
         self.TRUTH = 'panoptic' if index.meta['labelled'] else 'instance_image'
         self.names = self.names_of_annotated()
@@ -147,7 +148,7 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         return index
 
     def names_of_annotated(self) -> dict[str, str]:
-        """Place in the city -> name in a submission."""
+        """Frame key ``city_SSSSSS_NNNNNN`` -> name of the frame in a submission."""
         if self.annotated is None:
             return {}
         path = Path(self.data_root, self.annotated)
@@ -155,37 +156,52 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         return {sequence_of(image.text('id')): image.text('id') for image in content.entries('images', 'frame', 'id')}
 
     def info_of(self, record: dict) -> dict:
-        """Masks lie under the ending of whichever release it is; annotated frames have their names in a submission."""
+        """Record with full paths.
+
+        The mask suffix is that of the release on disk. Annotated frames are named as in a submission.
+        """
         info = super().info_of(record)
         masks, frames = self.data_prefix.get('seg', ''), []
         for source, frame in zip(record['frames'], info['frames']):
             stem = stem_of(Path(source.get('mask') or source['image']).name)
             names = [Path(masks, stem + end) for end in MASK_SUFFIXES]
             mask = next((str(path) for path in names if os.path.isfile(path)), frame['mask'] or str(names[0]))
-            place = sequence_of(source['image'])
-            frames.append(dict(frame, mask=mask, name=f'{self.names.get(place, stem)}.png'))
-        chosen = [not self.names or sequence_of(frame['image']) in self.names for frame in record['frames']]
-        return dict(info, frames=frames, submit=chosen)
+            frame_key = sequence_of(source['image'])
+            frames.append(dict(frame, mask=mask, name=f'{self.names.get(frame_key, stem)}.png'))
+        is_annotated = [not self.names or sequence_of(frame['image']) in self.names for frame in record['frames']]
+        return dict(info, frames=frames, submit=is_annotated)
 
 
 def check_annotated(names: dict[str, str], videos: list[list[str]], annotated: str, every: str) -> None:
-    """Raises DataError unless every annotated frame is a frame of a video, and every video has one."""
-    strange = sorted(names.keys() - {place for places in videos for place in places})
-    if strange:
+    """Check that every annotated frame belongs to a video, and that every video has an annotated frame.
+
+    Args:
+        names: Frame key -> name of each annotated frame.
+        videos: Frame keys of each video.
+        annotated: File of the annotated frames, for error messages.
+        every: File of all frames, for error messages.
+
+    Raises:
+        DataError: A frame belongs to no video, or a video has no annotated frame.
+    """
+    unknown_keys = sorted(names.keys() - {key for frame_keys in videos for key in frame_keys})
+    if unknown_keys:
         raise DataError(
-            f'{annotated} names the frame {names[strange[0]]}, which is not in {every}; are they of one split?'
+            f'{annotated} lists the frame {names[unknown_keys[0]]}, which is not in {every}; use the same split'
         )
-    for number, places in enumerate(videos):
-        if not names.keys() & set(places):
+    for number, frame_keys in enumerate(videos):
+        if not names.keys() & set(frame_keys):
             raise DataError(
-                f'{annotated} names no frame of video {number} of {every}, so nothing of it could be submitted'
+                f'{annotated} lists no frame of video {number} of {every}; each video must have an annotated frame'
             )
 
 
 @DATASETS.register_module()
 class VIPERVPSDataset(PanopticVideoDataset):
-    """VIPER for VPS: the authors' flat ``viper_panoptic_*_video.json`` with ``img`` and ``panoptic_video``, or VIPSeg's layout,
-    as ``tools/dataset_converters/viper.py`` writes it.
+    """VIPER for VPS, in the official layout or in the layout of VIPSeg.
+
+    The official layout is the flat ``viper_panoptic_*_video.json`` with ``img`` and ``panoptic_video``. The layout of
+    VIPSeg is written by ``tools/dataset_converters/viper.py``.
     """
 
     METAINFO = dict(dataset_type='VIPER', task='vps')

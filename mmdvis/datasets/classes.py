@@ -1,4 +1,4 @@
-"""The class lists of the benchmarks, and what a file's own list is checked against."""
+"""Class lists of the benchmarks, and checks of the class list of an annotation file."""
 
 import colorsys
 import warnings
@@ -12,16 +12,17 @@ from mmdvis.errors import DataError
 from .annotation_json import Entry
 
 VIPSEG = (
-    'wall ceiling door stair ladder escalator playground_slide handrail_or_fence window rail goal pillar pole floor ground '
-    'grass sand athletic_field road path crosswalk building house bridge tower windmill well_or_well_lid other_construction '
-    'sky mountain stone wood ice snowfield grandstand sea river lake waterfall water billboard_or_bulletin_board sculpture '
-    'pipeline flag parasol_or_umbrella cushion_or_carpet tent roadblock car bus truck bicycle motorcycle wheeled_machine '
-    'ship_or_boat raft airplane tyre traffic_light lamp person cat dog horse cattle other_animal tree flower other_plant toy '
-    'ball_net backboard skateboard bat ball cupboard_or_showcase_or_storage_rack box traveling_case_or_trolley_case basket '
-    'bag_or_package trash_can cage plate tub_or_bowl_or_pot bottle_or_cup barrel fishbowl bed pillow table_or_desk '
-    'chair_or_seat bench sofa shelf bathtub gun commode roaster other_machine refrigerator washing_machine microwave_oven fan '
-    'curtain textiles clothes painting_or_poster mirror flower_pot_or_vase clock book tool blackboard tissue '
-    'screen_or_television computer printer mobile_phone keyboard other_electronic_product fruit food instrument train'
+    'wall ceiling door stair ladder escalator playground_slide handrail_or_fence window rail goal pillar pole floor '
+    'ground grass sand athletic_field road path crosswalk building house bridge tower windmill well_or_well_lid '
+    'other_construction sky mountain stone wood ice snowfield grandstand sea river lake waterfall water '
+    'billboard_or_bulletin_board sculpture pipeline flag parasol_or_umbrella cushion_or_carpet tent roadblock car bus '
+    'truck bicycle motorcycle wheeled_machine ship_or_boat raft airplane tyre traffic_light lamp person cat dog horse '
+    'cattle other_animal tree flower other_plant toy ball_net backboard skateboard bat ball '
+    'cupboard_or_showcase_or_storage_rack box traveling_case_or_trolley_case basket bag_or_package trash_can cage '
+    'plate tub_or_bowl_or_pot bottle_or_cup barrel fishbowl bed pillow table_or_desk chair_or_seat bench sofa shelf '
+    'bathtub gun commode roaster other_machine refrigerator washing_machine microwave_oven fan curtain textiles '
+    'clothes painting_or_poster mirror flower_pot_or_vase clock book tool blackboard tissue screen_or_television '
+    'computer printer mobile_phone keyboard other_electronic_product fruit food instrument train'
 )
 VIPSEG_THINGS = (
     2,
@@ -50,38 +51,38 @@ VIPSEG_THINGS = (
     123,
 )
 OVIS = (
-    'Person Bird Cat Dog Horse Sheep Cow Elephant Bear Zebra Giraffe Poultry Giant_panda Lizard Parrot Monkey Rabbit Tiger '
-    'Fish Turtle Bicycle Motorcycle Airplane Boat Vehical'
+    'Person Bird Cat Dog Horse Sheep Cow Elephant Bear Zebra Giraffe Poultry Giant_panda Lizard Parrot Monkey Rabbit '
+    'Tiger Fish Turtle Bicycle Motorcycle Airplane Boat Vehical'
 )
 YOUTUBE_VIS_2019 = (
-    'person giant_panda lizard parrot skateboard sedan ape dog snake monkey hand rabbit duck cat cow fish train horse turtle '
-    'bear motorbike giraffe leopard fox deer owl surfboard airplane truck zebra tiger elephant snowboard boat shark mouse '
-    'frog eagle earless_seal tennis_racket'
+    'person giant_panda lizard parrot skateboard sedan ape dog snake monkey hand rabbit duck cat cow fish train horse '
+    'turtle bear motorbike giraffe leopard fox deer owl surfboard airplane truck zebra tiger elephant snowboard boat '
+    'shark mouse frog eagle earless_seal tennis_racket'
 )
 YOUTUBE_VIS_2021 = (
-    'airplane bear bird boat car cat cow deer dog duck earless_seal elephant fish flying_disc fox frog giant_panda giraffe '
-    'horse leopard lizard monkey motorbike mouse parrot person rabbit shark skateboard snake snowboard squirrel surfboard '
-    'tennis_racket tiger train truck turtle whale zebra'
+    'airplane bear bird boat car cat cow deer dog duck earless_seal elephant fish flying_disc fox frog giant_panda '
+    'giraffe horse leopard lizard monkey motorbike mouse parrot person rabbit shark skateboard snake snowboard '
+    'squirrel surfboard tennis_racket tiger train truck turtle whale zebra'
 )
 CITYSCAPES = (
-    'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck bus '
-    'train motorcycle bicycle'
+    'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck '
+    'bus train motorcycle bicycle'
 )
 VIPER = (
-    'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier trash '
-    'trafficlight firehydrant chair trashcan person motorcycle car van bus truck'
+    'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier '
+    'trash trafficlight firehydrant chair trashcan person motorcycle car van bus truck'
 )
 
 
 COCO = (
-    'person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter bench '
-    'bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard '
-    'sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass cup fork knife spoon '
-    'bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch potted_plant bed dining_table '
-    'toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink refrigerator book clock vase scissors '
-    'teddy_bear hair_drier toothbrush'
+    'person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter '
+    'bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee '
+    'skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass '
+    'cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch '
+    'potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink '
+    'refrigerator book clock vase scissors teddy_bear hair_drier toothbrush'
 )
-COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # numbers that COCO's ids leave out
+COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # unused category ids of COCO
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ class ClassList:
     """Classes in the order of labels: things first, each group by ascending category id.
 
     Attributes:
-        names, category_ids, palette: of each label.
-        num_things: labels below it are things.
+        names: Class name of each label.
+        category_ids: Category id of each label.
+        num_things: Number of thing classes; labels below it are things.
+        palette: RGB colour of each label, in [0, 255].
     """
 
     names: tuple[str, ...]
@@ -104,14 +107,18 @@ class ClassList:
         return {number: label for label, number in enumerate(self.category_ids)}
 
     def metainfo(self) -> dict[str, Any]:
-        """What a dataset tells about its classes."""
+        """Meta information of a dataset about its classes."""
         return dict(
             classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette
         )
 
 
 def build_class_list(rows: Sequence[tuple[int, str, bool, Sequence[int] | None]]) -> ClassList:
-    """The classes of (category id, name, whether it is a thing, colour or None) in any order."""
+    """Build a class list.
+
+    Args:
+        rows: (category id, name, is_thing, RGB colour or None) of each class, in any order.
+    """
     rows = sorted(rows, key=lambda row: (not row[2], row[0]))
     return ClassList(
         tuple(row[1] for row in rows),
@@ -122,13 +129,19 @@ def build_class_list(rows: Sequence[tuple[int, str, bool, Sequence[int] | None]]
 
 
 def shade(label: int) -> tuple[int, int, int]:
-    """A colour for a class whose file says none."""
+    """Default RGB colour of a class without a colour in the annotation file."""
     colour = colorsys.hsv_to_rgb(label * 0.618033988749895 % 1, 0.75, 0.9)
-    return tuple(int(255 * part) for part in colour)
+    return tuple(int(255 * channel) for channel in colour)
 
 
 def numbered_classes(names: str, start: int, things: Sequence[int] | None = None) -> ClassList:
-    """Classes numbered from ``start``; ``things`` are category ids, None: all."""
+    """Build a class list with consecutive category ids.
+
+    Args:
+        names: Class names, separated by spaces.
+        start: First category id.
+        things: Category ids of the thing classes. None means that all classes are things.
+    """
     return build_class_list(
         [(k, name, things is None or k in things, None) for k, name in enumerate(names.split(), start)]
     )
@@ -150,39 +163,41 @@ KNOWN_CLASSES = {
 
 
 def known_classes(name: str) -> ClassList:
-    """The class list of a benchmark.
+    """Class list of a benchmark.
 
     Raises:
-        DataError: there is none of that name.
+        DataError: The name is unknown.
     """
     if name not in KNOWN_CLASSES:
-        raise DataError(
-            f'there is no class list {name!r}; there are {", ".join(KNOWN_CLASSES)}, or None for the list of the file'
-        )
+        raise DataError(f'unknown class list {name!r}; use one of {", ".join(KNOWN_CLASSES)}, or None to accept any')
     return KNOWN_CLASSES[name]()
 
 
 def categories_of(content: Entry, things_only: bool = False) -> ClassList:
-    """``categories`` of an official json; ``things_only``: of a format that has nothing but things.
+    """Class list in ``categories`` of a JSON file.
+
+    Args:
+        content: Content of the JSON file.
+        things_only: All categories are things, as in instance segmentation formats; ``isthing`` is not read.
 
     Raises:
-        DataError: an entry is not as it should be, or two have one id.
+        DataError: An entry is malformed, an id occurs more than once, or there are no categories.
     """
     rows: list[tuple[int, str, bool, Sequence[int] | None]] = []
     for category in content.entries('categories', 'category'):
         is_thing = things_only or category.integer('isthing') == 1
         rows.append((category.integer('id'), category.text('name'), is_thing, category_colour(category)))
     numbers = [row[0] for row in rows]
-    twice = sorted({number for number in numbers if numbers.count(number) > 1})
-    if twice:
-        raise DataError(f'{content.where}: the category id {twice[0]} is there more than once; ids must be unique')
+    duplicates = sorted({number for number in numbers if numbers.count(number) > 1})
+    if duplicates:
+        raise DataError(f'{content.where}: the category id {duplicates[0]} occurs more than once; ids must be unique')
     if not rows:
-        raise DataError(f'{content.where}: there are no categories, so nothing can be labelled')
+        raise DataError(f"{content.where}: 'categories' is empty; at least one category is required")
     return build_class_list(rows)
 
 
 def category_colour(category: Entry) -> list[int] | None:
-    """The colour that a category states as three numbers in [0, 255], else None."""
+    """RGB colour of a category, None unless it has three integers in [0, 255]."""
     colour = category.value.get('color')
     is_colour = (
         isinstance(colour, list) and len(colour) == 3 and all(isinstance(x, int) and 0 <= x <= 255 for x in colour)
@@ -191,51 +206,54 @@ def category_colour(category: Entry) -> list[int] | None:
 
 
 def normalize_name(name: str) -> str:
-    """A name without what spelling varies in."""
+    """Normalise the spelling of a class name: lower case, letters and digits only."""
     return ''.join(letter for letter in name.lower() if letter.isalnum())
 
 
 def check_against_known(found: ClassList, name: str, path: Path) -> None:
-    """Compares a file's classes with the known list of a benchmark.
+    """Check the classes of an annotation file against the class list of a benchmark.
 
-    Ids and the split into things and stuff must be equal, and no known name may stand at another id; a name that is only
-    spelled in another way is warned of.
+    The ids and the number of things must be equal, and no name of the benchmark may have a different id. Unknown names
+    cause a warning.
+
+    Args:
+        found: Classes of the file.
+        name: Name of the benchmark.
+        path: Path of the file, for error messages.
 
     Raises:
-        DataError: the list is another one, so labels would mean something else than in released weights.
+        DataError: The lists differ, so that labels would not agree with released checkpoints.
     """
     expected = known_classes(name)
-    advice = f'class_list=None takes the list of the file as it is, e.g. for your own data in the layout of {name}'
+    advice = f'for custom data in the layout of {name}, set class_list=None to accept the classes of the file'
     if found.category_ids != expected.category_ids or found.num_things != expected.num_things:
         raise DataError(
-            f'{path} has {found.num_things} thing and {len(found.names) - found.num_things} other categories with the ids '
-            f'{shorten(found.category_ids)}; {name} has {expected.num_things} and {len(expected.names) - expected.num_things} '
-            f'with the ids {shorten(expected.category_ids)}. {advice}'
+            f'{path} has {found.num_things} thing and {len(found.names) - found.num_things} other categories with the '
+            f'ids {shorten(found.category_ids)}; {name} has {expected.num_things} and '
+            f'{len(expected.names) - expected.num_things} with the ids {shorten(expected.category_ids)}; {advice}'
         )
-    place = {normalize_name(label): number for label, number in zip(expected.names, expected.category_ids)}
-    strange = []
-    for number, label, right in zip(found.category_ids, found.names, expected.names):
-        if normalize_name(label) == normalize_name(right):
+    known_ids = {normalize_name(label): number for label, number in zip(expected.names, expected.category_ids)}
+    differences = []
+    for number, label, expected_name in zip(found.category_ids, found.names, expected.names):
+        if normalize_name(label) == normalize_name(expected_name):
             continue
-        if normalize_name(label) in place:
+        if normalize_name(label) in known_ids:
             raise DataError(
-                f'{path} has {label!r} as category {number}, which is {right!r} in {name} ({label!r} is '
-                f'{place[normalize_name(label)]} there), so labels would change. {advice}'
+                f'{path} has {label!r} as category {number}, which is {expected_name!r} in {name} ({label!r} is '
+                f'{known_ids[normalize_name(label)]} there), so labels would change; {advice}'
             )
-        strange.append(f'{number} is {label!r} instead of {right!r}')
-    if strange:
-        warnings.warn(
-            f'{path}: names of categories differ from those known of {name}: {shorten(strange)}', stacklevel=3
-        )
+        differences.append(f'{number} is {label!r} instead of {expected_name!r}')
+    if differences:
+        warnings.warn(f'{path}: category names differ from those of {name}: {shorten(differences)}', stacklevel=3)
 
 
 def shorten(items: Sequence[Any], number: int = 6) -> str:
-    """The first items as text."""
+    """Comma-separated text of the first ``number`` items."""
     return ', '.join(map(str, items[:number])) + (', ...' if len(items) > number else '')
 
 
 def class_rows(classes: ClassList) -> list[list]:
-    """The classes as an index keeps them."""
+    """Classes as stored in the index: [category id, name, is_thing, colour] of each label."""
     return [
         [number, name, label < classes.num_things, list(colour)]
         for label, (number, name, colour) in enumerate(zip(classes.category_ids, classes.names, classes.palette))

@@ -1,4 +1,4 @@
-"""COCO's images as short videos: for joint training with video datasets, and for pre-training a segmenter."""
+"""COCO images as videos of one frame, for joint training with video datasets and for segmenter pre-training."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +14,7 @@ from .classes import ClassList, categories_of, check_against_known, class_rows, 
 from .panoptic_json import PanopticVideoDataset, panoptic_record
 from .youtube_vis import TrackDataset, read_grouped_records
 
-# COCO category id -> category id of the video dataset (the maps of DVIS's coco2*_train.json files)
+# COCO category id -> category id of the video dataset (mapping of DVIS's coco2*_train.json files)
 CLASS_MAPS: dict[str, dict[int, int]] = {
     'OVIS': {
         1: 1,
@@ -88,12 +88,18 @@ CLASS_MAPS['YouTubeVIS2022'] = CLASS_MAPS['YouTubeVIS2021']
 
 
 def read_instances(path: Path) -> Records:
-    """The records of ``instances_*.json``: every image is a video of one frame."""
+    """Read the records of ``instances_*.json``; each image is a video of one frame."""
     return read_grouped_records(path, ('images', 'image', 'image_id'), 'annotation', image_record)
 
 
 def image_record(number: int, image: Entry, found: list[Entry]) -> dict:
-    """The record of an image; crowds are left out."""
+    """Build the record of an image, without crowds.
+
+    Args:
+        number: Image id.
+        image: Image entry.
+        found: Annotation entries of the image.
+    """
     size, name, tracks = (image.integer('height'), image.integer('width')), image.text('file_name'), []
     for entry in found:
         if entry.flag('iscrowd'):
@@ -115,17 +121,19 @@ def image_record(number: int, image: Entry, found: list[Entry]) -> dict:
 
 
 def read_panoptic_images(path: Path) -> Records:
-    """The records of ``panoptic_*.json``: every image is a video of one frame."""
+    """Read the records of ``panoptic_*.json``; each image is a video of one frame."""
     content = parse_json(read_bytes(path), path)
     classes, labelled = categories_of(content), has_annotations(content)
 
     def records() -> Iterator[dict]:
         images = list(content.entries('images', 'image', 'id'))
         entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
-        truth = dict(zip(check_unique((e.text('image_id') for e in entries), 'annotation of the image', path), entries))
+        gt_entries = dict(
+            zip(check_unique((e.text('image_id') for e in entries), 'annotation of the image', path), entries)
+        )
         for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
-            annotations = [truth[name]] if name in truth else []
-            mask = truth[name].text('file_name') if name in truth else ''
+            annotations = [gt_entries[name]] if name in gt_entries else []
+            mask = gt_entries[name].text('file_name') if name in gt_entries else ''
             yield record_or_error(
                 panoptic_record,
                 name,
@@ -140,18 +148,22 @@ def read_panoptic_images(path: Path) -> Records:
 
 
 def panoptic_files(mask: str, image: Entry) -> tuple[str, str]:
-    """Image and mask of an image."""
+    """Relative paths of image and mask of an image."""
     return image.text('file_name'), mask
 
 
 @DATASETS.register_module()
 class CocoInstanceClipDataset(TrackDataset):
-    """``instances_*.json``; in training, a clip is an image ``num_frames`` times, which the augmentation moves.
+    """COCO instance segmentation (``instances_*.json``) as clips.
+
+    In training, a clip is one image repeated ``num_frames`` times, with motion simulated by the augmentation.
 
     Args:
-        target: the video dataset whose classes the objects get (``'OVIS'``, ``'YouTubeVIS2019'``, ``'YouTubeVIS2021'``,
-            ``'YouTubeVIS2022'``); objects of other classes are left out. None: COCO's own classes.
-        **kwargs: of :class:`ClipDataset`; ``filter_empty=True`` leaves out images without usable objects.
+        target: Video dataset whose classes the COCO classes are mapped to: ``'OVIS'``, ``'YouTubeVIS2019'``,
+            ``'YouTubeVIS2021'`` or ``'YouTubeVIS2022'``. Objects of other classes are left out. None keeps the COCO
+            classes.
+        **kwargs: Arguments of :class:`ClipDataset`; ``filter_empty=True`` leaves out images without objects of the
+            mapped classes.
     """
 
     METAINFO = dict(dataset_type='COCO', task='vis')
@@ -164,24 +176,27 @@ class CocoInstanceClipDataset(TrackDataset):
         super().__init__(**kwargs)
 
     def classes_of_index(self) -> ClassList:
-        """Those of the target, or COCO's."""
-        found = super().classes_of_index()
+        """Classes of the target dataset, or of COCO."""
+        file_classes = super().classes_of_index()
         if self.target is None:
-            return found
-        check_against_known(found, 'COCO', self.origin)  # a file that is mapped already must not be mapped again
+            return file_classes
+        check_against_known(file_classes, 'COCO', self.origin)  # do not map a file that is mapped already
         return known_classes(self.target)
 
     @property
     def label_map(self) -> dict[int, int]:
-        """COCO's category id -> label."""
+        """COCO category id -> label."""
         if self.target is None:
             return self.classes.labels
-        return {number: self.classes.labels[to] for number, to in CLASS_MAPS[self.target].items()}
+        return {number: self.classes.labels[target_id] for number, target_id in CLASS_MAPS[self.target].items()}
 
 
 @DATASETS.register_module()
 class CocoPanopticClipDataset(PanopticVideoDataset):
-    """``panoptic_*.json`` with its PNGs; in training, a clip is an image ``num_frames`` times, which the augmentation moves."""
+    """COCO panoptic segmentation (``panoptic_*.json`` with its PNGs) as clips.
+
+    In training, a clip is one image repeated ``num_frames`` times, with motion simulated by the augmentation.
+    """
 
     METAINFO = dict(dataset_type='COCO', task='vps')
     reader = staticmethod(read_panoptic_images)

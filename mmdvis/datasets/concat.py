@@ -1,4 +1,4 @@
-"""Several datasets with the classes of the last one, whose clips are made alike."""
+"""Concatenation of datasets for joint training, with the same classes and the same clip sampling."""
 
 from collections.abc import Sequence
 from typing import Any

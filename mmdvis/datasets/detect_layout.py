@@ -1,4 +1,4 @@
-"""Tells from the files in a folder which datasets lie there."""
+"""Detects the datasets in a folder by their file layout."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +12,15 @@ from .image_folder import ImageFolderVideoDataset
 
 
 def find_datasets(folder: Path) -> list[dict[str, Any]]:
-    """The configs of the datasets in a folder, one for each split.
+    """Find the datasets in a folder.
+
+    Returns:
+        Config of each split.
 
     Raises:
-        DataError: nothing known lies there.
+        DataError: The folder does not exist, or contains no dataset in a known layout.
     """
-    list_folder(folder)  # says what is wrong with it
+    list_folder(folder)  # raises if the folder is missing or unreadable
     for finder in (
         find_vipseg,
         find_cityscapes,
@@ -28,16 +31,16 @@ def find_datasets(folder: Path) -> list[dict[str, Any]]:
         find_coco,
         find_images,
     ):
-        found = [dict(config, data_root=str(folder)) for config in finder(folder)]
-        if found:
-            return found
+        configs = [dict(config, data_root=str(folder)) for config in finder(folder)]
+        if configs:
+            return configs
     raise DataError(
-        f'{folder} holds no dataset in a known layout; data/README.md shows the layouts, and a config can name any'
+        f'{folder} holds no dataset in a known layout; see data/README.md for the layouts, or specify a config'
     )
 
 
 def find_vipseg(folder: Path) -> Iterator[dict[str, Any]]:
-    """VIPSeg, prepared."""
+    """Configs of converted VIPSeg."""
     for path in sorted(folder.glob('panoptic_gt_VIPSeg_*.json')):
         yield dict(
             type='VIPSegDataset',
@@ -48,7 +51,7 @@ def find_vipseg(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_cityscapes(folder: Path) -> Iterator[dict[str, Any]]:
-    """Cityscapes-VPS."""
+    """Configs of Cityscapes-VPS."""
     for path in sorted(folder.glob('*_city_vps.json')):
         kind, split = path.stem.removesuffix('_city_vps').rsplit('_', 1)
         prefix = {
@@ -67,7 +70,7 @@ def find_cityscapes(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_viper(folder: Path) -> Iterator[dict[str, Any]]:
-    """VIPER, converted or in its authors' files."""
+    """Configs of VIPER, converted or in the official layout."""
     for path in sorted((*folder.glob('panoptic_gt_VIPER_*.json'), *folder.glob('viper_panoptic_*_video.json'))):
         converted = path.stem.startswith('panoptic_gt')
         split = path.stem.removeprefix('panoptic_gt_VIPER_').removeprefix('viper_panoptic_').removesuffix('_video')
@@ -80,20 +83,20 @@ def find_viper(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_vspw(folder: Path) -> Iterator[dict[str, Any]]:
-    """VSPW."""
+    """Configs of VSPW."""
     if (folder / 'data').is_dir():
         for split in ('train', 'val', 'test'):
             if (folder / f'{split}.txt').is_file():
-                own = dict(categories='categories.json') if (folder / 'categories.json').is_file() else {}
-                yield dict(type='VSPWDataset', ann_file=f'{split}.txt', test_mode=split != 'train', **own)
+                custom_classes = dict(categories='categories.json') if (folder / 'categories.json').is_file() else {}
+                yield dict(type='VSPWDataset', ann_file=f'{split}.txt', test_mode=split != 'train', **custom_classes)
 
 
 def find_ovis(folder: Path) -> Iterator[dict[str, Any]]:
-    """OVIS."""
+    """Configs of OVIS."""
     for path in sorted(folder.glob('annotations*/annotations_*.json')):
         split = (
             path.stem.removeprefix('annotations_').removesuffix('_sub').removesuffix('_dev')
-        )  # of split_train_dev.py
+        )  # suffixes written by split_train_dev.py
         yield dict(
             type='OVISDataset',
             ann_file=str(path.relative_to(folder)),
@@ -103,7 +106,7 @@ def find_ovis(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_youtube_vis(folder: Path) -> Iterator[dict[str, Any]]:
-    """YouTube-VIS; the version from the folder's name, else that of 2021."""
+    """Configs of YouTube-VIS; the version is taken from the folder name, else 2021."""
     version = next(
         (
             name.removeprefix('YouTubeVIS')
@@ -125,7 +128,7 @@ def find_youtube_vis(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_coco(folder: Path) -> Iterator[dict[str, Any]]:
-    """COCO."""
+    """Configs of COCO instance and panoptic segmentation."""
     for path in sorted((folder / 'annotations').glob('*_*2017.json')):
         kind, split = path.stem.rsplit('_', 1)
         if kind == 'instances' and (folder / split).is_dir():
@@ -145,7 +148,7 @@ def find_coco(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_images(folder: Path) -> Iterator[dict[str, Any]]:
-    """Folders of images or video files."""
+    """Config of a folder of image folders or video files."""
     try:
         ImageFolderVideoDataset(data_root=str(folder))
     except DataError:

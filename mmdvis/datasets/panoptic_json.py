@@ -1,4 +1,4 @@
-"""Base of the datasets with panoptic PNGs and a json, and the records of such a json."""
+"""Base class of the datasets with panoptic PNGs and a JSON file, and the records of such JSON files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,23 +16,30 @@ Segments = tuple[list[tuple[int, int]], list[int]]
 
 
 def parse_segments(frame: Entry, categories: Sequence[int]) -> Segments:
-    """``segments_info`` of a frame: (id, category) of its objects, and the ids of crowds.
+    """Read ``segments_info`` of a frame.
+
+    Args:
+        frame: Annotation of the frame.
+        categories: Known category ids.
+
+    Returns:
+        (id, category id) of each segment that is not a crowd, and the ids of the crowds.
 
     Raises:
-        DataError: an id is no colour of a PNG or there twice, or a category is unknown.
+        DataError: An id is out of range or occurs more than once, or a category is unknown.
     """
-    objects, crowds, seen = [], [], set()
+    objects, crowds, visited_ids = [], [], set()
     for segment in frame.entries('segments_info', 'segment', 'id'):
         number, category = segment.integer('id'), segment.integer('category_id')
         if not 0 < number < NUM_PNG_COLOURS:
             raise DataError(
-                f'{segment.where}: a segment id must lie between 1 and {NUM_PNG_COLOURS - 1}, because a PNG holds it'
+                f'{segment.where}: a segment id must lie between 1 and {NUM_PNG_COLOURS - 1}, the RGB range'
             )
-        if number in seen:
-            raise DataError(f'{segment.where}: the id {number} is there more than once; ids must be unique in a frame')
+        if number in visited_ids:
+            raise DataError(f'{segment.where}: the id {number} occurs more than once; ids must be unique in a frame')
         if category not in categories:
             raise DataError(f'{segment.where}: the category {category} is not in the list of categories')
-        seen.add(number)
+        visited_ids.add(number)
         if segment.flag('iscrowd'):
             crowds.append(number)
         else:
@@ -41,10 +48,14 @@ def parse_segments(frame: Entry, categories: Sequence[int]) -> Segments:
 
 
 def video_size(images: Sequence[Entry], where: str) -> tuple[int, int] | None:
-    """(height, width) of the frames of a video, None where the json does not say.
+    """(height, width) of the frames of a video, None if unknown.
+
+    Args:
+        images: Image entries of the video.
+        where: Location, for error messages.
 
     Raises:
-        DataError: it says different ones.
+        DataError: The frames have different sizes.
     """
     if any('height' not in image.value or 'width' not in image.value for image in images):
         return None
@@ -52,28 +63,38 @@ def video_size(images: Sequence[Entry], where: str) -> tuple[int, int] | None:
     for image, size in zip(images, sizes):
         if size != sizes[0]:
             raise DataError(
-                f'{image.where} is {size} (height, width), the first frame {sizes[0]}; all frames of a video must '
-                'have one size'
+                f'{image.where} is {size} (height, width), but the first frame is {sizes[0]}; all frames of a video '
+                'must have the same size'
             )
     return sizes[0]
 
 
 def pair_annotations(images: Sequence[Entry], annotations: Sequence[Entry], where: str) -> list[Entry]:
-    """The annotation of each image, by ``image_id``.
+    """Match annotations to images by ``image_id``.
+
+    Args:
+        images: Image entries of the video.
+        annotations: Annotation entries of the video.
+        where: Location, for error messages.
+
+    Returns:
+        Annotation of each image, in the order of ``images``.
 
     Raises:
-        DataError: an image has none or two, or an annotation is of no image.
+        DataError: An image does not have exactly one annotation, or an annotation has no image.
     """
     if len(images) != len(annotations):
         raise DataError(
-            f'{where} has {len(images)} images and {len(annotations)} annotations; one annotation an image is needed'
+            f'{where} has {len(images)} images and {len(annotations)} annotations; one annotation per image is required'
         )
     names = [image.text('id') for image in images]
-    found = dict(zip(check_unique((a.text('image_id') for a in annotations), 'image_id', where), annotations))
-    for name, frame in found.items():
+    annotation_by_name = dict(
+        zip(check_unique((a.text('image_id') for a in annotations), 'image_id', where), annotations)
+    )
+    for name, frame in annotation_by_name.items():
         if name not in names:
-            raise DataError(f'{frame.where}: there is no image {name} in the video')
-    return [found[name] for name in names]
+            raise DataError(f'{frame.where}: the video has no image {name}')
+    return [annotation_by_name[name] for name in names]
 
 
 def panoptic_record(
@@ -84,63 +105,80 @@ def panoptic_record(
     categories: Sequence[int],
     files: Callable[[Entry], tuple[str, str]],
 ) -> dict:
-    """The record of a video with panoptic PNGs.
+    """Build the record of a video with panoptic PNGs.
 
     Args:
-        name: of the video.
-        images, annotations: of its frames; None: the split has no annotations.
-        where: for messages.
-        categories: known ids.
-        files: of an image entry, the paths of image and mask below their folders.
+        name: Name of the video.
+        images: Image entries of its frames.
+        annotations: Annotation entries of its frames. None if the split has no annotations.
+        where: Location, for error messages.
+        categories: Known category ids.
+        files: Function that returns the paths of image and mask of an image entry, relative to their folders.
+
+    Raises:
+        DataError: An entry is malformed, or images and annotations do not match.
     """
     check_order([image.text('file_name') for image in images], where)
-    truth = pair_annotations(images, annotations, where) if annotations is not None else [None] * len(images)
-    frames, meaning, notes = [], {}, []
-    for image, annotation in zip(images, truth):
+    gt_annotations = pair_annotations(images, annotations, where) if annotations is not None else [None] * len(images)
+    frames, category_of_id, warnings = [], {}, []
+    for image, annotation in zip(images, gt_annotations):
         path, mask = files(image)
         frame: dict[str, Any] = dict(name=image.text('file_name'), image=path)
         if annotation is not None:
             objects, crowds = parse_segments(annotation, categories)
             frame.update(mask=mask, segments=objects, crowds=crowds)
             for number, category in objects:
-                if meaning.setdefault(number, category) != category:
-                    notes.append(
-                        f'{annotation.where}: the id {number} has category {category}, in an earlier frame it has '
-                        f'{meaning[number]}; in a clip, the first mention counts'
+                if category_of_id.setdefault(number, category) != category:
+                    warnings.append(
+                        f'{annotation.where}: the id {number} has category {category}, but {category_of_id[number]} in '
+                        'an earlier frame; in a clip, the category of the first occurrence is used'
                     )
         frames.append(frame)
     return dict(
-        notes=notes,
+        notes=warnings,
         video_id=name,
         size=video_size(images, where),
-        categories=sorted(set(meaning.values())),
+        categories=sorted(set(category_of_id.values())),
         frames=frames,
     )
 
 
 def vipseg_records(content: Entry, path: Path) -> Records:
-    """The records of a json in VIPSeg's layout that was read from ``path``."""
+    """Read the records of a JSON file in the layout of VIPSeg.
+
+    Args:
+        content: Content of the JSON file.
+        path: Path of the JSON file, for error messages.
+    """
     classes, labelled = categories_of(content), has_annotations(content)
 
     def records() -> Iterator[dict]:
         videos = list(content.entries('videos', 'video', 'video_id'))
         names = list(check_unique((video.text('video_id') for video in videos), 'video', path))
-        truth: dict[str, Entry] = {}
+        gt_entries: dict[str, Entry] = {}
         if labelled:
             entries = list(content.entries('annotations', 'annotations of video', 'video_id'))
-            truth = dict(
+            gt_entries = dict(
                 zip(check_unique((e.text('video_id') for e in entries), 'annotations of the video', path), entries)
             )
-        for stranger in truth.keys() - set(names):
-            raise DataError(f"{path}: there are annotations of the video {stranger}, which 'videos' does not have")
+        for unknown_name in gt_entries.keys() - set(names):
+            raise DataError(f"{path}: the video {unknown_name} has annotations, but is missing from 'videos'")
         for name, video in zip(names, videos):
-            yield record_or_error(vipseg_record, name, video, truth.get(name), labelled, classes.category_ids)
+            yield record_or_error(vipseg_record, name, video, gt_entries.get(name), labelled, classes.category_ids)
 
     return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
 def vipseg_record(name: str, video: Entry, truth: Entry | None, labelled: bool, categories: Sequence[int]) -> dict:
-    """The record of an entry of ``videos`` and its entry in ``annotations``."""
+    """Build the record of a video in the layout of VIPSeg.
+
+    Args:
+        name: Name of the video.
+        video: Entry in ``videos``.
+        truth: Entry in ``annotations``, None if the video has none.
+        labelled: Whether the file has annotations.
+        categories: Known category ids.
+    """
     annotations = list(truth.entries('annotations', 'frame', 'file_name')) if truth is not None else []
     return panoptic_record(
         name,
@@ -153,29 +191,31 @@ def vipseg_record(name: str, video: Entry, truth: Entry | None, labelled: bool, 
 
 
 def frame_files(folder: str, image: Entry) -> tuple[str, str]:
-    """Image and mask of a frame: both in a folder of the video's name, with the stem of ``file_name``."""
+    """Relative paths of image and mask of a frame: ``<folder>/<stem>.jpg`` and ``<folder>/<stem>.png``."""
     stem = Path(image.text('file_name')).stem
     return f'{folder}/{stem}.jpg', f'{folder}/{stem}.png'
 
 
 class PanopticVideoDataset(ClipDataset):
-    """Base of the datasets with panoptic PNGs and a json; a subclass says how the json is read.
+    """Base class of the datasets with panoptic PNGs and a JSON file.
+
+    A subclass defines :meth:`reader`, which reads the JSON file.
 
     Raises:
-        DataError: the json is not as it should be, or has no annotations to train on.
+        DataError: The JSON file is malformed, or has no annotations in training mode.
     """
 
     def read_index(self) -> AnnotationIndex:
-        """The records of ``ann_file``."""
+        """Read the records of ``ann_file``."""
         index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(
-                f'{self.ann_file} holds no annotations, as test splits do; it can be tested (test_mode=True) but not '
-                'trained on'
+                f'{self.ann_file} holds no annotations, like the files of test splits; use it with test_mode=True, not '
+                'for training'
             )
         return index
 
     @staticmethod
     def reader(path: Path) -> Records:
-        """Reads the json."""
+        """Read the JSON file."""
         raise NotImplementedError

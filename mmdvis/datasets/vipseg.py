@@ -1,4 +1,4 @@
-"""VIPSeg (CVPR 2022) in its prepared layout, and every dataset that lies on disk in the same way."""
+"""VIPSeg (CVPR 2022) in its converted layout, and other datasets in the same layout."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .panoptic_json import PanopticVideoDataset, vipseg_records
 
 
 def read_vipseg_records(path: Path) -> Records:
-    """The records of a json in VIPSeg's layout."""
+    """Read the records of a JSON file in the layout of VIPSeg."""
     return vipseg_records(parse_json(read_bytes(path), path), path)
 
 
@@ -18,8 +18,8 @@ def read_vipseg_records(path: Path) -> Records:
 class VIPSegDataset(PanopticVideoDataset):
     """Reads ``panoptic_gt_VIPSeg_*.json``, ``images/<video>/<frame>.jpg`` and ``panomasksRGB/<video>/<frame>.png``.
 
-    The meta information says ``classes``, ``num_things``, ``category_ids`` (of each label) and ``palette``. The json of the test
-    split, without segments and with ``.jpg`` names, can be tested.
+    The meta information contains ``classes``, ``num_things``, ``category_ids`` (of each label) and ``palette``. The
+    JSON file of the test split, which has no segments and ``.jpg`` file names, is supported with ``test_mode=True``.
     """
 
     METAINFO = dict(dataset_type='VIPSeg', task='vps')

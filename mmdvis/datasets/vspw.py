@@ -1,4 +1,4 @@
-"""VSPW (CVPR 2021): semantic masks of videos."""
+"""VSPW (CVPR 2021), video semantic segmentation."""
 
 import os
 from collections.abc import Iterator
@@ -15,33 +15,34 @@ from .classes import ClassList, categories_of, class_rows, known_classes
 
 
 def read_list(path: Path) -> list[str]:
-    """The videos of ``train.txt`` and the like, one a line, whatever the line ends are.
+    """Read a list of videos, such as ``train.txt``, with one video name per line and any line endings.
 
     Raises:
-        DataError: the file is missing or empty, is no text, or names a video twice.
+        DataError: The file is missing, empty or not a text file, or a video occurs more than once.
     """
     try:
         names = [line.strip() for line in read_bytes(path).decode('utf-8-sig').splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise DataError(f'{path} is no text; it must name one video a line') from None
+        raise DataError(f'{path} is not a text file; it must have one video name per line') from None
     if not names:
-        raise DataError(f'{path} names no video; it must name one a line')
+        raise DataError(f'{path} lists no video; it must have one video name per line')
     return list(check_unique(iter(names), 'video', path))
 
 
 @DATASETS.register_module()
 class VSPWDataset(ClipDataset):
-    """Reads ``{train,val,test}.txt``, ``data/<video>/origin/*.jpg`` and ``data/<video>/mask/*.png``; test has no masks.
+    """Reads ``{train,val,test}.txt``, ``data/<video>/origin/*.jpg`` and ``data/<video>/mask/*.png``.
 
-    Labels are in VIPSeg's order, things first. Results have the size of a video's first frame.
+    The test split has no masks. Labels are in the order of VIPSeg, things first. Predictions have the size of the first
+    frame of a video.
 
     Args:
-        categories: where the classes come from: a known list, or a json with ``categories`` (id, name, isthing), whose ids are
-            the values of the masks minus one.
-        **kwargs: of :class:`ClipDataset`.
+        categories: Name of a known class list, or a JSON file with ``categories`` (id, name, isthing), whose ids are
+            the mask values minus one.
+        **kwargs: Arguments of :class:`ClipDataset`.
 
     Raises:
-        DataError: the list names a video that is not there, or images and masks do not fit together.
+        DataError: A listed video is missing, or images and masks do not match.
     """
 
     METAINFO = dict(dataset_type='VSPW', task='vss')
@@ -52,27 +53,35 @@ class VSPWDataset(ClipDataset):
         super().__init__(**kwargs)
 
     def read_index(self) -> AnnotationIndex:
-        """One record a video of the list."""
+        """Build one record per listed video."""
         return AnnotationIndex.build(dict(classes=class_rows(self.file_classes())), self.records(), self.faults)
 
     def file_classes(self) -> ClassList:
-        """The classes that the values of the masks stand for."""
+        """Classes of the mask values."""
         if not self.categories.endswith('.json'):
             return known_classes(self.categories)
         path = Path(self.data_root, self.categories)
         return categories_of(parse_json(read_bytes(path), path))
 
     def records(self) -> Iterator[dict]:
-        """Looks into the folder of every video."""
-        every = list(self.file_classes().category_ids)
+        """Yield the record of each listed video."""
+        category_ids = list(self.file_classes().category_ids)
         for name in read_list(Path(self.ann_file)):
-            yield record_or_error(self.record, name, every)
+            yield record_or_error(self.record, name, category_ids)
 
     def record(self, name: str, categories: list[int]) -> dict:
-        """The record of a video."""
+        """Build the record of a video.
+
+        Args:
+            name: Name of the video.
+            categories: Category ids of all classes.
+
+        Raises:
+            DataError: The folder or a frame is missing, or images and masks do not match.
+        """
         folder = Path(self.data_root, 'data', name)
         if not os.path.isdir(folder):
-            raise DataError(f'{self.ann_file} names the video {name}, but there is no folder {folder}')
+            raise DataError(f'{self.ann_file} lists the video {name}, but there is no folder {folder}')
         images = list_folder(folder / 'origin', IMAGE_SUFFIXES)
         check_order(images, f'video {name}: {folder / "origin"}')
         stems = list(
@@ -93,7 +102,7 @@ class VSPWDataset(ClipDataset):
         return dict(video_id=name, size=None, categories=categories, frames=frames)
 
     def info_of(self, record: dict) -> dict:
-        """Paths begin at the root of the dataset."""
+        """Record with full paths below the data root."""
         info = super().info_of(record)
         frames = [
             dict(
@@ -107,16 +116,26 @@ class VSPWDataset(ClipDataset):
 
 
 def check_masks(images: list[str], masks: set, folder: Path, name: str) -> None:
-    """Raises DataError unless every image of a video has a mask, and the reverse."""
-    alone = [stem for stem in images if stem not in masks]
-    if alone:
+    """Check that images and masks of a video correspond one to one.
+
+    Args:
+        images: Stems of the images.
+        masks: Stems of the masks.
+        folder: Folder of the video.
+        name: Name of the video.
+
+    Raises:
+        DataError: An image has no mask, or a mask has no image.
+    """
+    without_mask = [stem for stem in images if stem not in masks]
+    if without_mask:
         raise DataError(
-            f'video {name}, frame {alone[0]}: {folder / "origin"} has an image of it, but there is no mask '
-            f'{folder / "mask" / alone[0]}.png; {len(alone)} of {len(images)} frames have none'
+            f'video {name}, frame {without_mask[0]}: {folder / "origin"} has an image, but there is no mask '
+            f'{folder / "mask" / without_mask[0]}.png; {len(without_mask)} of {len(images)} frames have no mask'
         )
-    strange = sorted(masks - set(images))
-    if strange:
+    without_image = sorted(masks - set(images))
+    if without_image:
         raise DataError(
-            f'video {name}, frame {strange[0]}: {folder / "mask"} has a mask of it, but {folder / "origin"} has no '
-            'such image'
+            f'video {name}, frame {without_image[0]}: {folder / "mask"} has a mask, but {folder / "origin"} has no '
+            'image of this frame'
         )

@@ -1,4 +1,4 @@
-"""YouTube-VIS 2019, 2021, 2022 and OVIS: tracks with run-length masks in one json."""
+"""YouTube-VIS 2019, 2021, 2022 and OVIS, with the tracks as run-length masks in one JSON file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +16,21 @@ VERSIONS = (2019, 2021, 2022)
 
 
 def track_masks(track: Entry, size: tuple[int, int], names: list[str]) -> list[dict | None]:
-    """A mask or None for each frame; an object is there only where both its box and its mask are."""
+    """Mask of a track in each frame, None if the mask or the box of the frame is missing.
+
+    Args:
+        track: Annotation entry of the track.
+        size: (height, width) of the video.
+        names: File names of the frames.
+
+    Raises:
+        DataError: A list has the wrong length, or a mask is malformed.
+    """
     masks = track.items('segmentations')
     boxes = track.items('bboxes') if track.value.get('bboxes') is not None else masks
-    for key, found in (('segmentations', masks), ('bboxes', boxes)):
-        if len(found) != len(names):
-            raise DataError(f'{track.where} has {len(found)} {key}, the video has {len(names)} frames')
+    for key, values in (('segmentations', masks), ('bboxes', boxes)):
+        if len(values) != len(names):
+            raise DataError(f'{track.where} has {len(values)} {key}, but the video has {len(names)} frames')
     for name, mask in zip(names, masks):
         if mask is not None:
             check_segmentation(mask, size, f'{track.where}, frame {name}')
@@ -29,20 +38,23 @@ def track_masks(track: Entry, size: tuple[int, int], names: list[str]) -> list[d
 
 
 def read_track_records(path: Path) -> Records:
-    """The records of a json of YouTube-VIS or OVIS."""
+    """Read the records of a JSON file of YouTube-VIS or OVIS."""
     return read_grouped_records(path, ('videos', 'video', 'video_id'), 'track', track_record)
 
 
 def read_grouped_records(
     path: Path, owner: tuple[str, str, str], name: str, make: Callable[[int, Entry, list[Entry]], dict]
 ) -> Records:
-    """The records of a json with owners (videos or images), and annotations that name theirs.
+    """Read a JSON file with videos or images (owners), and a flat list of annotations that refer to them by id.
 
     Args:
-        path: the json.
-        owner: key of the owners, what one is called, and the key by which an annotation names it.
-        name: what an annotation is called.
-        make: (id, owner, its annotations) -> record.
+        path: JSON file.
+        owner: Key of the list of owners, name of an owner in error messages, and key of the owner id in an annotation.
+        name: Name of an annotation in error messages.
+        make: Function (owner id, owner, its annotations) -> record.
+
+    Raises:
+        DataError: An entry is malformed, an id occurs more than once, or an owner or a category is unknown.
     """
     content = parse_json(read_bytes(path), path)
     classes, labelled = categories_of(content, things_only=True), has_annotations(content)
@@ -56,7 +68,7 @@ def read_grouped_records(
         for _, entry in zip(check_unique((entry.integer('id') for entry in entries), f'{name} id', path), entries):
             number, category = entry.integer(reference), entry.integer('category_id')
             if number not in owned:
-                raise DataError(f'{entry.where} is of the {owner_name} {number}, which {key!r} does not have')
+                raise DataError(f'{entry.where} belongs to the {owner_name} {number}, which is missing from {key!r}')
             if category not in classes.category_ids:
                 raise DataError(f'{entry.where}: the category {category} is not in the list of categories')
             owned[number].append(entry)
@@ -67,10 +79,19 @@ def read_grouped_records(
 
 
 def track_record(number: int, video: Entry, tracks: list[Entry]) -> dict:
-    """The record of a video; tracks are numbered from 1, crowds are left out."""
+    """Build the record of a video, with tracks numbered from 1 and without crowds.
+
+    Args:
+        number: Video id.
+        video: Video entry.
+        tracks: Annotation entries of the video.
+
+    Raises:
+        DataError: An entry is malformed, or numbers of frames differ.
+    """
     names, size = video.items('file_names'), (video.integer('height'), video.integer('width'))
     if not all(isinstance(name, str) for name in names):
-        raise DataError(f"{video.where}: 'file_names' must be texts, got {str(names)[:60]}")
+        raise DataError(f"{video.where}: 'file_names' must be strings, got {str(names)[:60]}")
     check_order(names, video.where)
     if 'length' in video.value and video.integer('length') != len(names):
         raise DataError(
@@ -98,10 +119,10 @@ def track_record(number: int, video: Entry, tracks: list[Entry]) -> dict:
 
 
 class TrackDataset(ClipDataset):
-    """Base of the datasets whose truth are tracks in a json.
+    """Base class of the datasets with tracks in a JSON file as ground truth.
 
     Raises:
-        DataError: the json is not as it should be, or has no annotations to train on.
+        DataError: The JSON file is malformed, or has no annotations in training mode.
     """
 
     METAINFO = dict(task='vis')
@@ -109,23 +130,25 @@ class TrackDataset(ClipDataset):
     reader = staticmethod(read_track_records)
 
     def read_index(self) -> AnnotationIndex:
-        """The records of ``ann_file``."""
+        """Read the records of ``ann_file``."""
         index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(
-                f'{self.ann_file} holds no annotations, as validation and test splits of YouTube-VIS and OVIS do; it '
-                'can be tested (test_mode=True) but not trained on'
+                f'{self.ann_file} holds no annotations, like the validation and test splits of YouTube-VIS and OVIS; '
+                'use it with test_mode=True, not for training'
             )
         return index
 
 
 @DATASETS.register_module()
 class YouTubeVISDataset(TrackDataset):
-    """Reads ``{train,valid,test}.json`` and ``<split>/JPEGImages/<video>/<frame>.jpg``; of 2022 also ``instances.json``.
+    """Reads ``{train,valid,test}.json`` and ``<split>/JPEGImages/<video>/<frame>.jpg``.
+
+    For 2022, ``<split>/instances.json`` is also supported.
 
     Args:
-        version: 2019, 2021 or 2022, whose class lists differ (2022 has that of 2021).
-        **kwargs: of :class:`ClipDataset`.
+        version: Version of the dataset, which determines the class list: 2019, 2021, or 2022 (same classes as 2021).
+        **kwargs: Arguments of :class:`ClipDataset`.
     """
 
     def __init__(self, version: int = 2021, **kwargs: object) -> None:

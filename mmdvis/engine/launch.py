@@ -175,16 +175,19 @@ def set_fusion(config: Config, num_members: int, passes: Sequence[dict[str, Any]
 def fusion_passes(
     short_edges: Sequence[int | None], flip: bool, usual: int | None = None, max_edge: int | None = None
 ) -> list[dict[str, Any]]:
-    """A pass for each short edge, and with ``flip`` one more for its mirror image.
+    """Test-time passes: one for each short edge and, with ``flip``, one for its mirror image.
 
     Args:
-        short_edges: in pixels; None keeps the size.
-        flip: whether to mirror.
-        usual, max_edge: short edge of the config's test and the limit of its long one, which grows with the short edge.
+        short_edges: short edges in pixels; None keeps the size.
+        flip: whether mirrored passes are added.
+        usual: short edge of the config's test.
+        max_edge: limit of the long edge of the config's test; it grows with the short edge.
     """
 
     def limit(edge: int | None) -> int | None:
-        return max_edge if None in (edge, usual, max_edge) else max(max_edge, round(max_edge * edge / usual))
+        if edge is None or usual is None or max_edge is None:
+            return max_edge
+        return max(max_edge, round(max_edge * edge / usual))
 
     return [
         dict(short_edge=edge, max_edge=limit(edge), flip=mirrored)

@@ -1,4 +1,4 @@
-"""Reading and writing: frame sources, images, masks on disk, videos, and containers that may live on disk."""
+"""Reading and writing of frames, images, masks, videos and feature stores."""
 
 from .arrays import ArrayFrames
 from .atomic_write import atomic_write, replace_path

@@ -1,4 +1,4 @@
-"""Work that is done beside the caller's, in its order, with a bounded number of things waiting."""
+"""Runs functions in a background thread with a bounded queue."""
 
 from collections.abc import Callable
 from queue import Queue
@@ -7,10 +7,14 @@ from typing import Any
 
 
 class BackgroundWriter:
-    """A context with one thread; what is put in is done before the context is left, and its errors are raised there or before.
+    """Context manager that runs functions in order in one background thread.
+
+    All functions are complete when the context exits. An error of a function is raised by the next ``put`` or at the
+    exit.
 
     Args:
-        waiting: things that may wait; ``put`` waits for room, so that a slow disk slows the caller and fills no memory.
+        waiting: Capacity of the queue. ``put`` blocks while the queue is full, so that a slow disk slows down the
+            caller instead of filling the memory.
     """
 
     def __init__(self, waiting: int = 8) -> None:
@@ -23,13 +27,16 @@ class BackgroundWriter:
         return self
 
     def put(self, function: Callable, *args: Any) -> None:
-        """Has ``function(*args)`` done; raises the error of an earlier one, after which nothing more is done."""
+        """Schedules ``function(*args)``.
+
+        If an earlier function failed, its error is raised and no further function is run.
+        """
         if self.error is not None:
             raise self.error
         self.queue.put((function, args))
 
     def work(self) -> None:
-        """The thread's loop; after an error it only empties the queue, so that nobody waits for ever."""
+        """Loop of the thread; after an error it only empties the queue, so that ``put`` does not block forever."""
         while True:
             task = self.queue.get()
             if task is None:
@@ -42,7 +49,7 @@ class BackgroundWriter:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
-            self.error = self.error or error  # what still waits is not worth doing
+            self.error = self.error or error  # skips the remaining functions
         self.queue.put(None)
         self.thread.join()
         if kind is None and self.error is not None:

@@ -1,4 +1,7 @@
-"""The mask features of a whole video, which are what fills the memory: kept, kept in half precision, on disk, or made again."""
+"""Stores for the mask features of a whole video, which dominate its memory use.
+
+Features are kept in memory at full or half precision, kept on disk at half precision, or recomputed on access.
+"""
 
 import tempfile
 from collections.abc import Callable
@@ -11,29 +14,29 @@ from mmdvis.checks import check_choice
 from mmdvis.structures import FrameSource
 from mmdvis.structures.masks import FeatureStore
 
-BLOCK_BYTES = 1 << 27  # bytes of memory that are taken at once, and touched as they are filled
+BLOCK_BYTES = 1 << 27  # bytes allocated at once
 STORES = ('exact', 'memory', 'disk', 'recompute')
 
 
 def to_half(features: Tensor) -> Tensor:
-    """Features in half precision; those that have it already are left as they are."""
+    """Converts float32 and float64 features to half precision; other types are returned unchanged."""
     return features.half() if features.dtype in (torch.float32, torch.float64) else features
 
 
 class MemoryFeatures:
-    """Features in memory, where they are made, in large blocks: small ones between other tensors would leave holes.
+    """Features in memory on their device, in large blocks to avoid memory fragmentation.
 
     Args:
-        exact: keep their precision; else float32 becomes float16, a rounding by 2^-11 of each number.
+        exact: Whether to keep the precision; otherwise float32 is rounded to float16 (relative error up to 2^-11).
     """
 
     def __init__(self, exact: bool = True) -> None:
         self.exact = exact
         self.blocks: list[Tensor] = []
-        self.filled = 0  # frames in the last block
+        self.filled = 0  # number of frames in the last block
 
     def append(self, features: Tensor) -> None:
-        """See :class:`FeatureStore`."""
+        """Appends features (t, M, h, w); see :class:`FeatureStore`."""
         for frame in features if self.exact else to_half(features):
             if not self.blocks or self.filled == len(self.blocks[-1]):
                 frames = max(1, BLOCK_BYTES // max(frame.numel() * frame.element_size(), 1))
@@ -55,25 +58,27 @@ class MemoryFeatures:
 
 
 class DiskFeatures:
-    """Features in half precision in a nameless file, which is gone when the store is; one buffer serves all frames.
+    """Features at half precision in an unnamed temporary file, which is deleted with the store.
+
+    One buffer is shared by all frames.
 
     Args:
-        folder: where; None: the system's folder for temporary files.
+        folder: Folder of the file; None: the system's folder for temporary files.
 
     Raises:
-        OSError: the disk is full.
+        OSError: The disk is full.
     """
 
     def __init__(self, folder: str | None = None) -> None:
         self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
-        self.buffer: Tensor | None = None
+        self.buffer = torch.empty(0)
         self.device, self.frames = torch.device('cpu'), 0
 
     def append(self, features: Tensor) -> None:
-        """See :class:`FeatureStore`."""
+        """Appends features (t, M, h, w); see :class:`FeatureStore`."""
         self.device = features.device
         for frame in features:
-            if self.buffer is None:
+            if not self.frames:
                 self.buffer = torch.empty(frame.shape, dtype=to_half(frame).dtype)
             self.buffer.copy_(frame)
             self.transfer(self.frames, self.file.write)
@@ -84,22 +89,32 @@ class DiskFeatures:
         return self.buffer.to(self.device, copy=True)
 
     def transfer(self, frame: int, move: Callable[[memoryview], int]) -> None:
-        """Moves the bytes of a frame between the buffer and its place in the file."""
-        rest = memoryview(self.buffer.view(torch.int16).numpy()).cast('B')
-        self.file.seek(frame * len(rest))
-        while len(rest):
-            moved = move(rest)
+        """Moves the bytes of a frame between the buffer and the file.
+
+        Args:
+            frame: Index of the frame.
+            move: Reads into or writes from a buffer; returns the number of bytes.
+
+        Raises:
+            IndexError: The frame is not in the store.
+        """
+        remaining = memoryview(self.buffer.view(torch.int16).numpy().data).cast('B')
+        self.file.seek(frame * len(remaining))
+        while len(remaining):
+            moved = move(remaining)
             if not moved:
-                raise IndexError(f'frame {frame} is not in the store, which has {self.frames}')
-            rest = rest[moved:]
+                raise IndexError(f'frame {frame} is not in the store, which has {self.frames} frames')
+            remaining = remaining[moved:]
 
 
 class RecomputedFeatures:
-    """Nothing is kept: a frame that is asked for goes through the model once more.
+    """Store that keeps no features and recomputes them on access.
+
+    Only the features of the last frame that was accessed are cached.
 
     Args:
-        source: the video.
-        compute: frames (1, 3, H, W) uint8 -> features (1, M, h, w).
+        source: Frames of the video.
+        compute: Function that maps frames (1, 3, H, W) uint8 to features (1, M, h, w).
     """
 
     def __init__(self, source: FrameSource, compute: Callable[[Tensor], Tensor]) -> None:
@@ -107,7 +122,7 @@ class RecomputedFeatures:
         self.last: tuple[int, Tensor] | None = None
 
     def append(self, features: Tensor) -> None:
-        """Forgets them."""
+        """Ignores the features."""
 
     def __getitem__(self, frame: int) -> Tensor:
         if self.last is None or self.last[0] != frame:
@@ -116,15 +131,17 @@ class RecomputedFeatures:
 
 
 def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Tensor]) -> FeatureStore:
-    """The store of a video.
+    """Creates the feature store of a video.
 
     Args:
-        kind: one of ``STORES``: ``'exact'``: kept as they are, ``'memory'``: kept in half precision, ``'disk'``: so, in a file,
-            ``'recompute'``: made again when a frame's masks are wanted, by backbone and pixel decoder.
-        source, compute: see :class:`RecomputedFeatures`.
+        kind: One of ``STORES``. ``'exact'``: in memory at full precision. ``'memory'``: in memory at half precision.
+            ``'disk'``: in a file at half precision. ``'recompute'``: recomputed by backbone and pixel decoder when the
+            masks of a frame are needed.
+        source: See :class:`RecomputedFeatures`.
+        compute: See :class:`RecomputedFeatures`.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: ``kind`` is not one of ``STORES``.
     """
     check_choice('store', kind, STORES)
     if kind == 'recompute':
@@ -133,13 +150,13 @@ def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Te
 
 
 class MemoryNeed(NamedTuple):
-    """Bytes that a frame of an offline video adds.
+    """Bytes per frame needed by an offline video.
 
     Attributes:
-        queries: what every store needs: 4 Q (5 C + 2 M + K + 1), the tracks, the refined tracks, and two copies of the
-            queries while they are refined; in half precision 2 M + K + 1 count half.
-        features: 2 M h w, for a store that keeps them in half precision.
-        output: H W, one number for each pixel of the result.
+        queries: Queries, needed by every store: 4 Q (5 C + 2 M + K + 1) for the tracks, the refined tracks, and two
+            copies of the queries during refinement; in half precision 2 M + K + 1 counts half.
+        features: Features at half precision: 2 M h w.
+        output: Result: H W, one byte per pixel.
     """
 
     queries: int
@@ -147,21 +164,21 @@ class MemoryNeed(NamedTuple):
     output: int
 
     def choose(self, frames: int, limit: int, disk: int) -> str:
-        """The store for a video of so many frames.
+        """Chooses the store for a video.
 
         Args:
-            frames: of the video.
-            limit: bytes of memory that it may add.
-            disk: bytes that are free for temporary files.
+            frames: Number of frames of the video.
+            limit: Memory in bytes that the video may use.
+            disk: Free bytes for temporary files.
 
         Raises:
-            ValueError: the queries alone are more than the limit.
+            ValueError: The queries alone exceed the limit.
         """
         if frames * self.queries > limit:
             raise ValueError(
                 f'{frames} frames need {frames * self.queries / 2**20:.0f} MB for their queries alone '
-                f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; allow more, or '
-                'segment the video as a stream of clips'
+                f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; increase '
+                'the limit, or segment the video as a stream of clips'
             )
         if frames * (self.queries + self.features) <= limit:
             return 'memory'

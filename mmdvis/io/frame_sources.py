@@ -1,4 +1,4 @@
-"""Videos as sources of frames: a file list, a video file, an array. Only the window at hand is ever decoded."""
+"""Frame sources for image lists, video files and arrays; only the requested frames are decoded."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .video_files import VideoFileFrames
 
 
 def size_or_none(path: Path) -> Size | None:
-    """(height, width) of an image file; None where it cannot be read."""
+    """(height, width) of an image file; None if it cannot be read."""
     try:
         return image_size(path)
     except DataError:
@@ -25,19 +25,20 @@ def size_or_none(path: Path) -> Size | None:
 
 
 class FileFrames:
-    """A list of image files, all of one size.
+    """Frames from a list of image files, all of one size.
 
     Args:
-        paths: the files in the order of time.
-        fps: frames in a second, if known.
-        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest before it that can
-            (the first frames of a video: after it). Frames of another size than most of the video cannot be used.
+        paths: Files in temporal order.
+        fps: Frames per second; None if unknown.
+        on_error: ``'raise'``, or ``'repeat'`` to replace an unusable frame by the nearest usable frame before it (for
+            the first frames of a video: after it). Frames whose size differs from most frames of the video are
+            unusable.
 
     Attributes:
-        problems: frame -> what was wrong with it, of the frames that were replaced.
+        problems: Frame index -> error message, for the frames that were replaced.
 
     Raises:
-        DataError: the list is empty, a file cannot be read, or (when read) a frame has another size than the first.
+        DataError: The list is empty, a file cannot be read, or (when read) a frame has another size than the first.
     """
 
     def __init__(self, paths: Sequence[str | Path], fps: float | None = None, on_error: str = 'raise') -> None:
@@ -52,30 +53,34 @@ class FileFrames:
         sizes = Counter(size for size in map(size_or_none, self.paths) if size)
         if sizes:
             self.size = self.original = sizes.most_common(1)[0][0]
-        self.neighbour(0)  # says it now, if there is nothing to show
+        self.neighbour(0)  # fails early if no frame is usable
 
     @classmethod
     def from_folder(cls, folder: str | Path, fps: float | None = None) -> 'FileFrames':
-        """All images of a folder in natural order; names that begin with a dot are passed over."""
+        """All images of a folder in natural order; hidden files are skipped.
+
+        Raises:
+            DataError: The folder contains no image.
+        """
         paths = sorted(
             (p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')),
             key=natural_key,
         )
         if not paths:
-            raise DataError(f'{folder} holds no image; it must hold frames as {", ".join(IMAGE_SUFFIXES)}')
+            raise DataError(f'{folder} contains no image; it must contain frames as {", ".join(IMAGE_SUFFIXES)}')
         return cls(paths, fps)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def try_frame(self, index: int) -> np.ndarray | None:
-        """Frame ``index`` (H, W, 3), or None where it cannot be used and may be replaced."""
+        """Frame ``index`` (H, W, 3); None if it is unusable and ``on_error`` is ``'repeat'``."""
         try:
             frame = read_image(self.paths[index])
             if self.size not in ((0, 0), frame.shape[:2]):
                 raise DataError(
-                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), the first frame '
-                    f'{self.size}; all frames of a video must have one size'
+                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), but the first frame is '
+                    f'{self.size}; all frames of a video must have the same size'
                 )
             return frame
         except DataError as error:
@@ -96,7 +101,11 @@ class FileFrames:
         return frames_to_tensor(frames)
 
     def neighbour(self, index: int) -> np.ndarray:
-        """The nearest frame before ``index`` that can be used, else the nearest after it."""
+        """Nearest usable frame before ``index``, or else after it.
+
+        Raises:
+            DataError: No frame is usable.
+        """
         for other in (*range(index, -1, -1), *range(index + 1, len(self))):
             frame = self.try_frame(other)
             if frame is not None:
@@ -105,10 +114,10 @@ class FileFrames:
 
 
 def open_frames(path: str | Path) -> FrameSource:
-    """A video file or a folder of frames as a source.
+    """Opens a video file or a folder of frames.
 
     Raises:
-        ValueError: the path is neither, or what lies there cannot be read.
+        ValueError: The path is neither a video file nor a folder of frames, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Sources of frames that show another source in another way: resized, mirrored, read ahead."""
+"""Frame sources that transform another source: resizing, flipping and prefetching."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ from .arrays import frames_to_tensor
 
 
 def short_edge_size(size: Size, short_edge: int, max_edge: int | None = None) -> Size:
-    """The size whose short edge is ``short_edge``, unless the long one would pass ``max_edge`` (as detectron2 rounds)."""
+    """Size with the given short edge, reduced if the long edge would exceed ``max_edge``; rounded as in detectron2."""
     height, width = size
     scale = short_edge / min(height, width)
     if max_edge is not None and round(max(height, width) * scale, 6) > max_edge:
@@ -22,14 +22,14 @@ def short_edge_size(size: Size, short_edge: int, max_edge: int | None = None) ->
 
 
 class FrameView:
-    """What all sources share that show the frames of another source in their own way."""
+    """Base class of frame sources that transform the frames of another source."""
 
     def __init__(self, source: FrameSource) -> None:
         self.source, self.size, self.original, self.fps = source, source.size, source.original, source.fps
 
     @property
     def problems(self) -> dict[int, str]:
-        """Of the source; see :class:`FileFrames`."""
+        """Problems of the source; see :class:`FileFrames`."""
         return getattr(self.source, 'problems', {})
 
     def __len__(self) -> int:
@@ -37,12 +37,12 @@ class FrameView:
 
 
 class ResizedFrames(FrameView):
-    """A source whose frames are resized on the host by Pillow's bilinear filter, as detectron2 does.
+    """Source whose frames are resized on the CPU with Pillow's bilinear filter, as in detectron2.
 
     Args:
-        source: the frames.
-        short_edge: wanted length of the short edge in pixels.
-        max_edge: limit of the long edge.
+        source: Frames to resize.
+        short_edge: Target length of the short edge in pixels.
+        max_edge: Maximum length of the long edge in pixels.
     """
 
     def __init__(self, source: FrameSource, short_edge: int, max_edge: int | None = None) -> None:
@@ -57,36 +57,38 @@ class ResizedFrames(FrameView):
         height, width = self.size
         return frames_to_tensor(
             [
-                np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.BILINEAR))
+                np.asarray(
+                    Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR)
+                )
                 for frame in frames
             ]
         )
 
 
 class PrefetchedFrames(FrameView):
-    """A source that reads the next window of the same length while the caller works on this one."""
+    """Source that reads the next window of the same length in the background."""
 
     def __init__(self, source: FrameSource) -> None:
         super().__init__(source)
-        self.worker: ThreadPoolExecutor | None = None  # made at the first read, so that a source can be pickled
+        self.worker: ThreadPoolExecutor | None = None  # created at the first read, so that the source can be pickled
         self.pending: dict[tuple[int, int], Future] = {}
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Frames [start, stop) as uint8 (t, 3, H, W); starts to read the window behind it."""
+        """Frames [start, stop) as uint8 (t, 3, H, W); starts reading the next window."""
         self.worker = self.worker or ThreadPoolExecutor(max_workers=1)
-        ready = self.pending.pop((start, stop), None)
+        prefetched = self.pending.pop((start, stop), None)
         for future in self.pending.values():
             future.cancel()
         self.pending.clear()
-        frames = (ready or self.worker.submit(self.source.read, start, stop)).result()
-        ahead = (stop, min(2 * stop - start, len(self)))
-        if ahead[0] < ahead[1]:
-            self.pending[ahead] = self.worker.submit(self.source.read, *ahead)
+        frames = (prefetched or self.worker.submit(self.source.read, start, stop)).result()
+        next_window = (stop, min(2 * stop - start, len(self)))
+        if next_window[0] < next_window[1]:
+            self.pending[next_window] = self.worker.submit(self.source.read, *next_window)
         return frames
 
 
 class FlippedFrames(FrameView):
-    """The frames of a source, mirrored from left to right."""
+    """Source whose frames are flipped horizontally."""
 
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""

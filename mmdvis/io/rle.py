@@ -1,4 +1,4 @@
-"""Masks of COCO's kind: compressed run lengths, plain run lengths, polygons."""
+"""COCO masks: compressed run lengths, uncompressed run lengths, and polygons."""
 
 from typing import Any
 
@@ -12,40 +12,56 @@ Size = tuple[int, int]
 
 
 def run_lengths(counts: str | bytes) -> np.ndarray:
-    """The run lengths of COCO's compressed text: five bits a letter, every third and later run as a difference."""
-    letters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
-    if not len(letters) or letters.min() < 0 or letters.max() > 63 or letters[-1] & 32:
-        raise ValueError('it is damaged')
-    ends = np.flatnonzero((letters & 32) == 0)
+    """Decodes COCO's compressed run lengths.
+
+    Each character holds five bits. Run 3 and all later ones (counted from 0) are stored as the difference to the run
+    two before.
+
+    Raises:
+        ValueError: The string is malformed.
+    """
+    codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ValueError('the string is malformed')
+    ends = np.flatnonzero((codes & 32) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     if (ends - starts).max() > 6:
-        raise ValueError('it is damaged')
-    place = np.arange(len(letters)) - np.repeat(starts, ends - starts + 1)
-    values = np.add.reduceat((letters & 31) << (5 * place), starts)
-    values -= np.where(letters[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)
-    for first in (1, 2):  # runs 3, 5, ... are differences to the run two before, and so are 4, 6, ...
+        raise ValueError('the string is malformed')
+    positions = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((codes & 31) << (5 * positions), starts)
+    values -= np.where(codes[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)
+    for first in (1, 2):  # runs 3, 4, 5, ... are stored as the difference to the run two before
         values[first::2] = np.cumsum(values[first::2])
     return values
 
 
 def is_polygon(part: Any, size: Size) -> bool:
-    """Whether it is a list of x, y pairs, none of them further from the image than its longer edge."""
+    """Whether ``part`` is a list of x, y pairs that exceed the image by at most its longer edge."""
     limit = max(size)
     return (
         isinstance(part, list)
         and len(part) >= 6
         and len(part) % 2 == 0
         and all(isinstance(x, (int, float)) and -limit <= x <= 2 * limit for x in part)
-    )  # false for NaN, too
+    )  # also false for NaN
 
 
 def check_segmentation(mask: Any, size: Size, where: str) -> None:
-    """Raises DataError where a mask is no run-length mask (or list of polygons) of a frame of ``size``."""
+    """Checks that a mask is a run-length mask or a list of polygons of a frame.
+
+    Args:
+        mask: Entry of an annotation.
+        size: Height and width of the frame.
+        where: Annotation, video and frame, for error messages.
+
+    Raises:
+        DataError: The mask has another format or size.
+    """
     if isinstance(mask, list):
         if not mask or not all(is_polygon(part, size) for part in mask):
             raise DataError(
-                f'{where}: a polygon mask must be lists of at least three x, y pairs of numbers in or near the '
-                f'image, got {str(mask)[:60]}'
+                f'{where}: a polygon mask must be lists of at least three x, y pairs of numbers inside or close '
+                f'to the image, got {str(mask)[:60]}'
             )
         return
     if not isinstance(mask, dict) or not isinstance(mask.get('counts'), (str, list)):
@@ -53,20 +69,25 @@ def check_segmentation(mask: Any, size: Size, where: str) -> None:
             f"{where}: a mask must be null, or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}"
         )
     if not isinstance(mask.get('size'), list) or mask['size'] != list(size):
-        raise DataError(f'{where}: the mask is {mask.get("size")} (height, width), the video {list(size)}')
+        raise DataError(f'{where}: the mask is {mask.get("size")} (height, width), but the frame is {list(size)}')
     counts = mask['counts']
     if isinstance(counts, list) and not all(type(run) is int and 0 <= run <= size[0] * size[1] for run in counts):
         raise DataError(
-            f'{where}: the run lengths of a mask must be whole numbers from 0 to the pixels of a frame, got '
+            f'{where}: the run lengths of a mask must be integers from 0 to the number of pixels of a frame, got '
             f'{str(counts)[:60]}'
         )
 
 
 def compress(mask: dict | list, size: Size, where: str) -> dict:
-    """A mask in pycocotools' compressed form.
+    """Converts a mask to the compressed form of pycocotools.
+
+    Args:
+        mask: Run-length mask or list of polygons.
+        size: Height and width of the frame.
+        where: Annotation, video and frame, for error messages.
 
     Raises:
-        DataError: its runs do not cover the frame exactly.
+        DataError: The run lengths are malformed or do not cover the frame exactly.
     """
     if isinstance(mask, list):
         return coco_mask.merge(coco_mask.frPyObjects(mask, *size))
@@ -76,8 +97,8 @@ def compress(mask: dict | list, size: Size, where: str) -> dict:
         raise DataError(f'{where}: the run lengths of the mask cannot be read: {error}') from None
     if runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
         raise DataError(
-            f'{where}: the run lengths of the mask cover {runs.sum()} pixels, the frame has {size[0]} x {size[1]} = '
-            f'{size[0] * size[1]}'
+            f'{where}: the run lengths of the mask cover {runs.sum()} pixels, but the frame has {size[0]} x {size[1]} '
+            f'= {size[0] * size[1]}'
         )
     if isinstance(mask['counts'], list):
         return coco_mask.frPyObjects(mask, *size)
@@ -85,7 +106,20 @@ def compress(mask: dict | list, size: Size, where: str) -> dict:
 
 
 def decode_into(maps: list[np.ndarray], mask: dict | list, size: Size, number: int, where: str) -> None:
-    """Writes ``number`` where a mask is, into the first of the maps (H, W) in which nothing is there, else into a new one."""
+    """Writes ``number`` into the pixels of a mask.
+
+    The first map in which these pixels are all zero is used; if there is none, a new map is appended.
+
+    Args:
+        maps: Maps (H, W), modified in place.
+        mask: Run-length mask or list of polygons.
+        size: Height and width of the frame.
+        number: Value to write.
+        where: Annotation, video and frame, for error messages.
+
+    Raises:
+        DataError: The run lengths are malformed or do not cover the frame exactly.
+    """
     code = compress(mask, size, where)
     left, top, width, height = (int(x) for x in coco_mask.toBbox(code))
     if not width or not height:

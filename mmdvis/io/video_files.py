@@ -1,4 +1,4 @@
-"""Video files as sources of frames, decoded by PyAV."""
+"""Video files as frame sources, decoded by PyAV."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,14 @@ from .arrays import check_window, frames_to_tensor
 
 
 class VideoFileFrames:
-    """A video file, decoded by PyAV in the order of time; going back reopens the file.
+    """Frames of a video file, decoded in temporal order; reading backwards reopens the file.
+
+    Args:
+        path: Path of the video file.
 
     Raises:
-        DataError: the file is missing, holds no video stream or no frame, or a frame cannot be decoded or has another
-            size than the first.
+        DataError: The file is missing, contains no video stream or no frame, or a frame cannot be decoded or has
+            another size than the first.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -27,15 +30,15 @@ class VideoFileFrames:
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
-                    raise DataError(f'{path} holds no video stream')
+                    raise DataError(f'{path} contains no video stream')
                 stream = container.streams.video[0]
                 self.fps: float | None = float(stream.average_rate) if stream.average_rate else None
-                # packets are counted because the header's figure is often wrong or absent; a trimmed file hides some of them
+                # the frame count in the header is often wrong or missing, so packets are counted without trimmed ones
                 self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except av.error.FFmpegError as error:
             raise DataError(f'{path} cannot be read as a video ({error})') from None
         if not self.num_frames:
-            raise DataError(f'{path} holds no frame')
+            raise DataError(f'{path} contains no frame')
         self.position, self.stream = 0, self.decode()
         first = next(self.stream, None)
         if first is None:
@@ -47,7 +50,7 @@ class VideoFileFrames:
         return self.num_frames
 
     def decode(self) -> Iterator[np.ndarray]:
-        """All frames from the beginning, (H, W, 3) uint8 RGB."""
+        """Yields all frames from the beginning, (H, W, 3) uint8 RGB."""
         index = 0
         try:
             with av.open(str(self.path)) as container:
@@ -71,8 +74,8 @@ class VideoFileFrames:
                 )
             if frame.shape[:2] != self.size:
                 raise DataError(
-                    f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), the first '
-                    f'frame {self.size}; all frames of a video must have one size'
+                    f'frame {self.position} of {self.path} is {frame.shape[:2]} (height, width), but the first '
+                    f'frame is {self.size}; all frames of a video must have the same size'
                 )
             if self.position >= start:
                 frames.append(frame)

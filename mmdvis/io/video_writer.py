@@ -1,26 +1,27 @@
-"""Writes H.264 videos that browsers play."""
+"""Writes H.264 videos that can be played in browsers."""
 
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 
 class VideoWriter:
-    """A context that takes frames one by one; the file appears under its name only when all went well.
+    """Context manager that writes a video frame by frame; the file is created only if no error occurs.
 
     Args:
-        path: of the ``.mp4`` file.
-        fps: frames in a second.
+        path: Path of the ``.mp4`` file.
+        fps: Frames per second.
     """
 
     def __init__(self, path: str | Path, fps: float = 24.0) -> None:
         self.path, self.rate = Path(path), Fraction(fps).limit_denominator(1001)
         self.temporary = self.path.with_name(f'.{self.path.stem}.part.mp4')
-        self.container: av.container.OutputContainer | None = None
-        self.stream: av.VideoStream | None = None
+        self.container: Any = None
+        self.stream: Any = None
 
     def __enter__(self) -> 'VideoWriter':
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,10 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Appends a frame (H, W, 3) uint8 RGB; an odd row or column at the border is repeated, as the codec needs."""
+        """Appends a frame (H, W, 3) uint8 RGB.
+
+        An odd size is padded by repeating the last row or column, because the codec requires even sizes.
+        """
         frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode='edge')
         if self.stream is None:
             self.stream = self.container.add_stream(

@@ -140,14 +140,15 @@ class AveragedMasks:
 
     def probs(self, rows: Tensor, frame: int) -> Tensor:
         """Mask probabilities (len(rows), H, W)."""
-        total, number = 0.0, 0
+        totals, counts = [], []
         for masks, order in zip(self.passes, self.orders):
-            own = order.to(rows.device)[rows]
-            found = own >= 0
-            values = masks.probs(own.clamp(min=0), frame)
-            total = total + values * found[:, None, None]
-            number = number + found
-        return total / number[:, None, None]
+            matched = order.to(rows.device)[rows]
+            is_matched = matched >= 0
+            totals.append(masks.probs(matched.clamp(min=0), frame) * is_matched[:, None, None])
+            counts.append(is_matched)
+            if len(totals) > 1:  # at most two maps are held
+                totals[:] = [totals[0] + totals[1]]
+        return totals[0] / torch.stack(counts).sum(0)[:, None, None]
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
         """Logits of the mean probabilities, positive where they pass one half."""

@@ -105,7 +105,8 @@ class TrackQueries:
             ValueError: there is no window.
         """
         found: dict[str, Tensor] = {}
-        start, ids, others = 0, None, []
+        start, ids = 0, None
+        others: list[TrackQueries] = []
         for window in windows:
             ids = window.ids if ids is None else ids
             if others or not torch.equal(window.ids, ids):

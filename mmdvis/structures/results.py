@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -26,21 +27,21 @@ class VideoResult(Protocol):
 
     Attributes:
         task: ``'panoptic'``, ``'instance'`` or ``'semantic'``.
-        classes: the classes of the model.
-        num_frames: number of frames T.
-        size: (height, width) of masks and maps.
     """
 
     task: ClassVar[str]
 
     @property
-    def classes(self) -> ClassInfo: ...
+    def classes(self) -> ClassInfo:
+        """The classes of the model."""
 
     @property
-    def num_frames(self) -> int: ...
+    def num_frames(self) -> int:
+        """Number of frames T."""
 
     @property
-    def size(self) -> Size: ...
+    def size(self) -> Size:
+        """(height, width) of masks and maps."""
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame."""
@@ -177,7 +178,7 @@ class VideoInstances:
             shown.add(number)
             visible = mask_object(
                 decode_mask(track[index]),
-                lambda code=track[index]: decode_mask(code),
+                partial(decode_mask, track[index]),
                 id=number,
                 label=label,
                 name=self.classes.names[label],

@@ -72,7 +72,7 @@ def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypat
     monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 10)
     path, calls = tmp_path / 'big.json', []
     path.write_text('x' * 50)
-    with pytest.warns(UserWarning, match='Set MMDVIS_CACHE to a folder that can be written'):
+    with pytest.warns(UserWarning, match='set MMDVIS_CACHE to a writable folder'):
         assert open_index(path, 'kind', reader(calls))[0]['video_id'] == 'a'
 
 

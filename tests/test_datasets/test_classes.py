@@ -90,5 +90,5 @@ def test_the_maps_lead_to_the_same_things(target, pairs):
 
 
 def test_unknown_lists_are_named():
-    with pytest.raises(ValueError, match="there is no class list 'KITTI'; there are VIPSeg, VSPW"):
+    with pytest.raises(ValueError, match="unknown class list 'KITTI'; use one of VIPSeg, VSPW"):
         class_lists.known_classes('KITTI')

@@ -77,7 +77,7 @@ def test_an_id_with_two_categories_is_told_every_time(tmp_path, monkeypatch):
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(record_index, 'MIN_CACHED_BYTES', 0)
     for _ in range(2):
-        with pytest.warns(UserWarning, match='the first mention counts'):
+        with pytest.warns(UserWarning, match='the category of the first occurrence is used'):
             DATASETS.build(dataset_config('vipseg', root))
     problems = check_dataset(dataset_config('vipseg', root)).problems
     assert any('has category 62' in problem.text for problem in problems)
@@ -108,8 +108,8 @@ def test_polygons_that_are_none(polygon, tmp_path):
     'mask, message',
     [
         (dict(size=5, counts=[1]), 'the mask is 5'),
-        (dict(size=[40, 56], counts=[2**70]), 'whole numbers from 0 to the pixels'),
-        (dict(size=[40, 56], counts=[1.5]), 'whole numbers from 0'),
+        (dict(size=[40, 56], counts=[2**70]), 'integers from 0 to the number of pixels'),
+        (dict(size=[40, 56], counts=[1.5]), 'integers from 0'),
         (7, "must be null, or have 'size' and 'counts'"),
     ],
 )
@@ -123,8 +123,8 @@ def test_masks_that_are_none(mask, message, tmp_path):
 @pytest.mark.parametrize(
     'key, value, message',
     [
-        ('height', float('nan'), "'height' must be a whole number, got nan"),
-        ('height', float('inf'), "'height' must be a whole number, got inf"),
+        ('height', float('nan'), "'height' must be an integer, got nan"),
+        ('height', float('inf'), "'height' must be an integer, got inf"),
         ('iscrowd', '0', "'iscrowd' must be 0 or 1, got '0'"),
     ],
 )
@@ -153,19 +153,17 @@ def test_frames_of_a_video_stand_together(tmp_path):
     official.viper(tmp_path, class_lists.VIPER.split())
     path = tmp_path / 'viper_panoptic_train_video.json'
     edit(path, lambda c: c.update(images=c['images'][:8] + c['images'][16:24] + c['images'][8:16] + c['images'][24:]))
-    with pytest.raises(
-        DataError, match=r'the video \(frames of another stand between its own\) 001 is there more than once'
-    ):
+    with pytest.raises(DataError, match=r'the video \(its frames must be contiguous\) 001 occurs more than once'):
         DATASETS.build(find_datasets(tmp_path)[0])
 
 
 def test_annotated_frames_of_another_split(tmp_path):
     root = copy_of('cityscapes_vps', tmp_path)
     config = dict(tiny_datasets.config('cityscapes_vps', root).test_dataloader.dataset)
-    with pytest.raises(DataError, match='panoptic_im_test_city_vps.json names the frame .* are they of one split'):
+    with pytest.raises(DataError, match='panoptic_im_test_city_vps.json lists the frame .* use the same split'):
         DATASETS.build(dict(config, annotated='panoptic_im_test_city_vps.json'))
     edit(root / 'panoptic_im_val_city_vps.json', lambda c: c.update(images=c['images'][:6]))
-    with pytest.raises(DataError, match='names no frame of video 1 of .*, so nothing of it could be submitted'):
+    with pytest.raises(DataError, match='lists no frame of video 1 of .*; each video must have an annotated frame'):
         DATASETS.build(config)
 
 
@@ -175,7 +173,7 @@ def test_images_beside_folders_and_two_videos_of_one_name(tmp_path):
     with pytest.raises(DataError, match=r'holds images \(preview.png, ...\) beside videos \(a, ...\)'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path)))
     (tmp_path / 'preview.png').rename(tmp_path / 'a.mp4')
-    with pytest.raises(DataError, match='the video a is there more than once'):
+    with pytest.raises(DataError, match='the video a occurs more than once'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path)))
 
 

@@ -76,7 +76,7 @@ def text_for_an_image(root):
     (root / IMAGE).write_text('<html>404 Not Found</html>')
 
 
-@line('vipseg', rf'{MASK} is a JPEG file; a mask must be PNG, because other kinds change values')
+@line('vipseg', rf'{MASK} is a JPEG file; a mask must be PNG, because other formats may change the values')
 def jpeg_for_a_mask(root):
     Image.open(root / MASK).save(root / MASK, format='JPEG')
 
@@ -91,7 +91,7 @@ def mask_of_another_size(root):
     Image.open(root / MASK).crop((0, 0, 56, 30)).save(root / MASK)
 
 
-@line('vipseg', r'0_train, frame 00000015.png: .*00000015.jpg is \(20, 28\) .*train.json says \(40, 56\)')
+@line('vipseg', r'0_train, frame 00000015.png: .*00000015.jpg is \(20, 28\) .* but \(40, 56\) in .*train.json')
 def frames_of_different_size(root):
     for path in (root / IMAGE, root / MASK):
         Image.open(path).resize((28, 20), 0).save(path)
@@ -107,7 +107,7 @@ def frames_of_different_size_without_a_json(root):
         Image.open(path).resize((28, 20), 0).save(path)
 
 
-@line('vipseg', rf'{IMAGE} cannot be read as an image: it is a link to .*nowhere.jpg, which is not there')
+@line('vipseg', rf'{IMAGE} cannot be read as an image: it is a broken symbolic link to .*nowhere.jpg')
 def link_to_nothing(root):
     (root / IMAGE).unlink()
     (root / IMAGE).symlink_to(root / 'nowhere.jpg')
@@ -120,17 +120,22 @@ def folder_for_an_image(root):
 
 
 # ids ----------------------------------------------------------------------------------------------------------------------
-@line('vipseg', rf'{MASK}: video 0_train, frame 00000015.png: the PNG has the id 131844, which .* does not list for it')
+@line(
+    'vipseg',
+    rf'{MASK}: video 0_train, frame 00000015.png: the PNG has the id 131844, which .* does not list for this frame',
+)
 def id_in_the_png_but_not_in_the_json(root):
     paint(root / MASK, None, (4, 3, 2))
 
 
-@line('vipseg', r'0_train, frame 00000010.png: .* lists the id 77 \(category 60\), but the PNG has no such pixel')
+@line('vipseg', r'0_train, frame 00000010.png: .* lists the id 77 \(category 60\), but the PNG has no pixel of it')
 def id_in_the_json_but_not_in_the_png(root):
     edit(root / JSON, lambda c: first_frame(c).append(dict(id=77, category_id=60, iscrowd=0)))
 
 
-@line('vipseg', r'0_train, frame 00000010.png: the PNG has the id \d+, which .* for other frames of the video')
+@line(
+    'vipseg', r'0_train, frame 00000010.png: the PNG has the id \d+, which .* lists only for other frames of the video'
+)
 def id_listed_for_other_frames_only(root):
     edit(root / JSON, lambda c: first_frame(c).pop(0) and None)
 
@@ -142,14 +147,12 @@ def unknown_category(root):
     edit(root / JSON, lambda c: first_frame(c)[0].update(category_id=500))
 
 
-@line('vipseg', rf'{JSON}, .*0_train, frame 00000010.png, segment \d+: the id \d+ is there more than once')
+@line('vipseg', rf'{JSON}, .*0_train, frame 00000010.png, segment \d+: the id \d+ occurs more than once')
 def duplicate_segment_ids(root):
     edit(root / JSON, lambda c: first_frame(c).append(dict(first_frame(c)[0])))
 
 
-@line(
-    'vipseg', rf"{JSON}, .*0_train, frame 00000010.png, segment \d+: 'id' must be a whole number, got '\d+' \(a text\)"
-)
+@line('vipseg', rf"{JSON}, .*0_train, frame 00000010.png, segment \d+: 'id' must be an integer, got '\d+' \(a string\)")
 def ids_as_text(root):
     edit(root / JSON, lambda c: first_frame(c)[0].update(id=str(first_frame(c)[0]['id'])))
 
@@ -176,13 +179,13 @@ def instance_value_of_no_class(root):
 
 
 # json ---------------------------------------------------------------------------------------------------------------------
-@line('vipseg', rf'{JSON} is no valid json \(.*\); is it cut off')
+@line('vipseg', rf'{JSON} is not valid JSON \(.*\); is it cut off')
 def truncated_json(root):
     text = (root / JSON).read_text()
     (root / JSON).write_text(text[: len(text) // 2])
 
 
-@line('vipseg', rf'{JSON} must be an object with keys, got a list')
+@line('vipseg', rf'{JSON} must be an object with keys, got list')
 def list_for_the_root(root):
     (root / JSON).write_text('[1, 2]')
 
@@ -197,23 +200,23 @@ def missing_key_of_a_frame(root):
     edit(root / JSON, lambda c: c['videos'][0]['images'][0].pop('id') and None)
 
 
-@line('vipseg', rf"{JSON}: 'videos' must be a list, got a object")
+@line('vipseg', rf"{JSON}: 'videos' must be a list, got object")
 def object_for_a_list(root):
     edit(root / JSON, lambda c: c.update(videos={}))
 
 
-@line('vipseg', r'there is no file .*panoptic_gt_VIPSeg_train.json; data/README.md says where it comes from')
+@line('vipseg', r'there is no file .*panoptic_gt_VIPSeg_train.json; see data/README.md for where to download it')
 def no_json(root):
     (root / JSON).unlink()
 
 
-@line('vipseg', r'panoptic_gt_VIPSeg_train.json is a link to .*gone.json, which is not there')
+@line('vipseg', r'panoptic_gt_VIPSeg_train.json is a link to .*gone.json, which does not exist')
 def json_is_a_link_to_nothing(root):
     (root / JSON).unlink()
     (root / JSON).symlink_to(root / 'gone.json')
 
 
-@line('vipseg', rf'{JSON}, video 0_train has no frames; remove it from the list or fetch its frames')
+@line('vipseg', rf'{JSON}, video 0_train has no frames; remove it from the list or download its frames')
 def empty_video(root):
     def change(content):
         content['videos'][0]['images'] = []
@@ -224,33 +227,33 @@ def empty_video(root):
 
 @line(
     'vipseg',
-    rf'{JSON}, video 0_train: the frame 00000015.png comes after 00000020.png; frames must be in the order of time',
+    rf'{JSON}, video 0_train: the frame 00000015.png comes after 00000020.png; frames must be in temporal order',
 )
 def frame_order_broken(root):
     edit(root / JSON, lambda c: c['videos'][0]['images'].insert(1, c['videos'][0]['images'].pop(2)))
 
 
-@line('vipseg', rf'{JSON}, video 0_train: the frame 00000010.png is there twice')
+@line('vipseg', rf'{JSON}, video 0_train: the frame 00000010.png occurs twice')
 def frame_twice(root):
     edit(root / JSON, lambda c: c['videos'][0]['images'].insert(1, c['videos'][0]['images'][0]))
 
 
-@line('vipseg', rf'{JSON}: the video 0_train is there more than once')
+@line('vipseg', rf'{JSON}: the video 0_train occurs more than once')
 def video_twice(root):
     edit(root / JSON, lambda c: c['videos'].append(c['videos'][0]))
 
 
-@line('vipseg', rf'{JSON}, video 0_train has 7 images and 6 annotations; one annotation an image is needed')
+@line('vipseg', rf'{JSON}, video 0_train has 7 images and 6 annotations; one annotation per image is required')
 def an_annotation_is_missing(root):
     edit(root / JSON, lambda c: c['annotations'][0]['annotations'].pop() and None)
 
 
-@line('vipseg', rf'{JSON}, annotations of video 0_train, frame 00000010.png: there is no image 999 in the video')
+@line('vipseg', rf'{JSON}, annotations of video 0_train, frame 00000010.png: the video has no image 999')
 def annotation_of_another_image(root):
     edit(root / JSON, lambda c: c['annotations'][0]['annotations'][0].update(image_id='999'))
 
 
-@line('vipseg', rf"{JSON}: there are annotations of the video 7_train, which 'videos' does not have")
+@line('vipseg', rf"{JSON}: the video 7_train has annotations, but is missing from 'videos'")
 def annotations_of_another_video(root):
     edit(root / JSON, lambda c: c['annotations'][0].update(video_id='7_train'))
 
@@ -272,7 +275,7 @@ def categories_in_another_order(root):
     edit(root / JSON, change)
 
 
-@line('vipseg', rf'{JSON}: the category id 3 is there more than once')
+@line('vipseg', rf'{JSON}: the category id 3 occurs more than once')
 def category_twice(root):
     edit(root / JSON, lambda c: c['categories'].append(c['categories'][3]))
 
@@ -282,27 +285,29 @@ def mask_of(content, t=0, track=0):
     return content['annotations'][track]['segmentations'][t]
 
 
-@line(YTVIS, rf'{TRACKS}, track 1, frame v1/00000.jpg: the mask is \[50, 56\] \(.*\), the video \[40, 56\]')
+@line(YTVIS, rf'{TRACKS}, track 1, frame v1/00000.jpg: the mask is \[50, 56\] \(.*\), but the frame is \[40, 56\]')
 def plain_mask_of_another_size(root):
     edit(root / TRACKS, lambda c: mask_of(c).update(size=[50, 56]))
 
 
-@line(YTVIS, rf'{TRACKS}, track 2, frame v1/00000.jpg: the mask is \[56, 40\] \(.*\), the video \[40, 56\]')
+@line(YTVIS, rf'{TRACKS}, track 2, frame v1/00000.jpg: the mask is \[56, 40\] \(.*\), but the frame is \[40, 56\]')
 def compressed_mask_turned(root):
     edit(root / TRACKS, lambda c: mask_of(c, track=1).update(size=[56, 40]))
 
 
-@line(YTVIS, r'video 1, frame v1/00000.jpg, track 1: the run lengths of the mask cover 2340 pixels, the frame')
+@line(YTVIS, r'video 1, frame v1/00000.jpg, track 1: the run lengths of the mask cover 2340 pixels, but the frame')
 def plain_runs_too_long(root):
     edit(root / TRACKS, lambda c: mask_of(c)['counts'].append(100))
 
 
-@line(YTVIS, r'video 1, frame v1/00000.jpg, track 2: the run lengths of the mask cover \d+ pixels, the frame has')
+@line(YTVIS, r'video 1, frame v1/00000.jpg, track 2: the run lengths of the mask cover \d+ pixels, but the frame has')
 def compressed_runs_too_short(root):
     edit(root / TRACKS, lambda c: mask_of(c, track=1).update(counts='PPYo0'))
 
 
-@line(YTVIS, r'video 1, frame v1/00000.jpg, track 2: the run lengths of the mask cannot be read: it is damaged')
+@line(
+    YTVIS, r'video 1, frame v1/00000.jpg, track 2: the run lengths of the mask cannot be read: the string is malformed'
+)
 def compressed_runs_cut_off(root):
     edit(root / TRACKS, lambda c: mask_of(c, track=1).update(counts='PPY' + 'o'))
 
@@ -312,22 +317,22 @@ def mask_without_runs(root):
     edit(root / TRACKS, lambda c: mask_of(c).pop('counts') and None)
 
 
-@line(YTVIS, rf'{TRACKS}, track 1 has 6 segmentations, the video has 7 frames')
+@line(YTVIS, rf'{TRACKS}, track 1 has 6 segmentations, but the video has 7 frames')
 def track_too_short(root):
     edit(root / TRACKS, lambda c: c['annotations'][0]['segmentations'].pop() and None)
 
 
-@line(YTVIS, rf'{TRACKS}: the track id 1 is there more than once')
+@line(YTVIS, rf'{TRACKS}: the track id 1 occurs more than once')
 def track_ids_twice(root):
     edit(root / TRACKS, lambda c: c['annotations'][1].update(id=1))
 
 
-@line(YTVIS, rf"{TRACKS}, track 1 is of the video 9, which 'videos' does not have")
+@line(YTVIS, rf"{TRACKS}, track 1 belongs to the video 9, which is missing from 'videos'")
 def track_of_another_video(root):
     edit(root / TRACKS, lambda c: c['annotations'][0].update(video_id=9))
 
 
-@line(YTVIS, rf"{TRACKS}, track 1: 'category_id' must be a whole number, got '2' \(a text\)")
+@line(YTVIS, rf"{TRACKS}, track 1: 'category_id' must be an integer, got '2' \(a string\)")
 def category_as_text(root):
     edit(root / TRACKS, lambda c: c['annotations'][0].update(category_id='2'))
 
@@ -343,30 +348,27 @@ def length_and_names_differ(root):
 
 
 # lists and folders ----------------------------------------------------------------------------------------------------------
-@line('vspw_720p', r'train.txt names the video 9_train, but there is no folder .*data/9_train')
+@line('vspw_720p', r'train.txt lists the video 9_train, but there is no folder .*data/9_train')
 def video_without_a_folder(root):
     (root / 'train.txt').write_text('9_train\n')
 
 
-@line('vspw_720p', r'train.txt names no video; it must name one a line')
+@line('vspw_720p', r'train.txt lists no video; it must have one video name per line')
 def empty_list(root):
     (root / 'train.txt').write_text('\n')
 
 
-@line('vspw_720p', r'train.txt: the video 0_train is there more than once')
+@line('vspw_720p', r'train.txt: the video 0_train occurs more than once')
 def video_listed_twice(root):
     (root / 'train.txt').write_text('0_train\n0_train')
 
 
-@line(
-    'vspw_720p',
-    r'video 0_train, frame 00000015: .*origin has an image of it, but there is no mask .*00000015.png; 1 of 7',
-)
+@line('vspw_720p', r'video 0_train, frame 00000015: .*origin has an image, but there is no mask .*00000015.png; 1 of 7')
 def mask_file_missing(root):
     (root / 'data/0_train/mask/00000015.png').unlink()
 
 
-@line('vspw_720p', r'video 0_train, frame 00000015: .*mask has a mask of it, but .*origin has no such image')
+@line('vspw_720p', r'video 0_train, frame 00000015: .*mask has a mask, but .*origin has no image')
 def image_file_missing(root):
     (root / 'data/0_train/origin/00000015.jpg').unlink()
 
@@ -465,7 +467,8 @@ def test_an_id_with_two_categories_is_warned_of(originals, tmp_path):
     before, _ = targets('vipseg', tmp_path / 'data')
     edit(tmp_path / 'data' / JSON, lambda c: first_frame(c, 3)[0].update(category_id=62))
     with pytest.warns(
-        UserWarning, match='has category 62, in an earlier frame it has .*; in a clip, the first mention counts'
+        UserWarning,
+        match='has category 62, but .* in an earlier frame; in a clip, the category of the first occurrence',
     ):
         after, _ = targets('vipseg', tmp_path / 'data')
     assert after == before
@@ -491,5 +494,5 @@ def test_an_image_that_may_not_be_read(originals, monkeypatch):
         return real(path, *rest)
 
     monkeypatch.setattr(Image, 'open', refuse)
-    with pytest.raises(DataError, match='00000015.jpg cannot be read as an image: the permission is missing'):
+    with pytest.raises(DataError, match='00000015.jpg cannot be read as an image: permission denied'):
         targets('vipseg', originals / 'vipseg')

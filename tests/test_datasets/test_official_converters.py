@@ -91,13 +91,13 @@ def test_nothing_half_done_gets_a_json(tmp_path):
     raw, out = raw_vipseg(tmp_path / 'raw'), tmp_path / 'out'
     (raw / 'imgs/0_train/00001.jpg').write_bytes(b'')
     with pytest.raises(
-        DataError, match=r'1 of 2 could not be prepared(.|\n)*0_train/00001.jpg cannot be read .* it is empty'
+        DataError, match=r'1 of 2 could not be converted(.|\n)*0_train/00001.jpg cannot be read .* it is empty'
     ):
         prepare_vipseg(raw, out, height=20)
     assert not list(out.glob('*.json')) and (out / 'images/1_train/00002.jpg').is_file()  # the other video is done
     (raw / 'panomasks/1_train/00000.png').unlink()
     with pytest.raises(
-        DataError, match='video 1_train, frame 00000: there is only one of image and mask; 1 frames are so'
+        DataError, match='video 1_train, frame 00000: the image or the mask is missing; frames affected: 1'
     ):
         prepare_vipseg(raw, out, height=20)
 
@@ -106,7 +106,7 @@ def test_a_full_disk_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         writing, 'save_image', lambda image, path, **options: path.parent.mkdir(parents=True, exist_ok=True)
     )
-    with pytest.raises(DataError, match='was not written as it should be; is the disk full'):
+    with pytest.raises(DataError, match='was not written correctly; is the disk full'):
         prepare_vipseg(raw_vipseg(tmp_path / 'raw'), tmp_path / 'out', height=20, workers=1)
 
 
@@ -119,8 +119,8 @@ def test_errata_are_applied_and_told(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="00001.png has the value 1601, an instance of 'grass', which is stuff"):
         prepare_vipseg(raw, tmp_path / 'out', height=40, errata={'0_train': {300: 1601}})
     written = prepare_vipseg(raw, tmp_path / 'out', height=40, workers=1, errata={'0_train': {300: 0}})
-    assert len(written['errata']) == 2 and '4 pixels of 200 are now 0' in written['errata'][0]
-    assert '3 pixels of 300 are now 0' in written['errata'][1] and vipseg.ERRATA[''] == {200: 0}
+    assert len(written['errata']) == 2 and '4 pixels with value 200 were set to 0' in written['errata'][0]
+    assert '3 pixels with value 300 were set to 0' in written['errata'][1] and vipseg.ERRATA[''] == {200: 0}
     monkeypatch.setattr(
         sys,
         'argv',
@@ -140,7 +140,7 @@ def test_errata_are_applied_and_told(tmp_path, monkeypatch):
 def test_a_split_has_masks_of_all_videos_or_of_none(tmp_path):
     raw = raw_vipseg(tmp_path / 'raw')
     shutil.rmtree(raw / 'panomasks/0_train')
-    with pytest.raises(DataError, match=r'split train: there are no masks of 1 of 2 videos \(0_train\)'):
+    with pytest.raises(DataError, match=r'split train: 1 of 2 videos have no mask \(0_train\)'):
         prepare_vipseg(raw, tmp_path / 'out', height=20)
     assert not (tmp_path / 'out/panoptic_gt_VIPSeg_train.json').exists()
 
@@ -168,7 +168,7 @@ def test_values_of_no_category_are_named(tmp_path):
     raw = raw_vipseg(tmp_path / 'raw')
     path = raw / 'panomasks/0_train/00001.png'
     Image.fromarray(np.full((40, 56), 12601, np.uint16)).save(path)
-    with pytest.raises(DataError, match='00001.png has the value 12601, which is of no category'):
+    with pytest.raises(DataError, match='00001.png has the value 12601, which belongs to no category'):
         prepare_vipseg(raw, tmp_path / 'out', height=20)
     with pytest.raises(DataError, match='holds none of train.txt, val.txt, test.txt'):
         prepare_vipseg(tmp_path / 'nowhere', tmp_path / 'out')
@@ -235,7 +235,7 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
         image['id'] for image in json.loads((tmp_path / 'expected/panoptic_im_val_city_vps.json').read_text())['images']
     ]
     (root / 'val/img_all/city_000003_000002_leftImg8bit.png').unlink()
-    with pytest.raises(DataError, match='city_000003_000002_leftImg8bit.png is missing; --sequence names the folder'):
+    with pytest.raises(DataError, match='city_000003_000002_leftImg8bit.png is missing; set --sequence to the folder'):
         city.prepare_split(root, 'val')
     next((root / 'val/img').glob('0003_*')).unlink()
     with pytest.raises(DataError, match='video 0003 has 5 annotated frames; Cityscapes-VPS has 6'):
@@ -325,7 +325,7 @@ def test_the_local_split_depends_on_names_only(tmp_path):
     assert split_train_dev(second)['dev'][2] == found['dev'][2]
     assert is_dev('folder', 0.999999) and not is_dev('folder', 1e-9)
     assert found['dev'][2] == '49b636840c3df0f0'  # fixed for ever
-    with pytest.raises(DataError, match="the part 'dev' would be empty"):
+    with pytest.raises(DataError, match="the split 'dev' would be empty"):
         split_train_dev(first, 1e-9)
     with pytest.raises(DataError, match='share must lie between 0 and 1'):
         split_train_dev(first, 1.0)

@@ -171,10 +171,10 @@ def test_private_splits_are_read_but_not_scored(kind, tmp_path):
     dataset = build(settings, 'test')
     assert len(dataset) == 2 and len(dataset[0]['inputs']) == 7
     path = tmp_path / settings.test_dataloader.dataset.ann_file
-    with pytest.raises(BadInputError, match='holds no annotations, so there is nothing to score against'):
+    with pytest.raises(BadInputError, match='contains no annotations, so there is nothing to score against'):
         METRICS.build(dict(type='VISMetric', gt_json=str(path)))
     with pytest.raises(
-        ValueError, match='holds no annotations, as validation and test splits of YouTube-VIS and OVIS do'
+        ValueError, match='holds no annotations, like the validation and test splits of YouTube-VIS and OVIS'
     ):
         build(settings, 'test', test_mode=False)
 
@@ -188,7 +188,7 @@ def test_the_test_splits_of_vipseg_and_vspw(tmp_path):
     settings = tiny_datasets.config('vipseg', tmp_path / 'a')
     item = build(settings, 'test', ann_file='panoptic_gt_VIPSeg_test.json')[0]
     assert item['data_samples'].frame_names[0] == '00000010.jpg' and item['inputs'].read(0, 2).shape == (2, 3, 40, 56)
-    with pytest.raises(ValueError, match='as test splits do; it can be tested'):
+    with pytest.raises(ValueError, match='like the files of test splits; use it with test_mode=True'):
         build(settings, 'test', ann_file='panoptic_gt_VIPSeg_test.json', test_mode=False)
     with pytest.raises(BadInputError, match='nothing to score against'):
         METRICS.build(dict(type='VPQMetric', gt_json=str(tmp_path / 'a' / 'panoptic_gt_VIPSeg_test.json'), gt_dir='x'))

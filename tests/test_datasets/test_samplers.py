@@ -94,7 +94,7 @@ def test_processes_share_a_round(monkeypatch):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(ratios=[1.0]), 'one weight from 0 on for each of the 2 datasets'),
+        (dict(ratios=[1.0]), 'one non-negative weight for each of the 2 datasets'),
         (dict(ratios=[0, 0]), 'not all 0'),
         (dict(batch_size=0), 'batch_size must be at least 1, got 0'),
     ],

@@ -51,32 +51,35 @@ def crop(path):
 
 
 CASES = {
-    'missing png': (lambda f: png(f).unlink(), rf'there is no PNG .*{VIDEO}/{FRAME}'),
-    'missing true png': (lambda f: png(f, 'panomasksRGB').unlink(), rf'there is no PNG .*panomasksRGB/{VIDEO}/{FRAME}'),
+    'missing png': (lambda f: png(f).unlink(), rf'the PNG .*{VIDEO}/{FRAME}.* does not exist'),
+    'missing true png': (
+        lambda f: png(f, 'panomasksRGB').unlink(),
+        rf'the PNG .*panomasksRGB/{VIDEO}/{FRAME}.* does not exist',
+    ),
     'id not listed': (
         lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c).pop()),
-        rf'video {VIDEO}, frame {FRAME}: \d+ predicted pixels have an id, such as \d+, that .* not list .*{FRAME}',
+        rf'video {VIDEO}, frame {FRAME}: \d+ predicted pixels have an id .*\d+\) that is not listed .*{FRAME}',
     ),
     'id without pixels': (
         lambda f: change_json(
             f / 'submission' / 'pred.json', lambda c: segments(c).append(dict(id=12345, category_id=1))
         ),
-        rf'frame {FRAME}: segments_info lists id 12345, no predicted pixel has it',
+        rf'frame {FRAME}: segments_info lists id 12345, but no predicted pixel has this id',
     ),
     'unknown category': (
         lambda f: change_json(f / 'submission' / 'pred.json', lambda c: segments(c)[0].update(category_id=999)),
-        rf'frame {FRAME}: predicted category 999 of id \d+ is not among the classes',
+        rf'frame {FRAME}: predicted category 999 of id \d+ is not in the category list',
     ),
     'wrong size': (
         lambda f: crop(png(f)),
         rf'frame {FRAME}: the prediction is \(47, 64\) .*, the ground truth \(48, 64\)',
     ),
-    'grey png': (lambda f: recolour(png(f), 'L'), rf'{FRAME} is a PNG of mode L; a panoptic PNG is RGB'),
-    'palette png': (lambda f: recolour(png(f), 'P'), rf'{FRAME} is a PNG of mode P; a panoptic PNG is RGB'),
-    'torn png': (lambda f: png(f).write_bytes(png(f).read_bytes()[:60]), rf'{FRAME} is no readable PNG'),
+    'grey png': (lambda f: recolour(png(f), 'L'), rf'{FRAME} is a PNG of mode L; a panoptic PNG must be RGB'),
+    'palette png': (lambda f: recolour(png(f), 'P'), rf'{FRAME} is a PNG of mode P; a panoptic PNG must be RGB'),
+    'torn png': (lambda f: png(f).write_bytes(png(f).read_bytes()[:60]), rf'{FRAME} is not a readable PNG'),
     'torn json': (
         lambda f: (f / 'submission' / 'pred.json').write_text('{"annotations": ['),
-        'pred.json is no valid json',
+        'pred.json is not valid JSON',
     ),
     'no json': (lambda f: (f / 'submission' / 'pred.json').unlink(), 'there is no file .*pred.json'),
     'other json': (
@@ -96,7 +99,7 @@ CASES = {
     ),
     'no videos': (
         lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c.update(annotations=[])),
-        'holds no annotations, so there is nothing to score',
+        'contains no annotations, so there is nothing to score',
     ),
 }
 
@@ -118,17 +121,17 @@ def first(content):
 
 
 CROOKED = {  # what is done to the json of truth (0) or prediction (1)
-    'a list': (0, lambda c: [c], 'lacks|holds no annotations|must be'),
-    'null annotations': (0, lambda c: c.update(annotations=None), 'holds no annotations'),
+    'a list': (0, lambda c: [c], 'lacks|contains no annotations|must be'),
+    'null annotations': (0, lambda c: c.update(annotations=None), 'contains no annotations'),
     'null predictions': (1, lambda c: c.update(annotations=None), "'annotations' must be a list, got a NoneType"),
     'flat predictions': (1, lambda c: c.update(annotations=[first(c)]), "a video lacks '(video_id|annotations)'"),
     'no segments': (0, lambda c: first(c).pop('segments_info'), "lacks 'segments_info'"),
     'no predicted segments': (1, lambda c: first(c).update(segments_info=3), "'segments_info' must be a list"),
     'no id': (1, lambda c: first(c)['segments_info'][0].pop('id'), "lacks 'id'"),
     'a text for an id': (1, lambda c: first(c)['segments_info'][0].update(id='x'), "'id' must be a number, got 'x'"),
-    'half an id': (1, lambda c: first(c)['segments_info'][0].update(id=1.5), "'id' must be a whole number, got 1.5"),
+    'half an id': (1, lambda c: first(c)['segments_info'][0].update(id=1.5), "'id' must be an integer, got 1.5"),
     'no category': (0, lambda c: first(c)['segments_info'][0].pop('category_id'), "lacks 'category_id'"),
-    'no area': (0, lambda c: first(c)['segments_info'][0].pop('area'), r'the truth states no area for id \d+'),
+    'no area': (0, lambda c: first(c)['segments_info'][0].pop('area'), r'the ground truth states no area for id \d+'),
     'a small area': (
         0,
         lambda c: [s.update(area=1) for v in c['annotations'] for f in v['annotations'] for s in f['segments_info']],
@@ -212,9 +215,9 @@ def test_segmentation(score, tmp_path, capsys):
     frame = sorted((folder / 'pred' / '726_v2').iterdir())[2]
     good = frame.read_bytes()
     for change, message in (
-        (lambda: frame.unlink(), 'there is no PNG'),
+        (lambda: frame.unlink(), 'does not exist'),
         (lambda: recolour(frame, 'RGB'), 'PNG of mode RGB'),
-        (lambda: crop(frame), r'(height, width), the truth'),
+        (lambda: crop(frame), r'(height, width), but the ground truth'),
     ):
         change()
         assert score('vss', *words)[0] == 2
@@ -222,9 +225,9 @@ def test_segmentation(score, tmp_path, capsys):
         assert message in text and frame.name in text
         frame.write_bytes(good)
     (folder / 'val.txt').write_text('nothing_v0')
-    assert score('vss', *words)[0] == 2 and 'holds no masks' in capsys.readouterr().err
+    assert score('vss', *words)[0] == 2 and 'contains no masks' in capsys.readouterr().err
     (folder / 'val.txt').write_text('')
-    assert score('vss', *words)[0] == 2 and 'names no video' in capsys.readouterr().err
+    assert score('vss', *words)[0] == 2 and 'lists no video' in capsys.readouterr().err
 
 
 def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):
@@ -237,8 +240,8 @@ def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (lambda r: r[3].update(video_id=99), 'track 3 is of video 99, which'),
-        (lambda r: r[3]['segmentations'].append(None), 'track 3 of video .* has .* masks, the video has'),
+        (lambda r: r[3].update(video_id=99), 'track 3 refers to video 99, which'),
+        (lambda r: r[3]['segmentations'].append(None), 'track 3 of video .* has .* masks, but the video has'),
         (lambda r: r[3].update(score=None), "track 3: 'score' must be a number, got None"),
         (lambda r: r[3].update(score=float('nan')), "track 3: 'score' must be a number, got nan"),
         (lambda r: r[3].update(segmentations=None), "track 3: 'segmentations' must be a list"),
@@ -274,7 +277,8 @@ def test_occlusion_needs_ovis(score, tmp_path, capsys):
     (tmp_path / 'gt.json').write_text(json.dumps(content))
     words = ['--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json']
     assert (
-        score('vis', *words, '--ovis')[0] == 2 and 'has no occlusion, so it is not of OVIS' in capsys.readouterr().err
+        score('vis', *words, '--ovis')[0] == 2
+        and 'has no occlusion labels, so it is not from OVIS' in capsys.readouterr().err
     )
     assert score('vis', *words)[0] == 0
 

@@ -91,7 +91,7 @@ def test_predictions_that_do_not_fit(toy_root):
     metric.dataset_meta = dict(category_ids=tuple(range(11)))
     good = perfect(toy_root)[0]
     maps, segments = good['pred_panoptic'].id_map.numpy(), good['pred_panoptic'].segments
-    with pytest.raises(ValueError, match='video val_0000 has 7 frames, the prediction has 6'):
+    with pytest.raises(ValueError, match='video val_0000 has 7 frames, but the prediction has 6'):
         metric.process(None, [sample('val_0000', list(maps[:6]), segments)])
     with pytest.raises(ValueError, match='the ground truth has no video other'):
         metric.process(None, [sample('other', list(maps), segments)])

@@ -178,10 +178,14 @@ def test_void_predicted_on_valid_truth_is_a_class_of_its_own():
         (
             [7] * 6 + [3] * 4,
             [dict(id=7, category_id=0)],
-            '4 predicted pixels have an id, such as 3, that segments_info does not list',
+            r'4 predicted pixels have an id \(for example 3\) that is not listed in segments_info',
         ),
-        ([7] * 10, [dict(id=7, category_id=0), dict(id=8, category_id=5)], 'lists id 8, no predicted pixel has it'),
-        ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not among the classes'),
+        (
+            [7] * 10,
+            [dict(id=7, category_id=0), dict(id=8, category_id=5)],
+            'lists id 8, but no predicted pixel has this id',
+        ),
+        ([7] * 10, [dict(id=7, category_id=77)], 'predicted category 77 of id 7 is not in the category list'),
     ],
 )
 def test_predictions_that_disagree_with_themselves(predicted, segments, message):

@@ -100,9 +100,12 @@ def test_tracks_score_as_they_did(tmp_path):
 @pytest.mark.parametrize(
     'samples, message',
     [
-        ([sample('a', panoptic(3))], 'video a has 2 frames with 2 names, its result has 3'),
-        ([sample('a', panoptic(), ('x/1.jpg', 'y/1.jpg'))], 'video a has 2 frames with 1 names, its result has 2'),
-        ([sample('a', panoptic()), sample('a', panoptic())], '2 videos came with 1 names'),
+        ([sample('a', panoptic(3))], 'video a has 2 frames with 2 different names, but its prediction has 3'),
+        (
+            [sample('a', panoptic(), ('x/1.jpg', 'y/1.jpg'))],
+            '2 frames with 1 different names, but its prediction has 2',
+        ),
+        ([sample('a', panoptic()), sample('a', panoptic())], '2 videos have only 1 different names'),
     ],
 )
 def test_what_is_not_whole_is_not_written(tmp_path, samples, message):
@@ -114,7 +117,7 @@ def test_what_is_not_whole_is_not_written(tmp_path, samples, message):
 def test_what_a_file_cannot_hold_is_refused(tmp_path):
     result = panoptic()
     result.id_map[1, 0, 0] = 1 << 24
-    with pytest.raises(ValueError, match='video a has the segment id 16777216; a PNG holds ids from 0 to 16777215'):
+    with pytest.raises(ValueError, match='video a has the segment id 16777216; a PNG can store ids from 0 to 16777215'):
         run(tmp_path / 'out', [sample('a', result)])
     with pytest.raises(ValueError, match='video a has labels from -1 to 0'):
         run(tmp_path / 'out', [sample('a', VideoSemantic(torch.full((2, 3, 3), -1), CLASSES))])
@@ -133,5 +136,5 @@ def test_a_run_that_did_not_end_leaves_nothing_in_the_next(tmp_path):
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / 'mine').write_text('x')
-    with pytest.raises(ValueError, match='is there and not empty; name a new folder'):
+    with pytest.raises(ValueError, match='exists and is not empty; choose a new folder'):
         SubmissionWriter(str(tmp_path))

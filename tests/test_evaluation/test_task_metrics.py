@@ -120,7 +120,7 @@ def test_long_and_short_videos():
     'name, change, message',
     [
         ('99', lambda r: r, 'the ground truth has no video 99'),
-        (None, lambda r: r.masks[0].pop(), 'frames, the prediction has'),
+        (None, lambda r: r.masks[0].pop(), 'frames, but the prediction has'),
     ],
 )
 def test_tracks_that_do_not_fit(name, change, message):

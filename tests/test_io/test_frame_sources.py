@@ -102,7 +102,7 @@ def test_resizing_is_pillows():
 
 @pytest.mark.parametrize('start, stop', [(0, 6), (-1, 2), (3, 3)])
 def test_windows_outside_the_video(start, stop):
-    with pytest.raises(IndexError, match=rf'frames \[{start}, {stop}\) do not lie in a video of 5 frames'):
+    with pytest.raises(IndexError, match=rf'frames \[{start}, {stop}\) are out of range for a video of 5 frames'):
         ArrayFrames(torch.zeros(5, 3, 4, 4, dtype=torch.uint8)).read(start, stop)
 
 
@@ -113,13 +113,13 @@ def test_frames_must_be_bytes():
 
 def test_a_frame_of_another_size_is_named(tmp_path):
     folder = write_folder(tmp_path / 'v', [*frames(2), *frames(1, (22, 32))])
-    with pytest.raises(ValueError, match=r'frame 2 \(.*frame2.png\) is \(22, 32\) .* the first frame \(20, 32\)'):
+    with pytest.raises(ValueError, match=r'frame 2 \(.*frame2.png\) is \(22, 32\) .* the first frame is \(20, 32\)'):
         open_frames(folder).read(0, 3)
 
 
 def test_what_is_no_video(tmp_path):
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='empty holds no image'):
+    with pytest.raises(ValueError, match='empty contains no image'):
         open_frames(tmp_path / 'empty')
     with pytest.raises(ValueError, match='there is no video file .*missing.mp4'):
         open_frames(tmp_path / 'missing.mp4')

@@ -337,7 +337,7 @@ def test_checkpointing_of_transformers(tmp_path):
             "'nobody/nothing' is neither a local folder .* nor could it be",
         ),
         (dict(), ValueError, "needs config=dict\\(model_type='...'"),
-        (dict(config=DINOV3, stages=[(0, 8)]), ValueError, 'stages must be first and last block, from 0 to 3'),
+        (dict(config=DINOV3, stages=[(0, 8)]), ValueError, 'stages must be pairs of first and last block, from 0 to 3'),
         (dict(config=MOBILE, stages=[(0, 1)]), (ValueError, AttributeError), 'num_hidden_layers|no list of'),
     ],
 )
@@ -347,7 +347,9 @@ def test_backbones_that_cannot_be_had(options, error, message):
 
 
 def test_a_plain_transformer_is_no_pyramid():
-    with pytest.raises(ValueError, match='a pyramid needs 4, 8, 16 and 32. A plain transformer goes into ViTAdapter'):
+    with pytest.raises(
+        ValueError, match='a pyramid needs 4, 8, 16 and 32; use a plain transformer with stages in ViTAdapter'
+    ):
         HFBackbone(
             config=dict(
                 model_type='vit',

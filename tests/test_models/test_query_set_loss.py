@@ -281,7 +281,7 @@ def test_a_guide_may_come_with_frames():
 
 
 def test_the_tall_video_belongs_to_whole_videos():
-    with pytest.raises(ValueError, match="legacy_tall_video belongs to matching='video', got matching='frame'"):
+    with pytest.raises(ValueError, match="legacy_tall_video requires matching='video', got matching='frame'"):
         QuerySetLoss(3, 'frame', legacy_tall_video=True)
 
 
@@ -352,13 +352,13 @@ def test_legacy_shared_slots_change_the_class_loss():
     ],
 )
 def test_legacy_options_belong_to_a_matching(name, needed):
-    with pytest.raises(ValueError, match=f"{name} belongs to matching='{needed}', got matching='frame'"):
+    with pytest.raises(ValueError, match=f"{name} requires matching='{needed}', got matching='frame'"):
         loss('frame', **{name: True})
     loss(needed, **{name: True})
 
 
 def test_labels_of_the_last_frame_need_a_clip():
-    with pytest.raises(ValueError, match="legacy_last_frame_labels looks at the last frame of a clip, .* got 'frame'"):
+    with pytest.raises(ValueError, match="legacy_last_frame_labels requires matching=.* got matching='frame'"):
         loss('frame', legacy_last_frame_labels=True)
 
 

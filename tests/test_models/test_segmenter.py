@@ -137,7 +137,7 @@ def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=fail))
     device = torch.device('cpu')
     deform_attn.triton_runs.cache_clear()
-    with pytest.warns(UserWarning, match=f'Triton does not run here .{type(failure).__name__}.* gathers in PyTorch'):
+    with pytest.warns(UserWarning, match=f'Triton is not usable .{type(failure).__name__}.* runs in PyTorch'):
         assert not deform_attn.triton_runs(device)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -165,7 +165,7 @@ def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
 
 
 def test_more_tokens_than_float32_can_number_are_refused():
-    with pytest.raises(ValueError, match='16777216 tokens of 1 heads are more than float32 can number'):
+    with pytest.raises(ValueError, match='got 16777216 tokens of 1 heads; use smaller frames'):
         sample_grid([(4096, 4096)], 1, 4, torch.device('cpu'))
 
 

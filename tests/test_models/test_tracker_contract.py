@@ -119,5 +119,5 @@ def test_a_state_is_never_written_in_place(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_video_cannot_begin_without_a_frame(name):
-    with pytest.raises(ValueError, match='cannot begin with a clip that has no present frame'):
+    with pytest.raises(ValueError, match='the first clip of a video must have at least one present frame'):
         build(name)(tiny.frame_queries(3, batch=2, lengths=[3, 0]))

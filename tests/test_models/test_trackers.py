@@ -121,5 +121,5 @@ def test_loss_covers_every_layer():
 
 
 def test_a_part_of_no_channels_is_refused():
-    with pytest.raises(ValueError, match='last_channels must be positive, got 0; None compares all'):
+    with pytest.raises(ValueError, match='last_channels must be positive, got 0; use None to compare all channels'):
         CosineTracker(last_channels=0)

@@ -113,7 +113,7 @@ def test_predictions_of_different_videos():
     one = prediction()
     short = VideoPrediction(one.ids, one.scores, one.valid[:2], one.masks)
     with pytest.raises(
-        ValueError, match=r'agree about frames, classes and causality, got \(3, 3, False\) and \(2, 3, False\)'
+        ValueError, match=r'number of frames, number of classes and causality, got \(3, 3, False\) and \(2, 3, False\)'
     ):
         fuse_predictions([one, short])
     with pytest.raises(ValueError, match='at least one prediction'):

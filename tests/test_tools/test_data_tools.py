@@ -103,7 +103,7 @@ def test_images_of_two_videos_that_are_one(tmp_path):
     report = check_dataset(next(config for config in find_datasets(root) if not config['test_mode']))
     assert [problem.kind for problem in report.problems] == [
         'duplicate'
-    ] and 'is also that of video 1' in report.problems[0].text
+    ] and 'is also used by video 1' in report.problems[0].text
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_video_is_segmented(trained, tmp_path):
     [
         ('missing.mp4', None, 'there is no video file'),
         ('text.mp4', 'hello', 'cannot be read as a video'),
-        ('empty', 'folder', 'holds no image'),
+        ('empty', 'folder', 'contains no image'),
     ],
 )
 def test_input_that_is_no_video(trained, tmp_path, name, content, message):
@@ -251,7 +251,7 @@ def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
         after.update(json.loads((tmp_path / f'{task}.json').read_text()))
     for name, value in after.items():
         np.testing.assert_allclose(value, during[name], atol=1e-12, err_msg=name)
-    assert 'is there and not empty' in call(
+    assert 'exists and is not empty' in call(
         'tools/test.py',
         config,
         checkpoint,

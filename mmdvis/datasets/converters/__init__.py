@@ -1,1 +1,1 @@
-"""Converters from the official releases to the layouts that the datasets read."""
+"""Converters from the official releases to the layouts of the dataset classes."""

@@ -1,4 +1,4 @@
-"""Jsons made out of jsons: COCO with the classes of a video dataset, and local splits of what has no public validation."""
+"""Conversion of JSON files: COCO with the classes of a video dataset, and local splits of training sets."""
 
 import hashlib
 from pathlib import Path
@@ -11,13 +11,20 @@ from mmdvis.errors import DataError
 
 
 def coco_to_clips(source: Path, out: Path, target: str) -> dict[str, int]:
-    """``instances_*.json`` with the classes of ``target``: other objects go, all images stay (as DVIS's coco2*_train.json).
+    """Map ``instances_*.json`` to the classes of ``target``, as in the coco2*_train.json files of DVIS.
+
+    Objects of other classes are removed; all images are kept.
+
+    Args:
+        source: COCO ``instances_*.json``.
+        out: JSON file to write.
+        target: Name of the target class list, a key of ``CLASS_MAPS``.
 
     Returns:
-        numbers of images, of objects kept, and of images with objects.
+        Number of images (``images``), remaining objects (``objects``), and images with objects (``images_with``).
 
     Raises:
-        DataError: the file is no instance json of COCO.
+        DataError: The file is not a valid instance JSON file of COCO.
     """
     content = parse_json(read_bytes(source), source)
     for key in ('images', 'annotations', 'categories'):
@@ -35,51 +42,55 @@ def coco_to_clips(source: Path, out: Path, target: str) -> dict[str, int]:
 
 
 def is_dev(name: str, share: float) -> bool:
-    """Whether a video belongs to the local validation part; depends on its name only."""
+    """Whether a video belongs to the local validation split, determined by the hash of its name.
+
+    Args:
+        name: Name of the video.
+        share: Expected fraction of videos in the validation split, in (0, 1).
+    """
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') < share * 2**64
 
 
 def split_train_dev(source: Path, share: float = 0.1) -> dict[str, tuple[Path, int, str]]:
-    """Divides a training json of YouTube-VIS or OVIS into ``*_sub.json`` to train on and ``*_dev.json`` to validate on.
+    """Split a training JSON file of YouTube-VIS or OVIS into ``*_sub.json`` (training) and ``*_dev.json`` (validation).
 
-    A video goes to the same part whatever else is in the file, and in every release of it, because the folder of its frames
-    decides.
+    The split of a video depends only on the folder name of its frames, so it is the same in all releases.
 
     Args:
-        source: the training json.
-        share: of the videos in the validation part, about.
+        source: Training JSON file.
+        share: Expected fraction of videos in the validation split, in (0, 1).
 
     Returns:
-        part -> its file, its number of videos, and the hash of their names, to compare with others.
+        Split (``'sub'`` or ``'dev'``) -> path, number of videos, and hash of the video names for comparison.
 
     Raises:
-        DataError: the json has no labels, or a part would be empty.
+        DataError: ``share`` is out of range, the file has no annotations, or a split would be empty.
     """
     if not 0 < share < 1:
-        raise DataError(f'the share must lie between 0 and 1, got {share}')
+        raise DataError(f'share must lie between 0 and 1, got {share}')
     content = parse_json(read_bytes(source), source)
     videos = list(content.entries('videos', 'video', 'id'))
     annotations = list(content.entries('annotations', 'track', 'id')) if content.value.get('annotations') else []
     if not annotations:
-        raise DataError(f'{source} holds no annotations, so no part of it can be validated on')
+        raise DataError(f'{source} holds no annotations; use the training JSON file')
     names = {}
     for video in videos:
         if not video.items('file_names'):
             raise DataError(f'{video.where} has no frames; remove it')
         names[video.integer('id')] = str(Path(video.items('file_names')[0]).parent)
-    parts: dict[str, list[int]] = dict(sub=[], dev=[])
+    video_ids: dict[str, list[int]] = dict(sub=[], dev=[])
     for number, name in names.items():
-        parts['dev' if is_dev(name, share) else 'sub'].append(number)
+        video_ids['dev' if is_dev(name, share) else 'sub'].append(number)
     result = {}
-    for part, numbers in parts.items():
+    for split, numbers in video_ids.items():
         if not numbers:
-            raise DataError(f'{source}: the part {part!r} would be empty; use another share than {share}')
-        chosen = set(numbers)
-        found: dict[str, Any] = dict(
+            raise DataError(f'{source}: the split {split!r} would be empty with share={share}; use another value')
+        selected_ids = set(numbers)
+        subset: dict[str, Any] = dict(
             content.value,
-            videos=[video.value for video in videos if video.integer('id') in chosen],
-            annotations=[a.value for a in annotations if a.integer('video_id') in chosen],
+            videos=[video.value for video in videos if video.integer('id') in selected_ids],
+            annotations=[a.value for a in annotations if a.integer('video_id') in selected_ids],
         )
         digest = hashlib.sha256('\n'.join(sorted(names[number] for number in numbers)).encode()).hexdigest()[:16]
-        result[part] = write_json(source.with_name(f'{source.stem}_{part}.json'), found), len(numbers), digest
+        result[split] = (write_json(source.with_name(f'{source.stem}_{split}.json'), subset), len(numbers), digest)
     return result

@@ -1,6 +1,6 @@
-"""VIPER's class and instance images to VIPSeg's layout.
+"""Converter for VIPER: class and instance images to the layout of VIPSeg.
 
-Written from descriptions; nobody here has seen the raw files, whose coding of instances is therefore an argument.
+Not validated on the official release. The encoding of the instance images is therefore an argument.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from mmdvis.io import image_size, read_pixels
 from .cityscapes_vps import VOID, labels_of_colours
 from .frames import frames_in, pair_frames, run_jobs, segments_info, write_frame, write_ids
 
-VIPER_PALETTE = (  # in the order of the train ids: 13 of stuff, 10 of things
+VIPER_PALETTE = (  # RGB colours in the order of the train ids: 13 stuff and 10 thing classes
     (70, 130, 180),
     (128, 64, 128),
     (244, 35, 232),
@@ -42,34 +42,48 @@ VIPER_PALETTE = (  # in the order of the train ids: 13 of stuff, 10 of things
     (0, 0, 70),
 )
 FIRST_THING_CLASS = 13
-CODINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # RGB (H, W, 3) int32 -> number of the instance, 0 is none
-    'rgb': lambda x: x[..., 0] + 256 * x[..., 1] + 65536 * x[..., 2],  # every colour is an instance, black is none
-    'class-gb': lambda x: 256 * x[..., 1] + x[..., 2],  # red is the class, green and blue the number
-    'class-rg': lambda x: 256 * x[..., 0] + x[..., 1],  # blue is the class, red and green the number
+CODINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # RGB (H, W, 3) int32 -> instance number, 0 for none
+    'rgb': lambda x: x[..., 0] + 256 * x[..., 1] + 65536 * x[..., 2],  # each colour is an instance, black is none
+    'class-gb': lambda x: 256 * x[..., 1] + x[..., 2],  # red is the class, green and blue the instance number
+    'class-rg': lambda x: 256 * x[..., 0] + x[..., 1],  # blue is the class, red and green the instance number
 }
 
 
 def panoptic_ids(colours: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, dict[tuple[int, int], int]]:
-    """The segments of a frame.
+    """Compute the segments of a frame.
 
     Args:
-        colours (H, W, 3): class image.
-        instances (H, W): number of the instance, 0 is none.
+        colours: RGB class image (H, W, 3).
+        instances: Instance numbers (H, W), 0 for none.
 
     Returns:
-        index of the segment (H, W), 0 is void; (train id, number) -> index. Stuff has the number 0; a thing without an instance
-        is void.
+        Segment indices (H, W), 0 for void, and a dictionary (train id, instance number) -> index. Stuff has the
+        instance number 0; things without an instance are void.
     """
     labels = labels_of_colours(colours, VIPER_PALETTE).astype(np.int64)
     is_stuff, is_thing = labels < FIRST_THING_CLASS, (labels >= FIRST_THING_CLASS) & (labels != VOID) & (instances > 0)
     codes = np.where(is_stuff, (labels + 1) << 32, np.where(is_thing, ((labels + 1) << 32) + instances, 0))
-    found, place = np.unique(codes, return_inverse=True)
-    keys = {(int(code >> 32) - 1, int(code & 0xFFFFFFFF)): k for k, code in enumerate(found.tolist()) if code}
-    return place.reshape(codes.shape), dict(keys.items())
+    unique_codes, positions = np.unique(codes, return_inverse=True)
+    keys = {(int(code >> 32) - 1, int(code & 0xFFFFFFFF)): k for k, code in enumerate(unique_codes.tolist()) if code}
+    return positions.reshape(codes.shape), dict(keys.items())
 
 
 def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) -> tuple[dict, dict]:
-    """Prepares one video; its ids are numbered in the order in which its segments are met, and stay the same in all frames."""
+    """Convert a video. Segment ids are numbered by first occurrence and consistent in all frames.
+
+    Args:
+        name: Name of the video.
+        raw: Root folder of the official release.
+        out: Root folder of the converted dataset.
+        split: Name of the split.
+        coding: Encoding of the instance images, a key of ``CODINGS``.
+
+    Returns:
+        Entries of ``videos`` and of ``annotations``.
+
+    Raises:
+        DataError: A file is missing or unreadable, or sizes differ.
+    """
     folders, target = {kind: Path(raw, split, kind, name) for kind in ('img', 'cls', 'inst')}, Path(out, split)
     numbers: dict[tuple[int, int], int] = {}
     images, annotations = [], []
@@ -80,14 +94,14 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
         colours, codes = (np.asarray(read_pixels(path, kinds=('PNG',)).convert('RGB')) for path in (mask, instance))
         if not colours.shape[:2] == codes.shape[:2] == size:
             raise DataError(
-                f'video {name}, frame {image.stem}: {image} is {size} (height, width), {mask} {colours.shape[:2]}, '
-                f'{instance} {codes.shape[:2]}'
+                f'video {name}, frame {image.stem}: {image} is {size} (height, width), {mask} is {colours.shape[:2]} '
+                f'and {instance} is {codes.shape[:2]}; all must have the same size'
             )
-        place, found = panoptic_ids(colours, CODINGS[coding](codes.astype(np.int32)))
-        table = np.zeros(place.max() + 1, np.int32)
-        for key, k in found.items():
+        positions, index_of_segment = panoptic_ids(colours, CODINGS[coding](codes.astype(np.int32)))
+        table = np.zeros(positions.max() + 1, np.int32)
+        for key, k in index_of_segment.items():
             table[k] = numbers.setdefault(key, len(numbers) + 1)
-        ids = table[place]
+        ids = table[positions]
         write_frame(image, target / 'img' / name / f'{image.stem}.jpg', size)
         write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
         images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=f'{image.stem}.png'))
@@ -95,30 +109,32 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
             dict(
                 image_id=image.stem,
                 file_name=f'{image.stem}.png',
-                segments_info=segments_info(ids, {numbers[key]: key[0] for key in found}),
+                segments_info=segments_info(ids, {numbers[key]: key[0] for key in index_of_segment}),
             )
         )
     return dict(video_id=name, images=images), dict(video_id=name, annotations=annotations)
 
 
 def prepare_viper(raw: Path, out: Path, split: str, coding: str, workers: int = 2) -> Path:
-    """Prepares one split.
+    """Convert a split.
 
     Args:
-        raw: holds ``<split>/{img,cls,inst}/<video>/<video>_<frame>.*``.
-        out: folder to fill, in VIPSeg's layout.
-        split: ``train`` or ``val_day``, as the folder is called.
-        coding: of the instance images, see ``CODINGS``.
-        workers: processes.
+        raw: Root folder of the official release, with ``<split>/{img,cls,inst}/<video>/<video>_<frame>.*``.
+        out: Output folder, in the layout of VIPSeg.
+        split: Folder name of the split, such as ``train`` or ``val_day``.
+        coding: Encoding of the instance images, a key of ``CODINGS``.
+        workers: Number of processes.
 
     Returns:
-        the json.
+        Path of the JSON file.
 
     Raises:
-        DataError: videos could not be prepared.
+        DataError: Videos could not be converted.
     """
     names: list[str] = list_folder(raw / split / 'img')
-    done = run_jobs(prepare_viper_video, names, workers, split, raw=str(raw), out=str(out), split=split, coding=coding)
+    entries = run_jobs(
+        prepare_viper_video, names, workers, split, raw=str(raw), out=str(out), split=split, coding=coding
+    )
     classes = known_classes('VIPER')
     categories = [
         dict(
@@ -132,8 +148,8 @@ def prepare_viper(raw: Path, out: Path, split: str, coding: str, workers: int = 
     return write_json(
         out / f'panoptic_gt_VIPER_{split}.json',
         dict(
-            videos=[video for video, _ in done],
-            annotations=[annotation for _, annotation in done],
+            videos=[video for video, _ in entries],
+            annotations=[annotation for _, annotation in entries],
             categories=categories,
         ),
     )

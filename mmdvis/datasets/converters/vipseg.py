@@ -1,4 +1,4 @@
-"""VIPSeg's raw release to 720p, panoptic PNGs and a json for each split."""
+"""Converter for VIPSeg: official release to 720p frames, panoptic PNGs and one JSON file per split."""
 
 from pathlib import Path
 from typing import Any
@@ -24,58 +24,84 @@ from .frames import (
     write_ids,
 )
 
-FIRST_LABELLED_VALUE = (
-    125  # raw values from here on are category * 100 + instance, below they are a category; 0 is void
-)
-ERRATA = {  # video (or '' for all) -> raw value -> what it should be
-    '': {200: 0}  # no class: VIPSeg-Dataset, issue 1 (353_-5sqmCF8OFU); other readers take it for void everywhere
+# raw values from 125 are category * 100 + instance, lower values are a category, and 0 is void
+FIRST_LABELLED_VALUE = 125
+ERRATA = {  # video ('' for all videos) -> raw value -> corrected value
+    '': {200: 0}  # not a class (VIPSeg-Dataset issue 1, video 353_-5sqmCF8OFU); other readers treat it as void
 }
 
 
 def categories_in(values: np.ndarray, classes: ClassList, where: str) -> dict[int, int]:
-    """Raw value -> category id of the values of a mask.
+    """Map the raw values of a mask to category ids.
+
+    Args:
+        values: Unique raw values.
+        classes: Classes of VIPSeg.
+        where: Location, for error messages.
+
+    Returns:
+        Raw value -> category id, without void.
 
     Raises:
-        DataError: a value is neither stuff nor an instance of a thing.
+        DataError: A value is neither a category nor an instance of a thing class.
     """
-    found = {}
+    category_of_value = {}
     for value in values.tolist():
         if value == 0:
             continue
         category = (value // 100 if value >= FIRST_LABELLED_VALUE else value) - 1
         if category not in classes.labels:
             raise DataError(
-                f'{where} has the value {value}, which is of no category; allowed are 0 (void), 1 to 124, and '
+                f'{where} has the value {value}, which belongs to no category; allowed are 0 (void), 1 to 124, and '
                 'category * 100 + instance'
             )
         is_thing = classes.labels[category] < classes.num_things
         if value >= FIRST_LABELLED_VALUE and not is_thing:
             raise DataError(
                 f'{where} has the value {value}, an instance of {classes.names[classes.labels[category]]!r}, which '
-                'is stuff; if the release errs here, correct it by --errata'
+                'is stuff; if this is an error of the release, correct it with --errata'
             )
-        found[value] = category
-    return found
+        category_of_value[value] = category
+    return category_of_value
 
 
 def apply_errata(values: np.ndarray, errata: dict[int, int], path: Path) -> list[str]:
-    """Applies errata to the values of a raw mask, in place; says what was corrected."""
+    """Apply errata to a raw mask in place.
+
+    Args:
+        values: Raw values (H, W).
+        errata: Raw value -> corrected value.
+        path: Mask file, for the notes.
+
+    Returns:
+        One note per corrected value.
+    """
     notes = []
-    for wrong, right in errata.items():
-        where = values == wrong
-        if where.any():
-            values[where] = right
-            notes.append(f'{path}: {int(where.sum())} pixels of {wrong} are now {right}')
+    for raw_value, corrected_value in errata.items():
+        mask = values == raw_value
+        if mask.any():
+            values[mask] = corrected_value
+            notes.append(f'{path}: {int(mask.sum())} pixels with value {raw_value} were set to {corrected_value}')
     return notes
 
 
 def prepare_vipseg_video(
     name: str, raw: str, out: str, height: int, errata: dict[str, dict[int, int]]
 ) -> tuple[dict, dict | None, list[str]]:
-    """Prepares one video; what a run before left whole is kept.
+    """Convert a video; complete files of an earlier run are kept.
+
+    Args:
+        name: Name of the video.
+        raw: Root folder of the official release.
+        out: Root folder of the converted dataset.
+        height: Height of the frames, in pixels.
+        errata: Video ('' for all videos) -> raw value -> corrected value.
 
     Returns:
-        its entries of ``videos`` and of ``annotations`` (None without masks), and sentences on errata that were applied.
+        Entries of ``videos`` and of ``annotations`` (None without masks), and notes on the applied errata.
+
+    Raises:
+        DataError: A file is missing or unreadable, sizes differ, or a mask has an invalid value.
     """
     source, target, classes = Path(raw), Path(out), known_classes('VIPSeg')
     masks = frames_in(source / 'panomasks' / name, ('.png',)) if (source / 'panomasks' / name).is_dir() else None
@@ -105,32 +131,41 @@ def prepare_vipseg_video(
 
 
 def check_all_or_none(done: list[tuple[dict, dict | None, list[str]]], split: str) -> None:
-    """Raises DataError where some videos of a split have masks and others none."""
-    without = [video['video_id'] for video, annotation, _ in done if annotation is None]
-    if without and len(without) < len(done):
+    """Check that all videos of a split have masks, or none.
+
+    Args:
+        done: Results of :func:`prepare_vipseg_video`.
+        split: Name of the split, for error messages.
+
+    Raises:
+        DataError: Some videos have masks and others do not.
+    """
+    without_masks = [video['video_id'] for video, annotation, _ in done if annotation is None]
+    if without_masks and len(without_masks) < len(done):
         raise DataError(
-            f'split {split}: there are no masks of {len(without)} of {len(done)} videos ({", ".join(without[:3])}); '
-            'either all have masks or, in a test split, none'
+            f'split {split}: {len(without_masks)} of {len(done)} videos have no mask ({", ".join(without_masks[:3])}); '
+            'all videos must have masks or, in a test split, none'
         )
 
 
 def prepare_vipseg(
     raw: Path, out: Path, height: int = 720, workers: int = 2, errata: dict[str, dict[int, int]] | None = None
 ) -> dict[str, Any]:
-    """Prepares every split whose list is there; safe to stop and to start again.
+    """Convert all splits with a list of videos; an interrupted run can be resumed.
 
     Args:
-        raw: holds ``imgs/<video>``, ``panomasks/<video>``, and ``{train,val,test}.txt``.
-        out: folder to fill.
-        height: of the frames, in pixels.
-        workers: processes.
-        errata: corrections besides ``ERRATA``, in its form.
+        raw: Root folder of the official release, with ``imgs/<video>``, ``panomasks/<video>`` and
+            ``{train,val,test}.txt``.
+        out: Output folder.
+        height: Height of the frames, in pixels.
+        workers: Number of processes.
+        errata: Corrections in addition to ``ERRATA``, in the same format.
 
     Returns:
-        split -> its json; ``errata`` -> sentences on what was corrected.
+        Split -> path of its JSON file, and ``errata`` -> notes on the applied corrections.
 
     Raises:
-        DataError: a list is missing, or videos could not be prepared; then their json is not written.
+        DataError: There is no list, or videos could not be converted. The JSON file of the split is then not written.
     """
     result: dict[str, Any] = dict(errata=[])
     splits = splits_in(raw)
@@ -141,7 +176,7 @@ def prepare_vipseg(
         for number, name, label, colour in rows
     ]
     for split in splits:
-        done = run_jobs(
+        entries = run_jobs(
             prepare_vipseg_video,
             read_list(raw / f'{split}.txt'),
             workers,
@@ -151,10 +186,10 @@ def prepare_vipseg(
             height=height,
             errata={**ERRATA, **(errata or {})},
         )
-        check_all_or_none(done, split)
-        content = dict(videos=[video for video, _, _ in done], categories=categories)
-        if any(annotation for _, annotation, _ in done):
-            content['annotations'] = [annotation for _, annotation, _ in done if annotation]
+        check_all_or_none(entries, split)
+        content = dict(videos=[video for video, _, _ in entries], categories=categories)
+        if any(annotation for _, annotation, _ in entries):
+            content['annotations'] = [annotation for _, annotation, _ in entries if annotation]
         result[split] = write_json(out / f'panoptic_gt_VIPSeg_{split}.json', content)
-        result['errata'] += [note for _, _, notes in done for note in notes]
+        result['errata'] += [note for _, _, notes in entries for note in notes]
     return result

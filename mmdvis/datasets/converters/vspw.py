@@ -1,4 +1,4 @@
-"""VSPW's full-size release to a smaller one."""
+"""Converter for VSPW: full-resolution release to a lower resolution."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,20 @@ from .frames import (
 
 
 def prepare_vspw_video(name: str, raw: str, out: str, height: int) -> int:
-    """Prepares one video; returns the number of its frames."""
+    """Convert a video.
+
+    Args:
+        name: Name of the video.
+        raw: Root folder of the official release.
+        out: Root folder of the converted dataset.
+        height: Height of the frames, in pixels.
+
+    Returns:
+        Number of frames.
+
+    Raises:
+        DataError: A file is missing or unreadable, or sizes differ.
+    """
     source, target = Path(raw, 'data', name), Path(out, 'data', name)
     masks = frames_in(source / 'mask', ('.png',)) if (source / 'mask').is_dir() else None
     pairs = pair_frames(frames_in(source / 'origin', IMAGE_SUFFIXES), masks, name)
@@ -38,25 +51,25 @@ def prepare_vspw_video(name: str, raw: str, out: str, height: int) -> int:
 
 
 def prepare_vspw(raw: Path, out: Path, height: int = 480, workers: int = 2) -> dict[str, int]:
-    """Prepares every split whose list is there; safe to stop and to start again.
+    """Convert all splits with a list of videos; an interrupted run can be resumed.
 
     Args:
-        raw: holds ``data/<video>/{origin,mask}`` and ``{train,val,test}.txt``.
-        out: folder to fill.
-        height: of the frames, in pixels.
-        workers: processes.
+        raw: Root folder of the official release, with ``data/<video>/{origin,mask}`` and ``{train,val,test}.txt``.
+        out: Output folder.
+        height: Height of the num_frames, in pixels.
+        workers: Number of processes.
 
     Returns:
-        split -> frames.
+        Split -> number of num_frames.
 
     Raises:
-        DataError: no list is there, or videos could not be prepared.
+        DataError: There is no list, or videos could not be converted.
     """
-    frames = {}
+    num_frames = {}
     for split in splits_in(raw):
         names = read_list(raw / f'{split}.txt')
-        frames[split] = sum(
+        num_frames[split] = sum(
             run_jobs(prepare_vspw_video, names, workers, split, raw=str(raw), out=str(out), height=height)
         )
         shutil.copyfile(raw / f'{split}.txt', out / f'{split}.txt')
-    return frames
+    return num_frames

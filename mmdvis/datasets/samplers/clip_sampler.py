@@ -1,4 +1,4 @@
-"""An endless stream of videos from one dataset or a mixture of several."""
+"""Infinite sampler of training clips from one or several datasets."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -10,26 +10,26 @@ from torch.utils.data import Sampler
 
 from mmdvis.registry import DATA_SAMPLERS
 
-SHAPES_AN_OCTAVE = 4  # videos are of one shape if their ratios of width to height differ by less than about a fifth
+SHAPES_AN_OCTAVE = 4  # aspect ratio bins per factor of 2, so ratios in a bin differ by less than about 20 %
 
 
 @DATA_SAMPLERS.register_module()
 class ClipSampler(Sampler):
-    """Shuffles each dataset for itself, and draws the next one by weight.
+    """Infinite weighted sampler: shuffles each dataset separately and draws the dataset of each index by weight.
 
-    All processes draw the same stream from one seed and take its batches in turn, so no two see the same clip of a round. The
-    batches are made here, out of single indices, so that torch's plain BatchSampler serves and a resumed run can skip what was
-    seen without reading it.
+    All processes generate the same stream from one seed and take its batches in turn, so that the processes get
+    different clips. The sampler yields single indices in the order of the batches. The standard ``BatchSampler`` of
+    PyTorch can therefore be used, and a resumed run can skip indices without loading data.
 
     Args:
-        dataset: a dataset, or mmengine's ConcatDataset.
-        ratios: weight of each dataset of a ConcatDataset; None: by their lengths.
-        batch_size: clips of a batch, as the dataloader has it; matters only with ``by_shape``.
-        by_shape: fill each batch with videos of one shape (ratio of width to height).
-        seed: of the stream; None: drawn once for all processes.
+        dataset: A dataset, or mmengine's ``ConcatDataset``.
+        ratios: Sampling weight of each dataset of a ``ConcatDataset``. None uses the dataset lengths.
+        batch_size: Batch size of the dataloader; only required with ``by_shape``.
+        by_shape: Fill each batch with videos of similar aspect ratio.
+        seed: Seed of the stream. None draws a seed that is shared by all processes.
 
     Raises:
-        ValueError: the weights do not fit the datasets.
+        ValueError: ``ratios`` or ``batch_size`` is invalid.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ClipSampler(Sampler):
             len(ratios) == len(self.parts) and min(ratios) >= 0 and 0 < sum(ratios) < float('inf')
         ):
             raise ValueError(
-                f'ratios must be one weight from 0 on for each of the {len(self.parts)} datasets, not all 0, got '
+                f'ratios must be one non-negative weight for each of the {len(self.parts)} datasets, not all 0, got '
                 f'{list(ratios)}'
             )
         if batch_size < 1:
@@ -59,13 +59,13 @@ class ClipSampler(Sampler):
         self.skipped = 0
 
     def indices_of(self, part: int, rng: np.random.Generator) -> Iterator[int]:
-        """The indices of one dataset, shuffled anew each round."""
+        """Infinite stream of the indices of one dataset, reshuffled in each epoch."""
         start = sum(self.lengths[:part])
         while True:
             yield from (start + rng.permutation(self.lengths[part])).tolist()
 
     def indices(self) -> Iterator[int]:
-        """The stream of all processes."""
+        """Infinite stream of indices of all datasets, shared by all processes."""
         streams = [self.indices_of(part, np.random.default_rng((self.seed, part))) for part in range(len(self.parts))]
         rng = np.random.default_rng((self.seed, len(self.parts)))
         while True:
@@ -73,21 +73,21 @@ class ClipSampler(Sampler):
                 yield next(streams[part])
 
     def batches(self) -> Iterator[list[int]]:
-        """Batches of one shape, in the order in which they become full."""
-        waiting = {}
+        """Batches with one aspect ratio bin each, yielded as soon as they are full."""
+        incomplete = {}
         for index in self.indices():
-            batch = waiting.setdefault(int(self.shapes[index]), [])
+            batch = incomplete.setdefault(int(self.shapes[index]), [])
             batch.append(index)
             if len(batch) == self.batch_size:
-                del waiting[int(self.shapes[index])]
+                del incomplete[int(self.shapes[index])]
                 yield batch
 
     def __iter__(self) -> Iterator[int]:
-        mine = islice(self.batches(), self.rank, None, self.world_size)
-        return islice((index for batch in mine for index in batch), self.skipped, None)
+        own_batches = islice(self.batches(), self.rank, None, self.world_size)
+        return islice((index for batch in own_batches for index in batch), self.skipped, None)
 
     def skip(self, num_samples: int) -> None:
-        """Begins ``num_samples`` indices of this process after the start of the stream, as a resumed run wants it."""
+        """Skip the first ``num_samples`` indices of this process, to resume a training run."""
         if num_samples < 0:
             raise ValueError(f'num_samples must be 0 or more, got {num_samples}')
         self.skipped = num_samples
@@ -96,15 +96,22 @@ class ClipSampler(Sampler):
         return sum(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
-        """Does nothing: the stream has no epochs."""
+        """Do nothing, because the stream has no epochs."""
 
 
 def shapes_of(parts: Sequence[object]) -> np.ndarray:
-    """A number for the shape of every video."""
-    without = [type(part).__name__ for part in parts if not hasattr(part, 'video_sizes')]
-    if without:
-        raise ValueError(f'by_shape needs datasets that know the sizes of their videos, {without[0]} does not')
+    """Index of the aspect ratio bin of each video.
+
+    Args:
+        parts: Datasets with a ``video_sizes`` method.
+
+    Raises:
+        ValueError: A dataset has no ``video_sizes`` method.
+    """
+    unsupported = [type(part).__name__ for part in parts if not hasattr(part, 'video_sizes')]
+    if unsupported:
+        raise ValueError(f'by_shape requires datasets with a video_sizes method; {unsupported[0]} has none')
     sizes = (
         np.concatenate([part.video_sizes() for part in parts]).astype(float).clip(min=1)
-    )  # unknown ones count as square
+    )  # unknown sizes are treated as square
     return np.round(SHAPES_AN_OCTAVE * np.log2(sizes[:, 1] / sizes[:, 0])).astype(int)

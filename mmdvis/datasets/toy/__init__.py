@@ -1,1 +1,1 @@
-"""Synthetic videos with ground truth: scenes, their rendering, and the layouts they are written in."""
+"""Synthetic videos with ground truth: scenes, rendering, and dataset layouts."""

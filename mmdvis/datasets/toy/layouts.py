@@ -1,4 +1,4 @@
-"""The synthetic videos in further layouts: as YouTube-VIS has its tracks, and as VSPW has its masks."""
+"""Writes the synthetic videos in further layouts: tracks of YouTube-VIS and masks of VSPW."""
 
 import json
 import os
@@ -14,21 +14,24 @@ from pycocotools import mask as coco_mask
 from mmdvis.datasets.annotation_json import write_json
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 
-YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # of VIPSeg -> of YouTube-VIS
+YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # VIPSeg split -> YouTube-VIS split
 ToyFrame = tuple[str, np.ndarray, dict[int, int]]
 
 
 def frames_of(root: Path, video: dict) -> Iterator[ToyFrame]:
-    """Stem, map of ids, and id -> category of each frame of a video in VIPSeg's layout."""
+    """Yields stem, id map, and id -> category of each frame of a video in the layout of VIPSeg."""
     for frame in video['annotations']:
         ids = read_id_map(str(root / 'panomasksRGB' / video['video_id'] / frame['file_name']))
         yield Path(frame['file_name']).stem, ids, {s['id']: s['category_id'] for s in frame['segments_info']}
 
 
 def toy_tracks(frames: list[ToyFrame], things: set) -> list[dict[str, Any]]:
-    """The tracks of a video: mask, box and area of each thing in every frame, None where it is not seen."""
+    """Tracks of a video: mask, box and area of each thing in each frame; None where it is not visible."""
     categories = {
-        number: category for _, _, found in frames for number, category in found.items() if category in things
+        number: category
+        for _, _, frame_categories in frames
+        for number, category in frame_categories.items()
+        if category in things
     }
     tracks = []
     for number, category in sorted(categories.items()):
@@ -50,12 +53,15 @@ def toy_tracks(frames: list[ToyFrame], things: set) -> list[dict[str, Any]]:
 
 
 def write_youtube_vis(root: Path, split: str) -> Path:
-    """``youtube_vis/{train,valid}.json`` beside a split in VIPSeg's layout, whose frames it names; things only, ids from 1."""
+    """Writes ``youtube_vis/{train,valid}.json`` next to a split in the layout of VIPSeg.
+
+    The file refers to the frames of the split and contains only things; ids start at 1.
+    """
     content = json.loads((root / f'panoptic_gt_VIPSeg_{split}.json').read_text())
     things = {c['id'] for c in content['categories'] if c['isthing']}
     videos, annotations = [], []
-    for number, (video, truth) in enumerate(zip(content['videos'], content['annotations']), 1):
-        image, frames = video['images'][0], list(frames_of(root, truth))
+    for number, (video, annotation) in enumerate(zip(content['videos'], content['annotations']), 1):
+        image, frames = video['images'][0], list(frames_of(root, annotation))
         size = dict(height=image['height'], width=image['width'], length=len(frames))
         videos.append(dict(id=number, file_names=[f'{video["video_id"]}/{stem}.jpg' for stem, _, _ in frames], **size))
         for track in toy_tracks(frames, things):
@@ -70,7 +76,10 @@ def write_youtube_vis(root: Path, split: str) -> Path:
 
 
 def write_vspw(root: Path, split: str) -> Path:
-    """``vspw/{train,val}.txt`` and ``vspw/data/<video>/{origin,mask}`` beside a split in VIPSeg's layout; frames are linked."""
+    """Writes ``vspw/{train,val}.txt`` and ``vspw/data/<video>/{origin,mask}`` next to a split in the layout of VIPSeg.
+
+    The frames are hard links.
+    """
     content, out = json.loads((root / f'panoptic_gt_VIPSeg_{split}.json').read_text()), root / 'vspw'
     for video in content['annotations']:
         folders = [out / 'data' / video['video_id'] / name for name in ('origin', 'mask')]
@@ -89,7 +98,7 @@ def write_vspw(root: Path, split: str) -> Path:
 
 
 def link(source: Path, target: Path) -> None:
-    """The same file under a second name; a copy where the file system has no links."""
+    """Creates a hard link, or a copy if the file system does not support links."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

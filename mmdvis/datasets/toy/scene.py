@@ -1,6 +1,6 @@
-"""Synthetic videos in which telling objects apart is easy and keeping their identities is hard.
+"""Synthetic videos in which objects are easy to segment and hard to track.
 
-A scene is a value drawn once from a generator; every frame is a pure function of the scene and the time.
+A scene is drawn once from a random generator; each frame is a pure function of the scene and the time.
 """
 
 import colorsys
@@ -11,23 +11,28 @@ import numpy as np
 SHAPES = ('disc', 'square', 'triangle', 'star', 'plus', 'capsule')
 STUFF = ('sky', 'hill', 'water', 'grass', 'brick')
 VOID_ID = 0
-STUFF_ID = 200  # stuff of class s has the id STUFF_ID + s; things count from 1
+STUFF_ID = 200  # the stuff class s has the id STUFF_ID + s; thing ids start at 1
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What scenes are drawn from.
+    """Options from which scenes are drawn. A pair of numbers gives the minimum and the maximum.
 
     Attributes:
-        size: (height, width) in pixels; num_frames: of a video.
-        groups: least and most groups of look-alikes that cross again and again; members: objects of a group.
-        extras: least and most other objects; speed: their pixels a frame.
-        reach: how far a look-alike swings from the middle of its group, in pixels; period: of that swing, in frames.
-        radius: pixels.
-        hue_gap: difference of hue between look-alikes, as a share of the colour wheel.
-        pillars: least and most brick pillars, which hide what passes behind them; pillar_width: pixels.
-        swing: probability that an extra object swings out of the view and back.
-        min_area: visible pixels below which an object counts as void.
+        size: (height, width) in pixels.
+        num_frames: Number of frames of a video.
+        groups: Number of groups of similar objects that cross each other repeatedly.
+        members: Number of objects per group.
+        extras: Number of other objects.
+        speed: Speed of the other objects in pixels per frame.
+        reach: Amplitude of the oscillation of a group member around the centre of its group, in pixels.
+        period: Period of this oscillation in frames.
+        radius: Radius of objects in pixels.
+        hue_gap: Hue difference between the members of a group, as a fraction of the colour wheel.
+        pillars: Number of brick pillars, which occlude the objects behind them.
+        pillar_width: Width of pillars in pixels.
+        swing: Probability that one of the other objects leaves the view and comes back.
+        min_area: Objects with fewer visible pixels are labelled as void.
     """
 
     size: tuple[int, int] = (96, 160)
@@ -48,7 +53,21 @@ class SceneOptions:
 
 @dataclass(frozen=True)
 class Thing:
-    """One moving object; positions are in world pixels, times in frames."""
+    """One moving object; positions are in world pixels, times in frames, angles in radians.
+
+    Attributes:
+        shape: Index into ``SHAPES``.
+        hue: Offset from the hue of the shape.
+        pitch: Period of the stripes in pixels.
+        radius: Mean radius.
+        growth: Relative amplitude of the radius over time.
+        angle: Angle at time 0.
+        spin: Angular velocity.
+        centre: Position (x, y) at time ``crossing``.
+        crossing: Time at which the object is at ``centre``.
+        velocity: Velocity (x, y).
+        swing: Amplitude and period of the horizontal oscillation.
+    """
 
     shape: int
     hue: float
@@ -64,26 +83,34 @@ class Thing:
 
     def place(self, t: float) -> tuple[float, float, float, float]:
         """x, y, angle and radius at time t."""
-        since = t - self.crossing
+        elapsed = t - self.crossing
         amplitude, period = self.swing
-        x = self.centre[0] + self.velocity[0] * since + amplitude * np.sin(2 * np.pi * since / period)
-        y = self.centre[1] + self.velocity[1] * since
-        return x, y, self.angle + self.spin * t, self.radius * (1 + self.growth * np.sin(since / 6))
+        x = self.centre[0] + self.velocity[0] * elapsed + amplitude * np.sin(2 * np.pi * elapsed / period)
+        y = self.centre[1] + self.velocity[1] * elapsed
+        return x, y, self.angle + self.spin * t, self.radius * (1 + self.growth * np.sin(elapsed / 6))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a video shows: objects in the order of painting, bands of stuff, pillars, a camera."""
+    """Content of a video.
+
+    Attributes:
+        options: Options from which the scene was drawn.
+        things: Objects in painting order.
+        bands: Bands of stuff.
+        pillars: Brick pillars in front of the objects.
+        camera: Amplitudes and period of the camera motion.
+    """
 
     options: SceneOptions
     things: tuple[Thing, ...]
-    bands: tuple[tuple[int, float, float, float], ...]  # class, lower edge, wave length, phase
+    bands: tuple[tuple[int, float, float, float], ...]  # class, lower edge, wavelength, phase
     pillars: tuple[tuple[float, float], ...] = ()  # left and right edge
     camera: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)  # pan, zoom, roll, period
 
 
 def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
-    """An object on its own; with probability ``options.swing`` it leaves the view and comes back."""
+    """Draws one object outside of groups; with probability ``options.swing`` it leaves the view and comes back."""
     height, width = options.size
     swings = rng.random() < options.swing
     speed = 0.0 if swings else rng.uniform(*options.speed)
@@ -104,7 +131,10 @@ def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
 
 
 def draw_group(rng: np.random.Generator, options: SceneOptions, shape: int) -> list[Thing]:
-    """Look-alikes of one class that swing through each other: alike, but not equal, in hue and in the pitch of stripes."""
+    """Draws a group of similar objects of one class that cross each other.
+
+    The members differ slightly in hue and in the period of their stripes.
+    """
     height, width = options.size
     number = int(rng.integers(options.members[0], options.members[1] + 1))
     x, y = width * rng.uniform(0.35, 0.65), height * rng.uniform(0.25, 0.75)
@@ -129,7 +159,7 @@ def draw_group(rng: np.random.Generator, options: SceneOptions, shape: int) -> l
 
 
 def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions()) -> Scene:
-    """A scene; the same generator state and options give the same scene."""
+    """Draws a scene; the same generator state and options give the same scene."""
     height, width = options.size
     things: list[Thing] = []
     for shape in rng.permutation(len(SHAPES))[: rng.integers(options.groups[0], options.groups[1] + 1)]:
@@ -150,7 +180,7 @@ def draw_scene(rng: np.random.Generator, options: SceneOptions = SceneOptions())
 
 
 def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Which points (u, v) lie in the shape of unit radius."""
+    """Mask of the points (u, v) inside the shape of unit radius."""
     if shape == 'disc':
         return u**2 + v**2 < 1
     if shape == 'square':
@@ -166,7 +196,7 @@ def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def stuff_colour(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The texture of a stuff class at world points, (..., 3) in [0, 255]."""
+    """Texture of a stuff class at world points, (..., 3) in [0, 255]."""
     base = np.array([(150, 190, 235), (120, 100, 85), (50, 90, 150), (70, 130, 60), (140, 80, 70)][kind], float)
     if kind == 4:
         row = np.floor(y / 6)
@@ -179,7 +209,7 @@ def stuff_colour(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def thing_colour(thing: Thing, u: np.ndarray, radius: float) -> np.ndarray:
-    """Stripes across the object at local coordinate u, (..., 3) in [0, 255]."""
+    """Striped texture of an object at local coordinate u, (..., 3) in [0, 255]."""
     dark = np.sin(2 * np.pi * u * radius / thing.pitch) > 0.3
     hue = (thing.shape / len(SHAPES) + thing.hue) % 1
     light, deep = (255 * np.array(colorsys.hsv_to_rgb(hue, 0.8, value)) for value in (0.95, 0.55))
@@ -187,7 +217,7 @@ def thing_colour(thing: Thing, u: np.ndarray, radius: float) -> np.ndarray:
 
 
 def render(scene: Scene, t: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Frame ``t``: uint8 RGB (H, W, 3) with a little noise from ``rng``, and its map of ids (H, W) int32."""
+    """Renders frame ``t``: uint8 RGB (H, W, 3) with noise from ``rng``, and its id map (H, W) int32."""
     height, width = scene.options.size
     pan, zoom, roll, period = scene.camera
     swing = np.sin(2 * np.pi * t / period)
@@ -200,17 +230,17 @@ def render(scene: Scene, t: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     )
     image, ids = np.zeros((height, width, 3)), np.zeros((height, width), np.int32)
     for kind, edge, length, phase in reversed(scene.bands):
-        where = y < edge + 5 * np.sin(x / length * 2 * np.pi + phase)
-        image[where], ids[where] = stuff_colour(kind, x, y)[where], STUFF_ID + kind
+        mask = y < edge + 5 * np.sin(x / length * 2 * np.pi + phase)
+        image[mask], ids[mask] = stuff_colour(kind, x, y)[mask], STUFF_ID + kind
     for number, thing in enumerate(scene.things, 1):
-        cx, cy, turn, radius = thing.place(t)
-        u = ((x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)) / radius
-        v = (-(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)) / radius
-        where = inside(SHAPES[thing.shape], u, v)
-        image[where], ids[where] = thing_colour(thing, u, radius)[where], number
+        cx, cy, thing_angle, radius = thing.place(t)
+        u = ((x - cx) * np.cos(thing_angle) + (y - cy) * np.sin(thing_angle)) / radius
+        v = (-(x - cx) * np.sin(thing_angle) + (y - cy) * np.cos(thing_angle)) / radius
+        mask = inside(SHAPES[thing.shape], u, v)
+        image[mask], ids[mask] = thing_colour(thing, u, radius)[mask], number
     for left, right in scene.pillars:
-        where = (x >= left) & (x < right)
-        image[where], ids[where] = stuff_colour(4, x, y)[where], STUFF_ID + 4
+        mask = (x >= left) & (x < right)
+        image[mask], ids[mask] = stuff_colour(4, x, y)[mask], STUFF_ID + 4
     area = np.bincount(ids.ravel(), minlength=STUFF_ID + len(STUFF))
     ids[(area < scene.options.min_area)[ids]] = VOID_ID
     image += rng.normal(0, 5, image.shape)

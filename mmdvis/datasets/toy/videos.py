@@ -1,4 +1,4 @@
-"""Writes synthetic videos to disk in the prepared layout of VIPSeg."""
+"""Writes synthetic videos in the prepared layout of VIPSeg."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,7 +18,7 @@ TOY_SPLITS = ('train', 'val')
 
 
 def categories() -> list[dict]:
-    """The class list of the json files: things are 0 to 5, stuff follows."""
+    """Category list of the JSON files: things are 0 to 5, followed by stuff."""
     names = [*SHAPES, *STUFF]
     return [
         dict(id=i, name=name, isthing=int(i < len(SHAPES)), color=[40 + 19 * i, 250 - 21 * i, (97 * i) % 256])
@@ -27,19 +27,19 @@ def categories() -> list[dict]:
 
 
 def category_of(segment_id: int, shapes: list[int]) -> int:
-    """The category id of a value in the id map; ``shapes`` are the shapes of the things in their order."""
+    """Category id of a value in the id map; ``shapes`` contains the shape of each thing."""
     return len(SHAPES) + segment_id - STUFF_ID if segment_id >= STUFF_ID else shapes[segment_id - 1]
 
 
 def toy_segments(ids: np.ndarray, shapes: list[int]) -> list[dict]:
-    """What VIPSeg's json says of one frame's map of ids."""
-    found = []
+    """``segments_info`` of the id map of a frame."""
+    segments = []
     for segment_id, area in zip(*np.unique(ids, return_counts=True)):
         if segment_id == VOID_ID:
             continue
         rows, columns = np.nonzero(ids == segment_id)
         box = [columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1]
-        found.append(
+        segments.append(
             dict(
                 id=int(segment_id),
                 category_id=category_of(int(segment_id), shapes),
@@ -48,7 +48,7 @@ def toy_segments(ids: np.ndarray, shapes: list[int]) -> list[dict]:
                 bbox=[int(x) for x in box],
             )
         )
-    return found
+    return segments
 
 
 def write_video(name: str, root: Path, seed: tuple[int, ...], options: SceneOptions) -> tuple[dict, dict]:
@@ -79,18 +79,21 @@ def write_toy_videos(
     num_workers: int = 2,
     progress: bool = True,
 ) -> dict[str, Path]:
-    """Writes both splits; the same seed gives the same bytes, with any number of workers.
+    """Writes the training and the validation split.
+
+    The same seed gives the same bytes, with any number of workers.
 
     Args:
-        out: folder to write to; files of the same names are replaced.
-        seed: of everything that is drawn.
-        num_train, num_val: videos of each split.
-        options: what scenes are drawn from.
-        num_workers: processes.
-        progress: show a progress bar.
+        out: Output folder; files of the same names are replaced.
+        seed: Random seed.
+        num_train: Number of training videos.
+        num_val: Number of validation videos.
+        options: Options from which scenes are drawn.
+        num_workers: Number of processes.
+        progress: Whether to show a progress bar.
 
     Returns:
-        split -> its json file.
+        Split -> path of its JSON file.
     """
     out, files = Path(out), {}
     for split, (name, count) in enumerate(zip(TOY_SPLITS, (num_train, num_val))):
@@ -119,5 +122,8 @@ def write_toy_videos(
 
 
 def call_with_seed(write: partial, name: str, seed: tuple[int, ...]) -> tuple[dict, dict]:
-    """Calls ``write`` for one video; a plain function, because processes cannot be handed a lambda."""
+    """Calls ``write`` for one video.
+
+    This is a module-level function because lambdas cannot be pickled for worker processes.
+    """
     return write(name, seed=seed)

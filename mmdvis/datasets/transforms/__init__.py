@@ -1,4 +1,4 @@
-"""What happens to a clip between the disk and the model."""
+"""Transforms that sample, load, augment and pack the clips of a dataset."""
 
 from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
 from .ground_truth import id_maps_of, labels_of

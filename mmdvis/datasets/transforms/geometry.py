@@ -1,6 +1,7 @@
-"""Geometric transforms of a clip: one random draw, the same for all its frames unless said otherwise.
+"""Geometric transforms of a clip.
 
-They take and give ``clip`` uint8 (T, H, W, 3) and ``maps`` (L, T, H, W), as ``LoadClip`` makes them.
+The random parameters are drawn once per clip and shared by all frames, except in :class:`RotateClip`. The transforms
+read and replace ``clip`` uint8 (T, H, W, 3) and ``maps`` (L, T, H, W) as returned by :class:`LoadClip`.
 """
 
 from collections.abc import Sequence
@@ -14,87 +15,96 @@ from mmdvis.io import short_edge_size
 from mmdvis.registry import TRANSFORMS
 
 Size = tuple[int, int]
-GREY = 128  # what detectron2 pads images with before they are normalised
+GREY = 128  # padding value of detectron2, before normalisation
 
 
 def resize_frames(frames: np.ndarray, size: Size) -> np.ndarray:
-    """uint8 (T, H, W, 3) -> (T, *size, 3) by Pillow's bilinear filter, as detectron2 does."""
+    """Resize frames uint8 (T, H, W, 3) to (T, *size, 3) with the bilinear filter of Pillow, as in detectron2."""
     return np.stack([np.asarray(Image.fromarray(frame).resize(size[::-1], Image.BILINEAR)) for frame in frames])
 
 
 def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
-    """uint8 or int32 (..., H, W) -> (..., *size), nearest neighbour."""
-    flat = [
-        np.asarray(Image.fromarray(one).resize(size[::-1], Image.NEAREST)) for one in maps.reshape(-1, *maps.shape[-2:])
+    """Resize maps uint8 or int32 (..., H, W) to (..., *size) with nearest-neighbour interpolation."""
+    resized = [
+        np.asarray(Image.fromarray(layer).resize(size[::-1], Image.NEAREST))
+        for layer in maps.reshape(-1, *maps.shape[-2:])
     ]
-    return np.stack(flat).reshape(*maps.shape[:-2], *size)
+    return np.stack(resized).reshape(*maps.shape[:-2], *size)
 
 
 def resize_clip(results: dict, size: Size) -> dict:
-    """The clip in another size."""
+    """Resize the frames and maps of a clip to ``size`` (height, width)."""
     if tuple(results['clip'].shape[1:3]) == tuple(size):
         return results
     return dict(results, clip=resize_frames(results['clip'], size), maps=resize_maps(results['maps'], size))
 
 
 def crop_clip(results: dict, size: Size) -> dict:
-    """A window of ``size`` anywhere in the clip, the whole length along an axis that is shorter."""
-    top, left = (np.random.randint(max(length - part, 0) + 1) for length, part in zip(results['clip'].shape[1:3], size))
+    """Crop a random window of ``size`` (height, width), or the full extent along an axis that is shorter."""
+    top, left = (
+        np.random.randint(max(length - window, 0) + 1) for length, window in zip(results['clip'].shape[1:3], size)
+    )
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
     return dict(results, clip=results['clip'][:, rows, columns], maps=results['maps'][..., rows, columns])
 
 
 @TRANSFORMS.register_module()
 class ResizeClip(BaseTransform):
-    """Resizes the short edge to one of several lengths.
+    """Resizes the short edge to a random length and keeps the aspect ratio.
 
     Args:
-        short_edges: lengths in pixels to choose from.
-        max_edge: limit of the long edge; None for none.
+        short_edges: Candidate lengths of the short edge, in pixels.
+        max_edge: Maximum length of the long edge, in pixels. None disables the limit.
     """
 
     def __init__(self, short_edges: Sequence[int], max_edge: int | None = None) -> None:
         self.short_edges, self.max_edge = tuple(short_edges), max_edge
 
     def transform(self, results: dict) -> dict:
-        """Resizes all frames and maps."""
+        """Resize all frames and maps."""
         size = results['clip'].shape[1:3]
         return resize_clip(results, short_edge_size(size, int(np.random.choice(self.short_edges)), self.max_edge))
 
 
 @TRANSFORMS.register_module()
 class CropClip(BaseTransform):
-    """Cuts one window out of all frames; a frame that is smaller is kept whole along that axis.
+    """Crops the same random window from all frames.
+
+    A frame that is smaller than the window along an axis keeps its full extent along this axis.
 
     Args:
-        size: (height, width) in pixels; None: both are drawn anew for every clip.
-        between: least and most pixels that height and width are drawn from, each by itself, where ``size`` is None.
+        size: (height, width) of the window, in pixels. None draws both for each clip.
+        between: Minimum and maximum (inclusive) of the range from which height and width are drawn independently if
+            ``size`` is None, in pixels.
+
+    Raises:
+        ValueError: Both or neither of ``size`` and ``between`` are given.
     """
 
     def __init__(self, size: Size | None = None, between: tuple[int, int] | None = None) -> None:
         if (size is None) == (between is None):
-            raise ValueError(f'a crop needs either size or between, got size={size} and between={between}')
+            raise ValueError(f'specify either size or between, got size={size} and between={between}')
         self.size, self.between = size, between
 
     def transform(self, results: dict) -> dict:
-        """Crops all frames and maps."""
+        """Crop all frames and maps."""
         size = self.size or tuple(np.random.randint(self.between[0], self.between[1] + 1, 2).tolist())
         return crop_clip(results, size)
 
 
 @TRANSFORMS.register_module()
 class FlipClip(BaseTransform):
-    """Mirrors all frames from left to right.
+    """Flips all frames horizontally.
 
     Args:
-        prob: how often.
+        prob: Probability of the flip.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Mirrors all frames and maps."""
+        """Flip all frames and maps."""
         if np.random.rand() >= self.prob:
             return results
         return dict(results, clip=results['clip'][:, :, ::-1], maps=results['maps'][..., ::-1])
@@ -102,56 +112,58 @@ class FlipClip(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RotateClip(BaseTransform):
-    """Turns every frame by an angle of its own, so that a still image moves (DVIS's pseudo-clips of COCO).
+    """Rotates each frame by its own angle, to simulate motion in a repeated image (pseudo-clips of COCO in DVIS).
 
-    The angles rise or fall with time; the point all turn about is drawn once a clip. The canvas keeps its size; corners that
-    come in are black and no object.
+    The angles are sorted in ascending or descending order. The centre of rotation is drawn once per clip. The frames
+    keep their size; uncovered corners are black and belong to no object.
 
     Args:
-        angle: most degrees in either direction.
-        centre: least and most of the point's place, as shares of width and height.
+        angle: Maximum absolute angle, in degrees.
+        centre: Minimum and maximum of the centre of rotation, relative to width and height.
     """
 
     def __init__(self, angle: float = 15.0, centre: tuple[float, float] = (0.4, 0.6)) -> None:
         self.angle, self.centre = angle, centre
 
     def transform(self, results: dict) -> dict:
-        """Turns each frame and its maps."""
+        """Rotate each frame and its maps."""
         num_frames, height, width = results['clip'].shape[:3]
         angles = np.sort(np.random.uniform(-self.angle, self.angle, num_frames))
         if np.random.rand() < 0.5:
             angles = angles[::-1]
         x, y = np.random.uniform(*self.centre, 2) * (width, height)
-        turns = [cv2.getRotationMatrix2D((x - 0.5, y - 0.5), float(angle), 1.0) for angle in angles]
+        matrices = [cv2.getRotationMatrix2D((x - 0.5, y - 0.5), float(angle), 1.0) for angle in angles]
 
         def turned(image: np.ndarray, turn: np.ndarray, how: int) -> np.ndarray:
             return cv2.warpAffine(image, turn, (width, height), flags=how)
 
-        clip = np.stack([turned(frame, turn, cv2.INTER_LINEAR) for frame, turn in zip(results['clip'], turns)])
-        kind = results['maps'].dtype
+        clip = np.stack([turned(frame, turn, cv2.INTER_LINEAR) for frame, turn in zip(results['clip'], matrices)])
+        dtype = results['maps'].dtype
         maps = np.stack(
             [
-                np.stack([turned(one.astype(np.float32), turn, cv2.INTER_NEAREST) for one, turn in zip(layer, turns)])
+                np.stack(
+                    [turned(ids.astype(np.float32), turn, cv2.INTER_NEAREST) for ids, turn in zip(layer, matrices)]
+                )
                 for layer in results['maps']
             ]
-        ).astype(kind)  # every index is exact as a float
+        ).astype(dtype)  # indices are exactly representable in float32
         return dict(results, clip=clip, maps=maps)
 
 
 @TRANSFORMS.register_module()
 class JitterClip(BaseTransform):
-    """Large-scale jitter: resizes by a random factor, then cuts or pads to a fixed square (COCO pre-training).
+    """Large-scale jitter: resizes by a random factor, then crops or pads to a fixed square (COCO pre-training).
 
     Args:
-        size: edge of the square in pixels.
-        scales: least and most factor; factor 1 is the largest size that fits into the square.
+        size: Edge length of the square, in pixels.
+        scales: Minimum and maximum factor, where 1 is the largest size that fits into the square.
     """
 
     def __init__(self, size: int = 1024, scales: tuple[float, float] = (0.1, 2.0)) -> None:
         self.size, self.scales = size, scales
 
     def transform(self, results: dict) -> dict:
-        """Resizes, crops and pads; padding is grey and no object."""
+        """Resize, crop and pad; the padding is grey and belongs to no object."""
         height, width = results['clip'].shape[1:3]
         scale = np.random.uniform(*self.scales) * self.size / max(height, width)
         results = resize_clip(results, tuple(max(1, round(length * scale)) for length in (height, width)))

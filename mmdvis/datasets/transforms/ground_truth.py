@@ -1,7 +1,8 @@
-"""The objects of a clip as maps of indices, from whatever the official files hold.
+"""Readers of the ground truth of a clip, which return index maps for all annotation formats.
 
-A reader is made for the frames of one clip. It knows the ``ids`` and ``labels`` (N,) of their objects, and ``layers(index)``
-gives a frame's maps (H, W): 0 where no object is, n where the n-th is. One map is enough unless objects overlap.
+A reader is created for the frames of one clip. It has the ``ids`` and ``labels`` (N,) of their objects, and
+``layers(index)`` returns the index maps (H, W) of a frame, with value 0 for no object and n for the n-th object. A
+frame has more than one map only if objects overlap.
 """
 
 from collections.abc import Sequence
@@ -14,98 +15,133 @@ from mmdvis.io import read_pixels
 from mmdvis.io.rle import Mask, decode_into
 
 Info = dict[str, Any]
-SMALL_IDS = 254  # objects that fit into uint8 beside 0 and the mark
+SMALL_IDS = 254  # maximum number of objects in uint8, besides 0 and the index of ignored segments
 NUM_PNG_COLOURS = 1 << 24
 
 
 def read_id_map(path: str) -> np.ndarray:
-    """A panoptic PNG as ids (H, W) int32: R + 256 G + 65536 B; raises DataError where it is none."""
+    """Read the ids R + 256 G + 65536 B of a panoptic PNG, int32 (H, W).
+
+    Raises:
+        DataError: The file is missing, unreadable or not an RGB PNG.
+    """
     rgba = np.asarray(read_pixels(path, modes=('RGB',), kinds=('PNG',)).convert('RGBA'))
     return (rgba.view('<u4')[..., 0] & 0xFFFFFF).astype(np.int32)
 
 
 def index_type(number: int) -> type:
-    """The smallest type for indices of so many objects and one mark."""
+    """Smallest integer type for the indices of ``number`` objects and of ignored segments."""
     return np.uint8 if number <= SMALL_IDS else np.int32
 
 
 def frame_location(info: Info, frame: dict) -> str:
-    """Video and frame, for messages."""
+    """Video and frame, for error messages."""
     return f'video {info["video_id"]}, frame {frame["name"]}'
 
 
 def with_frame_location(info: Info, frame: dict, error: DataError) -> DataError:
-    """The error with video and frame in its message."""
+    """Add video and frame to the message of an error, unless it contains them."""
     where = frame_location(info, frame)
     return error if where in str(error) else DataError(f'{where}: {error}')
 
 
 class PanopticAnnotations:
-    """RGB PNGs with the json's list of segments for each frame (VIPSeg, VIPER, Cityscapes-VPS, COCO).
+    """RGB PNGs with a list of segments per frame in a JSON file (VIPSeg, VIPER, Cityscapes-VPS, COCO).
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
+        indices: Frames of the clip.
+
+    Attributes:
+        info: Record of the video.
+        ids: Segment id (N,) of each object.
+        labels: Label (N,) of each object.
+        mark: Index of ignored segments, which are crowds and segments of unused categories.
+        table: Segment id -> index in the maps.
 
     Raises:
-        DataError: json and PNG of a frame disagree about who is there.
+        DataError: The segments of a PNG and of the JSON file differ.
     """
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
         self.info = info
         objects: dict[int, int] = {}
-        others: list[int] = []  # crowds, and what a class map leaves out
+        ignored_ids: list[int] = []  # crowds and segments of unused categories
         for index in indices:
             frame = info['frames'][index]
-            others += frame['crowds']
-            for number, category in reversed(frame['segments']):  # the order in which the toy figures were measured
+            ignored_ids += frame['crowds']
+            for number, category in reversed(frame['segments']):  # keeps the object order of the published toy results
                 if category in info['labels']:
-                    objects.setdefault(number, info['labels'][category])  # the first mention wins
+                    objects.setdefault(number, info['labels'][category])  # the first occurrence is used
                 else:
-                    others.append(number)
+                    ignored_ids.append(number)
         self.ids, self.labels = np.array(list(objects), np.int64), np.array(list(objects.values()), np.int64)
         self.mark = len(objects) + 1
         self.table = np.zeros(NUM_PNG_COLOURS, index_type(len(objects)))
-        self.table[np.array(others, np.int64)] = self.mark
+        self.table[np.array(ignored_ids, np.int64)] = self.mark
         self.table[self.ids] = np.arange(1, len(objects) + 1)
 
     def layers(self, index: int) -> list[np.ndarray]:
-        """One map."""
+        """Index map (H, W) of a frame, as a list of one map."""
         frame = self.info['frames'][index]
         ids = read_id_map(frame['mask'])
-        found = self.table[ids]
+        index_map = self.table[ids]
         for number in frame['crowds']:
             if self.table[number] != self.mark:  # an object in another frame of the clip
-                found[ids == number] = self.mark
-        self.check(frame, ids, found)
-        found[found == self.mark] = 0
-        return [found]
+                index_map[ids == number] = self.mark
+        self.check(frame, ids, index_map)
+        index_map[index_map == self.mark] = 0
+        return [index_map]
 
     def check(self, frame: dict, ids: np.ndarray, found: np.ndarray) -> None:
-        """Compares the PNG with the list of its frame."""
+        """Check the PNG of a frame against its list of segments.
+
+        Args:
+            frame: Record of the frame.
+            ids: Ids of the PNG (H, W).
+            found: Index map (H, W), with ``mark`` for ignored segments.
+
+        Raises:
+            DataError: The segments of the PNG and of the list differ.
+        """
         where = f'{frame["mask"]}: {frame_location(self.info, frame)}'
         areas = np.bincount(found.ravel(), minlength=self.mark + 1)
         listed = {number for number, _ in frame['segments']} | set(frame['crowds'])
         if areas[0] != ids.size - np.count_nonzero(ids):
-            unknown = np.setdiff1d(np.unique(ids[found == 0]), [0])
+            unknown_ids = np.setdiff1d(np.unique(ids[found == 0]), [0])
             raise DataError(
-                f'{where}: the PNG has the id {unknown[0]}, which {self.info["origin"]} does not list for it'
+                f'{where}: the PNG has the id {unknown_ids[0]}, which {self.info["origin"]} does not '
+                'list for this frame'
             )
         for position in np.flatnonzero(areas[1 : self.mark]):
             if int(self.ids[position]) not in listed:
                 raise DataError(
-                    f'{where}: the PNG has the id {self.ids[position]}, which {self.info["origin"]} lists for '
-                    'other frames of the video but not for it'
+                    f'{where}: the PNG has the id {self.ids[position]}, which {self.info["origin"]} lists only for '
+                    'other frames of the video'
                 )
         for number, category in frame['segments']:
             if not areas[self.table[number]]:
                 raise DataError(
                     f'{where}: {self.info["origin"]} lists the id {number} (category {category}), but the PNG has '
-                    'no such pixel'
+                    'no pixel of it'
                 )
 
 
 class SemanticAnnotations:
-    """Grey PNGs of VSPW: 0 and 255 are void, value v is category v - 1; each class is one object.
+    """Greyscale PNGs of VSPW, where 0 and 255 are void and value v is category v - 1. Each class is one object.
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
+        indices: Frames of the clip.
+
+    Attributes:
+        info: Record of the video.
+        ids: Mask value (N,) of each class.
+        labels: Label (N,) of each class.
+        table: Mask value -> index in the maps, 255 for invalid values.
 
     Raises:
-        DataError: a value is no category.
+        DataError: A mask has an invalid value.
     """
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
@@ -118,22 +154,34 @@ class SemanticAnnotations:
         self.table[self.ids] = np.arange(1, len(categories) + 1)
 
     def layers(self, index: int) -> list[np.ndarray]:
-        """One map."""
+        """Index map (H, W) of a frame, as a list of one map."""
         frame = self.info['frames'][index]
         values = np.asarray(read_pixels(frame['mask'], modes=('L', 'P'), kinds=('PNG',)))
-        found = self.table[values]
-        if (found == 255).any():
+        index_map = self.table[values]
+        if (index_map == 255).any():
             raise DataError(
                 f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value '
-                f'{values[found == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255'
+                f'{values[index_map == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255'
             )
-        return [found]
+        return [index_map]
 
 
 class InstancePngAnnotations:
-    """16-bit PNGs of Cityscapes-VPS (``panoptic_inst``): stuff is its category, a thing category * 1000 + n, 255 is void.
+    """16-bit PNGs of Cityscapes-VPS (``panoptic_inst``).
 
-    Ids are the values + 1, in the order in which ``layers`` met them. Raises DataError where a value is none of these.
+    The value is the category id for stuff, category id * 1000 + instance number for things, and 255 for void. The
+    object ids are the values + 1, in the order in which ``layers`` reads them.
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
+        indices: Frames of the clip.
+
+    Attributes:
+        info: Record of the video.
+        found: Value -> (label, index in the maps) of the objects in the frames read so far.
+
+    Raises:
+        DataError: A mask has an invalid value.
     """
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
@@ -141,16 +189,16 @@ class InstancePngAnnotations:
 
     @property
     def ids(self) -> np.ndarray:
-        """(N,) of the frames read so far."""
+        """Ids (N,) of the objects in the frames read so far."""
         return np.array(list(self.found), np.int64) + 1
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) of the frames read so far."""
+        """Labels (N,) of the objects in the frames read so far."""
         return np.array([label for label, _ in self.found.values()], np.int64)
 
     def layers(self, index: int) -> list[np.ndarray]:
-        """One map."""
+        """Index map (H, W) of a frame, as a list of one map."""
         frame = self.info['frames'][index]
         values = np.asarray(read_pixels(frame['mask'], modes=('I', 'I;16', 'I;16B', 'L'), kinds=('PNG',))).astype(
             np.int32
@@ -161,8 +209,8 @@ class InstancePngAnnotations:
             label = labels.get(value // 1000 if value >= 1000 else value)
             if label is None or (value >= 1000) != (label < num_things):
                 raise DataError(
-                    f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value {value}; allowed are the '
-                    'ids of stuff, things as id * 1000 + number, and 255 (void)'
+                    f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value {value}; allowed are '
+                    'the ids of stuff, things as id * 1000 + number, and 255 (void)'
                 )
             self.found.setdefault(value, (label, len(self.found) + 1))
         table = np.zeros(present[-1] + 1, index_type(len(self.found)))
@@ -172,10 +220,20 @@ class InstancePngAnnotations:
 
 
 class TrackAnnotations:
-    """Run-length masks or polygons of tracks (YouTube-VIS, OVIS, COCO); objects that overlap go to further maps.
+    """Run-length masks or polygons of tracks (YouTube-VIS, OVIS, COCO); overlapping objects use additional maps.
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
+        indices: Frames of the clip.
+
+    Attributes:
+        info: Record of the video.
+        tracks: Tracks with a mask in a frame of the clip.
+        ids: Track id (N,) of each object.
+        labels: Label (N,) of each object.
 
     Raises:
-        DataError: a mask does not fit the frame.
+        DataError: A mask does not have the size of the frame.
     """
 
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
@@ -189,9 +247,9 @@ class TrackAnnotations:
         self.labels = np.array([info['labels'][track['category']] for track in self.tracks], np.int64)
 
     def layers(self, index: int) -> list[np.ndarray]:
-        """As many maps as objects lie above each other at a pixel."""
-        frame, kind = self.info['frames'][index], index_type(len(self.tracks))
-        maps = [np.zeros(self.info['size'], kind)]
+        """Index maps (H, W) of a frame; their number is the maximum number of objects at a pixel, at least 1."""
+        frame, dtype = self.info['frames'][index], index_type(len(self.tracks))
+        maps = [np.zeros(self.info['size'], dtype)]
         for number, track in enumerate(self.tracks, 1):
             mask: Mask = track['masks'][index]
             if mask is not None:
@@ -209,7 +267,7 @@ ANNOTATION_READERS = dict(
 
 
 def id_maps_of(info: Info) -> np.ndarray:
-    """The true ids (T, H, W) int32 of a whole video, 0 is void; where objects overlap, the first wins."""
+    """Ground-truth ids (T, H, W) int32 of a whole video, 0 for void; of overlapping objects, the first is used."""
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     ids = np.concatenate([[0], reader.ids]).astype(np.int32)
     frames = []
@@ -223,6 +281,6 @@ def id_maps_of(info: Info) -> np.ndarray:
 
 
 def labels_of(info: Info) -> dict[int, int]:
-    """Id -> label of the objects of a whole video."""
+    """Ground-truth id -> label of the objects of a whole video."""
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     return dict(zip(reader.ids.tolist(), reader.labels.tolist()))

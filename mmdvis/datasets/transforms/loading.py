@@ -1,4 +1,4 @@
-"""Reads the frames of a clip and packs them for the model."""
+"""Transforms that load the frames and ground truth of a clip, pack them for the model, and open test videos."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,41 +19,43 @@ Loaded = tuple[np.ndarray, list[np.ndarray]]
 
 @TRANSFORMS.register_module()
 class LoadClip(BaseTransform):
-    """Reads the chosen frames (``clip``) and the maps of their objects (``maps``).
+    """Loads the sampled frames (``clip``) and their index maps (``maps``).
 
     Args:
-        on_error: ``'raise'``, or ``'repeat'``: a frame that cannot be used is replaced by the nearest of the video that can, with
-            its objects, and noted in ``problems``. Of frames of several sizes the most frequent size is right.
+        on_error: ``'raise'``, or ``'repeat'`` to replace an unusable frame and its ground truth by the nearest usable
+            frame of the video and report it in ``problems``. If the frames have different sizes, those of the most
+            frequent size are usable.
 
     Raises:
-        DataError: a file is missing or unreadable, sizes differ, or files contradict each other; names file, video, frame.
+        DataError: A file is missing, unreadable or inconsistent, or sizes differ. The message contains file, video and
+            frame.
     """
 
     def __init__(self, on_error: str = 'raise') -> None:
         self.on_error = on_error
 
     def transform(self, results: dict) -> dict:
-        """Adds ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``."""
+        """Add ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``."""
         bad: dict[int, DataError] = {}
         while True:
             indices = [self.replaced(results, index, bad) for index in results['frame_indices']]
-            reader, number = ANNOTATION_READERS[results['truth']](results, sorted(set(indices))), len(bad)
+            reader, num_bad = ANNOTATION_READERS[results['truth']](results, sorted(set(indices))), len(bad)
             loaded = {
                 index: frame for index in sorted(set(indices)) if (frame := self.attempt(results, index, reader, bad))
             }
             self.same_size(results, loaded, bad)
-            if len(bad) == number:
+            if len(bad) == num_bad:
                 break
-        chosen = [loaded[index] for index in indices]
-        depth = max(len(layers) for _, layers in chosen)
-        empty = np.zeros_like(chosen[0][1][0])
+        frames = [loaded[index] for index in indices]
+        num_layers = max(len(layers) for _, layers in frames)
+        empty = np.zeros_like(frames[0][1][0])
         maps = np.stack(
-            [np.stack([layers[k] if k < len(layers) else empty for _, layers in chosen]) for k in range(depth)]
+            [np.stack([layers[k] if k < len(layers) else empty for _, layers in frames]) for k in range(num_layers)]
         )
         return dict(
             results,
             frame_indices=indices,
-            clip=np.stack([image for image, _ in chosen]),
+            clip=np.stack([image for image, _ in frames]),
             maps=maps,
             ids=reader.ids,
             labels=reader.labels,
@@ -62,14 +64,20 @@ class LoadClip(BaseTransform):
 
     @staticmethod
     def replaced(results: dict, index: int, bad: dict[int, DataError]) -> int:
-        """The frame itself, or the nearest of the video that is not known to be bad."""
-        rest = [other for other in range(len(results['frames'])) if other not in bad]
-        if not rest:
-            raise DataError(f'video {results["video_id"]}: no frame of it can be used: {next(iter(bad.values()))}')
-        return min(rest, key=lambda other: abs(other - index))
+        """Index of the nearest frame that is not in ``bad``.
+
+        Raises:
+            DataError: All frames of the video are unusable.
+        """
+        candidates = [other for other in range(len(results['frames'])) if other not in bad]
+        if not candidates:
+            raise DataError(
+                f'video {results["video_id"]}: no frame can be used; first error: {next(iter(bad.values()))}'
+            )
+        return min(candidates, key=lambda other: abs(other - index))
 
     def attempt(self, results: dict, index: int, reader: object, bad: dict[int, DataError]) -> Loaded | None:
-        """A frame and its maps, or None where it is bad and may be replaced."""
+        """Load a frame and its maps; returns None if it is unusable and is to be replaced."""
         try:
             return self.load(results, index, reader)
         except DataError as error:
@@ -77,13 +85,13 @@ class LoadClip(BaseTransform):
             return None
 
     def note(self, bad: dict[int, DataError], index: int, error: DataError) -> None:
-        """Keeps or raises an error."""
+        """Raise an error, or add it to ``bad``, depending on ``on_error``."""
         if self.on_error == 'raise':
             raise error from None
         bad[index] = error
 
     def same_size(self, results: dict, loaded: dict[int, Loaded], bad: dict[int, DataError]) -> None:
-        """Notes frames of another size than most."""
+        """Treat frames that do not have the most frequent size as unusable."""
         sizes = Counter(image.shape[:2] for image, _ in loaded.values())
         if len(sizes) > 1:
             size = sizes.most_common(1)[0][0]
@@ -93,34 +101,55 @@ class LoadClip(BaseTransform):
 
     @staticmethod
     def load(results: dict, index: int, reader: object) -> Loaded:
-        """One frame and its maps, which must have one size."""
+        """Load a frame and its maps, which must have the same size.
+
+        Raises:
+            DataError: A file is missing, unreadable or inconsistent, or the sizes differ.
+        """
         frame = results['frames'][index]
         image = read_image(frame['image'])
         check_size(results, frame, image.shape[:2], None)
         layers = reader.layers(index)
         if layers[0].shape != image.shape[:2]:
             raise DataError(
-                f'{frame_location(results, frame)}: {frame["image"]} is {image.shape[:2]} (height, width), its mask '
-                f'{frame["mask"]} is {layers[0].shape}; both must have one size'
+                f'{frame_location(results, frame)}: {frame["image"]} is {image.shape[:2]} (height, width), but its '
+                f'mask {frame["mask"]} is {layers[0].shape}; both must have the same size'
             )
         return image, layers
 
 
 def size_error(results: dict, frame: dict, found: tuple[int, int], size: tuple[int, int]) -> DataError:
-    """What to say of a frame of another size."""
+    """Error for a frame whose size differs from that of other frames.
+
+    Args:
+        results: Record of the video.
+        frame: Record of the frame.
+        found: (height, width) of the frame.
+        size: (height, width) of the other frames.
+    """
     return DataError(
-        f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), other frames of the video '
-        f'are {tuple(size)}; all must have one size'
+        f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), but other frames '
+        f'of the video are {tuple(size)}; all must have the same size'
     )
 
 
 def check_size(results: dict, frame: dict, found: tuple[int, int], size: tuple[int, int] | None) -> None:
-    """Raises DataError where a frame has another size than the official file or the first frame says."""
-    said = frame.get('size') or results['size']
-    if said and tuple(said) != tuple(found):
+    """Check the size of a frame.
+
+    Args:
+        results: Record of the video.
+        frame: Record of the frame.
+        found: (height, width) of the frame.
+        size: (height, width) of other frames of the video, None if unknown.
+
+    Raises:
+        DataError: The size differs from the annotation file or from other frames.
+    """
+    annotated_size = frame.get('size') or results['size']
+    if annotated_size and tuple(annotated_size) != tuple(found):
         raise DataError(
-            f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), {results["origin"]} '
-            f'says {tuple(said)}'
+            f'{frame_location(results, frame)}: {frame["image"]} is {tuple(found)} (height, width), but '
+            f'{tuple(annotated_size)} in {results["origin"]}'
         )
     if size and tuple(size) != tuple(found):
         raise size_error(results, frame, found, size)
@@ -128,18 +157,18 @@ def check_size(results: dict, frame: dict, found: tuple[int, int], size: tuple[i
 
 @TRANSFORMS.register_module()
 class PackClip(BaseTransform):
-    """A training sample: ``inputs`` uint8 (T, 3, H, W) and a video data sample with maps of indices.
+    """Packs a training sample: ``inputs`` uint8 (T, 3, H, W) and a ``VideoDataSample`` with index maps.
 
     Args:
-        ignore_void: compare no mask where a dataset with maps of all pixels has no label or a crowd. Default: void is a place
-            where no object is, as the official code has it.
+        ignore_void: Exclude void and crowd pixels from the mask losses. Only for datasets with dense annotations, not
+            for tracks. By default, void pixels belong to no object, as in the official code.
     """
 
     def __init__(self, ignore_void: bool = False) -> None:
         self.ignore_void = ignore_void
 
     def transform(self, results: dict) -> dict:
-        """Packs what the transforms before left; objects that they cut away are gone."""
+        """Pack the clip and the objects that are still visible after the geometric transforms."""
         maps, ids, labels = visible_objects(results['maps'], results['ids'], results['labels'])
         ignore = self.ignore_void and results['truth'] != 'tracks'
         sample = VideoDataSample(
@@ -157,27 +186,36 @@ class PackClip(BaseTransform):
 
 
 def visible_objects(maps: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maps (L, T, H, W), ids and labels of the objects that have a pixel."""
-    seen = np.zeros(len(ids) + 1, bool)
+    """Select the objects with at least one pixel.
+
+    Args:
+        maps: Index maps (L, T, H, W).
+        ids: Id (N,) of each object.
+        labels: Label (N,) of each object.
+
+    Returns:
+        Renumbered maps (L, T, H, W), ids (M,) and labels (M,) of the visible objects.
+    """
+    is_visible = np.zeros(len(ids) + 1, bool)
     for layer in maps.reshape(-1, *maps.shape[2:]):
-        seen |= np.bincount(layer.ravel(), minlength=len(seen)) > 0
-    kept = np.flatnonzero(seen[1:])
+        is_visible |= np.bincount(layer.ravel(), minlength=len(is_visible)) > 0
+    kept = np.flatnonzero(is_visible[1:])
     if len(kept) == len(ids):
         return maps, ids, labels
-    table = np.zeros(len(seen), maps.dtype)
+    table = np.zeros(len(is_visible), maps.dtype)
     table[kept + 1] = np.arange(1, len(kept) + 1)
     return table[maps], ids[kept], labels[kept]
 
 
 @TRANSFORMS.register_module()
 class OpenVideo(BaseTransform):
-    """A test sample: ``inputs`` is a source of frames, nothing but the first is decoded yet.
+    """Packs a test sample, whose ``inputs`` is a frame source of which only the first frame is decoded.
 
     Args:
-        short_edge: length of the short edge the model sees; None keeps the size.
-        max_edge: limit of the long edge.
-        prefetch: read the next window in a thread while the model works on this one.
-        on_error: ``'raise'``, or ``'repeat'``: see :class:`FileFrames`.
+        short_edge: Length of the short edge of the model input, in pixels. None keeps the size.
+        max_edge: Maximum length of the long edge, in pixels. None disables the limit.
+        prefetch: Read the next window in a background thread.
+        on_error: ``'raise'`` or ``'repeat'``, see :class:`FileFrames`.
     """
 
     def __init__(
@@ -187,7 +225,7 @@ class OpenVideo(BaseTransform):
         self.on_error = on_error
 
     def transform(self, results: dict) -> dict:
-        """Opens the video."""
+        """Open the frame source of the video."""
         if results.get('path'):
             source = open_frames(Path(results['path']))
             results = dict(results, frames=[dict(name=f'{k:08d}.png') for k in range(len(source))])

@@ -1,4 +1,4 @@
-"""Which frames of a video make a training clip."""
+"""Sampling of the frames of a training clip."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,25 +7,34 @@ from mmdvis.registry import TRANSFORMS
 
 
 def consecutive_frames(length: int, num_frames: int, start: int) -> list[int]:
-    """``num_frames`` frames from ``start`` on; of a video that is too short, all frames."""
+    """Indices of ``num_frames`` consecutive frames from ``start``, fewer if the video ends earlier."""
     return list(range(start, min(start + num_frames, length)))
 
 
 def repeat_frames(frames: list[int], num_frames: int, draws: np.ndarray) -> list[int]:
-    """Repeats frames until there are ``num_frames``, in the order of time; ``draws`` in [0, 1) say which."""
+    """Repeat random frames up to ``num_frames`` frames, in ascending order.
+
+    Args:
+        frames: Frame indices.
+        num_frames: Number of frames to return.
+        draws: Random numbers in [0, 1) that select the repeated frames, at least one per missing frame.
+    """
     missing = num_frames - len(frames)
     return sorted(frames + [frames[int(draw * len(frames))] for draw in draws[:missing]])
 
 
 @TRANSFORMS.register_module()
 class SampleClip(BaseTransform):
-    """Chooses the frames of a clip (``frame_indices``).
+    """Samples the frames of a clip (``frame_indices``).
 
     Args:
-        num_frames: T.
-        frame_range: None: consecutive frames, every start equally likely, the last included. Else a reference frame and
-            T - 1 others at most so far from it, in the order of time.
-        reverse: probability that a consecutive clip runs backwards.
+        num_frames: Number of frames T of the clip.
+        frame_range: Maximum distance of the T - 1 other frames from a random reference frame; the clip is in temporal
+            order. None samples consecutive frames with a uniformly distributed start.
+        reverse: Probability of reversing a clip of consecutive frames.
+
+    Raises:
+        ValueError: ``num_frames`` or ``frame_range`` is less than 1.
     """
 
     def __init__(self, num_frames: int, frame_range: int | None = None, reverse: float = 0.0) -> None:
@@ -36,7 +45,7 @@ class SampleClip(BaseTransform):
         self.num_frames, self.frame_range, self.reverse = num_frames, frame_range, reverse
 
     def transform(self, results: dict) -> dict:
-        """Adds ``frame_indices``."""
+        """Add ``frame_indices``."""
         length = len(results['frames'])
         if self.is_consecutive:
             start = np.random.randint(max(length - self.num_frames, 0) + 1)
@@ -50,11 +59,11 @@ class SampleClip(BaseTransform):
 
     @property
     def is_consecutive(self) -> bool:
-        """Whether the frames of a clip follow each other."""
+        """Whether the clips have consecutive frames."""
         return self.frame_range is None or 2 * self.frame_range + 1 == self.num_frames
 
     def around(self, length: int) -> list[int]:
-        """A reference frame and others near it, as many as there are, sorted."""
+        """Sorted random reference frame and up to T - 1 other frames within ``frame_range`` of it."""
         reference = np.random.randint(length)
         low, high = max(reference - self.frame_range, 0), min(reference + self.frame_range, length - 1)
         near = [frame for frame in range(low, high + 1) if frame != reference]

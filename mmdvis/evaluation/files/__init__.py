@@ -1,1 +1,1 @@
-"""Readers of official result and ground truth files, and scoring of files on disk."""
+"""Readers of official result and ground-truth files, and scoring of result files on disk."""

@@ -1,4 +1,7 @@
-"""Reads official json files, which may be anything, entry by entry; what does not fit is named by file, frame and id."""
+"""Validated access to official JSON files.
+
+The files are not trusted: invalid entries are reported with file, frame and id.
+"""
 
 import json
 from collections.abc import Sequence
@@ -10,41 +13,50 @@ from mmdvis.errors import BadInputError
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a json file.
+    """Content of a JSON file.
 
     Raises:
-        BadInputError: there is no such file, or it is cut off or damaged.
+        BadInputError: The file does not exist, is truncated or is malformed.
     """
     if not path.is_file():
         raise BadInputError(f'there is no file {path}')
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise BadInputError(f'{path} is no valid json ({error}); is it cut off?') from None
+        raise BadInputError(f'{path} is not valid JSON ({error}); is it cut off?') from None
 
 
 def read_entry(entry: Any, key: str, where: str | Path) -> Any:
-    """``entry[key]``; raises BadInputError where ``entry`` is no object or lacks it."""
+    """``entry[key]``.
+
+    Args:
+        entry: Object of a JSON file.
+        key: Name of the field.
+        where: Location, for error messages.
+
+    Raises:
+        BadInputError: ``entry`` is not an object or lacks the field.
+    """
     if not isinstance(entry, dict) or key not in entry:
-        has = (
+        content = (
             ', '.join(sorted(map(str, entry)))
             if isinstance(entry, dict)
             else f'a {type(entry).__name__}: {str(entry)[:60]}'
         )
-        raise BadInputError(f'{where} lacks {key!r}; it has {has}')
+        raise BadInputError(f'{where} lacks {key!r}; it has {content}')
     return entry[key]
 
 
 def read_list_field(entry: Any, key: str, where: str | Path) -> list[Any]:
-    """``entry[key]``, which must be a list."""
-    found = read_entry(entry, key, where)
-    if not isinstance(found, list):
-        raise BadInputError(f'{where}: {key!r} must be a list, got a {type(found).__name__}')
-    return found
+    """``entry[key]``, which must be a list; see :func:`read_entry`."""
+    value = read_entry(entry, key, where)
+    if not isinstance(value, list):
+        raise BadInputError(f'{where}: {key!r} must be a list, got a {type(value).__name__}')
+    return value
 
 
 def read_number(entry: Any, key: str, where: str | Path) -> float:
-    """``entry[key]``, which must be a number."""
+    """``entry[key]``, which must be a number; see :func:`read_entry`."""
     value = read_entry(entry, key, where)
     if not isinstance(value, Real) or isinstance(value, bool) or value != value:
         raise BadInputError(f'{where}: {key!r} must be a number, got {value!r}')
@@ -52,52 +64,58 @@ def read_number(entry: Any, key: str, where: str | Path) -> float:
 
 
 def read_integer(entry: Any, key: str, where: str | Path) -> int:
-    """``entry[key]``, which must be a whole number."""
+    """``entry[key]``, which must be an integer; see :func:`read_entry`."""
     value = read_number(entry, key, where)
     if value != int(value):
-        raise BadInputError(f'{where}: {key!r} must be a whole number, got {value!r}')
+        raise BadInputError(f'{where}: {key!r} must be an integer, got {value!r}')
     return int(value)
 
 
 def read_text(entry: Any, key: str, where: str | Path) -> str:
-    """``entry[key]`` as text; a number is taken as its digits."""
+    """``entry[key]`` as a string; an integer is converted. See :func:`read_entry`."""
     value = read_entry(entry, key, where)
     if not isinstance(value, (str, int)):
-        raise BadInputError(f'{where}: {key!r} must be a text or a whole number, got {value!r}')
+        raise BadInputError(f'{where}: {key!r} must be a string or an integer, got {value!r}')
     return str(value)
 
 
 def read_segments(frame: Any, where: str) -> list[dict[str, Any]]:
-    """``segments_info`` of a frame with ``id``, ``category_id``, ``area`` (None where it is not said) and ``iscrowd``."""
-    found = []
+    """``segments_info`` of a frame with ``id``, ``category_id``, ``area`` (None if not stated) and ``iscrowd``."""
+    segments = []
     for segment in read_list_field(frame, 'segments_info', where):
-        place = f'{where}, segment {segment.get("id") if isinstance(segment, dict) else segment}'
+        location = f'{where}, segment {segment.get("id") if isinstance(segment, dict) else segment}'
         area = (
-            read_integer(segment, 'area', place)
+            read_integer(segment, 'area', location)
             if isinstance(segment, dict) and segment.get('area') is not None
             else None
         )
-        found.append(
+        segments.append(
             dict(
-                id=read_integer(segment, 'id', place),
-                category_id=read_integer(segment, 'category_id', place),
+                id=read_integer(segment, 'id', location),
+                category_id=read_integer(segment, 'category_id', location),
                 area=area,
                 iscrowd=bool(segment.get('iscrowd', 0)),
             )
         )
-    return found
+    return segments
 
 
 def read_annotations(content: Any, path: Path) -> Sequence[Any]:
-    """The annotations of a ground truth.
+    """Annotations of a ground-truth file.
+
+    Args:
+        content: Content of the JSON file.
+        path: Path of the file, for error messages.
 
     Raises:
-        BadInputError: there are none, as in the json of a test split.
+        BadInputError: There are no annotations, as in the JSON file of a test split.
     """
-    found = content.get('annotations') if isinstance(content, dict) else read_list_field(content, 'annotations', path)
-    if not found or not isinstance(found, list):
+    annotations = (
+        content.get('annotations') if isinstance(content, dict) else read_list_field(content, 'annotations', path)
+    )
+    if not annotations or not isinstance(annotations, list):
         raise BadInputError(
-            f'{path} holds no annotations, so there is nothing to score against; '
+            f'{path} contains no annotations, so there is nothing to score against; '
             'predictions of this split can only be written for submission'
         )
-    return found
+    return annotations

@@ -1,4 +1,4 @@
-"""Panoptic truth and predictions as they lie on disk, in the layouts of VIPSeg, VIPER, Cityscapes-VPS and COCO."""
+"""Readers of panoptic ground truth and predictions in the layouts of VIPSeg, VIPER, Cityscapes-VPS and COCO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from mmdvis.errors import BadInputError
 
 from .official_json import read_annotations, read_integer, read_json, read_list_field, read_segments, read_text
 
-CITYSCAPES_FRAMES, CITYSCAPES_STEP = 6, 5  # annotated frames of a video, and how many frames they lie apart
-GT_MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # of Cityscapes-VPS, its first release, anything
+CITYSCAPES_FRAMES, CITYSCAPES_STEP = 6, 5  # annotated frames per video, and their distance in frames
+GT_MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # Cityscapes-VPS, its first release, other
 
 
 @dataclass(frozen=True)
 class GroundTruthFrame:
-    """The truth of one frame.
+    """Ground truth of one frame.
 
     Attributes:
-        name: for messages.
-        path: RGB PNG, id = R + 256 G + 65536 B.
-        segments: its ``segments_info``.
+        name: Name of the frame in error messages.
+        path: RGB PNG with id = R + 256 G + 65536 B.
+        segments: ``segments_info`` of the frame.
     """
 
     name: str
@@ -33,12 +33,12 @@ class GroundTruthFrame:
 
 @dataclass(frozen=True)
 class PanopticGroundTruth:
-    """The truth of a set, as the official files say it.
+    """Ground truth of a dataset, read from the official files.
 
     Attributes:
-        is_thing: category id -> whether it is a thing, in the order of the json.
-        names: category id -> name.
-        videos: video id -> its frames in the order of time.
+        is_thing: Category id -> whether it is a thing, in the order of the JSON file.
+        names: Category id -> name.
+        videos: Video id -> frames in temporal order.
     """
 
     is_thing: dict[int, bool]
@@ -48,11 +48,12 @@ class PanopticGroundTruth:
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """One frame and its prediction.
+    """Ground truth and prediction of one frame.
 
     Attributes:
-        truth: the frame.
-        predicted: RGB PNG; predicted_segments: its ``segments_info``.
+        truth: Ground truth of the frame.
+        predicted: RGB PNG of the prediction.
+        predicted_segments: ``segments_info`` of the prediction.
     """
 
     truth: GroundTruthFrame
@@ -62,11 +63,11 @@ class FrameFiles:
 
 @dataclass(frozen=True)
 class PanopticFiles:
-    """Truth and predictions of a set.
+    """Ground truth and predictions of a dataset.
 
     Attributes:
-        truth: the set.
-        videos: video id -> its frames in the order of time.
+        truth: Ground truth of the dataset.
+        videos: Video id -> frames in temporal order.
     """
 
     truth: PanopticGroundTruth
@@ -74,30 +75,36 @@ class PanopticFiles:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """The ids (H, W) uint32 of a panoptic PNG.
+    """Ids (H, W) uint32 of a panoptic PNG.
 
     Raises:
-        BadInputError: the file is absent, damaged, or not RGB.
+        BadInputError: The file is missing, damaged, or not RGB.
     """
     if not path.is_file():
-        raise BadInputError(f'there is no PNG {path}')
+        raise BadInputError(f'the PNG {path} does not exist')
     try:
         with Image.open(path) as image:
             if image.mode != 'RGB':
                 raise BadInputError(
-                    f'{path} is a PNG of mode {image.mode}; a panoptic PNG is RGB, with id = R + 256 G + 65536 B'
+                    f'{path} is a PNG of mode {image.mode}; a panoptic PNG must be RGB with id = R + 256 G + 65536 B'
                 )
             return np.asarray(image.convert('RGBA')).view('<u4')[..., 0] & 0xFFFFFF
     except BadInputError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
-        raise BadInputError(f'{path} is no readable PNG: {error}') from None
+    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for damaged files
+        raise BadInputError(f'{path} is not a readable PNG: {error}') from None
 
 
 def build_ground_truth(
     content: Any, path: Path, videos: dict[str, tuple[GroundTruthFrame, ...]]
 ) -> PanopticGroundTruth:
-    """The truth with the categories of a json."""
+    """Ground truth with the categories of a JSON file.
+
+    Args:
+        content: Content of the JSON file.
+        path: Path of the JSON file, for error messages.
+        videos: Video id -> frames.
+    """
     is_thing, names = {}, {}
     for k, category in enumerate(read_list_field(content, 'categories', path)):
         number = read_integer(category, 'id', f'{path}, category {k}')
@@ -106,15 +113,15 @@ def build_ground_truth(
 
 
 def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
-    """VIPSeg's layout, which VIPER has here, too.
+    """Reads ground truth in the layout of VIPSeg, which is also used for VIPER.
 
     Args:
-        gt_json: ``categories`` and, by video, ``annotations``. Names and order of the PNGs are those of ``videos`` and their
-            ``images``, if it has them.
-        gt_dir: ``<video>/<frame>.png``.
+        gt_json: JSON file with ``categories`` and, per video, ``annotations``. If it has ``videos`` with ``images``,
+            they define the names and the order of the PNGs.
+        gt_dir: Folder with ``<video>/<frame>.png``.
 
     Raises:
-        BadInputError: the json is absent or damaged, or names no video.
+        BadInputError: The JSON file is missing or malformed, or lists no video.
     """
     content, videos = read_json(gt_json), {}
     annotations = read_annotations(content, gt_json)
@@ -136,59 +143,66 @@ def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
 
 
 def in_image_order(frames: list[Any], images: Sequence[Any], where: str) -> list[tuple[str, Any]]:
-    """PNG name and annotation of every frame, as ``images`` order and name them; else as the annotations do."""
-    by_id = {read_text(image, 'id', where): k for k, image in enumerate(images)}
-    found = []
+    """PNG name and annotation of each frame, ordered and named as in ``images`` or, if empty, as in ``frames``."""
+    positions = {read_text(image, 'id', where): k for k, image in enumerate(images)}
+    ordered = []
     for frame in frames:
-        place = by_id.get(str(frame.get('image_id'))) if isinstance(frame, dict) else None
-        name = read_text(frame, 'file_name', where) if place is None else read_text(images[place], 'file_name', where)
-        found.append((len(by_id) if place is None else place, str(Path(name).with_suffix('.png')), frame))
-    return [(name, frame) for _, name, frame in sorted(found, key=lambda entry: entry[0])]
+        position = positions.get(str(frame.get('image_id'))) if isinstance(frame, dict) else None
+        name = (
+            read_text(frame, 'file_name', where)
+            if position is None
+            else read_text(images[position], 'file_name', where)
+        )
+        ordered.append((len(positions) if position is None else position, str(Path(name).with_suffix('.png')), frame))
+    return [(name, frame) for _, name, frame in sorted(ordered, key=lambda entry: entry[0])]
 
 
 def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
-    """VIPSeg's layout with predictions.
+    """Reads ground truth and predictions in the layout of VIPSeg.
 
     Args:
-        gt_json, gt_dir: see :func:`vipseg_ground_truth`.
-        predicted: folder with ``pred.json`` and ``pan_pred/<video>/<frame>.png``; frames in the order of ``gt_json``, PNGs
-            named as there, videos in any order.
+        gt_json: See :func:`vipseg_ground_truth`.
+        gt_dir: See :func:`vipseg_ground_truth`.
+        predicted: Folder with ``pred.json`` and ``pan_pred/<video>/<frame>.png``. Frames have the order of ``gt_json``
+            and PNGs have the names of the ground truth; videos can be in any order.
 
     Raises:
-        BadInputError: a json is absent or damaged, there is no video, or a video lacks frames.
+        BadInputError: A JSON file is missing or malformed, or a video or a frame is missing.
     """
-    truth, found_json, found, videos = vipseg_ground_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
-    for video in read_list_field(read_json(found_json), 'annotations', found_json):
-        found[read_text(video, 'video_id', f'{found_json}, a video')] = read_list_field(
-            video, 'annotations', f'{found_json}, a video'
+    gt, pred_json, predictions, videos = vipseg_ground_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
+    for video in read_list_field(read_json(pred_json), 'annotations', pred_json):
+        predictions[read_text(video, 'video_id', f'{pred_json}, a video')] = read_list_field(
+            video, 'annotations', f'{pred_json}, a video'
         )
-    for name, frames in truth.videos.items():
-        if name not in found:
-            raise BadInputError(f'{found_json} lacks the video {name}, which {gt_json} has')
-        if len(found[name]) != len(frames):
+    for name, frames in gt.videos.items():
+        if name not in predictions:
+            raise BadInputError(f'{pred_json} lacks the video {name}, which {gt_json} has')
+        if len(predictions[name]) != len(frames):
             raise BadInputError(
-                f'video {name} has {len(frames)} frames in {gt_json}, the prediction in {found_json} {len(found[name])}'
+                f'video {name} has {len(frames)} frames in {gt_json}, but {len(predictions[name])} in {pred_json}'
             )
         videos[name] = tuple(
             FrameFiles(
                 frame,
                 predicted / 'pan_pred' / name / frame.path.name,
-                read_segments(other, f'{found_json}, {frame.name}'),
+                read_segments(prediction, f'{pred_json}, {frame.name}'),
             )
-            for frame, other in zip(frames, found[name])
+            for frame, prediction in zip(frames, predictions[name])
         )
-    return PanopticFiles(truth, videos)
+    return PanopticFiles(gt, videos)
 
 
 def cityscapes_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
-    """The layout of Cityscapes-VPS: flat lists, six annotated frames a video, whose names are 0, 1, ...
+    """Reads ground truth in the layout of Cityscapes-VPS.
+
+    The file has flat lists, with six annotated frames per video. Videos are named 0, 1, ...
 
     Args:
-        gt_json: flat ``images`` and ``annotations``, sorted here by image id.
-        gt_dir: masks with the names of the annotations.
+        gt_json: JSON file with flat ``images`` and ``annotations``; the frames are sorted by image id.
+        gt_dir: Folder with the masks named in the annotations.
 
     Raises:
-        BadInputError: the json is absent or damaged, or its frames are no whole videos.
+        BadInputError: The JSON file is missing or malformed, or the number of frames is not a multiple of six.
     """
     content = read_json(gt_json)
     where = f'{gt_json} (is it of another flavour?), a frame'
@@ -205,7 +219,7 @@ def cityscapes_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
     )
     if len(frames) % CITYSCAPES_FRAMES:
         raise BadInputError(
-            f'{gt_json} has {len(frames)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} a video'
+            f'{gt_json} has {len(frames)} annotated frames; Cityscapes-VPS has {CITYSCAPES_FRAMES} per video'
         )
     return build_ground_truth(
         content,
@@ -218,38 +232,50 @@ def cityscapes_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
 
 
 def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
-    """The layout of Cityscapes-VPS with predictions.
+    """Reads ground truth and predictions in the layout of Cityscapes-VPS.
 
     Args:
-        gt_json, gt_dir: see :func:`cityscapes_ground_truth`.
-        predicted: folder with ``pred.json`` and ``pan_pred/<image id>.png``. A prediction of all 30 frames of the videos is
-            sub-sampled to the annotated ones: by its image ids, or every fifth from the fifth on. Without image ids its
-            frames must be sorted as the truth's image ids are.
+        gt_json: See :func:`cityscapes_ground_truth`.
+        gt_dir: See :func:`cityscapes_ground_truth`.
+        predicted: Folder with ``pred.json`` and ``pan_pred/<image id>.png``. A prediction of all 30 frames per video is
+            subsampled to the annotated frames: by image id, or every fifth frame starting with the fifth. Without image
+            ids, the frames must be in the order of the sorted image ids of the ground truth.
 
     Raises:
-        BadInputError: a json is absent or damaged, or the numbers of frames do not fit.
+        BadInputError: A JSON file is missing or malformed, or the number of frames differs.
     """
-    truth, found_json = cityscapes_ground_truth(gt_json, gt_dir), predicted / 'pred.json'
-    names = [frame.name for frames in truth.videos.values() for frame in frames]
-    found = iter(annotated_only(read_list_field(read_json(found_json), 'annotations', found_json), names, found_json))
+    gt, pred_json = cityscapes_ground_truth(gt_json, gt_dir), predicted / 'pred.json'
+    names = [frame.name for frames in gt.videos.values() for frame in frames]
+    predictions = iter(
+        annotated_only(read_list_field(read_json(pred_json), 'annotations', pred_json), names, pred_json)
+    )
     return PanopticFiles(
-        truth,
+        gt,
         {
             video: tuple(
                 FrameFiles(
                     frame,
                     predicted / 'pan_pred' / f'{frame.name}.png',
-                    read_segments(next(found), f'{found_json}, frame {frame.name}'),
+                    read_segments(next(predictions), f'{pred_json}, frame {frame.name}'),
                 )
                 for frame in frames
             )
-            for video, frames in truth.videos.items()
+            for video, frames in gt.videos.items()
         },
     )
 
 
 def annotated_only(found: list[Any], names: list[str], path: Path) -> list[Any]:
-    """The predictions of the annotated frames, in the order of their ``names`` (image ids, sorted)."""
+    """Predictions of the annotated frames.
+
+    Args:
+        found: Predictions of the annotated frames or of all frames.
+        names: Sorted image ids of the annotated frames.
+        path: Path of the JSON file, for error messages.
+
+    Raises:
+        BadInputError: The number of frames differs.
+    """
     by_id = {str(frame['image_id']): frame for frame in found if isinstance(frame, dict) and 'image_id' in frame}
     if all(name in by_id for name in names):
         return [by_id[name] for name in names]
@@ -257,14 +283,14 @@ def annotated_only(found: list[Any], names: list[str], path: Path) -> list[Any]:
         return found[CITYSCAPES_STEP - 1 :: CITYSCAPES_STEP]
     if len(found) != len(names):
         raise BadInputError(
-            f'{path} has {len(found)} frames; the truth has {len(names)}, or {len(names) * CITYSCAPES_STEP} '
-            'with the frames that are not annotated'
+            f'{path} has {len(found)} frames; it must have the {len(names)} annotated frames of the ground truth or '
+            f'all {len(names) * CITYSCAPES_STEP} frames'
         )
     return found
 
 
 def mask_path(folder: Path, name: str) -> Path:
-    """A mask of Cityscapes-VPS, under whichever ending its release has."""
+    """Path of a Cityscapes-VPS mask with the suffix that exists in this release of the dataset."""
     stem = next(
         (name[: -len(end)] for end in ('_newImg8bit.png', '_leftImg8bit.png', *GT_MASK_SUFFIXES) if name.endswith(end)),
         name,
@@ -273,10 +299,14 @@ def mask_path(folder: Path, name: str) -> Path:
 
 
 def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
-    """COCO's panoptic layout; every image is a video of one frame, named by its id.
+    """Reads ground truth in COCO's panoptic layout; each image is a video of one frame, named by its image id.
+
+    Args:
+        gt_json: JSON file with ``annotations`` and ``categories``.
+        gt_dir: Folder with the PNGs.
 
     Raises:
-        BadInputError: the json is absent or damaged, or names no image.
+        BadInputError: The JSON file is missing or malformed, or lists no image.
     """
     content, where = read_json(gt_json), f'{gt_json}, an image'
     return build_ground_truth(
@@ -296,24 +326,30 @@ def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
 
 
 def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
-    """COCO's panoptic layout with predictions, paired by ``image_id``.
+    """Reads ground truth and predictions in COCO's panoptic layout, paired by ``image_id``.
+
+    Args:
+        gt_json: See :func:`image_ground_truth`.
+        gt_dir: See :func:`image_ground_truth`.
+        pred_json: JSON file of the predictions.
+        pred_dir: Folder with the predicted PNGs.
 
     Raises:
-        BadInputError: a json is absent or damaged, or an image has no prediction.
+        BadInputError: A JSON file is missing or malformed, or an image has no prediction.
     """
-    truth, videos, where = image_ground_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
-    found = {
+    gt, videos, where = image_ground_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
+    predictions = {
         read_text(frame, 'image_id', where): frame
         for frame in read_list_field(read_json(pred_json), 'annotations', pred_json)
     }
-    for name, (frame,) in truth.videos.items():
-        if name not in found:
+    for name, (frame,) in gt.videos.items():
+        if name not in predictions:
             raise BadInputError(f'{pred_json} lacks image {name}, which {gt_json} has')
         videos[name] = (
             FrameFiles(
                 frame,
-                pred_dir / read_text(found[name], 'file_name', where),
-                read_segments(found[name], f'{pred_json}, image {name}'),
+                pred_dir / read_text(predictions[name], 'file_name', where),
+                read_segments(predictions[name], f'{pred_json}, image {name}'),
             ),
         )
-    return PanopticFiles(truth, videos)
+    return PanopticFiles(gt, videos)

@@ -1,4 +1,4 @@
-"""Scores results on disk, whoever wrote them: reads official files, counts video by video, sums up."""
+"""Scores result files of any model: reads the official files, counts per video and sums the counts."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,10 +37,11 @@ class Flavour:
     """How a benchmark computes VPQ.
 
     Attributes:
-        read: (gt_json, gt_dir, pred) -> files; truth: (gt_json, gt_dir) -> truth.
-        windows: name of each window in the results -> its length in annotated frames.
-        averaged: names of the windows that enter VPQ.
-        rules: of counting.
+        read: Function (gt_json, gt_dir, pred) -> ground truth and predictions.
+        truth: Function (gt_json, gt_dir) -> ground truth.
+        windows: Name of each window in the results -> its length in annotated frames.
+        averaged: Names of the windows averaged in VPQ.
+        rules: Counting rules.
     """
 
     read: Callable[[Path, Path, Path], PanopticFiles]
@@ -72,13 +73,13 @@ FLAVOURS = dict(
 
 @dataclass(frozen=True)
 class Scores:
-    """What scoring gives.
+    """Result of scoring.
 
     Attributes:
-        figures: flat, fractions in [0, 1]; NaN where a group is empty.
-        per_class: name of the class -> its figures.
-        per_video: video -> its figures.
-        notes: sentences on groups that are empty.
+        figures: Metric -> value in [0, 1]; NaN if its class group is empty.
+        per_class: Class name -> metrics.
+        per_video: Video -> metrics.
+        notes: One sentence per metric that has no value.
     """
 
     figures: Figures
@@ -90,7 +91,7 @@ class Scores:
 def in_order(
     function: Callable[[Any], Any], jobs: Sequence[Any], workers: int, watch: Callable[[Iterable], Iterable] = iter
 ) -> Iterator[Any]:
-    """Results of ``function`` in the order of ``jobs``, from ``workers`` processes; ``watch`` may show progress."""
+    """Yields the results of ``function`` in the order of ``jobs``; ``watch`` can display progress."""
     if workers <= 1:
         yield from watch(map(function, jobs))
         return
@@ -99,7 +100,11 @@ def in_order(
 
 
 def video_tables(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> list[FrameTable]:
-    """The tables of a video, one frame's pixels in memory at a time; raises BadInputError where files disagree."""
+    """Tables of a video, with the pixels of one frame in memory at a time.
+
+    Raises:
+        BadInputError: PNG, JSON file and ground truth of a frame are inconsistent.
+    """
     return [
         frame_table_of_files(
             frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge, f' ({frame.predicted})'
@@ -116,36 +121,41 @@ def frame_table_of_files(
     merge: bool = True,
     where: str = '',
 ) -> FrameTable:
-    """The table of one frame.
+    """Table of one frame.
 
     Args:
-        truth: its truth.
-        predicted (H, W): predicted ids; segments: their ``segments_info``.
-        categories: ids that a prediction may have.
-        merge: see :func:`frame_table`.
-        where: what to add to a message.
+        truth: Ground truth of the frame.
+        predicted: Predicted ids (H, W).
+        segments: ``segments_info`` of the prediction.
+        categories: Allowed predicted category ids.
+        merge: See :func:`frame_table`.
+        where: Text appended to error messages.
 
     Raises:
-        BadInputError: map, list and truth disagree.
+        BadInputError: The id map, its ``segments_info`` and the ground truth are inconsistent.
     """
     true_map = read_ids(truth.path)
     try:
         table = frame_table(true_map, truth.segments, predicted, segments, merge)
         vpq.check_prediction(table, categories, truth.name)
     except ValueError as error:
-        place = '' if str(error).startswith(truth.name) else f'{truth.name}: '
-        raise BadInputError(f'{place}{error}{where}') from None
+        prefix = '' if str(error).startswith(truth.name) else f'{truth.name}: '
+        raise BadInputError(f'{prefix}{error}{where}') from None
     return table
 
 
 def count_vpq_files(
     frames: Sequence[FrameFiles], is_thing: dict[int, bool], lengths: Sequence[int], rules: vpq.Rules
 ) -> dict[int, vpq.WindowCounts]:
-    """Counts of one video for VPQ; raises BadInputError where files disagree."""
+    """VPQ counts of one video: window length -> counts.
+
+    Raises:
+        BadInputError: PNG, JSON file and ground truth of a frame are inconsistent.
+    """
     for frame in frames:
-        silent = [s['id'] for s in frame.truth.segments if rules.json_areas and s['area'] is None]
-        if silent:
-            raise BadInputError(f'{frame.truth.name}: the truth states no area for id {silent[0]}')
+        without_area = [s['id'] for s in frame.truth.segments if rules.json_areas and s['area'] is None]
+        if without_area:
+            raise BadInputError(f'{frame.truth.name}: the ground truth states no area for id {without_area[0]}')
     try:
         return vpq.count_video(video_tables(frames, is_thing, rules.merge_repeated), lengths, rules)
     except BadInputError:
@@ -155,13 +165,13 @@ def count_vpq_files(
 
 
 def count_stq_files(frames: Sequence[FrameFiles], is_thing: dict[int, bool]) -> dict[str, stq.STQCounts]:
-    """Counts of one video for STQ, by the official numbering and the corrected one."""
+    """STQ counts of one video with the official and the corrected instance numbering."""
     tables = video_tables(frames, is_thing, merge=True)
     return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
 
 
 def empty_groups(figures: Figures) -> tuple[str, ...]:
-    """A sentence for every figure that is not a number."""
+    """One sentence for each metric that is NaN."""
     return tuple(
         f'{name} is NaN: no class of its group occurs, or every video is shorter than the window'
         for name, value in figures.items()
@@ -178,13 +188,16 @@ def score_vpq(
     workers: int = 1,
     watch: Callable = iter,
 ) -> Scores:
-    """Video panoptic quality.
+    """Computes Video Panoptic Quality.
 
     Args:
-        flavour: of ``FLAVOURS``.
-        gt_json, gt_dir, predicted: see the reader of the flavour.
-        exclude: category ids that no mean takes in (VIPER's public code leaves out 11).
-        workers: processes; watch: shows progress.
+        flavour: Key of ``FLAVOURS``.
+        gt_json: See the reader of the flavour.
+        gt_dir: See the reader of the flavour.
+        predicted: See the reader of the flavour.
+        exclude: Category ids excluded from all means (the public VIPER code excludes 11).
+        workers: Number of processes.
+        watch: Wraps the videos; can display progress.
     """
     kind = FLAVOURS[flavour]
     files = kind.read(gt_json, gt_dir, predicted)
@@ -196,45 +209,47 @@ def score_vpq(
     kept = {c: thing for c, thing in files.truth.is_thing.items() if c not in exclude}
     figures = vpq_figures(total, kept, kind)
     per_video = {name: vpq_figures(video, kept, kind) for name, video in counts.items()}
-    left_out = {files.truth.names[c] for c in exclude if c in files.truth.names}
-    per_class = {name: found for name, found in class_figures(total, files.truth, kind).items() if name not in left_out}
+    excluded_names = {files.truth.names[c] for c in exclude if c in files.truth.names}
+    per_class = {
+        name: metrics for name, metrics in class_figures(total, files.truth, kind).items() if name not in excluded_names
+    }
     return Scores(figures, per_class, per_video, empty_groups(figures))
 
 
 def vpq_figures(total: dict[int, vpq.WindowCounts], is_thing: dict[int, bool], kind: Flavour) -> Figures:
-    """The figures of a set from its counts: VPQ by kind of class, its windows, and the mean that VIPSeg's script prints."""
-    found = vpq.summarize_vpq(total, is_thing, kind.windows, kind.averaged)
-    return {name: found[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged, 'VPQ_12468') if name in found}
+    """Metrics of a dataset from its counts: VPQ of all classes, things and stuff, of each window, and ``VPQ_12468``."""
+    metrics = vpq.summarize_vpq(total, is_thing, kind.windows, kind.averaged)
+    return {name: metrics[name] for name in ('VPQ', 'VPQ_Th', 'VPQ_St', *kind.averaged, 'VPQ_12468') if name in metrics}
 
 
 def class_figures(total: dict[int, vpq.WindowCounts], truth: PanopticGroundTruth, kind: Flavour) -> dict[str, Figures]:
-    """Name of each class that occurs -> PQ of each window, from the counts of a set."""
-    found = {
+    """Name of each class that occurs -> PQ of each window, from the counts of a dataset."""
+    per_class = {
         truth.names[c]: {
             name: total[k].classes[c].quality[0] for name, k in kind.windows.items() if c in total[k].classes
         }
         for c in truth.is_thing
     }
-    return {name: figures for name, figures in found.items() if figures}
+    return {name: figures for name, figures in per_class.items() if figures}
 
 
 def score_stq(
     flavour: str, gt_json: Path, gt_dir: Path, predicted: Path, workers: int = 1, watch: Callable = iter
 ) -> Scores:
-    """Segmentation and tracking quality; arguments as of :func:`score_vpq`."""
+    """Computes Segmentation and Tracking Quality; see :func:`score_vpq` for the arguments."""
     files = FLAVOURS[flavour].read(gt_json, gt_dir, predicted)
     count = partial(count_stq_files, is_thing=files.truth.is_thing)
     counts = dict(zip(files.videos, in_order(count, list(files.videos.values()), workers, watch)))
     per_video = {name: stq.figures([video]) for name, video in counts.items()}
     has_tubes = any(video['_corrected'].num_tubes for video in counts.values())
-    notes = () if has_tubes else ('the truth has no things, so AQ and STQ are 0',)
+    notes = () if has_tubes else ('the ground truth has no things, so AQ and STQ are 0',)
     return Scores(stq.figures(list(counts.values())), {}, per_video, notes)
 
 
 def score_pq(
     gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path, workers: int = 1, watch: Callable = iter
 ) -> Scores:
-    """Image panoptic quality in COCO's layout."""
+    """Computes image Panoptic Quality in COCO's layout; see :func:`read_images` for the paths."""
     files = read_images(gt_json, gt_dir, pred_json, pred_dir)
     count = partial(count_vpq_files, is_thing=files.truth.is_thing, lengths=[1], rules=vpq.IMAGE_RULES)
     total = sum(
@@ -242,87 +257,93 @@ def score_pq(
     )
     figures = pq_figures(total, files.truth.is_thing)
     per_class = {
-        files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), found.quality))
-        for c, found in total.classes.items()
+        files.truth.names[c]: dict(zip(('PQ', 'SQ', 'RQ'), counts.quality))
+        for c, counts in total.classes.items()
         if c in files.truth.names
     }
     return Scores(figures, per_class, {}, empty_groups(figures))
 
 
 def pq_figures(total: vpq.WindowCounts, is_thing: dict[int, bool]) -> Figures:
-    """``PQ``, ``SQ``, ``RQ``, ``PQ_Th``, ``PQ_St`` of images from their counts."""
+    """``PQ``, ``SQ``, ``RQ``, ``PQ_Th`` and ``PQ_St`` of images from their counts."""
     figures: Figures = dict(zip(('PQ', 'SQ', 'RQ'), total.mean(is_thing)))
-    for name, wanted in (('PQ_Th', True), ('PQ_St', False)):
-        figures[name] = total.mean([c for c, thing in is_thing.items() if thing == wanted])[0]
+    for name, is_thing_group in (('PQ_Th', True), ('PQ_St', False)):
+        figures[name] = total.mean([c for c, thing in is_thing.items() if thing == is_thing_group])[0]
     return figures
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A grey PNG of labels (H, W) uint8.
+    """Labels (H, W) uint8 of a greyscale PNG.
 
     Raises:
-        BadInputError: the file is absent, damaged, or not a grey one.
+        BadInputError: The file is missing, damaged, or not an 8-bit greyscale or palette image.
     """
     if not path.is_file():
-        raise BadInputError(f'there is no PNG {path}')
+        raise BadInputError(f'the PNG {path} does not exist')
     try:
         with Image.open(path) as image:
             if image.mode not in ('L', 'P'):
-                raise BadInputError(f'{path} is a PNG of mode {image.mode}; a map of classes is grey (8 bits)')
+                raise BadInputError(f'{path} is a PNG of mode {image.mode}; a label map must be 8-bit greyscale')
             return np.asarray(image)
     except BadInputError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
-        raise BadInputError(f'{path} is no readable PNG: {error}') from None
+    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for damaged files
+        raise BadInputError(f'{path} is not a readable PNG: {error}') from None
 
 
 def vss_frames(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Truth and prediction of every frame; raises BadInputError where their sizes differ, or those of frames."""
+    """Yields ground truth and prediction of each frame; raises BadInputError if any sizes differ."""
     size = None
-    for truth, predicted in pairs:
-        maps = read_labels(truth), read_labels(predicted)
+    for gt_path, predicted_path in pairs:
+        maps = read_labels(gt_path), read_labels(predicted_path)
         size = size or maps[0].shape
         if maps[0].shape != size:
-            raise BadInputError(f'{truth} is {maps[0].shape} (height, width), the first frame of the video {size}')
+            raise BadInputError(
+                f'{gt_path} is {maps[0].shape} (height, width), but the first frame of the video is {size}'
+            )
         if maps[0].shape != maps[1].shape:
-            raise BadInputError(f'{predicted} is {maps[1].shape} (height, width), the truth {truth} is {maps[0].shape}')
+            raise BadInputError(
+                f'{predicted_path} is {maps[1].shape} (height, width), '
+                f'but the ground truth {gt_path} is {maps[0].shape}'
+            )
         yield maps
 
 
 def mask_files(root: Path, name: str) -> list[Path]:
-    """The masks of a video of VSPW, without dot files; raises BadInputError where there is none."""
+    """Masks of a VSPW video, excluding hidden files; raises BadInputError if there is none."""
     masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
     if not masks:
-        raise BadInputError(f'{root / "data" / name / "mask"} holds no masks of the video {name}')
+        raise BadInputError(f'{root / "data" / name / "mask"} contains no masks of video {name}')
     return masks
 
 
 def count_vss_files(pairs: Sequence[tuple[Path, Path]]) -> vss.VSSCounts:
-    """Counts of one video."""
+    """VSS counts of one video."""
     return vss.count_vss_video(vss_frames(pairs))
 
 
 def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch: Callable = iter) -> Scores:
-    """Video semantic segmentation in VSPW's layout.
+    """Computes the metrics of video semantic segmentation in the layout of VSPW.
 
     Args:
-        root: holds ``data/<video>/mask/<frame>.png``.
-        names: a video a line.
-        predicted: ``<video>/<frame>.png``, classes from 0.
-        workers: processes; watch: shows progress.
+        root: Folder with ``data/<video>/mask/<frame>.png``.
+        names: Text file with one video per line.
+        predicted: Folder with ``<video>/<frame>.png``; classes start at 0.
+        workers: Number of processes.
+        watch: Wraps the videos; can display progress.
     """
     if not names.is_file():
-        raise BadInputError(f'there is no list of videos {names}')
+        raise BadInputError(f'the list of videos {names} does not exist')
     videos = {}
     for name in names.read_text().split():
         videos[name] = [(mask, predicted / name / mask.name) for mask in mask_files(root, name)]
     if not videos:
-        raise BadInputError(f'{names} names no video')
+        raise BadInputError(f'{names} lists no video')
     counts = dict(zip(videos, in_order(count_vss_files, list(videos.values()), workers, watch)))
     first, *rest = counts.values()
     total = sum(rest, first)
     figures = vss.summarize_vss(total)
-    per_class = {str(c): found for c, found in vss.per_class_iou(total).items()}
+    per_class = {str(c): metrics for c, metrics in vss.per_class_iou(total).items()}
     return Scores(
         figures, per_class, {name: vss.summarize_vss(video) for name, video in counts.items()}, empty_groups(figures)
     )
@@ -336,13 +357,16 @@ def score_vis(
     workers: int = 1,
     watch: Callable = iter,
 ) -> Scores:
-    """Average precision of tracks, YouTube-VIS and OVIS.
+    """Computes average precision of tracks for YouTube-VIS and OVIS.
 
     Args:
-        gt_json, pred_json: see :func:`read_result_tracks`.
-        ovis: also by occlusion.
-        long_min_frames: videos of so many frames are long (YouTube-VIS 2022): adds ``AP_S``, ``AP_L`` and their mean.
-        workers: processes; watch: shows progress.
+        gt_json: See :func:`read_result_tracks`.
+        pred_json: See :func:`read_result_tracks`.
+        ovis: Whether to add the metrics by occlusion.
+        long_min_frames: Videos with at least this many frames are long (YouTube-VIS 2022); adds ``AP_S``, ``AP_L`` and
+            their mean ``AP_SL``.
+        workers: Number of processes.
+        watch: Wraps the videos; can display progress.
     """
     names, jobs = read_result_tracks(gt_json, pred_json, ovis)
     videos = list(in_order(count_vis, jobs, workers, watch))
@@ -351,21 +375,23 @@ def score_vis(
         is_long = [job.length >= long_min_frames for job in jobs]
         figures.update(
             vis_ap.by_length(
-                [by_class([v for v, far in zip(videos, is_long) if far == side], names) for side in (False, True)]
+                [by_class([v for v, long in zip(videos, is_long) if long == group], names) for group in (False, True)]
             )
         )
     notes = tuple(
-        f'{name} is -1: the truth has nothing to find there' for name, value in figures.items() if value == -1
+        f'{name} is -1: the ground truth contains no object for this metric'
+        for name, value in figures.items()
+        if value == -1
     )
     per_class = {names[c]: dict(AP=value) for c, value in vis_ap.per_class_ap(by_class(videos, names)).items()}
     return Scores(figures, per_class, {}, notes)
 
 
 def by_class(videos: Sequence[dict[int, vis_ap.Pair]], categories: Iterable[int]) -> dict[int, list[vis_ap.Pair]]:
-    """Category -> its pairs, videos in their order."""
+    """Category -> pairs, in the order of the videos."""
     return {c: [video[c] for video in videos] for c in categories}
 
 
 def default_workers() -> int:
-    """Processes that this machine has cores for."""
+    """Number of CPU cores available to this process."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Tracks as they lie on disk: the json of YouTube-VIS and OVIS, and results for it."""
+"""Readers of track annotations and results in the JSON format of YouTube-VIS and OVIS."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from .official_json import read_annotations, read_entry, read_integer, read_json
 
 @dataclass(frozen=True)
 class VideoTracks:
-    """One video.
+    """Ground-truth and predicted tracks of one video.
 
     Attributes:
-        size: height and width; length: frames.
-        categories: all of the set.
-        truths, found: its true tracks and its results.
+        size: Height and width in pixels.
+        length: Number of frames.
+        categories: All category ids of the dataset.
+        truths: Ground-truth tracks.
+        found: Predicted tracks.
     """
 
     size: tuple[int, int]
@@ -29,30 +31,35 @@ class VideoTracks:
 
 
 def read_result_tracks(gt_json: Path, pred_json: Path, ovis: bool = False) -> tuple[dict[int, str], list[VideoTracks]]:
-    """Category -> name, and the videos in the order of their ids.
+    """Reads ground truth and predictions; returns category -> name, and the videos in the order of their ids.
 
     Args:
-        gt_json: ``videos``, ``annotations`` and ``categories`` of YouTube-VIS or OVIS.
-        pred_json: a list of results.
-        ovis: whether true tracks must state their occlusion.
+        gt_json: JSON file with ``videos``, ``annotations`` and ``categories`` of YouTube-VIS or OVIS.
+        pred_json: JSON file with a list of predicted tracks.
+        ovis: Whether ground-truth tracks must have occlusion labels.
 
     Raises:
-        BadInputError: a file is absent or damaged; a track has an unknown video, a wrong length, or a mask of another size.
+        BadInputError: A file is missing or malformed, or a track has an unknown video, a wrong length, or a mask of
+            another size.
     """
     results = read_json(pred_json)
     if not isinstance(results, list):
-        raise BadInputError(f'{pred_json} holds a {type(results).__name__}; YouTube-VIS results are a list')
-    names, videos, truths = read_gt_tracks(gt_json, ovis)
-    found: dict[int, list[dict]] = {v: [] for v in videos}
+        raise BadInputError(f'{pred_json} contains a {type(results).__name__}; YouTube-VIS results must be a list')
+    names, videos, gt_tracks = read_gt_tracks(gt_json, ovis)
+    predicted_tracks: dict[int, list[dict]] = {v: [] for v in videos}
     for k, track in enumerate(results):
         where = f'{pred_json}: track {k}'
         read_number(track, 'score', where)
-        found[add_checked(track, videos, gt_json, where)].append(track)
-    return names, [VideoTracks(*videos[v], tuple(names), truths[v], found[v]) for v in sorted(videos)]
+        predicted_tracks[add_checked(track, videos, gt_json, where)].append(track)
+    return names, [VideoTracks(*videos[v], tuple(names), gt_tracks[v], predicted_tracks[v]) for v in sorted(videos)]
 
 
 def read_gt_tracks(gt_json: Path, ovis: bool = False) -> tuple[dict[int, str], dict[int, tuple], dict[int, list[dict]]]:
-    """Category -> name; video -> (size, length); video -> true tracks; arguments and errors as of :func:`read_result_tracks`."""
+    """Reads ground-truth tracks; see :func:`read_result_tracks` for arguments and errors.
+
+    Returns:
+        Category -> name; video -> (size, length); video -> ground-truth tracks.
+    """
     content = read_json(gt_json)
     annotations = read_annotations(content, gt_json)
     names = {
@@ -64,37 +71,52 @@ def read_gt_tracks(gt_json: Path, ovis: bool = False) -> tuple[dict[int, str], d
         where = f'{gt_json}, video {video.get("id") if isinstance(video, dict) else video}'
         size = read_integer(video, 'height', where), read_integer(video, 'width', where)
         videos[read_integer(video, 'id', where)] = size, read_integer(video, 'length', where)
-    truths: dict[int, list[dict]] = {v: [] for v in videos}
+    gt_tracks: dict[int, list[dict]] = {v: [] for v in videos}
     for k, track in enumerate(annotations):
         where = f'{gt_json}: track {k}'
         read_list_field(track, 'areas', where)
         if ovis:
-            levels = read_entry(track, 'occlusion', f'{where} has no occlusion, so it is not of OVIS: it')
-            unknown = [level for level in levels or () if level is not None and level not in vis_ap.OCCLUSION_VALUES]
-            if unknown:
+            occlusions = read_entry(track, 'occlusion', f'{where} has no occlusion labels, so it is not from OVIS: it')
+            invalid = [
+                level for level in occlusions or () if level is not None and level not in vis_ap.OCCLUSION_VALUES
+            ]
+            if invalid:
                 allowed = ', '.join(vis_ap.OCCLUSION_VALUES)
-                raise BadInputError(f'{where}: occlusion must be {allowed} or null, got {unknown[0]!r}')
-        truths[add_checked(track, videos, gt_json, where)].append(track if ovis else dict(track, occlusion=None))
-    return dict(sorted(names.items())), videos, truths
+                raise BadInputError(f'{where}: occlusion must be {allowed} or null, got {invalid[0]!r}')
+        gt_tracks[add_checked(track, videos, gt_json, where)].append(track if ovis else dict(track, occlusion=None))
+    return dict(sorted(names.items())), videos, gt_tracks
 
 
 def add_checked(track: Any, videos: dict[int, tuple], gt_json: Path, where: str) -> int:
-    """The video of a track whose entries are as they should be."""
+    """Video id of a track, after validating its entries.
+
+    Raises:
+        BadInputError: The video is unknown, or the number or the size of the masks is wrong.
+    """
     video = read_integer(track, 'video_id', where)
     read_integer(track, 'category_id', where)
     if video not in videos:
-        raise BadInputError(f'{where} is of video {video}, which {gt_json} does not have')
+        raise BadInputError(f'{where} refers to video {video}, which is not in {gt_json}')
     size, length = videos[video]
     masks = read_list_field(track, 'segmentations', where)
     if len(masks) != length:
-        raise BadInputError(f'{where} of video {video} has {len(masks)} masks, the video has {length} frames')
+        raise BadInputError(f'{where} of video {video} has {len(masks)} masks, but the video has {length} frames')
     for t, mask in enumerate(masks):
         check_track_mask(mask, size, f'{where} of video {video}, frame {t}')
     return video
 
 
 def check_track_mask(mask: Any | None, size: tuple[int, int], where: str) -> None:
-    """Raises BadInputError where a mask is neither null nor a run-length mask of the video's size."""
+    """Checks that a mask is null or a run-length mask of the video's size.
+
+    Args:
+        mask: Entry of ``segmentations``.
+        size: Height and width of the video.
+        where: Track, video and frame, for error messages.
+
+    Raises:
+        BadInputError: The mask has another format or size.
+    """
     if mask is None:
         return
     if not isinstance(mask, dict) or not isinstance(mask.get('counts'), (str, bytes, list)):
@@ -102,11 +124,11 @@ def check_track_mask(mask: Any | None, size: tuple[int, int], where: str) -> Non
             f"{where}: a mask must be null or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}"
         )
     if list(mask.get('size') or ()) != list(size):
-        raise BadInputError(f'{where}: the mask is {mask.get("size")} (height, width), the video {list(size)}')
+        raise BadInputError(f'{where}: the mask is {mask.get("size")} (height, width), but the video is {list(size)}')
 
 
 def count_vis(video: VideoTracks) -> dict[int, vis_ap.Pair]:
-    """The pairs of one video: category -> pair."""
+    """Category -> pair of one video."""
     return {
         c: vis_ap.make_pair(
             video.size,

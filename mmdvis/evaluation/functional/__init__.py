@@ -1,1 +1,1 @@
-"""Counting as pure functions of NumPy arrays: nothing here knows of models, torch or mmengine."""
+"""Metric computation as pure functions of NumPy arrays, without dependencies on models, torch or mmengine."""

@@ -1,4 +1,4 @@
-"""Where a panoptic video loses its score: objects missed, false, under another name, or of another class."""
+"""Breakdown of panoptic video errors: missed segments, false positives, identity switches and wrong classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ ERROR_KINDS = ('right', 'switched', 'class', 'missed', 'false')
 
 @dataclass(frozen=True)
 class FrameVerdict:
-    """What became of the segments of one frame.
+    """Classification of the segments of one frame.
 
     Attributes:
-        truth: true id -> ``'right'``; ``'switched'``: found, but under another id than in most frames; ``'class'``: found as
-            another class; ``'missed'``.
-        false: predicted ids that are no true segment (IoU 0.5), and of which at most half lies on void or on a crowd of
-            their class.
+        truth: Ground-truth id -> outcome. ``'right'``: matched. ``'switched'``: matched, but by another predicted id
+            than in most frames. ``'class'``: matched by a prediction of another class. ``'missed'``: unmatched.
+        false: Ids of false positives: predictions that match no ground-truth segment (IoU above 0.5) and have at most
+            half of their pixels on void or on a crowd of their class.
     """
 
     truth: dict[int, str]
@@ -25,12 +25,12 @@ class FrameVerdict:
 
 @dataclass(frozen=True)
 class VideoErrors:
-    """The errors of a video.
+    """Errors of a video.
 
     Attributes:
-        frames: verdicts.
-        switches: how often a true object is found under another id than when it was found last.
-        pixels: kind -> pixels, of true segments and, for ``'false'``, of predicted ones.
+        frames: Segment classification of each frame.
+        switches: Number of times a ground-truth object is matched by another predicted id than at its previous match.
+        pixels: Error kind -> number of pixels, of ground-truth segments or, for ``'false'``, of predicted segments.
     """
 
     frames: tuple[FrameVerdict, ...]
@@ -39,55 +39,58 @@ class VideoErrors:
 
 
 def matched_segments(table: FrameTable) -> dict[int, int]:
-    """True id -> the predicted id with IoU above 0.5, whatever its class; crowds and void take no part."""
-    truth, predicted, found = pixel_counts(table.joint, 0), pixel_counts(table.joint, 1), {}
+    """Ground-truth id -> predicted id with IoU above 0.5, regardless of class.
+
+    Crowds are not matched, and the pixels of a prediction that lie on void do not count towards the union.
+    """
+    gt_pixels, predicted_pixels, matches = pixel_counts(table.joint, 0), pixel_counts(table.joint, 1), {}
     for (g, p), shared in table.joint.items():
         if g in table.truth and p in table.predicted and not table.truth[g].is_crowd:
-            union = truth[g] + predicted[p] - shared - table.joint.get((VOID_SEGMENT, p), 0)
+            union = gt_pixels[g] + predicted_pixels[p] - shared - table.joint.get((VOID_SEGMENT, p), 0)
             if shared / union > 0.5:
-                found[g] = p
-    return found
+                matches[g] = p
+    return matches
 
 
 def find_errors(tables: Sequence[FrameTable]) -> VideoErrors:
-    """The errors of a video from the tables of its frames."""
+    """Classifies the segments of all frames of a video."""
     matched = [matched_segments(table) for table in tables]
-    usual, switches = majority_matches(matched), 0
+    majority, switches = majority_matches(matched), 0
     frames, pixels, last = [], dict.fromkeys(ERROR_KINDS, 0), {}
-    for table, found in zip(tables, matched):
-        truth, areas = {}, [pixel_counts(table.joint, side) for side in (0, 1)]
+    for table, matches in zip(tables, matched):
+        outcomes, areas = {}, [pixel_counts(table.joint, side) for side in (0, 1)]
         for g, entry in table.truth.items():
             if entry.is_crowd:
                 continue
-            p = found.get(g)
-            truth[g] = (
+            p = matches.get(g)
+            outcomes[g] = (
                 'missed'
                 if p is None
                 else 'class'
                 if table.predicted[p].category != entry.category
                 else 'right'
-                if p == usual[g]
+                if p == majority[g]
                 else 'switched'
             )
-            pixels[truth[g]] += areas[0].get(g, 0)
+            pixels[outcomes[g]] += areas[0].get(g, 0)
             if p is not None:
                 switches += last.get(g, p) != p
                 last[g] = p
-        taken = set(found.values())
-        false = tuple(
+        matched_ids = set(matches.values())
+        false_ids = tuple(
             p
             for p, forgiven in paired_values(table.joint, table.truth, table.predicted).items()
-            if p not in taken and not forgiven / areas[1].get(p, 1) > 0.5
+            if p not in matched_ids and not forgiven / areas[1].get(p, 1) > 0.5
         )
-        pixels['false'] += sum(areas[1].get(p, 0) for p in false)
-        frames.append(FrameVerdict(truth, false))
+        pixels['false'] += sum(areas[1].get(p, 0) for p in false_ids)
+        frames.append(FrameVerdict(outcomes, false_ids))
     return VideoErrors(tuple(frames), switches, pixels)
 
 
 def majority_matches(matched: Sequence[dict[int, int]]) -> dict[int, int]:
-    """True id -> the predicted id it has in most frames, the earlier one of equals."""
+    """Ground-truth id -> predicted id that matches it in most frames; the earliest one in case of a tie."""
     counts: dict[int, list[int]] = {}
-    for found in matched:
-        for g, p in found.items():
+    for matches in matched:
+        for g, p in matches.items():
             counts.setdefault(g, []).append(p)
-    return {g: max(dict.fromkeys(names), key=names.count) for g, names in counts.items()}
+    return {g: max(dict.fromkeys(predicted_ids), key=predicted_ids.count) for g, predicted_ids in counts.items()}

@@ -1,4 +1,4 @@
-"""Segmentation and tracking quality (STEP, arXiv:2102.11859) from the tables of frames."""
+"""Segmentation and Tracking Quality (STEP, arXiv:2102.11859) computed from frame tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,19 @@ import numpy as np
 from .frame_table import FrameTable, Listed
 
 NUMBERINGS = ('official', 'from_one', 'corrected')
-SUFFIXES = dict(official='', corrected='_corrected')  # of the figures that are reported
+SUFFIXES = dict(official='', corrected='_corrected')  # numbering -> suffix of the reported metric names
 Tube = tuple[int, int]  # class, instance
 
 
 @dataclass(frozen=True, eq=False)
 class STQCounts:
-    """Counts of videos; add up with ``+``.
+    """Counts of one or more videos; counts are added with ``+``.
 
     Attributes:
-        confusion (K + 1, K + 1): int64 pixels, rows truth, columns prediction, the last for void.
-        association: sum over the true tubes of things; num_tubes: their number.
+        confusion: Pixel counts (K + 1, K + 1) int64. Rows are ground truth, columns are prediction, the last index is
+            void.
+        association: Sum of the association scores of all ground-truth thing tubes.
+        num_tubes: Number of ground-truth thing tubes.
     """
 
     confusion: np.ndarray
@@ -31,19 +33,19 @@ class STQCounts:
         )
 
     def summarise(self) -> tuple[float, float, float]:
-        """STQ, AQ and SQ in [0, 1]; without any true tube AQ is 0."""
+        """STQ, AQ and SQ in [0, 1]; AQ is 0 if there is no ground-truth tube."""
         valid = self.confusion.astype(np.float64)
-        valid[-1] = 0  # void truth counts nowhere, but void predicted on valid truth is a class of its own
-        hit = np.diag(valid)
-        union = valid.sum(0) + valid.sum(1) - hit
-        seen = union > 0
-        sq = float((hit[seen] / union[seen]).sum() / max(seen.sum(), 1))
+        valid[-1] = 0  # void ground truth is ignored; void predicted on valid ground truth counts as a separate class
+        correct = np.diag(valid)
+        union = valid.sum(0) + valid.sum(1) - correct
+        is_present = union > 0
+        sq = float((correct[is_present] / union[is_present]).sum() / max(is_present.sum(), 1))
         aq = self.association / self.num_tubes if self.num_tubes else 0.0
         return float(np.sqrt(aq * sq)), aq, sq
 
 
 def instance_numbers(frames: Sequence[dict[int, Listed]]) -> dict[int, int]:
-    """Number of each id: its rank of first mention in the lists of the video, from 0."""
+    """Instance number of each id, starting at 0 in the order of first occurrence in the segment lists of the video."""
     numbers: dict[int, int] = {}
     for frame in frames:
         for segment_id in frame:
@@ -55,52 +57,56 @@ def count_stq(tables: Sequence[FrameTable], is_thing: dict[int, bool], numbering
     """Counts of one video.
 
     Args:
-        tables: of its frames.
-        is_thing: category id -> whether it is a thing; the order gives the rows of the confusion matrix.
-        numbering: ``'official'``: as ``eval_stq_vspw.py``, instances from 0, so that a thing listed first in a video is
-            taken for a crowd and left out. ``'from_one'``: from 1. ``'corrected'``: from 1, and crowds are 0 as the
-            measure intends.
+        tables: Frame tables of the video.
+        is_thing: Category id -> whether it is a thing; the order defines the rows of the confusion matrix.
+        numbering: How instances are numbered. ``'official'``: as in ``eval_stq_vspw.py``, starting at 0, so that a
+            thing listed first in a video is treated as a crowd and ignored. ``'from_one'``: starting at 1.
+            ``'corrected'``: starting at 1, and segments marked as crowd are ignored, as the metric defines it.
+
+    Raises:
+        ValueError: ``numbering`` is not one of ``NUMBERINGS``.
     """
     if numbering not in NUMBERINGS:
         raise ValueError(f'numbering must be one of {NUMBERINGS}, got {numbering!r}')
     offset = 0 if numbering == 'official' else 1
     numbers = [instance_numbers([t.truth for t in tables]), instance_numbers([t.predicted for t in tables])]
-    place = {category: k for k, category in enumerate(is_thing)}
-    confusion = np.zeros((len(place) + 1,) * 2, np.int64)
-    truth: dict[Tube, int] = {}
-    predicted: dict[Tube, int] = {}
-    common: dict[tuple[Tube, Tube], int] = {}
+    rows = {category: k for k, category in enumerate(is_thing)}
+    confusion = np.zeros((len(rows) + 1,) * 2, np.int64)
+    gt_areas: dict[Tube, int] = {}
+    predicted_areas: dict[Tube, int] = {}
+    shared: dict[tuple[Tube, Tube], int] = {}
     for table in tables:
         for (g, p), count in table.joint.items():
-            true, guess = table.truth.get(g), table.predicted.get(p)
+            gt_entry, predicted_entry = table.truth.get(g), table.predicted.get(p)
             confusion[
-                place.get(true.last_category, -1) if true else -1, place.get(guess.last_category, -1) if guess else -1
+                rows.get(gt_entry.last_category, -1) if gt_entry else -1,
+                rows.get(predicted_entry.last_category, -1) if predicted_entry else -1,
             ] += count
-            mine, theirs = (
+            gt_tube, predicted_tube = (
                 thing_tube(entry, number, is_thing, offset)
-                for entry, number in ((true, numbers[0].get(g)), (guess, numbers[1].get(p)))
+                for entry, number in ((gt_entry, numbers[0].get(g)), (predicted_entry, numbers[1].get(p)))
             )
-            if mine is not None and (mine[1] == 0 or numbering == 'corrected' and true.is_crowd):
-                continue  # crowds are looked at by nobody
-            if mine is not None:
-                truth[mine] = truth.get(mine, 0) + count
-            if theirs is not None:
-                predicted[theirs] = predicted.get(theirs, 0) + count
-            if mine is not None and theirs is not None:
-                common[mine, theirs] = common.get((mine, theirs), 0) + count
-    association = sum(n / truth[g] * n / (truth[g] + predicted[p] - n) for (g, p), n in common.items())
-    return STQCounts(confusion, association, len(truth))
+            if gt_tube is not None and (gt_tube[1] == 0 or numbering == 'corrected' and gt_entry.is_crowd):
+                continue  # crowds are ignored
+            if gt_tube is not None:
+                gt_areas[gt_tube] = gt_areas.get(gt_tube, 0) + count
+            if predicted_tube is not None:
+                predicted_areas[predicted_tube] = predicted_areas.get(predicted_tube, 0) + count
+            if gt_tube is not None and predicted_tube is not None:
+                shared[gt_tube, predicted_tube] = shared.get((gt_tube, predicted_tube), 0) + count
+    association = sum(n / gt_areas[g] * n / (gt_areas[g] + predicted_areas[p] - n) for (g, p), n in shared.items())
+    return STQCounts(confusion, association, len(gt_areas))
 
 
 def thing_tube(entry: Listed | None, number: int | None, is_thing: dict[int, bool], offset: int) -> Tube | None:
-    """The tube (class, instance) a listed segment belongs to; None for void and stuff."""
+    """Tube (class, instance) of a listed segment; None for void and stuff."""
     if entry is None or not is_thing.get(entry.last_category, False):
         return None
     return entry.last_category, number + offset
 
 
 def sum_videos(counts: list[STQCounts]) -> STQCounts:
-    """Adds up videos, at least one."""
+    """Sums the counts of one or more videos."""
     total = counts[0]
     for video in counts[1:]:
         total = total + video
@@ -108,9 +114,13 @@ def sum_videos(counts: list[STQCounts]) -> STQCounts:
 
 
 def figures(videos: list[dict[str, STQCounts]]) -> dict[str, float]:
-    """``STQ``, ``AQ``, ``SQ`` in [0, 1] for every suffix of ``SUFFIXES``, from the counts of each video by suffix."""
-    found = {}
+    """``STQ``, ``AQ`` and ``SQ`` in [0, 1] for each suffix of ``SUFFIXES``.
+
+    Args:
+        videos: Suffix -> counts, for each video.
+    """
+    metrics = {}
     for suffix in SUFFIXES.values():
         values = sum_videos([video[suffix] for video in videos]).summarise()
-        found.update({f'{name}{suffix}': value for name, value in zip(('STQ', 'AQ', 'SQ'), values)})
-    return found
+        metrics.update({f'{name}{suffix}': value for name, value in zip(('STQ', 'AQ', 'SQ'), values)})
+    return metrics

@@ -1,4 +1,4 @@
-"""Video panoptic quality (Kim et al., CVPR 2020) as VIPSeg's ``eval_vpq_vspw.py`` computes it."""
+"""Video Panoptic Quality (Kim et al., CVPR 2020), equivalent to ``eval_vpq_vspw.py`` of VIPSeg."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from .frame_table import UNLISTED, VOID_SEGMENT, FrameTable, Listed, paired_valu
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Matches of one class; windows and videos add up with ``+``."""
+    """Matches of one class; the counts of windows and videos are added with ``+``."""
 
     iou: float = 0.0
     tp: int = 0
@@ -22,7 +22,7 @@ class ClassCounts:
 
     @property
     def quality(self) -> tuple[float, float, float]:
-        """PQ, SQ and RQ in [0, 1]; NaN for a class that never occurs."""
+        """PQ, SQ and RQ in [0, 1]; NaN for a class that does not occur."""
         total = self.tp + 0.5 * self.fp + 0.5 * self.fn
         if total == 0:
             return (np.nan,) * 3
@@ -31,7 +31,7 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """Counts by class for windows of one length."""
+    """Counts per class for windows of one length."""
 
     classes: dict[int, ClassCounts] = field(default_factory=dict)
 
@@ -41,37 +41,47 @@ class WindowCounts:
         return WindowCounts({c: self.classes.get(c, empty) + other.classes.get(c, empty) for c in names})
 
     def mean(self, categories: Iterable[int]) -> tuple[float, float, float]:
-        """Means of PQ, SQ and RQ over those of ``categories`` that occur; NaN if none does."""
+        """Means of PQ, SQ and RQ over those ``categories`` that occur; NaN if none occurs."""
         values = [self.classes[c].quality for c in categories if c in self.classes]
         values = [value for value in values if not np.isnan(value[0])]
         return tuple(np.mean(values, 0).tolist()) if values else (np.nan,) * 3
 
 
 def check_prediction(table: FrameTable, categories: Iterable[int], where: str) -> None:
-    """Raises ValueError if the prediction's map and list disagree; ``where`` names the video and the frame."""
+    """Checks that the predicted id map matches its ``segments_info``.
+
+    Args:
+        table: Table of the frame.
+        categories: Allowed category ids.
+        where: Video and frame, for error messages.
+
+    Raises:
+        ValueError: A predicted id is not listed, a listed id has no pixel, or a category is not allowed.
+    """
     pixels = pixel_counts(table.joint, 1)
     if UNLISTED in pixels:
         raise ValueError(
-            f'{where}: {pixels[UNLISTED]} predicted pixels have an id, such as {table.stray}, that segments_info '
-            'does not list'
+            f'{where}: {pixels[UNLISTED]} predicted pixels have an id (for example {table.stray}) that is not listed '
+            'in segments_info'
         )
     for segment_id, entry in table.predicted.items():
         if segment_id not in pixels:
-            raise ValueError(f'{where}: segments_info lists id {segment_id}, no predicted pixel has it')
+            raise ValueError(f'{where}: segments_info lists id {segment_id}, but no predicted pixel has this id')
         if entry.category not in categories:
             raise ValueError(
-                f'{where}: predicted category {entry.category} of id {segment_id} is not among the classes'
+                f'{where}: predicted category {entry.category} of id {segment_id} is not in the category list'
             )
 
 
 @dataclass(frozen=True)
 class Rules:
-    """In what the public scripts differ.
+    """Differences between the public evaluation scripts.
 
     Attributes:
-        json_areas: areas of true tubes are those that the json states, not pixels.
-        merge_repeated: entries of a frame with one id are one segment; else the last of them counts.
-        min_truth_area: true tubes with fewer pixels in the window are neither found nor missed.
+        json_areas: Whether the areas of ground-truth tubes are taken from the JSON file instead of counted in pixels.
+        merge_repeated: Whether entries of a frame with the same id form one segment; otherwise only the last one
+            counts.
+        min_truth_area: Ground-truth tubes with fewer pixels in the window are neither matched nor counted as missed.
     """
 
     json_areas: bool = True
@@ -87,7 +97,10 @@ IMAGE_RULES = Rules(merge_repeated=False)  # panopticapi
 def count_video(
     tables: Sequence[FrameTable], windows: Sequence[int], rules: Rules = VIPSEG_RULES
 ) -> dict[int, WindowCounts]:
-    """Counts of one video: window length in frames -> counts; a video that is shorter than a window adds nothing to it."""
+    """Counts of one video: window length in frames -> counts.
+
+    A window longer than the video contributes no counts.
+    """
     result = {}
     for length in windows:
         total = WindowCounts()
@@ -98,7 +111,10 @@ def count_video(
 
 
 def merge(entries: Iterable[dict[int, Listed]]) -> dict[int, Listed]:
-    """Segments of a window: areas add up, class and crowd flag are those of the first frame with the id."""
+    """Merges the segments of a window by id.
+
+    Areas are summed; class and crowd flag are taken from the first frame with the id.
+    """
     merged: dict[int, Listed] = {}
     for frame in entries:
         for segment_id, entry in frame.items():
@@ -112,50 +128,56 @@ def merge(entries: Iterable[dict[int, Listed]]) -> dict[int, Listed]:
 
 
 def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG_RULES) -> WindowCounts:
-    """Matches the tubes of one window (``spec`` of the public script: classes of the first frame, void forgiven)."""
-    truth, predicted = merge(t.truth for t in tables), merge(t.predicted for t in tables)
+    """Matches the tubes of one window.
+
+    As in the public script, classes are taken from the first frame and predictions on void are not penalised.
+
+    Raises:
+        ValueError: An area stated in the JSON file is smaller than the number of pixels.
+    """
+    gt_segments, predicted_segments = merge(t.truth for t in tables), merge(t.predicted for t in tables)
     joint: dict[tuple[int, int], int] = {}
     for table in tables:
         for pair, count in table.joint.items():
             joint[pair] = joint.get(pair, 0) + count
-    pixels, area = pixel_counts(joint, 0), pixel_counts(joint, 1)
-    small = {g for g in truth if pixels.get(g, 0) < rules.min_truth_area}
-    found: list[tuple[int, ClassCounts]] = []
-    matched_truth, matched = set(), set()
+    gt_pixels, predicted_pixels = pixel_counts(joint, 0), pixel_counts(joint, 1)
+    small = {g for g in gt_segments if gt_pixels.get(g, 0) < rules.min_truth_area}
+    results: list[tuple[int, ClassCounts]] = []
+    matched_gt, matched_predicted = set(), set()
     for (g, p), count in joint.items():
         if (
-            g not in truth
-            or p not in predicted
+            g not in gt_segments
+            or p not in predicted_segments
             or g in small
-            or truth[g].is_crowd
-            or truth[g].category != predicted[p].category
+            or gt_segments[g].is_crowd
+            or gt_segments[g].category != predicted_segments[p].category
         ):
             continue
-        true_area = truth[g].area if rules.json_areas else pixels[g]
-        union = true_area + area[p] - count - joint.get((VOID_SEGMENT, p), 0)
+        gt_area = gt_segments[g].area if rules.json_areas else gt_pixels[g]
+        union = gt_area + predicted_pixels[p] - count - joint.get((VOID_SEGMENT, p), 0)
         if union < count:
             raise ValueError(
-                f'the json states an area of {true_area} for id {g}, which shares {count} pixels with prediction '
-                f'{p}; a stated area must not be smaller than the pixels'
+                f'the JSON file states an area of {gt_area} for id {g}, which shares {count} pixels with prediction '
+                f'{p}; a stated area must not be smaller than the number of pixels'
             )
         iou = count / union
         if iou > 0.5:
-            found.append((truth[g].category, ClassCounts(iou=iou, tp=1)))
-            matched_truth.add(g)
-            matched.add(p)
-    found += [
+            results.append((gt_segments[g].category, ClassCounts(iou=iou, tp=1)))
+            matched_gt.add(g)
+            matched_predicted.add(p)
+    results += [
         (entry.category, ClassCounts(fn=1))
-        for g, entry in truth.items()
-        if g not in matched_truth and g not in small and not entry.is_crowd
+        for g, entry in gt_segments.items()
+        if g not in matched_gt and g not in small and not entry.is_crowd
     ]
-    for p, forgiven in paired_values(joint, truth, predicted).items():
-        if p not in matched and not forgiven / area[p] > 0.5:
-            found.append((predicted[p].category, ClassCounts(fp=1)))
-    return sum_counts(found)
+    for p, forgiven in paired_values(joint, gt_segments, predicted_segments).items():
+        if p not in matched_predicted and not forgiven / predicted_pixels[p] > 0.5:
+            results.append((predicted_segments[p].category, ClassCounts(fp=1)))
+    return sum_counts(results)
 
 
 def sum_counts(found: Iterable[tuple[int, ClassCounts]]) -> WindowCounts:
-    """Adds up (class, counts) pairs."""
+    """Sums (class, counts) pairs per class."""
     total: dict[int, ClassCounts] = {}
     for category, counts in found:
         total[category] = total[category] + counts if category in total else counts
@@ -165,15 +187,16 @@ def sum_counts(found: Iterable[tuple[int, ClassCounts]]) -> WindowCounts:
 def summarize_vpq(
     counts: dict[int, WindowCounts], is_thing: dict[int, bool], windows: dict[str, int], averaged: Sequence[str]
 ) -> dict[str, float]:
-    """``VPQ``, ``VPQ_Th``, ``VPQ_St``, and every window under its own name, and with ``_Th`` and ``_St``.
+    """``VPQ``, ``VPQ_Th``, ``VPQ_St``, and the value of each window under its name, also with ``_Th`` and ``_St``.
 
-    Where more windows are counted than averaged, as for VIPSeg, ``VPQ_12468`` is the mean of all, which its script prints.
+    If more windows are counted than averaged, as for VIPSeg, ``VPQ_12468`` is the mean over all windows, which the
+    VIPSeg script prints.
 
     Args:
-        counts: window length -> counts of the whole set.
-        is_thing: category id -> whether it is a thing.
-        windows: name -> length.
-        averaged: names of the windows that enter VPQ.
+        counts: Window length -> counts of the whole dataset.
+        is_thing: Category id -> whether it is a thing.
+        windows: Window name -> length in frames.
+        averaged: Names of the windows averaged in VPQ.
     """
     groups = dict(
         zip(

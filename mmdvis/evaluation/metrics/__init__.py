@@ -1,4 +1,4 @@
-"""Thin mmengine metrics above the counting functions."""
+"""MMEngine metrics that wrap the counting functions."""
 
 from .stq_metric import STQMetric
 from .submission import SubmissionWriter

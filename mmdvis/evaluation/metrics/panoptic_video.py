@@ -1,4 +1,4 @@
-"""What the panoptic video metrics share: the official ground truth, and tables of a predicted video against it."""
+"""Shared code of the panoptic video metrics: official ground truth, and frame tables of a predicted video."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from mmdvis.structures import VideoPanoptic
 
 
 def frame_segments(result: VideoPanoptic, category_ids: Sequence[int]) -> list[list[dict]]:
-    """``segments_info`` of every frame of a result: the segments that have a pixel there."""
+    """``segments_info`` of each frame of a prediction, limited to the segments that have pixels in the frame."""
     infos = {s.id: dict(id=s.id, category_id=category_ids[s.label], iscrowd=0) for s in result.segments}
     return [
         [dict(infos[int(i)], area=int(n)) for i, n in zip(*np.unique(frame, return_counts=True)) if i]
@@ -29,18 +29,19 @@ def result_tables(
     segments: Sequence[Sequence[dict]],
     merge: bool = True,
 ) -> list[FrameTable]:
-    """The tables of a predicted video.
+    """Frame tables of a predicted video.
 
     Args:
-        truth: of the set.
-        video_id: which.
-        maps: ids (H, W) of each frame; segments: ``segments_info`` of each. Where the truth has six annotated frames of
-            thirty (Cityscapes-VPS), all thirty may come.
-        merge: see :func:`frame_table`.
+        truth: Ground truth of the dataset.
+        video_id: Id of the video.
+        maps: Predicted ids (H, W) of each frame. If the ground truth has six annotated frames out of thirty
+            (Cityscapes-VPS), predictions of all thirty frames are also accepted.
+        segments: Predicted ``segments_info`` of each frame.
+        merge: See :func:`frame_table`.
 
     Raises:
-        BadInputError: map and list of a frame disagree.
-        ValueError: the video is unknown, or the number of frames differs.
+        BadInputError: The id map and the ``segments_info`` of a frame are inconsistent.
+        ValueError: The video is unknown, or the number of frames differs.
     """
     if video_id not in truth.videos:
         raise ValueError(f'the ground truth has no video {video_id}')
@@ -48,22 +49,25 @@ def result_tables(
     if len(frames) == CITYSCAPES_FRAMES and len(maps) == CITYSCAPES_FRAMES * CITYSCAPES_STEP:
         maps, segments = maps[CITYSCAPES_STEP - 1 :: CITYSCAPES_STEP], segments[CITYSCAPES_STEP - 1 :: CITYSCAPES_STEP]
     if len(frames) != len(maps):
-        raise ValueError(f'video {video_id} has {len(frames)} frames, the prediction has {len(maps)}')
+        raise ValueError(f'video {video_id} has {len(frames)} frames, but the prediction has {len(maps)}')
     return [
-        frame_table_of_files(frame, id_map, found, truth.is_thing, merge)
-        for frame, id_map, found in zip(frames, maps, segments)
+        frame_table_of_files(frame, id_map, frame_segments_info, truth.is_thing, merge)
+        for frame, id_map, frame_segments_info in zip(frames, maps, segments)
     ]
 
 
 class PanopticVideoMetric(BaseMetric):
-    """Base of VPQ and STQ: turns each sample into tables; a subclass counts and sums.
+    """Base class of VPQ and STQ: converts each sample to frame tables; subclasses count and sum.
 
-    The ground truth is read from the official files and not through a dataset, so that a fault of one shows in the other.
+    The ground truth is read from the official files instead of through a dataset, so that errors of the dataset reader
+    become visible in the metric.
 
     Args:
-        gt_json, gt_dir: the official ground truth.
-        flavour: its layout and rules: ``'vipseg'``, ``'cityscapes'`` or ``'viper'``.
-        collect_device, prefix: as in mmengine.
+        gt_json: JSON file of the official ground truth.
+        gt_dir: Folder with the PNGs of the official ground truth.
+        flavour: Layout and rules: ``'vipseg'``, ``'cityscapes'`` or ``'viper'``.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class PanopticVideoMetric(BaseMetric):
         self.truth = self.flavour.truth(Path(gt_json), Path(gt_dir))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Counts each video at once; nothing but counts is kept."""
+        """Counts each video immediately; only the counts are kept in memory."""
         for sample in data_samples:
             result = sample['pred_panoptic']
             segments = frame_segments(result, self.dataset_meta['category_ids'])
@@ -90,5 +94,5 @@ class PanopticVideoMetric(BaseMetric):
             )
 
     def count(self, tables: list[FrameTable]) -> Any:
-        """What one video contributes."""
+        """Counts of one video."""
         raise NotImplementedError

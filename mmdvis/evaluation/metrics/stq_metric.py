@@ -1,4 +1,4 @@
-"""Segmentation and tracking quality in mmengine's loops."""
+"""MMEngine metric for Segmentation and Tracking Quality."""
 
 from mmdvis.evaluation.functional.frame_table import FrameTable
 from mmdvis.evaluation.functional.stq import SUFFIXES, STQCounts, count_stq, figures
@@ -9,16 +9,17 @@ from .panoptic_video import PanopticVideoMetric
 
 @METRICS.register_module()
 class STQMetric(PanopticVideoMetric):
-    """``STQ``, ``AQ``, ``SQ`` as the published script numbers instances, and ``*_corrected``.
+    """``STQ``, ``AQ`` and ``SQ`` with the instance numbering of the published script, and ``*_corrected``.
 
-    The script counts instances from 0 and takes number 0 for a crowd, so it leaves out a thing that a video's json lists
-    first. The corrected figures count from 1 and leave out what the ground truth marks as crowd.
+    The script numbers instances from 0 and treats number 0 as a crowd, so it ignores the thing that is listed first in
+    the JSON file of a video. The corrected metrics number instances from 1 and ignore the segments that the ground
+    truth marks as crowd.
     """
 
     def count(self, tables: list[FrameTable]) -> dict[str, STQCounts]:
-        """Counts with both numberings."""
+        """Counts with both instance numberings."""
         return {suffix: count_stq(tables, self.truth.is_thing, name) for name, suffix in SUFFIXES.items()}
 
     def compute_metrics(self, results: list[dict[str, STQCounts]]) -> dict[str, float]:
-        """Fractions."""
+        """Metrics in [0, 1]."""
         return figures(results)

@@ -1,4 +1,4 @@
-"""Writes results as the challenge servers take them."""
+"""Writes predictions in the format of the challenge servers."""
 
 import json
 import os
@@ -23,38 +23,44 @@ from .vis_metric import result_tracks
 
 @METRICS.register_module()
 class SubmissionWriter(BaseMetric):
-    """Packs the results of a test run; what they are decides the layout.
+    """Packs the predictions of a test run; the layout depends on the type of the predictions.
 
-    * panoptic (PVUW): ``pred.json`` and ``pan_pred/<video>/<frame>.png``, RGB, id = R + 256 G + 65536 B; of a dataset that names
-      the frames to submit (Cityscapes-VPS) only those, all in ``pan_pred``;
-    * semantic (VSPW): ``<video>/<frame>.png``, grey, category ids;
-    * instances (YouTube-VIS, OVIS): ``results.json``.
+    * Panoptic (PVUW): ``pred.json`` and ``pan_pred/<video>/<frame>.png``, RGB with id = R + 256 G + 65536 B. If the
+      dataset defines the frames to submit (Cityscapes-VPS), only these are written, directly in ``pan_pred``.
+    * Semantic (VSPW): ``<video>/<frame>.png``, greyscale category ids.
+    * Instance (YouTube-VIS, OVIS): ``results.json``.
 
-    Everything goes to ``<out_dir>.part`` first and takes its place when all videos are there and checked: every frame of
-    every video, ids and categories that the files can hold and the dataset knows. ``submission.zip`` lies in ``out_dir``, too.
+    All files are written to ``<out_dir>.part``, which is renamed to ``out_dir`` once all videos are complete and valid:
+    every frame of every video, and only ids and categories that the files can store and the dataset defines.
+    ``out_dir`` also contains ``submission.zip``.
 
     Args:
-        out_dir: folder to make; it must not hold anything.
-        collect_device, prefix: as in mmengine.
+        out_dir: Folder to create; it must not exist or must be empty.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: ``out_dir`` is not empty, or a prediction cannot be submitted.
     """
 
     def __init__(self, out_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.out_dir, self.part = Path(out_dir), Path(f'{out_dir}.part')
         if self.out_dir.exists() and (not self.out_dir.is_dir() or any(self.out_dir.iterdir())):
-            raise ValueError(f'{out_dir} is there and not empty; name a new folder for the submission')
-        if is_main_process() and self.part.exists():  # of a run that did not end
+            raise ValueError(f'{out_dir} exists and is not empty; choose a new folder for the submission')
+        if is_main_process() and self.part.exists():  # left over from an interrupted run
             shutil.rmtree(self.part)
         barrier()
         self.part.mkdir(parents=True, exist_ok=True)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Writes the frames of each video at once; keeps what goes into the json."""
+        """Writes the frames of each video immediately; only the JSON entries are kept in memory."""
         categories = list(self.dataset_meta['category_ids'])
         for sample in data_samples:
             name, frames = sample['video_id'], [Path(frame).stem for frame in sample['frame_names']]
             if 'pred_semantic' in sample:
-                entry = self.write_semantic(str(name), frames, sample['pred_semantic'].label_map, categories)
+                self.write_semantic(str(name), frames, sample['pred_semantic'].label_map, categories)
+                entry = None
             elif 'pred_panoptic' in sample:
                 entry = self.write_panoptic(str(name), frames, sample, categories)
             else:
@@ -63,50 +69,59 @@ class SubmissionWriter(BaseMetric):
             self.results.append((str(name), entry))
 
     def write_panoptic(self, name: str, frames: list[str], sample: dict[str, Any], categories: list[int]) -> Any:
-        """The PNGs of a video; returns its entry of ``pred.json``, or the entries of its frames."""
+        """Writes the PNGs of a video.
+
+        Returns:
+            The entry of the video in ``pred.json``, or a tuple with the entries of its frames if the dataset defines
+            the frames to submit.
+        """
         result = sample['pred_panoptic']
         maps = result.id_map.numpy()
         check_lengths(name, frames, [len(maps)])
         if maps.min(initial=0) < 0 or maps.max(initial=0) >= MAX_COLOUR:
             raise ValueError(
-                f'video {name} has the segment id {maps.max()}; a PNG holds ids from 0 to {MAX_COLOUR - 1}'
+                f'video {name} has the segment id {maps.max()}; a PNG can store ids from 0 to {MAX_COLOUR - 1}'
             )
-        segments, chosen = frame_segments(result, categories), sample.get('submit') or [True] * len(maps)
-        wanted = [(frame, ids, found) for frame, ids, found, is_in in zip(frames, maps, segments, chosen) if is_in]
+        segments, is_submitted = frame_segments(result, categories), sample.get('submit') or [True] * len(maps)
+        selected = [
+            (frame, ids, segments_info)
+            for frame, ids, segments_info, is_selected in zip(frames, maps, segments, is_submitted)
+            if is_selected
+        ]
         folder = self.part / 'pan_pred' if sample.get('submit') else self.part / 'pan_pred' / name
-        save_frames(folder, [frame for frame, _, _ in wanted], [id_to_rgb(ids) for _, ids, _ in wanted])
+        save_frames(folder, [frame for frame, _, _ in selected], [id_to_rgb(ids) for _, ids, _ in selected])
         entries = [
-            dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in found])
-            for frame, ids, found in wanted
+            dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments_info])
+            for frame, ids, segments_info in selected
         ]
         if sample.get('submit'):
-            return tuple(dict(entry, image_id=frame) for entry, (frame, _, _) in zip(entries, wanted))
+            return tuple(dict(entry, image_id=frame) for entry, (frame, _, _) in zip(entries, selected))
         return dict(video_id=name, annotations=entries)
 
     def write_semantic(self, name: str, frames: list[str], labels: np.ndarray, categories: list[int]) -> None:
-        """The PNGs of a video."""
+        """Writes the PNGs of a video."""
         check_lengths(name, frames, [len(labels)])
         if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(categories) or max(categories) > 255:
             raise ValueError(
                 f'video {name} has labels from {labels.min(initial=0)} to {labels.max(initial=0)}; the dataset '
-                f'knows {len(categories)} categories, and a grey PNG holds ids up to 255'
+                f'has {len(categories)} categories, and a greyscale PNG can store ids up to 255'
             )
         save_frames(self.part / name, frames, list(np.asarray(categories, np.uint8)[labels]))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Writes the json and the archive, and puts the folder in its place; returns the number of videos."""
+        """Writes the JSON file and the archive, and renames the folder; returns the number of videos."""
         names = [name for name, _ in results]
         if not names:
-            raise ValueError('no video came, so there is nothing to submit')
+            raise ValueError('no video was predicted, so there is nothing to submit')
         left_out = self.dataset_meta.get('left_out', ())
         if left_out:
             raise ValueError(
                 f'{len(left_out)} videos were left out because of bad frames ({", ".join(left_out[:3])}), but a '
-                "submission needs all of them; mend the frames, or use on_error='repeat'"
+                "submission needs all of them; repair the frames, or use on_error='repeat'"
             )
         if len(set(names)) != len(names):
             raise ValueError(
-                f'{len(names)} videos came with {len(set(names))} names; a submission needs each video once'
+                f'{len(names)} videos have only {len(set(names))} different names; a submission needs each video once'
             )
         entries = [entry for _, entry in results]
         if entries and isinstance(entries[0], tuple):
@@ -127,27 +142,40 @@ class SubmissionWriter(BaseMetric):
 
 
 def check_lengths(name: str, frames: Sequence[str], lengths: Sequence[int]) -> None:
-    """Raises ValueError where a result has another number of frames than the video."""
-    wrong = [length for length in lengths if length != len(frames)]
-    if wrong or len(set(frames)) != len(frames):
+    """Checks that a prediction has one entry per frame and that the frame names are unique.
+
+    Args:
+        name: Name of the video.
+        frames: Names of the frames.
+        lengths: Number of predicted frames; for instance predictions, of each track.
+
+    Raises:
+        ValueError: A length differs from the number of frames, or two frames have the same name.
+    """
+    wrong_lengths = [length for length in lengths if length != len(frames)]
+    if wrong_lengths or len(set(frames)) != len(frames):
         raise ValueError(
-            f'video {name} has {len(frames)} frames with {len(set(frames))} names, its result has '
-            f'{wrong[0] if wrong else len(frames)}; a submission needs every frame once'
+            f'video {name} has {len(frames)} frames with {len(set(frames))} different names, but its prediction has '
+            f'{wrong_lengths[0] if wrong_lengths else len(frames)}; a submission needs each frame once'
         )
 
 
 def save_frames(folder: Path, frames: Sequence[str], images: Sequence[np.ndarray]) -> None:
-    """``<folder>/<frame>.png`` of every frame, read back to see that it is what was meant."""
+    """Writes ``<folder>/<frame>.png`` for each frame and verifies it by reading it back.
+
+    Raises:
+        OSError: A file was not written correctly.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for frame, image in zip(frames, images):
         path = folder / f'{frame}.png'
         Image.fromarray(image).save(path)
         with Image.open(path) as written:
             if not np.array_equal(np.asarray(written), image):
-                raise OSError(f'{path} was not written as it should be; is the disk full?')
+                raise OSError(f'{path} was not written correctly; is the disk full?')
 
 
 def box_of(mask: np.ndarray) -> list[int]:
-    """[left, top, width, height] of a bool mask (H, W) with at least one pixel."""
+    """Bounding box [left, top, width, height] of a bool mask (H, W) with at least one pixel."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]

@@ -1,4 +1,4 @@
-"""Average precision of tracks and of instances in mmengine's loops."""
+"""MMEngine metrics for average precision of tracks and of image instances."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ COCO_NAMES = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 
 
 def result_tracks(result: VideoInstances, category_ids: Sequence[int]) -> list[dict]:
-    """A result as YouTube-VIS lists it: class, score, and a run-length mask or None for each frame."""
+    """Predicted tracks in the YouTube-VIS format: class, score, and a run-length mask or None per frame."""
 
     def mask(code: dict) -> dict | None:
         return code if vis_ap.coco_mask.area(vis_ap.run_length(code, (0, 0))) else None
@@ -35,14 +35,19 @@ def result_tracks(result: VideoInstances, category_ids: Sequence[int]) -> list[d
 
 @METRICS.register_module()
 class VISMetric(BaseMetric):
-    """AP, AP50, AP75, AR1, AR10, AP by size; for OVIS by occlusion; for YouTube-VIS 2022 of short and long videos.
+    """Average precision and recall of tracks.
+
+    Reports AP, AP50, AP75, AR1, AR10, AR100 and AP and AR by size. For OVIS, AP and AR by occlusion are added; for
+    YouTube-VIS 2022, AP of short and long videos.
 
     Args:
-        gt_json: the official ground truth.
-        ovis: also AP of lightly, moderately and heavily occluded tracks.
-        long_videos: ids of the long videos of YouTube-VIS 2022; or long_min_frames: videos of so many frames are long. Either
-            adds ``AP_S``, ``AP_L`` and their mean ``AP_SL``.
-        collect_device, prefix: as in mmengine.
+        gt_json: JSON file of the official ground truth.
+        ovis: Whether to add AP and AR of lightly, moderately and heavily occluded tracks.
+        long_videos: Ids of the long videos of YouTube-VIS 2022. If this or ``long_min_frames`` is set, ``AP_S``,
+            ``AP_L`` and their mean ``AP_SL`` are added.
+        long_min_frames: Videos with at least this many frames are long.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(
@@ -68,16 +73,20 @@ class VISMetric(BaseMetric):
         )
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Compares each video at once; nothing but overlaps is kept."""
+        """Compares each video with the ground truth immediately; only the overlaps are kept in memory.
+
+        Raises:
+            ValueError: The video is unknown, or the number of frames or the size of a mask differs.
+        """
         for sample in data_samples:
             name = int(sample['video_id'])
             if name not in self.videos:
                 raise ValueError(f'the ground truth has no video {name}')
             size, length = self.videos[name]
             tracks = result_tracks(sample['pred_instances'], self.dataset_meta['category_ids'])
-            wrong = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != length]
-            if wrong:
-                raise ValueError(f'video {name} has {length} frames, the prediction has {wrong[0]}')
+            wrong_lengths = [len(track['segmentations']) for track in tracks if len(track['segmentations']) != length]
+            if wrong_lengths:
+                raise ValueError(f'video {name} has {length} frames, but the prediction has {wrong_lengths[0]}')
             for track in tracks:
                 for t, mask in enumerate(track['segmentations']):
                     check_track_mask(mask, size, f'prediction of video {name}, frame {t}')
@@ -86,22 +95,23 @@ class VISMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list[tuple[int, dict[int, vis_ap.Pair]]]) -> dict[str, float]:
-        """Fractions; -1 where the truth has nothing to find."""
+        """Metrics in [0, 1]; -1 where the ground truth contains no object."""
         results = sorted(results, key=lambda result: result[0])
-        found = vis_ap.summarize_ap(by_class([pairs for _, pairs in results], self.names), self.ovis)
+        metrics = vis_ap.summarize_ap(by_class([pairs for _, pairs in results], self.names), self.ovis)
         if self.long is not None:
             parts = [[pairs for name, pairs in results if (name in self.long) == is_long] for is_long in (False, True)]
-            found.update(vis_ap.by_length([by_class(part, self.names) for part in parts]))
-        return found
+            metrics.update(vis_ap.by_length([by_class(part, self.names) for part in parts]))
+        return metrics
 
 
 @METRICS.register_module()
 class InstanceAPMetric(BaseMetric):
-    """Mask AP of images by pycocotools, for the pre-training of segmenters.
+    """Mask AP of images computed by pycocotools, for the pre-training of segmenters.
 
     Args:
-        gt_json: COCO's instance annotations.
-        collect_device, prefix: as in mmengine.
+        gt_json: COCO instance annotations.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(self, gt_json: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
@@ -111,10 +121,10 @@ class InstanceAPMetric(BaseMetric):
         read_annotations(self.truth.dataset, Path(gt_json))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keeps the masks of each image (a video of one frame, named by its image id)."""
+        """Stores the masks of each image, which is a video of one frame named by its image id."""
         for sample in data_samples:
             tracks = result_tracks(sample['pred_instances'], self.dataset_meta['category_ids'])
-            found = [
+            detections = [
                 dict(
                     image_id=int(sample['video_id']),
                     category_id=t['category_id'],
@@ -124,17 +134,17 @@ class InstanceAPMetric(BaseMetric):
                 for t in tracks
                 if t['segmentations'][0] is not None
             ]
-            self.results.append((int(sample['video_id']), found))
+            self.results.append((int(sample['video_id']), detections))
 
     def compute_metrics(self, results: list[tuple[int, list[dict]]]) -> dict[str, float]:
-        """Fractions; -1 where the truth has nothing to find, 0 where nothing was found."""
-        detections = [detection for _, found in results for detection in found]
+        """Metrics in [0, 1]; -1 where the ground truth contains no object, 0 if there are no detections."""
+        detections = [detection for _, image_detections in results for detection in image_detections]
         if not detections:
             return dict.fromkeys(COCO_NAMES, 0.0)
         with contextlib.redirect_stdout(io.StringIO()):
-            scored = COCOeval(self.truth, self.truth.loadRes(detections), 'segm')
-            scored.params.imgIds = sorted(image for image, _ in results)
-            scored.evaluate()
-            scored.accumulate()
-            scored.summarize()
-        return dict(zip(COCO_NAMES, scored.stats[:6].tolist()))
+            evaluation = COCOeval(self.truth, self.truth.loadRes(detections), 'segm')
+            evaluation.params.imgIds = sorted(image for image, _ in results)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return dict(zip(COCO_NAMES, evaluation.stats[:6].tolist()))

@@ -1,4 +1,4 @@
-"""Video panoptic quality in mmengine's loops, and image panoptic quality, which is that of videos of one frame."""
+"""MMEngine metrics for Video Panoptic Quality and for image Panoptic Quality (videos of one frame)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,11 @@ class VPQMetric(PanopticVideoMetric):
     """VPQ of each window length, and their mean.
 
     Args:
-        windows: lengths in frames that enter ``VPQ``; None: those of the flavour (VIPSeg: 1, 2, 4, 6). The mean over
-            1, 2, 4, 6, 8, which VIPSeg's published script prints, is reported as ``VPQ_12468``.
-        exclude_classes: category ids that no mean takes in (VIPER's public code leaves out 11).
-        **kwargs: of :class:`PanopticVideoMetric`.
+        windows: Window lengths in frames that are averaged in ``VPQ``. None: the windows of the flavour (VIPSeg: 1, 2,
+            4, 6); for VIPSeg, the mean over 1, 2, 4, 6 and 8, which its published script prints, is reported as
+            ``VPQ_12468``.
+        exclude_classes: Category ids excluded from all means (the public VIPER code excludes 11).
+        **kwargs: Arguments of :class:`PanopticVideoMetric`.
     """
 
     def __init__(
@@ -37,22 +38,24 @@ class VPQMetric(PanopticVideoMetric):
         self.is_thing = {c: thing for c, thing in self.truth.is_thing.items() if c not in exclude_classes}
 
     def count(self, tables: list[FrameTable]) -> dict[int, WindowCounts]:
-        """Counts of every window length."""
+        """Counts for each window length."""
         return count_video(tables, list(self.windows.values()), self.flavour.rules)
 
     def compute_metrics(self, results: list[dict[int, WindowCounts]]) -> dict[str, float]:
-        """Fractions: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same of every window, and for VIPSeg ``VPQ_12468``."""
+        """Metrics in [0, 1]: ``VPQ``, ``VPQ_Th``, ``VPQ_St``, the same per window, and ``VPQ_12468`` for VIPSeg."""
         total = {k: sum((video[k] for video in results), WindowCounts()) for k in results[0]}
         return summarize_vpq(total, self.is_thing, self.windows, self.averaged)
 
 
 @METRICS.register_module()
 class PanopticQualityMetric(BaseMetric):
-    """PQ, SQ and RQ of images, as panopticapi computes them.
+    """PQ, SQ and RQ of images, equivalent to panopticapi.
 
     Args:
-        gt_json, gt_dir: the official ground truth in COCO's panoptic layout.
-        collect_device, prefix: as in mmengine.
+        gt_json: JSON file of the official ground truth in COCO's panoptic layout.
+        gt_dir: Folder with the PNGs of the ground truth.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(self, gt_json: str, gt_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
@@ -60,7 +63,7 @@ class PanopticQualityMetric(BaseMetric):
         self.truth = image_ground_truth(Path(gt_json), Path(gt_dir))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Counts each image (a video of one frame, named by its image id)."""
+        """Counts each image, which is a video of one frame named by its image id."""
         for sample in data_samples:
             result = sample['pred_panoptic']
             tables = result_tables(
@@ -73,5 +76,5 @@ class PanopticQualityMetric(BaseMetric):
             self.results.append(count_video(tables, (1,), IMAGE_RULES)[1])
 
     def compute_metrics(self, results: list[WindowCounts]) -> dict[str, float]:
-        """Fractions."""
+        """Metrics in [0, 1]."""
         return pq_figures(sum(results, WindowCounts()), self.truth.is_thing)

@@ -1,4 +1,4 @@
-"""Video semantic segmentation in mmengine's loops."""
+"""MMEngine metric for video semantic segmentation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,13 @@ from mmdvis.registry import METRICS
 
 @METRICS.register_module()
 class VSSMetric(BaseMetric):
-    """mIoU, weighted IoU, accuracies and consistency in time; see :func:`mmdvis.evaluation.functional.vss.summarize_vss`.
+    """IoU, accuracy and video consistency; see :func:`mmdvis.evaluation.functional.vss.summarize_vss`.
 
     Args:
-        gt_root: VSPW's folder with ``data/<video>/mask/<frame>.png``.
-        num_classes: K.
-        collect_device, prefix: as in mmengine.
+        gt_root: Folder of VSPW with ``data/<video>/mask/<frame>.png``.
+        num_classes: Number of classes K.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(
@@ -29,22 +30,28 @@ class VSSMetric(BaseMetric):
         self.gt_root, self.num_classes = Path(gt_root), num_classes
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Counts each video at once; nothing but counts is kept."""
+        """Counts each video immediately; only the counts are kept in memory.
+
+        Raises:
+            ValueError: The number of frames or their size differs from the ground truth.
+        """
         categories = np.asarray(self.dataset_meta['category_ids'])
         for sample in data_samples:
             name, maps = sample['video_id'], categories[sample['pred_semantic'].label_map]
             masks = mask_files(self.gt_root, name)
             if len(masks) != len(maps):
                 raise ValueError(
-                    f'video {name} has {len(masks)} masks in {self.gt_root}, the prediction has {len(maps)} frames'
+                    f'video {name} has {len(masks)} masks in {self.gt_root}, but the prediction has {len(maps)} frames'
                 )
             size = read_labels(masks[0]).shape
             if maps.shape[1:] != size:
-                raise ValueError(f'video {name} has masks of {size} (height, width), the prediction {maps.shape[1:]}')
-            truth = (read_labels(path) for path in masks)
-            self.results.append(vss.count_vss_video(zip(truth, maps), num_classes=self.num_classes))
+                raise ValueError(
+                    f'video {name} has masks of {size} (height, width), but the prediction is {maps.shape[1:]}'
+                )
+            gt_maps = (read_labels(path) for path in masks)
+            self.results.append(vss.count_vss_video(zip(gt_maps, maps), num_classes=self.num_classes))
 
     def compute_metrics(self, results: list[vss.VSSCounts]) -> dict[str, float]:
-        """Fractions."""
+        """Metrics in [0, 1]."""
         first, *rest = results
         return vss.summarize_vss(sum(rest, first))

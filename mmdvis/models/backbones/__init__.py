@@ -1,4 +1,4 @@
-"""Backbones besides those of mmdet."""
+"""Backbones in addition to those of mmdet."""
 
 from .dinov2 import DINOv2
 from .hf_backbone import HFBackbone

@@ -1,4 +1,4 @@
-"""DINOv2 (arXiv:2304.07193) with the names of its own checkpoints, so that they load without a map."""
+"""DINOv2 (arXiv:2304.07193) with the parameter names of the official checkpoints, which load without conversion."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ ARCHES = dict(
     large=dict(channels=1024, depth=24, num_heads=16, ffn='mlp'),
     giant=dict(channels=1536, depth=40, num_heads=24, ffn='swiglu'),
 )
-EPS = 1e-6  # of every layer norm
-TABLE = 37  # rows and columns of the position table of the released weights
+EPS = 1e-6  # epsilon of every layer norm
+TABLE = 37  # side length of the position grid of the released weights
 
 
 class SelfAttention(nn.Module):
-    """Self-attention with one projection for query, key and value."""
+    """Self-attention with a joint projection of query, key and value."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -29,25 +29,28 @@ class SelfAttention(nn.Module):
         self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Attends between the tokens (B, N, C) -> (B, N, C)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
-    """C -> 4 C -> C with GELU."""
+    """Feed-forward block C -> 4 C -> C with GELU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Transforms the tokens (B, N, C) -> (B, N, C)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
 class SwiGLU(nn.Module):
-    """C -> 2 x hidden, one half through SiLU times the other -> C; hidden is two thirds of 4 C, rounded up to eights."""
+    """Feed-forward block with a SiLU gate: C -> 2 x hidden, SiLU(first half) * second half -> C.
+
+    The hidden width is 2/3 * 4 C, rounded up to a multiple of 8.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,25 +58,25 @@ class SwiGLU(nn.Module):
         self.w12, self.w3 = nn.Linear(channels, 2 * hidden), nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Transforms the tokens (B, N, C) -> (B, N, C)."""
         gate, value = self.w12(x).chunk(2, -1)
         return self.w3(F.silu(gate) * value)
 
 
 class LayerScale(nn.Module):
-    """A factor for each channel."""
+    """Learned scale of each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((channels,), 1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Scales the tokens (B, N, C) -> (B, N, C)."""
         return x * self.gamma
 
 
 class Block(nn.Module):
-    """A layer of the transformer, norms first."""
+    """Pre-norm transformer block."""
 
     def __init__(self, channels: int, num_heads: int, ffn: str) -> None:
         super().__init__()
@@ -83,28 +86,28 @@ class Block(nn.Module):
         self.ls1, self.ls2 = LayerScale(channels), LayerScale(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Transforms the tokens (B, N, C) -> (B, N, C)."""
         x = x + self.ls1(self.attn(self.norm1(x)))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
 @MODELS.register_module()
 class DINOv2(BaseModule):
-    """The plain transformer; as a backbone it gives the patch tokens after each stage as maps at the stride of a patch.
+    """DINOv2 backbone; returns the patch tokens after each stage as a map at the stride of the patches.
 
     Args:
-        arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``channels``, ``depth``, ``num_heads``, ``ffn``
-            (``'mlp'`` or ``'swiglu'``).
-        patch_size: of a patch in pixels; kernels of another size are resized when weights are loaded.
-        table: rows and columns of the position table.
-        registers: number of register tokens.
-        stages: first and last block of each stage; None: four equal ones.
-        pos_resize: how the position table is fitted to other sizes: ``'hub'`` by the factor (n + 0.1) / table, as the authors'
-            code (with registers: to the size, antialiased), ``'transformers'`` to the size.
-        align_corners: of the resize of patch kernels: True in DVIS++, False in ViT-Adapter.
-        frozen: no parameter learns, and nothing is kept for gradients.
-        checkpointing: compute activations again in the backward pass.
-        init_cfg: e.g. ``dict(type='Pretrained', checkpoint='dinov2_vitl14_pretrain.pth')``.
+        arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``channels``, ``depth``, ``num_heads``
+            and ``ffn`` (``'mlp'`` or ``'swiglu'``).
+        patch_size: Size of a patch in pixels; patch kernels of checkpoints with another size are resized on loading.
+        table: Side length of the grid of position embeddings.
+        registers: Number of register tokens.
+        stages: Indices of the first and last block of each stage; None for four stages of equal length.
+        pos_resize: Resizing of the position embeddings: ``'hub'`` by the scale factor (n + 0.1) / table, as in the
+            official code (with registers: to the target size, antialiased), or ``'transformers'`` to the target size.
+        align_corners: Whether to align corners when resizing patch kernels: True in DVIS++, False in ViT-Adapter.
+        frozen: Whether all parameters are frozen; no activations are then stored for the backward pass.
+        checkpointing: Whether to recompute activations in the backward pass.
+        init_cfg: Initialisation, e.g. ``dict(type='Pretrained', checkpoint='dinov2_vitl14_pretrain.pth')``.
     """
 
     def __init__(
@@ -133,22 +136,29 @@ class DINOv2(BaseModule):
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(3, self.channels, patch_size, patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.channels))
-        self.mask_token = nn.Parameter(torch.zeros(1, self.channels))  # of the pre-training; kept for its checkpoints
+        self.mask_token = nn.Parameter(torch.zeros(1, self.channels))  # unused; kept to load official checkpoints
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + table * table, self.channels))
         self.register_tokens = nn.Parameter(torch.zeros(1, registers, self.channels)) if registers else None
         self.blocks = nn.ModuleList(Block(self.channels, sizes['num_heads'], sizes['ffn']) for _ in range(depth))
         self.norm = nn.LayerNorm(self.channels, EPS)
-        for table_of in (self.pos_embed, self.cls_token):
-            nn.init.trunc_normal_(table_of, std=0.02)
+        for parameter in (self.pos_embed, self.cls_token):
+            nn.init.trunc_normal_(parameter, std=0.02)
         self.requires_grad_(not frozen)
         self.register_load_state_dict_pre_hook(fit_patches)
 
     def train(self, mode: bool = True) -> 'DINOv2':
-        """A frozen transformer stays in evaluation mode."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Images (B, 3, H, W), H and W multiples of the patch -> tokens (B, 1 + registers + h * w, C), and (h, w)."""
+        """Embeds images as tokens.
+
+        Args:
+            images: Images (B, 3, H, W); H and W are multiples of the patch size.
+
+        Returns:
+            Tokens (B, 1 + registers + h * w, C) and the size (h, w) of the patch grid.
+        """
         patches = self.patch_embed.proj(images)
         size = tuple(patches.shape[-2:])
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches.flatten(2).transpose(1, 2)], 1)
@@ -158,7 +168,7 @@ class DINOv2(BaseModule):
         return x, size
 
     def positions(self, size: tuple[int, int]) -> Tensor:
-        """The position table (1, 1 + h * w, C) for (h, w) patches."""
+        """Position embeddings (1, 1 + h * w, C) for a patch grid of size (h, w)."""
         if size == (self.table, self.table):
             return self.pos_embed
         grid = self.pos_embed[:, 1:].float().unflatten(1, (self.table, self.table)).permute(0, 3, 1, 2)
@@ -171,7 +181,7 @@ class DINOv2(BaseModule):
         return torch.cat([self.pos_embed[:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
 
     def run(self, x: Tensor, stage: tuple[int, int]) -> Tensor:
-        """The tokens after the blocks of a stage (first and last number)."""
+        """Applies the blocks of a stage, given by its first and last index, to the tokens."""
         for block in self.blocks[stage[0] : stage[1] + 1]:
             if self.checkpointing and torch.is_grad_enabled() and not self.frozen:
                 x = checkpoint(block, x, use_reentrant=False)
@@ -180,27 +190,27 @@ class DINOv2(BaseModule):
         return x
 
     def patches(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """The map (B, C, h, w) of the patch tokens."""
+        """Converts the patch tokens to a map (B, C, h, w)."""
         return x[:, -size[0] * size[1] :].transpose(1, 2).unflatten(2, size)
 
     def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
-        """All tokens after each stage, (B, N, C) each, and the size of the map; the final norm is not applied."""
+        """All tokens (B, N, C) after each stage, without the final norm, and the size (h, w) of the patch grid."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x, size = self.embed(images)
-            found = []
+            stage_tokens = []
             for stage in self.stages:
                 x = self.run(x, stage)
-                found.append(x)
-        return found, size
+                stage_tokens.append(x)
+        return stage_tokens, size
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) -> a map (B, C, H / patch, W / patch) for each stage."""
-        found, size = self.tokens(images)
-        return [self.patches(x, size) for x in found]
+        """Maps (B, C, H / patch, W / patch) of each stage for images (B, 3, H, W)."""
+        stage_tokens, size = self.tokens(images)
+        return [self.patches(x, size) for x in stage_tokens]
 
 
 def fit_patches(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
-    """Resizes the patch kernel of a checkpoint that was trained with other patches."""
+    """Resizes the patch kernel of a checkpoint that was trained with another patch size."""
     name = f'{prefix}patch_embed.proj.weight'
     size = (module.patch_size, module.patch_size)
     if name in state and tuple(state[name].shape[-2:]) != size:

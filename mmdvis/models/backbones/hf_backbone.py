@@ -1,4 +1,4 @@
-"""Any vision model of the transformers library as a backbone: as a pyramid of maps, or as tokens for :class:`ViTAdapter`."""
+"""Vision models of the transformers library as backbones: feature pyramids, or tokens for :class:`ViTAdapter`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,17 @@ STRIDES = (4, 8, 16, 32)
 
 
 def read_hf_config(name: str | None, config: dict[str, Any] | None, local_only: bool) -> Any:
-    """The configuration of a model: of its name or folder, or of ``config`` with ``model_type``."""
+    """Configuration of a model.
+
+    Args:
+        name: Name on the Hugging Face hub, or local folder; None to build it from ``config``.
+        config: Overrides of the configuration; must contain ``model_type`` if ``name`` is None.
+        local_only: Whether to use only local files.
+
+    Raises:
+        OSError: The configuration is neither in a local folder nor on the hub.
+        ValueError: ``name`` is None and ``config`` has no ``model_type``.
+    """
     from transformers import AutoConfig
 
     if name is None:
@@ -21,7 +31,7 @@ def read_hf_config(name: str | None, config: dict[str, Any] | None, local_only: 
         kind = options.pop('model_type', None)
         if kind is None:
             raise ValueError(
-                "a backbone without a name needs config=dict(model_type='...', ...) to be built with random weights"
+                "a backbone without a name needs config=dict(model_type='...', ...) to be randomly initialised"
             )
         return AutoConfig.for_model(kind, **options)
     return fetch_model_file(
@@ -30,20 +40,35 @@ def read_hf_config(name: str | None, config: dict[str, Any] | None, local_only: 
 
 
 def fetch_model_file(name: str, load: Any) -> Any:
-    """What ``load`` gives; where neither the hub nor a folder has it, one sentence."""
+    """Calls ``load`` and converts its errors to an OSError with instructions.
+
+    Args:
+        name: Name of the model.
+        load: Function that loads the model or its configuration.
+
+    Raises:
+        OSError: The model is neither in a local folder nor on the hub.
+    """
     try:
         return load()
-    except Exception as error:  # the library tells of an unreachable hub by many types
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # transformers raises many exception types if the hub is unreachable
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise OSError(
-            f'{name!r} is neither a local folder with config.json and model.safetensors nor could it be fetched from '
-            f'the Hugging Face hub ({first[:160]}); download it where there is a network (hf download {name} '
-            '--local-dir FOLDER) and name the folder'
+            f'{name!r} is neither a local folder with config.json and model.safetensors nor could it be downloaded '
+            f'from the Hugging Face hub ({reason[:160]}); download it with network access (hf download {name} '
+            '--local-dir FOLDER) and pass the folder as name'
         ) from None
 
 
 def build_model(config: Any, name: str | None, as_pyramid: bool, local_only: bool) -> nn.Module:
-    """The model: the library's own backbone class where a pyramid is wanted and it has one, else the bare model."""
+    """Builds a model: the backbone class of transformers for a pyramid if there is one, otherwise the plain model.
+
+    Args:
+        config: Configuration of the model.
+        name: Name of the pretrained weights; None for random initialisation.
+        as_pyramid: Whether a feature pyramid is needed.
+        local_only: Whether to use only local files.
+    """
     from transformers import AutoModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
@@ -59,32 +84,41 @@ def build_model(config: Any, name: str | None, as_pyramid: bool, local_only: boo
 
 
 def blocks_of(model: nn.Module, number: int) -> nn.ModuleList:
-    """The list of the transformer's blocks: the outermost of the right length."""
-    found = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == number]
-    if not found:
+    """List of the transformer blocks: the outermost module list with ``number`` entries.
+
+    Args:
+        model: Model of transformers.
+        number: Number of blocks.
+
+    Raises:
+        ValueError: The model has no such list.
+    """
+    candidates = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == number]
+    if not candidates:
         raise ValueError(
-            f'{type(model).__name__} has no list of {number} blocks, so it cannot give tokens of block ranges; use '
-            'stages=None for a pyramid'
+            f'{type(model).__name__} has no list of {number} blocks, so stages are not supported; use stages=None '
+            'for a pyramid'
         )
-    return found[0]
+    return candidates[0]
 
 
 @MODELS.register_module()
 class HFBackbone(BaseModule):
-    """A model of transformers.
+    """Backbone from the transformers library.
 
     Args:
-        name: on the hub, or a local folder; None: random weights by ``config``. Only safetensors are read, no code is run.
-        config: overrides of the model's configuration; without a name with ``model_type``.
-        stages: None: a pyramid, four maps at strides 4, 8, 16, 32. Else first and last block of each stage of a plain
-            transformer, whose tokens are wanted.
-        frozen: no parameter learns, and nothing is kept for gradients.
-        checkpointing: compute activations again in the backward pass.
-        local_only: never ask the hub.
+        name: Name on the Hugging Face hub, or local folder; None for a randomly initialised model. Only safetensors
+            files are loaded and no remote code is executed.
+        config: Overrides of the model configuration; must contain ``model_type`` if ``name`` is None.
+        stages: None for a pyramid of four maps at strides 4, 8, 16 and 32. Otherwise the indices of the first and last
+            block of each stage of a plain transformer, whose tokens are returned.
+        frozen: Whether all parameters are frozen; no activations are then stored for the backward pass.
+        checkpointing: Whether to recompute activations in the backward pass.
+        local_only: Whether to use only local files.
 
     Raises:
-        OSError: the weights can be had neither from a folder nor from the hub.
-        ValueError: the model gives no such maps or tokens.
+        OSError: The weights are neither in a local folder nor on the hub.
+        ValueError: The model does not support the requested maps or tokens.
     """
 
     def __init__(
@@ -105,37 +139,39 @@ class HFBackbone(BaseModule):
         self.patch_size = getattr(settings, 'patch_size', None)
         if self.stages is not None:
             number = settings.num_hidden_layers
-            blocks_of(self.model, number)  # says it now, if there are none
+            blocks_of(self.model, number)  # fails early if the model has no such blocks
             if any(not 0 <= first <= last < number for first, last in self.stages):
-                raise ValueError(f'stages must be first and last block, from 0 to {number - 1}, got {self.stages}')
+                raise ValueError(
+                    f'stages must be pairs of first and last block, from 0 to {number - 1}, got {self.stages}'
+                )
         if checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
         self.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> 'HFBackbone':
-        """A frozen model stays in evaluation mode."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def init_weights(self) -> None:
-        """Nothing: the weights are loaded, or drawn by the library."""
+        """Does nothing because the weights are loaded or initialised by transformers."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) -> maps at strides 4, 8, 16, 32, or one for each stage."""
+        """Maps at strides 4, 8, 16 and 32, or one map per stage, for images (B, 3, H, W)."""
         if self.stages is not None:
-            found, size = self.tokens(images)
-            return [self.patches(x, size) for x in found]
+            stage_tokens, size = self.tokens(images)
+            return [self.patches(x, size) for x in stage_tokens]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             output = self.model(images, output_hidden_states=True)
         maps = getattr(output, 'feature_maps', None) or output.hidden_states
         return pyramid(maps, tuple(images.shape[-2:]), type(self.model).__name__)
 
     def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
-        """All tokens after each stage, as the block leaves them, and the size of the map of patches."""
-        taken: dict[int, Tensor] = {}
+        """All tokens (B, N, C) after each stage, without the final norm, and the size (h, w) of the patch grid."""
+        block_outputs: dict[int, Tensor] = {}
 
         def keep(number: int) -> Any:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                taken[number] = output[0] if isinstance(output, tuple) else output
+                block_outputs[number] = output[0] if isinstance(output, tuple) else output
 
             return hook
 
@@ -148,27 +184,35 @@ class HFBackbone(BaseModule):
             for handle in handles:
                 handle.remove()
         size = tuple(length // self.patch_size for length in images.shape[-2:])
-        return [taken[last] for _, last in self.stages], size
+        return [block_outputs[last] for _, last in self.stages], size
 
     def patches(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """The map (B, C, h, w) of the patch tokens, which come last."""
+        """Converts the patch tokens, which are the last tokens, to a map (B, C, h, w)."""
         return x[:, -size[0] * size[1] :].transpose(1, 2).unflatten(2, size)
 
 
 def pyramid(maps: Sequence[Tensor], size: tuple[int, int], name: str) -> list[Tensor]:
-    """The last map of each stride.
+    """Selects the last map of each stride.
+
+    Args:
+        maps: Outputs of the model; only maps (B, C, h, w) are used.
+        size: (height, width) of the images.
+        name: Name of the model for the error message.
+
+    Returns:
+        Maps at strides 4, 8, 16 and 32.
 
     Raises:
-        ValueError: there is none at one of the strides.
+        ValueError: There is no map at one of the strides.
     """
-    found: dict[int, Tensor] = {}
+    maps_by_stride: dict[int, Tensor] = {}
     for x in maps:
         if x.dim() == 4:
-            found[round(size[1] / x.shape[-1])] = x
-    missing = [stride for stride in STRIDES if stride not in found]
+            maps_by_stride[round(size[1] / x.shape[-1])] = x
+    missing = [stride for stride in STRIDES if stride not in maps_by_stride]
     if missing:
         raise ValueError(
-            f'{name} gives maps at the strides {sorted(found)} and none at {missing}; a pyramid needs 4, 8, 16 and '
-            '32. A plain transformer goes into ViTAdapter, with stages'
+            f'{name} returns maps at strides {sorted(maps_by_stride)} but not at {missing}; a pyramid needs 4, 8, 16 '
+            'and 32; use a plain transformer with stages in ViTAdapter'
         )
-    return [found[stride] for stride in STRIDES]
+    return [maps_by_stride[stride] for stride in STRIDES]

@@ -1,4 +1,4 @@
-"""The compact ViT-Adapter of DVIS++ on a plain transformer, and its variant with the MRFP of ViT-CoMer (PVUW 2024)."""
+"""Compact ViT-Adapter of DVIS++ for plain transformers, and its variant with the MRFP of ViT-CoMer (PVUW 2024)."""
 
 import math
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ EPS, DIVISOR = 1e-6, 32
 
 
 def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
-    """Tokens (B, N, C) of several levels -> their maps (B, C, h, w)."""
+    """Splits tokens (B, N, C) of several levels into maps (B, C, h, w)."""
     parts = x.split([h * w for h, w in shapes], 1)
     return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
 
 
 def join_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (B, C, h, w) of several levels -> tokens (B, N, C)."""
+    """Concatenates the maps (B, C, h, w) of several levels as tokens (B, N, C)."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
 
 
 class SpatialPrior(nn.Module):
-    """Convolutions over the image: maps of C channels at strides 4, 8, 16, 32.
+    """Convolutional stem that computes maps with C channels at strides 4, 8, 16 and 32.
 
     Args:
-        channels: C.
-        width: channels of the stem.
-        norm_cfg: of the norms.
+        channels: Number of output channels C.
+        width: Number of channels of the first convolutions.
+        norm_cfg: Config of the norm layers.
     """
 
     def __init__(self, channels: int, width: int, norm_cfg: dict) -> None:
@@ -59,7 +59,7 @@ class SpatialPrior(nn.Module):
             setattr(self, f'fc{k}', nn.Conv2d(factor * width, channels, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) -> four maps."""
+        """Four maps, from stride 4 to 32, for images (B, 3, H, W)."""
         c1 = self.stem(images)
         c2 = self.conv2(c1)
         c3 = self.conv3(c2)
@@ -67,19 +67,19 @@ class SpatialPrior(nn.Module):
 
 
 class SharedDepthwise(nn.Module):
-    """One depthwise 3 x 3 convolution on all levels."""
+    """Depthwise 3 x 3 convolution shared by all levels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
-        """Tokens (B, N, C) -> (B, N, C)."""
+        """Convolves the tokens (B, N, C) of all levels -> (B, N, C)."""
         return join_levels([self.dwconv(level) for level in split_levels(x, shapes)])
 
 
 class ConvFFN(nn.Module):
-    """Linear, depthwise convolution, GELU, linear."""
+    """Feed-forward block: linear, depthwise convolution, GELU, linear."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -90,18 +90,21 @@ class ConvFFN(nn.Module):
         )
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
-        """Tokens (B, N, C) -> (B, N, C)."""
+        """Transforms the tokens (B, N, C) of all levels -> (B, N, C)."""
         return self.fc2(F.gelu(self.dwconv(self.fc1(x), shapes)))
 
 
 class MRFP(nn.Module):
-    """Multi-receptive-field feature pyramid (ViT-CoMer, arXiv:2403.07392): 3 x 3 and 5 x 5 depthwise convolutions a level.
+    """Multi-receptive-field feature pyramid (ViT-CoMer, arXiv:2403.07392).
+
+    Each level has 3 x 3 and 5 x 5 depthwise convolutions, each for one half of the hidden channels.
 
     Args:
-        channels: C; ratio: hidden channels, as a share of C.
-        residual: add the input; the papers do not say, and ViT-CoMer's own block does not.
-        norm_cfg: of the norms.
-        num_levels: levels, each with convolutions of its own.
+        channels: Number of channels C.
+        ratio: Hidden channels as a fraction of C.
+        residual: Whether to add the input. The papers do not specify it; the official ViT-CoMer block does not add it.
+        norm_cfg: Config of the norm layers.
+        num_levels: Number of levels, each with separate convolutions.
     """
 
     def __init__(
@@ -123,21 +126,24 @@ class MRFP(nn.Module):
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg or dict(type='BN'), hidden)[1] for _ in range(num_levels))
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
-        """Tokens (B, N, C) -> (B, N, C)."""
+        """Transforms the tokens (B, N, C) of all levels -> (B, N, C)."""
         maps = []
         for level, small, large, norm in zip(split_levels(self.fc1(x), shapes), self.small, self.large, self.norms):
             near, far = level.split(self.sizes, 1)
             maps.append(F.gelu(norm(torch.cat([small(near), large(far)], 1))))
-        found = self.fc2(F.gelu(join_levels(maps)))
-        return x + found if self.residual else found
+        output = self.fc2(F.gelu(join_levels(maps)))
+        return x + output if self.residual else output
 
 
 class Extractor(nn.Module):
-    """The tokens of the convolutions gather from the transformer's.
+    """Updates the tokens of the convolutional stem by deformable attention to the tokens of the transformer.
 
     Args:
-        channels: C; num_heads, num_points: of the deformable attention; hidden: of the feed-forward.
-        mrfp: arguments of :class:`MRFP`, put before; None: none.
+        channels: Number of channels C.
+        num_heads: Number of attention heads.
+        num_points: Number of sampling points per head.
+        hidden: Hidden channels of the feed-forward block.
+        mrfp: Arguments of :class:`MRFP`, applied before the attention; None disables it.
     """
 
     def __init__(self, channels: int, num_heads: int, num_points: int, hidden: int, mrfp: dict | None = None) -> None:
@@ -148,34 +154,47 @@ class Extractor(nn.Module):
         self.ffn = ConvFFN(channels, hidden)
 
     def forward(self, x: Tensor, reference: Tensor, patches: Tensor, size: Size, shapes: Sequence[Size]) -> Tensor:
-        """Tokens x (B, N, C) of all levels, their places (N, 1, 2), patch tokens (B, h * w, C) -> (B, N, C)."""
+        """Updates the tokens of all levels.
+
+        Args:
+            x: Tokens (B, N, C) of all levels.
+            reference: Normalised (x, y) reference points (N, 1, 2) of the tokens.
+            patches: Patch tokens (B, h * w, C) of the transformer.
+            size: Size (h, w) of the patch grid.
+            shapes: (height, width) of each level.
+
+        Returns:
+            Tokens (B, N, C).
+        """
         if self.mrfp is not None:
             x = self.mrfp(x, shapes)
         x = x + self.sample(self.query_norm(x), reference, self.feat_norm(patches), size)
         return x + self.ffn(self.ffn_norm(x), shapes)
 
     def sample(self, query: Tensor, reference: Tensor, value: Tensor, size: Size) -> Tensor:
-        """The deformable attention, in fp32 whatever the autocast."""
+        """Deformable attention in float32, regardless of autocast."""
         with full_precision(query):
             return self.attn(query.float(), reference, value.float(), [size]).to(query.dtype)
 
 
 @MODELS.register_module()
 class ViTAdapter(BaseModule):
-    """Four maps at strides 4, 8, 16, 32 from a transformer with patches of 16 pixels.
+    """Computes four maps at strides 4, 8, 16 and 32 from a transformer with patches of 16 pixels.
 
-    Names of parameters are those of DVIS++'s ``backbone.``.
+    The parameter names are those of the official DVIS++ checkpoints without the prefix ``backbone.``.
 
     Args:
-        vit: config of the transformer: ``channels``, ``tokens(images)`` and ``patches(tokens, size)`` as :class:`DINOv2` has
-            them, four stages.
-        num_heads, num_points: of the deformable attention.
-        ffn_ratio: hidden channels of the feed-forward, as a share.
-        prior_channels: of the stem of the convolutions.
-        extra_extractors: further ones after the last stage.
-        mrfp: arguments of :class:`MRFP` before every extractor; None: the compact adapter of DVIS++.
-        norm_cfg: of the convolutions; the official code uses SyncBN.
-        checkpointing: compute activations of the extractors again in the backward pass.
+        vit: Config of the transformer. It must have four stages and, as :class:`DINOv2`, the attribute ``channels`` and
+            the methods ``tokens(images)`` and ``patches(tokens, size)``.
+        num_heads: Number of attention heads of the extractors.
+        num_points: Number of sampling points per head.
+        ffn_ratio: Hidden channels of the feed-forward blocks as a fraction of the channels.
+        prior_channels: Number of channels of the convolutional stem.
+        extra_extractors: Number of additional extractors after the last stage.
+        mrfp: Arguments of :class:`MRFP` before every extractor; None for the compact adapter of DVIS++.
+        norm_cfg: Config of the norm layers; the official code uses SyncBN.
+        checkpointing: Whether to recompute the activations of the extractors in the backward pass.
+        init_cfg: Initialisation config of mmengine.
     """
 
     def __init__(
@@ -214,14 +233,14 @@ class ViTAdapter(BaseModule):
         nn.init.normal_(self.level_embed)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) of any size -> maps (B, C, ceil(H / s), ceil(W / s)), s = 4, 8, 16, 32."""
+        """Maps (B, C, ceil(H / s), ceil(W / s)) at strides s = 4, 8, 16 and 32 for images (B, 3, H, W) of any size."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
         maps = self.extract(images)
         return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, (4, 8, 16, 32))]
 
     def extract(self, images: Tensor) -> list[Tensor]:
-        """``forward`` for sizes that are multiples of 32."""
+        """:meth:`forward` for images whose sizes are multiples of 32."""
         stages, size = self.vit_module.tokens(images)
         c1, *levels = self.spm(images)
         shapes = [tuple(level.shape[-2:]) for level in levels]
@@ -242,14 +261,14 @@ class ViTAdapter(BaseModule):
 
 
 def resize_map(x: Tensor, like: Tensor) -> Tensor:
-    """X (B, C, h, w) at the size of another map."""
+    """Resizes a map (B, C, h, w) to the size of ``like``."""
     if x.shape[-2:] == like.shape[-2:]:
         return x
     return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
 
 
 def init_adapter_weights(root: nn.Module) -> None:
-    """The start of the adapter's own layers; deformable attention starts as it does."""
+    """Initialises the layers of the adapter, except those of the deformable attention."""
     for name, module in root.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups

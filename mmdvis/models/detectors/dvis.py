@@ -26,6 +26,7 @@ from mmdvis.structures import (
     TrackQueries,
     VideoDataSample,
     VideoPrediction,
+    VideoResult,
     cat_time,
 )
 
@@ -206,12 +207,20 @@ class DVIS(BaseModel):
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
         """Samples with the results of whole videos; videos of one padded size form a batch."""
+        results = {b: self.result(prediction) for b, prediction in self.predictions(inputs)}
+        return [results[b].pack(data_samples[b]) for b in range(len(inputs))]
+
+    def result(self, prediction: VideoPrediction) -> VideoResult:
+        """The result of a video for the task of the postprocessor.
+
+        Raises:
+            ValueError: the model has no postprocessor.
+        """
         if self.postprocessor is None:
             raise ValueError(
                 'a model needs a postprocessor to predict; set one in the config, e.g. PanopticPostprocessor'
             )
-        results = {b: self.postprocessor(prediction, self.classes) for b, prediction in self.predictions(inputs)}
-        return [results[b].pack(data_samples[b]) for b in range(len(inputs))]
+        return self.postprocessor(prediction, self.classes)
 
     @torch.no_grad()
     def predictions(

@@ -1,1 +1,1 @@
-"""Arithmetic on tensors, free of options and state."""
+"""Pure tensor functions without configuration or state."""

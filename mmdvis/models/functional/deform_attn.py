@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention (Deformable DETR, arXiv:2010.04159) as one function with a choice of kernels."""
+"""Multi-scale deformable attention (Deformable DETR, arXiv:2010.04159) with a choice of kernels."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,16 +19,19 @@ from .point_sampling import neighbours
 def deformable_attention(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """Weighted sum of bilinear samples.
+    """Multi-scale deformable attention: weighted sums of bilinear samples.
+
+    On a GPU, mmcv's CUDA operator is used if it is compiled, otherwise Triton if it works. PyTorch is used in all other
+    cases.
 
     Args:
-        value (B, S, heads, d): tokens of all levels, one level after the other.
-        shapes: (height, width) of each level; their areas add up to S.
-        locations (B, N, heads, levels, points, 2): normalised (x, y).
-        weights (B, N, heads, levels, points): sum to one over levels and points.
+        value: Tokens (B, S, heads, d) of all levels, concatenated.
+        shapes: (height, width) of each level; the areas sum to S.
+        locations: Normalised (x, y) sampling locations (B, N, heads, levels, points, 2).
+        weights: Attention weights (B, N, heads, levels, points), summing to one over levels and points.
 
     Returns:
-        (B, N, heads * d)
+        Attended values (B, N, heads * d).
     """
     if value.is_cuda and has_compiled_ops():
         return compiled_attention(value, shapes, locations, weights)
@@ -41,47 +44,60 @@ def deformable_attention(
 
 @cache
 def triton_runs(device: torch.device) -> bool:
-    """Whether a first, small call of the Triton kernels succeeds; where it does not, one sentence says so, once."""
+    """Whether the Triton kernels work on a device.
+
+    A small forward and backward pass is tried once per device. A failure is reported by a warning.
+    """
     try:
         from .deform_triton import triton_attention
 
         locations = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
         value = torch.ones(1, 1, 1, 16, device=device, requires_grad=True)
         with torch.enable_grad():
-            found = triton_attention(value, [(1, 1)], locations, torch.ones(1, 1, 1, 1, 1, device=device)).sum()
-        if not abs(found.item() - 16) + abs(torch.autograd.grad(found, value)[0].sum().item() - 16) < 1e-3:
-            raise ArithmeticError('wrong sums')
+            total = triton_attention(value, [(1, 1)], locations, torch.ones(1, 1, 1, 1, 1, device=device)).sum()
+        if not abs(total.item() - 16) + abs(torch.autograd.grad(total, value)[0].sum().item() - 16) < 1e-3:
+            raise ArithmeticError('the Triton kernels return wrong values')
         return True
-    except Exception as error:  # Triton calls a C compiler, and what that may raise is nowhere written
+    except Exception as error:  # Triton calls a C compiler, whose exceptions are not documented
         warnings.warn(
-            f'Triton does not run here ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
-            'attention gathers in PyTorch, which is slower; a C compiler, or mmcv with its operators, mends it',
+            f'Triton is not usable ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
+            'attention runs in PyTorch, which is slower; install a C compiler, or mmcv with compiled operators, to '
+            'enable the fast kernels',
             stacklevel=2,
         )
         return False
 
 
 def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """The plain form: every output is a weighted sum of four rows a sample, on any device; clip by clip, to stay in the cache."""
+    """PyTorch implementation for any device: each output is a weighted sum of four table rows per sample.
+
+    Batch entries are processed one after the other to stay within the CPU cache. The arguments are those of
+    :func:`deformable_attention`.
+    """
     heads, levels, points = weights.shape[2:]
     grid = sample_grid(shapes, heads, points, value.device)
-    found = []
-    for tokens, spot, weight in zip(value, locations, weights):
-        rows, share = sampled_rows(spot.reshape(len(spot), -1, 2), weight.reshape(len(weight), -1), grid, heads)
-        size = (len(spot) * heads, 4 * levels * points)
-        found.append(
-            WeightedRows.apply(tokens.reshape(-1, tokens.shape[-1]), rows.view(size), share.view(size).to(value.dtype))
+    outputs = []
+    for tokens, location, weight in zip(value, locations, weights):
+        rows, row_weights = sampled_rows(
+            location.reshape(len(location), -1, 2), weight.reshape(len(weight), -1), grid, heads
         )
-    return torch.stack(found).view(len(value), -1, heads * value.shape[-1])
+        size = (len(location) * heads, 4 * levels * points)
+        outputs.append(
+            WeightedRows.apply(
+                tokens.reshape(-1, tokens.shape[-1]), rows.view(size), row_weights.view(size).to(value.dtype)
+            )
+        )
+    return torch.stack(outputs).view(len(value), -1, heads * value.shape[-1])
 
 
 class SampleGrid(NamedTuple):
-    """For each of the heads * levels * points samples of a query, each (heads * levels * points,) float.
+    """Level geometry of the heads * levels * points samples of a query.
 
     Attributes:
-        width, height: of the level.
-        stride: rows of the table between two lines of the map.
-        first: row of the map's first pixel.
+        width: Width (heads * levels * points,) float32 of each sample's level.
+        height: Height (heads * levels * points,) float32 of each sample's level.
+        stride: Number of table rows (heads * levels * points,) float32 between two lines of the level.
+        first: Table row (heads * levels * points,) float32 of the level's first pixel.
     """
 
     width: Tensor
@@ -91,10 +107,25 @@ class SampleGrid(NamedTuple):
 
 
 def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, device: torch.device) -> SampleGrid:
-    """The levels' sizes, in the order of a query's samples; row ``token * heads + head`` of the table is one head's token."""
+    """Level geometry of all samples of a query.
+
+    Row ``token * heads + head`` of the table is the token of one head.
+
+    Args:
+        shapes: (height, width) of each level.
+        heads: Number of attention heads.
+        points: Number of samples per head and level.
+        device: Device of the result.
+
+    Raises:
+        ValueError: The table has 2**24 rows or more, so float32 cannot represent the row indices exactly.
+    """
     starts = [0, *accumulate(h * w for h, w in shapes)]
     if starts[-1] * heads >= 1 << 24:
-        raise ValueError(f'{starts[-1]} tokens of {heads} heads are more than float32 can number; use smaller frames')
+        raise ValueError(
+            f'deformable attention supports fewer than 2**24 rows (tokens x heads), got {starts[-1]} tokens of {heads} '
+            'heads; use smaller frames'
+        )
     levels = torch.tensor(
         [(w, h, w * heads, start * heads) for (h, w), start in zip(shapes, starts)], dtype=torch.float32, device=device
     )
@@ -105,22 +136,22 @@ def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, devi
 
 
 def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -> tuple[Tensor, Tensor]:
-    """The four neighbours of every sample and what each of them counts.
+    """Table rows and weights of the four neighbours of every sample.
 
     Args:
-        spots (N, S, 2): normalised (x, y) of S = heads * levels * points samples.
-        weights (N, S): of the samples.
-        grid: of the samples.
-        heads: their number.
+        spots: Normalised (x, y) locations (N, S, 2) of the S = heads * levels * points samples of each query.
+        weights: Attention weights (N, S).
+        grid: Level geometry of the samples.
+        heads: Number of attention heads.
 
     Returns:
-        rows of the table, int32, and shares, both (N, heads, 4, levels * points).
+        Table rows, int32, and their weights (bilinear times attention), both (N, heads, 4, levels * points).
     """
-    exact = torch.promote_types(spots.dtype, torch.float32)
-    x, y = (spots[..., k].to(exact) * size - 0.5 for k, size in enumerate((grid.width, grid.height)))
-    (left, left_share), (right, right_share) = neighbours(x, grid.width)
-    (top, top_share), (bottom, bottom_share) = neighbours(y, grid.height)
-    top_share, bottom_share = top_share * weights, bottom_share * weights
+    exact_dtype = torch.promote_types(spots.dtype, torch.float32)
+    x, y = (spots[..., k].to(exact_dtype) * size - 0.5 for k, size in enumerate((grid.width, grid.height)))
+    (left, left_weight), (right, right_weight) = neighbours(x, grid.width)
+    (top, top_weight), (bottom, bottom_weight) = neighbours(y, grid.height)
+    top_weight, bottom_weight = top_weight * weights, bottom_weight * weights
     left, right = left * heads, right * heads
     top, bottom = top * grid.stride + grid.first, bottom * grid.stride + grid.first
 
@@ -128,52 +159,59 @@ def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -
         return torch.cat([corner.unflatten(-1, (heads, 1, -1)) for corner in corners], 2)
 
     rows = together(top + left, top + right, bottom + left, bottom + right)
-    share = together(
-        top_share * left_share, top_share * right_share, bottom_share * left_share, bottom_share * right_share
+    row_weights = together(
+        top_weight * left_weight, top_weight * right_weight, bottom_weight * left_weight, bottom_weight * right_weight
     )
-    return rows.int(), share
+    return rows.int(), row_weights
 
 
 class WeightedRows(torch.autograd.Function):
-    """Sums of weighted rows of a table; its gradients gather, too, where those of ``F.embedding_bag`` scatter."""
+    """Weighted sums of table rows.
+
+    The backward pass gathers, whereas the one of ``F.embedding_bag`` scatters.
+    """
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, share: Tensor) -> Tensor:
-        """Table (R, d), rows (N, S) int32, share (N, S) -> (N, d)."""
+        """Sums of the rows (N, S) int32 of a table (R, d), weighted by ``share`` (N, S) -> (N, d)."""
         ctx.save_for_backward(table, rows, share)
         return F.embedding_bag(rows, table, mode='sum', per_sample_weights=share)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        """Grad (N, d) -> gradients of the table and of the shares."""
+        """Gradients of the table and the weights from the output gradient (N, d)."""
         table, rows, share = ctx.saved_tensors
         grad, (bags, samples), flat = grad.contiguous(), rows.shape, rows.flatten()
-        of_table = of_share = None
-        if ctx.needs_input_grad[0]:  # each row of the table collects the outputs that it went into
+        table_grad = share_grad = None
+        if ctx.needs_input_grad[0]:  # the gradient of a row sums those of all outputs that read it
             order = flat.argsort()
-            number = torch.bincount(flat, minlength=len(table))
-            of_table = F.embedding_bag(
+            counts = torch.bincount(flat, minlength=len(table))
+            table_grad = F.embedding_bag(
                 order.div(samples, rounding_mode='floor'),
                 grad,
-                number.cumsum(0) - number,
+                counts.cumsum(0) - counts,
                 mode='sum',
                 per_sample_weights=share.flatten().index_select(0, order),
             )
         if ctx.needs_input_grad[2]:
             starts = torch.arange(0, bags * samples, samples, dtype=rows.dtype, device=rows.device)
             owner = torch.arange(bags, dtype=rows.dtype, device=rows.device).repeat_interleave(samples)
-            of_share = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad, table, flat, starts, owner, 0)
-        return of_table, None, None if of_share is None else of_share.view_as(share)
+            share_grad = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad, table, flat, starts, owner, 0)
+        return table_grad, None, None if share_grad is None else share_grad.view_as(share)
 
 
 def compiled_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Mmcv's CUDA operator, which knows no half precision; the batch must be a multiple of its step, so the step is the batch."""
+    """CUDA operator of mmcv, run in float32 because it does not support half precision.
+
+    The operator requires a batch size divisible by its step size, so the step size is set to the batch size. The
+    arguments are those of :func:`deformable_attention`.
+    """
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 
     sizes = torch.as_tensor(shapes, dtype=torch.long, device=value.device)
     starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
-    found = MultiScaleDeformableAttnFunction.apply(
+    output = MultiScaleDeformableAttnFunction.apply(
         value.float(), sizes, starts, locations.float(), weights.float(), len(value)
     )
-    return found.to(value.dtype)
+    return output.to(value.dtype)

@@ -1,4 +1,4 @@
-"""Deformable attention as Triton kernels, for GPUs without mmcv's compiled operator. Importing this needs Triton."""
+"""Triton kernels of deformable attention for GPUs without mmcv's compiled operator; importing this requires Triton."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,12 +10,16 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-QUERIES = 32  # of a program
+QUERIES = 32  # queries per program
 
 
 @triton.jit
 def sample_corner(values, base, row, column, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
-    """The rows (BLOCK, WIDTH) float32 of one corner, zero outside the map; where they lie; and whether they are inside."""
+    """Loads one corner of the samples of a block.
+
+    Returns:
+        Values (BLOCK, WIDTH) float32, zero outside the map; their offsets; and the mask of the loaded elements.
+    """
     inside = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = base + (row * width + column)[:, None] * (heads * size) + channel[None]
     mask = inside[:, None] & (channel[None] < size)
@@ -24,7 +28,12 @@ def sample_corner(values, base, row, column, height, width, heads: tl.constexpr,
 
 @triton.jit
 def sample_corners(values, spots, at, base, height, width, heads: tl.constexpr, size: tl.constexpr, channel, live):
-    """The four corners around the samples ``at``: values, places, masks, each from upper left to lower right; and the shares."""
+    """Loads the four corners around the samples ``at``.
+
+    Returns:
+        Values, offsets and masks of the corners, each from upper left to lower right, then the fractional x and y of
+        the samples.
+    """
     x = tl.load(spots + 2 * at, mask=live, other=0.0) * width - 0.5
     y = tl.load(spots + 2 * at + 1, mask=live, other=0.0) * height - 0.5
     left, top = tl.floor(x), tl.floor(y)
@@ -38,7 +47,10 @@ def sample_corners(values, spots, at, base, height, width, heads: tl.constexpr, 
 
 @triton.jit
 def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: tl.constexpr):
-    """One head of a block of queries of one batch entry; ``sizes`` as :func:`constants` gives them."""
+    """Forward pass of one head for a block of queries of one batch entry.
+
+    ``sizes`` is the result of :func:`constants`.
+    """
     heads: tl.constexpr = sizes[0]
     size: tl.constexpr = sizes[1]
     num_levels: tl.constexpr = sizes[2]
@@ -68,7 +80,7 @@ def forward_kernel(values, levels, spots, weights, out, tokens, queries, sizes: 
 def backward_kernel(
     values, levels, spots, weights, grad, to_values, to_spots, to_weights, tokens, queries, sizes: tl.constexpr
 ):
-    """Gradients of the same; those of the values are added up in float32."""
+    """Gradients of :func:`forward_kernel`; those of the values are accumulated in float32."""
     heads: tl.constexpr = sizes[0]
     size: tl.constexpr = sizes[1]
     num_levels: tl.constexpr = sizes[2]
@@ -103,11 +115,18 @@ def backward_kernel(
 
 
 class TritonAttention(torch.autograd.Function):
-    """Values in any floating type; locations and weights float32; sums in float32."""
+    """Deformable attention by Triton kernels.
+
+    Values may have any floating-point type; locations and weights are float32. Sums are accumulated in float32.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        """Value (B, S, H, d), levels (L, 3) int32, locations (B, N, H, L, P, 2), weights (B, N, H, L, P) -> (B, N, H * d)."""
+        """Attended values (B, N, H * d).
+
+        The shapes are: value (B, S, H, d); levels (L, 3) int32 with height, width and first token; locations (B, N, H,
+        L, P, 2); weights (B, N, H, L, P).
+        """
         ctx.save_for_backward(value, levels, locations, weights)
         out = value.new_empty(*locations.shape[:3], value.shape[-1])
         with on_device_of(value):
@@ -119,7 +138,7 @@ class TritonAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Grad (B, N, H * d) -> gradients of value, locations and weights."""
+        """Gradients of value, locations and weights from the output gradient (B, N, H * d)."""
         value, levels, locations, weights = ctx.saved_tensors
         to_value = torch.zeros_like(value, dtype=torch.float32)
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
@@ -141,27 +160,32 @@ class TritonAttention(torch.autograd.Function):
 
 
 def on_device_of(value: Tensor) -> AbstractContextManager:
-    """A context in which kernels are started where ``value`` is; Triton itself takes the current device."""
+    """Context that launches kernels on the device of ``value``; by default Triton uses the current device."""
     return torch.cuda.device(value.device) if value.is_cuda else nullcontext()
 
 
 def grid(locations: Tensor) -> tuple[int, int]:
-    """Programs: blocks of queries, and heads of batch entries."""
+    """Launch grid: (blocks of queries, batch entries * heads)."""
     return triton.cdiv(locations.shape[1], QUERIES), locations.shape[0] * locations.shape[2]
 
 
 def constants(value: Tensor, locations: Tensor) -> tuple[int, ...]:
-    """Heads, their width, levels, points, queries of a program, and the width as a power of two: what a kernel is built for."""
+    """Compile-time constants of a kernel.
+
+    Returns:
+        Number of heads, channels per head, levels, points, queries per program, and channels per head rounded up to a
+        power of two.
+    """
     heads, size = value.shape[2:]
     return (heads, size, *locations.shape[3:5], QUERIES, triton.next_power_of_2(size))
 
 
 def triton_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Arguments as :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
-    starts, rows = 0, []
+    """Deformable attention by Triton kernels; see :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
+    start, rows = 0, []
     for height, width in shapes:
-        rows.append((height, width, starts))
-        starts += height * width
+        rows.append((height, width, start))
+        start += height * width
     levels = torch.tensor(rows, dtype=torch.int32, device=value.device)
     return TritonAttention.apply(
         value.contiguous(), levels, locations.float().contiguous(), weights.float().contiguous()

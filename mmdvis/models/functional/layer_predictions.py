@@ -1,4 +1,4 @@
-"""What every stage with heads says of its queries."""
+"""Predictions of the decoder layers of a stage."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,13 +10,13 @@ from mmdvis.checks import check_shapes
 
 @dataclass(frozen=True, eq=False)
 class LayerPredictions:
-    """Predictions of L decoder layers, the last of them at the end.
+    """Predictions of L decoder layers, from first to last.
 
     Attributes:
-        class_logits (L, B, S, Q, K + 1): S is T, or 1 where one class counts for the whole clip.
-        mask_embeds (L, B, T, Q, M).
-        mask_features (B, T, M, h, w).
-        mask_bias (L, B, T, Q) or None.
+        class_logits: Class logits (L, B, S, Q, K + 1); S is T, or 1 if one class is predicted for the whole clip.
+        mask_embeds: Mask embeddings (L, B, T, Q, M).
+        mask_features: Mask features (B, T, M, h, w).
+        mask_bias: Bias (L, B, T, Q) of the mask logits; None means zero.
     """
 
     class_logits: Tensor
@@ -30,7 +30,7 @@ class LayerPredictions:
         check_shapes(self, self.AXES)
 
     def layers(self, block: slice) -> 'LayerPredictions':
-        """Those of some layers."""
+        """Predictions of a slice of the layers."""
         return LayerPredictions(
             self.class_logits[block],
             self.mask_embeds[block],
@@ -39,18 +39,19 @@ class LayerPredictions:
         )
 
     def last(self) -> 'LayerPredictions':
-        """Those of the last layer (L = 1)."""
+        """Predictions of the last layer (L = 1)."""
         return self.layers(slice(-1, None))
 
 
 def fold_projection(embeds: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves a linear map of the mask features into the mask embeddings: m . (W f + b) = (W^T m) . f + m . b.
+    """Folds a linear projection of the mask features into the mask embeddings: m . (W f + b) = (W^T m) . f + m . b.
 
     Args:
-        embeds (..., M): m.
-        weight (M, M), bias (M,): W and b.
+        embeds: Mask embeddings m (..., M).
+        weight: Projection matrix W (M, M).
+        bias: Projection bias b (M,).
 
     Returns:
-        embeddings (..., M) and biases (...) for the features before the map.
+        Mask embeddings (..., M) and mask biases (...) for the features before the projection.
     """
     return embeds @ weight, embeds @ bias

@@ -1,6 +1,7 @@
-"""Noise for the tracker's start in training: wrong objects that it must put right.
+"""Training noise for the initial queries of the tracker: wrong queries that it must correct.
 
-The modes of LSVOS 2023's winner (DVIS with denoising training, arXiv:2308.14392) and of DVIS++ (arXiv:2312.13305, section 3.4).
+The modes are those of the LSVOS 2023 winner (DVIS with denoising training, arXiv:2308.14392) and of DVIS++
+(arXiv:2312.13305, section 3.4).
 """
 
 from dataclasses import dataclass
@@ -16,15 +17,18 @@ MODES = ('shuffle', 'weighted', 'crop_concat')
 
 @dataclass(frozen=True)
 class QueryNoise:
-    """What kind of noise, and how often.
+    """Type and probability of the noise.
 
     Attributes:
-        mode: ``'shuffle'``: every slot starts from another's query; ``'weighted'``: from a random mean of its own and another's;
-            ``'crop_concat'``: from its own query's first channels and another's rest.
-        ratio: probability that a frame is noisy, in [0, 1]; the first frame of a clip never is.
-        partner: which other: of one permutation (``'perm'``, DVIS++), or drawn for each slot by itself (``'iid'``, the paper's
-            formula of the means).
-        base: in which order queries are taken as a slot's own: ``'raw'`` as the segmenter gave them (DVIS++), or ``'matched'``.
+        mode: ``'shuffle'`` replaces the initial query of a track by another query; ``'weighted'`` replaces it by a
+            random weighted mean of both; ``'crop_concat'`` concatenates its first channels with the remaining channels
+            of the other query.
+        ratio: Probability in [0, 1] that a frame is noisy; the first frame of a clip is never noisy.
+        partner: How the other query is selected: ``'perm'`` by a random permutation of the queries of the frame
+            (DVIS++), or ``'iid'`` independently for each query (formula of the weighted mean in the paper).
+            ``mode='shuffle'`` always uses a permutation.
+        base: Query order that noise is applied to: ``'raw'`` is the order of the segmenter (DVIS++), ``'matched'`` the
+            track order.
     """
 
     mode: str = 'weighted'
@@ -44,14 +48,22 @@ class QueryNoise:
             raise ValueError(f'ratio must be a probability in [0, 1], got {self.ratio}')
 
     def draw(self, batch: int, frames: int, slots: int, channels: int, generator: torch.Generator) -> 'NoiseDraw':
-        """The random part for clips (B, T) with Q slots of C channels; ``generator`` is on the CPU."""
+        """Samples the noise of a batch of clips.
+
+        Args:
+            batch: Number of clips B.
+            frames: Number of frames T.
+            slots: Number of queries Q.
+            channels: Number of channels C.
+            generator: Random generator on the CPU.
+        """
         active = torch.rand(batch, frames, generator=generator) < self.ratio
         active[:, 0] = False
-        order = torch.rand(batch, frames, slots, generator=generator).argsort(-1)
-        others = torch.randint(slots, (batch, frames, slots), generator=generator)
+        permutation = torch.rand(batch, frames, slots, generator=generator).argsort(-1)
+        independent = torch.randint(slots, (batch, frames, slots), generator=generator)
         share = torch.rand(batch, frames, slots, generator=generator)
         cut = torch.randint(channels, (batch, frames, slots), generator=generator)
-        partner = order if self.partner == 'perm' or self.mode == 'shuffle' else others
+        partner = permutation if self.partner == 'perm' or self.mode == 'shuffle' else independent
         if self.mode == 'crop_concat':
             return NoiseDraw(active, partner, torch.arange(channels) < cut[..., None], cut >= channels / 2)
         if self.mode == 'shuffle':
@@ -61,12 +73,13 @@ class QueryNoise:
 
 @dataclass(frozen=True, eq=False)
 class NoiseDraw:
-    """The random part of the noise of some clips.
+    """Sampled noise of a batch of clips.
 
     Attributes:
-        active (B, T): bool, noisy frames; partner (B, T, Q): int64, the slot whose query is mixed in.
-        share (B, T, Q, 1) float or (B, T, Q, C) bool: of a slot's own query in the mixture.
-        is_own (B, T, Q): bool, whether the slot counts as its own or as its partner's object from there on.
+        active: Bool (B, T), True for noisy frames.
+        partner: Index (B, T, Q) int64 of the query that each query is mixed with.
+        share: Weight of a track's own query in the mixture, (B, T, Q, 1) float or (B, T, Q, C) bool.
+        is_own: Bool (B, T, Q), whether the track follows its own query rather than the partner in the next frames.
     """
 
     active: Tensor
@@ -77,12 +90,13 @@ class NoiseDraw:
 
 @dataclass(frozen=True, eq=False)
 class NoisyOrders:
-    """Which queries the tracks start from.
+    """Queries that the tracks start from in each frame.
 
     Attributes:
-        kept (B, T, Q): int64, the query that counts as each track's own; not a permutation where queries were mixed.
-        own, other (B, T, Q): int64, the two queries of the mixture.
-        draw: the random part.
+        kept: Index (B, T, Q) int64 of the query that each track follows; not necessarily a permutation in noisy frames.
+        own: Index (B, T, Q) int64 of the first query of the mixture.
+        other: Index (B, T, Q) int64 of the second query of the mixture.
+        draw: Sampled noise.
     """
 
     kept: Tensor
@@ -91,20 +105,32 @@ class NoisyOrders:
     draw: NoiseDraw
 
     def mix(self, embeds: Tensor) -> Tensor:
-        """The starts (B, T, Q, C) made of the segmenter's queries (B, T, Q, C); without noise, those of ``kept``."""
-        plain, own, other = (embeds.take_along_dim(order[..., None], 2) for order in (self.kept, self.own, self.other))
+        """Initial queries (B, T, Q, C) of the tracks.
+
+        Args:
+            embeds: Queries (B, T, Q, C) of the segmenter.
+
+        Returns:
+            Mixture of ``own`` and ``other`` in noisy frames, queries in the order ``kept`` in all others.
+        """
+        unmixed, own, other = (
+            embeds.take_along_dim(order[..., None], 2) for order in (self.kept, self.own, self.other)
+        )
         share = self.draw.share.to(embeds.device)
         mixed = torch.where(share, own, other) if share.dtype == torch.bool else share * own + (1 - share) * other
-        return torch.where(self.draw.active.to(embeds.device)[..., None, None], mixed, plain)
+        return torch.where(self.draw.active.to(embeds.device)[..., None, None], mixed, unmixed)
 
 
 def noisy_orders(match_embeds: Tensor, draw: NoiseDraw, base: str, inverse: bool = False) -> NoisyOrders:
-    """Follows the tracks of whole clips while noise leads them astray: a noisy frame's order is what the next is matched to.
+    """Matches the queries of whole clips from frame to frame, with noise.
+
+    Each frame is matched to the previous one in its noisy order, so errors propagate.
 
     Args:
-        match_embeds (B, T, Q, D): what is matched.
-        draw, base: of :class:`QueryNoise`.
-        inverse: see :func:`mmdvis.models.functional.matching.chain_orders`.
+        match_embeds: Embeddings (B, T, Q, D) to match.
+        draw: Sampled noise.
+        base: See :class:`QueryNoise`.
+        inverse: See :func:`mmdvis.models.functional.matching.chain_orders`.
     """
     batch, frames, slots = match_embeds.shape[:3]
     kept, own = (np.tile(np.arange(slots), (batch, frames, 1)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Fuses predictions of one video: of several scales, of its mirror image, of several checkpoints (PVUW 2023's winner)."""
+"""Fusion of several predictions of one video: of scales, of its mirror image, or of checkpoints (PVUW 2023 winner)."""
 
 from collections.abc import Sequence
 
@@ -9,56 +9,74 @@ from torch import Tensor
 
 from mmdvis.structures import AveragedMasks, VideoPrediction
 
-ROWS, PIXELS, FRAMES = 16, 96, 8  # rows at once, pixels along the longer edge, and frames that are compared
+ROWS, PIXELS, FRAMES = 16, 96, 8  # rows per chunk, pixels of the longer edge, compared frames
 
 
 def thumbnails(prediction: VideoPrediction, frames: Sequence[int]) -> Tensor:
-    """Where each row's mask is more likely than not, (Q, F * p) float 0 or 1, in a few frames at a few pixels."""
-    found: list[Tensor] = []
+    """Downsampled binary masks of all rows in selected frames.
+
+    Args:
+        prediction: Prediction of the video.
+        frames: Frame indices.
+
+    Returns:
+        Masks (Q, F * p) float, 1 where the mask probability exceeds 0.5 and 0 elsewhere, with p pixels per frame.
+    """
+    masks: list[Tensor] = []
     for rows in torch.arange(len(prediction.ids)).split(ROWS):
         maps = []
         for frame in frames:
             probs = prediction.probs_of(rows)(frame)
             step = max(1, max(probs.shape[-2:]) // PIXELS)
             maps.append((probs[:, step // 2 :: step, step // 2 :: step] > 0.5).flatten(1))
-        found.append(torch.cat(maps, 1))
-    return torch.cat(found).float()
+        masks.append(torch.cat(maps, 1))
+    return torch.cat(masks).float()
 
 
 def class_scores(prediction: VideoPrediction) -> Tensor:
-    """Class probabilities (Q, K + 1) of the whole video; of a causal prediction, those of its end."""
+    """Class probabilities (Q, K + 1) of the whole video; a causal prediction gives those of the last frame."""
     return (prediction.scores[-1] if prediction.is_causal else prediction.scores).float()
 
 
 def align(reference: VideoPrediction, other: VideoPrediction) -> Tensor:
-    """Which row of ``other`` shows what each row of ``reference`` shows, (Q,) int64, -1 where none is left.
+    """Matches the rows of two predictions of one video.
 
-    Rows are assigned one to one by mask IoU over some frames of the video times agreement of the classes, rows that show
-    something first; empty rows follow by their classes.
+    Rows are assigned one to one. The gain of a pair is the mask IoU in a few frames, weighted by the class agreement. A
+    small additional weight of the class agreement assigns the rows without overlap.
+
+    Args:
+        reference: Prediction with Q rows.
+        other: Prediction to match to it.
+
+    Returns:
+        Row (Q,) int64 of ``other`` for each row of ``reference``, -1 if no row is left.
     """
     frames = np.unique(np.linspace(0, reference.num_frames - 1, FRAMES).round().astype(int)).tolist()
-    a, b = thumbnails(reference, frames), thumbnails(other, frames)
-    shared = a @ b.T
-    iou = shared / (a.sum(1, keepdim=True) + b.sum(1) - shared).clamp(min=1)
-    classes = class_scores(reference).cpu() @ class_scores(other).cpu().T
-    gain = (iou.cpu() * (0.1 + classes) + 1e-3 * classes).numpy()
+    reference_masks, other_masks = thumbnails(reference, frames), thumbnails(other, frames)
+    intersection = reference_masks @ other_masks.T
+    iou = intersection / (reference_masks.sum(1, keepdim=True) + other_masks.sum(1) - intersection).clamp(min=1)
+    class_agreement = class_scores(reference).cpu() @ class_scores(other).cpu().T
+    gain = (iou.cpu() * (0.1 + class_agreement) + 1e-3 * class_agreement).numpy()
     rows, columns = linear_sum_assignment(-gain)
-    order = np.full(len(gain), -1)
-    order[rows] = columns
-    return torch.from_numpy(order)
+    matched_rows = np.full(len(gain), -1)
+    matched_rows[rows] = columns
+    return torch.from_numpy(matched_rows)
 
 
 def fuse_predictions(predictions: Sequence[VideoPrediction]) -> VideoPrediction:
-    """The mean of several predictions of one video; identities are those of the first.
+    """Averages several predictions of one video; the ids are those of the first prediction.
 
-    Class probabilities are averaged over the passes that have a row for a track, mask probabilities frame by frame when they are
-    asked for; no map of all rows is ever made.
+    The class probabilities of a track are averaged over the predictions that contain it. Mask probabilities are
+    averaged frame by frame on access, so the masks of all rows are never in memory together.
+
+    Args:
+        predictions: Predictions of one video.
 
     Raises:
-        ValueError: there is none, or they disagree about frames, classes or causality.
+        ValueError: There is no prediction, or the predictions differ in frames, classes or causality.
     """
     if not predictions:
-        raise ValueError('at least one prediction is needed to fuse')
+        raise ValueError('fuse_predictions needs at least one prediction, got none')
     first, *others = predictions
     for other in others:
         if (other.num_frames, other.scores.shape[-1], other.is_causal) != (
@@ -67,18 +85,18 @@ def fuse_predictions(predictions: Sequence[VideoPrediction]) -> VideoPrediction:
             first.is_causal,
         ):
             raise ValueError(
-                f'predictions of one video must agree about frames, classes and causality, got '
+                f'predictions of one video must have the same number of frames, number of classes and causality, got '
                 f'{(first.num_frames, first.scores.shape[-1] - 1, first.is_causal)} and '
                 f'{(other.num_frames, other.scores.shape[-1] - 1, other.is_causal)}'
             )
     orders = [torch.arange(len(first.ids)), *(align(first, other) for other in others)]
-    scores, valid, number = 0.0, torch.zeros_like(first.valid), 0
+    scores, valid, counts = 0.0, torch.zeros_like(first.valid), 0
     for prediction, order in zip(predictions, orders):
         order = order.to(first.scores.device)
-        found, rows = order >= 0, order.clamp(min=0)
-        scores = scores + prediction.scores[..., rows, :] * found[:, None]
-        valid = valid | (prediction.valid[:, rows] & found)
-        number = number + found
+        has_row, rows = order >= 0, order.clamp(min=0)
+        scores = scores + prediction.scores[..., rows, :] * has_row[:, None]
+        valid = valid | (prediction.valid[:, rows] & has_row)
+        counts = counts + has_row
     return VideoPrediction(
-        first.ids, scores / number[:, None], valid, AveragedMasks(tuple(p.masks for p in predictions), tuple(orders))
+        first.ids, scores / counts[:, None], valid, AveragedMasks(tuple(p.masks for p in predictions), tuple(orders))
     )

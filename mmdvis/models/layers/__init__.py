@@ -1,1 +1,1 @@
-"""Modules that stages are built from."""
+"""Building blocks shared by the stages."""

@@ -1,4 +1,4 @@
-"""Multi-head attention through the fused kernel, and the residual blocks that stages are made of."""
+"""Multi-head attention with the fused kernel, feed-forward blocks and layer norms."""
 
 import torch
 import torch.nn.functional as F
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class MultiheadAttention(nn.Module):
-    """Batch-first attention with the parameter names of ``nn.MultiheadAttention``.
+    """Batch-first multi-head attention with the parameter names of ``nn.MultiheadAttention``.
 
     Args:
-        channels: width C, a multiple of ``num_heads``.
-        num_heads: heads.
+        channels: Number of channels C, a multiple of ``num_heads``.
+        num_heads: Number of attention heads.
     """
 
     def __init__(self, channels: int, num_heads: int) -> None:
@@ -26,9 +26,16 @@ class MultiheadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Attention of query (B, N, C) to key and value (B, S, C) -> (B, N, C).
+        """Attends from the query to the keys and values.
 
-        ``allowed`` is bool, (B, N, S) or (B, 1, S), True where attention may go; a row without any True must not occur.
+        Args:
+            query: Query (B, N, C).
+            key: Key (B, S, C).
+            value: Value (B, S, C).
+            allowed: Bool (B, N, S) or (B, 1, S), True where attention is allowed; every row needs at least one True.
+
+        Returns:
+            Attended values (B, N, C).
         """
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in self.project(query, key, value))
         mask = None if allowed is None else allowed[:, None]
@@ -36,22 +43,24 @@ class MultiheadAttention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def project(self, *inputs: Tensor) -> list[Tensor]:
-        """The projections of query, key and value; neighbours that are one tensor go through one product."""
-        found, start, size = [], 0, self.out_proj.in_features
+        """Projects query, key and value; consecutive inputs that are the same tensor share one matrix product."""
+        projected, start, size = [], 0, self.out_proj.in_features
         for stop in range(1, 4):
             if stop < 3 and inputs[stop] is inputs[start]:
                 continue
             rows = slice(start * size, stop * size)
-            found.extend(F.linear(inputs[start], self.in_proj_weight[rows], self.in_proj_bias[rows]).split(size, -1))
+            projected.extend(
+                F.linear(inputs[start], self.in_proj_weight[rows], self.in_proj_bias[rows]).split(size, -1)
+            )
             start = stop
-        return found
+        return projected
 
 
 def feed_forward(channels: int, hidden: int) -> FFN:
-    """C -> hidden -> C with ReLU and a residual, named as in mmdet's checkpoints."""
+    """Feed-forward block C -> hidden -> C with ReLU and a residual, with the parameter names of mmdet's checkpoints."""
     return FFN(channels, hidden, act_cfg=dict(type='ReLU', inplace=True))
 
 
 def layer_norms(channels: int, number: int) -> nn.ModuleList:
-    """``number`` layer norms."""
+    """List of ``number`` layer norms."""
     return nn.ModuleList(nn.LayerNorm(channels) for _ in range(number))

@@ -1,4 +1,4 @@
-"""The pixel decoder of Mask2Former (arXiv:2112.01527): a deformable encoder over three levels and one step of a pyramid."""
+"""Pixel decoder of Mask2Former (arXiv:2112.01527): a deformable encoder over three levels and one FPN level."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from .ms_deform_attn import MSDeformAttn
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention and feed-forward, a norm after each residual."""
+    """Deformable self-attention and feed-forward block, with a layer norm after each residual."""
 
     def __init__(self, channels: int, num_heads: int, ffn_channels: int, num_points: int) -> None:
         super().__init__()
@@ -27,20 +27,33 @@ class EncoderLayer(nn.Module):
         xavier_matrices(self.ffn)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """X (B, S, C), position (S, C), reference (S, 3, 2) -> (B, S, C)."""
+        """Encodes the tokens of all levels.
+
+        Args:
+            x: Tokens (B, S, C).
+            position: Position encoding (S, C).
+            reference: Normalised (x, y) reference points (S, 3, 2).
+            shapes: (height, width) of each level.
+
+        Returns:
+            Tokens (B, S, C).
+        """
         x = self.norms[0](x + self.self_attn(x + position, reference, x, shapes))
         return self.norms[1](self.ffn(x))
 
 
 class PixelDecoder(nn.Module):
-    """Backbone features -> mask features at stride 4 and three memories.
+    """Computes mask features at stride 4 and three memories from the features of the backbone.
 
     Args:
-        in_channels: channels of the backbone at strides 4, 8, 16, 32.
-        channels: width C of the encoder.
-        mask_channels: width M of the mask features.
-        num_layers, num_heads, ffn_channels, num_points: of the encoder.
-        norm_groups: groups of the group norms.
+        in_channels: Channels of the backbone features at strides 4, 8, 16 and 32.
+        channels: Number of channels C of the encoder.
+        mask_channels: Number of channels M of the mask features.
+        num_layers: Number of encoder layers.
+        num_heads: Number of attention heads of the encoder.
+        ffn_channels: Hidden channels of the feed-forward blocks.
+        num_points: Number of sampling points per head and level.
+        norm_groups: Number of groups of the group norms.
     """
 
     def __init__(
@@ -74,18 +87,21 @@ class PixelDecoder(nn.Module):
             caffe2_xavier_init(conv)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Features at strides 4, 8, 16, 32, each (N, c, h, w); in float32, but for inference in bfloat16.
+        """Decodes the features of the backbone, in float32 except for inference under bfloat16 autocast.
+
+        Args:
+            features: Features (N, c, h, w) at strides 4, 8, 16 and 32.
 
         Returns:
-            mask features (N, M, h, w) at stride 4; memories at strides 32, 16, 8, each (N, C, h, w).
+            Mask features (N, M, h, w) at stride 4, and memories (N, C, h, w) at strides 32, 16 and 8.
         """
         if runs_in_bfloat16(features[0]) and not self.training:
             return self.decode(features)
-        with full_precision(features[0]):  # fp32, as the official code
+        with full_precision(features[0]):  # float32, as in the official code
             return self.decode([x.float() for x in features])
 
     def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """``forward`` without the guard of its precision."""
+        """:meth:`forward` in the current precision."""
         fine, *coarse = features
         levels = [conv(x) for conv, x in zip(self.input_convs, reversed(coarse))]
         shapes = [tuple(x.shape[-2:]) for x in levels]
@@ -103,7 +119,7 @@ class PixelDecoder(nn.Module):
 
 
 def grid_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """Normalised (x, y) of the pixel centres, (height * width, 2), float32 at least."""
+    """Normalised (x, y) pixel centres (height * width, 2) of a map, in float32 or higher precision."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     y = (torch.arange(height, device=like.device, dtype=dtype) + 0.5) / height
     x = (torch.arange(width, device=like.device, dtype=dtype) + 0.5) / width

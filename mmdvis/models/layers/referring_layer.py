@@ -1,4 +1,4 @@
-"""The blocks of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
+"""Decoder layers of the DVIS tracker (arXiv:2306.03413, section 3.3)."""
 
 from typing import Any
 
@@ -9,17 +9,19 @@ from .heads import xavier_matrices
 
 
 class ReferringLayer(nn.Module):
-    """Referring cross-attention, self-attention over the slots, feed-forward; a norm after each residual.
+    """Referring cross-attention, self-attention and feed-forward block, with a layer norm after each residual.
 
-    The residual of the cross-attention comes from ``identity`` and not from the query: what is passed on is the frame's
-    own content, gathered for the object that ``reference`` asks for.
+    The residual of the cross-attention is ``identity`` instead of the attention query ``reference``. The layer
+    therefore passes on the content of the frame, gathered for the object described by ``reference``.
 
     Args:
-        channels: width C, a multiple of ``num_heads``.
-        num_heads, ffn_channels: of the attentions and of the feed-forward block.
-        cross_attention: ``'referring'``, or ``'standard'``, where the residual comes from the query (table 7 of the paper).
-            In all frames but a video's first the query is the reference, so that a standard block does not see the block
-            before it: only the last one counts, and what the tracker starts from changes nothing.
+        channels: Number of channels C, a multiple of ``num_heads``.
+        num_heads: Number of attention heads.
+        ffn_channels: Hidden channels of the feed-forward block.
+        cross_attention: ``'referring'``, or ``'standard'`` to use the attention query as residual (table 7 of the
+            paper). With ``'standard'``, the query is the reference in all frames except the first frame of a video. A
+            layer then ignores the output of the previous layer: only the last layer has an effect, and the initial
+            queries have none.
     """
 
     def __init__(
@@ -36,12 +38,18 @@ class ReferringLayer(nn.Module):
         xavier_matrices(self)
 
     def forward(self, identity: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
-        """identity, reference and frame (B, Q, C) -> (B, Q, C)."""
+        """Computes the queries of a frame; all arguments and the result are (B, Q, C).
+
+        Args:
+            identity: Output of the previous layer, or the initial queries.
+            reference: Queries of the cross-attention.
+            frame: Queries of the frame that are attended to.
+        """
         x = self.norms[0]((identity if self.is_referring else reference) + self.rca(reference, frame, frame))
         x = self.norms[1](x + self.self_attn(x, x, x))
         return self.norms[2](self.ffn(x))
 
 
 def referring_layers(channels: int, num_layers: int = 6, **options: Any) -> nn.ModuleList:
-    """The decoder of a tracker of width C; options of :class:`ReferringLayer`."""
+    """Decoder of a tracker with C = ``channels``; ``options`` are arguments of :class:`ReferringLayer`."""
     return nn.ModuleList(ReferringLayer(channels, **options) for _ in range(num_layers))

@@ -1,4 +1,4 @@
-"""The blocks of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
+"""Decoder layers of the DVIS temporal refiner (arXiv:2306.03413, section 3.4)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,17 +9,19 @@ from torch import Tensor, nn
 from .attention import MultiheadAttention, feed_forward
 from .heads import xavier_matrices
 
-PART = 1 << 22  # numbers that are worked on together where no gradients are wanted
+PART = 1 << 22  # maximum number of values per chunk without gradients
 
 
 class TemporalLayer(nn.Module):
-    """Attention over time, convolution over time, attention over objects, attention to the frame, feed-forward.
+    """Temporal attention, temporal convolution, object attention, cross-attention to the frame and feed-forward block.
 
     Args:
-        channels: width C, a multiple of ``num_heads``.
-        num_heads, ffn_channels: of the attentions and of the feed-forward block.
-        time_attention, convolution, cross_attention: whether the block has its long-term attention, its short-term
-            convolution and its attention to the frame (table 8 of the paper).
+        channels: Number of channels C, a multiple of ``num_heads``.
+        num_heads: Number of attention heads.
+        ffn_channels: Hidden channels of the feed-forward block.
+        time_attention: Whether to use the long-term temporal attention (table 8 of the paper).
+        convolution: Whether to use the short-term temporal convolution (table 8 of the paper).
+        cross_attention: Whether to use the cross-attention to the frame (table 8 of the paper).
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class TemporalLayer(nn.Module):
         self.object_attn, self.hidden = MultiheadAttention(channels, num_heads), ffn_channels
         self.cross_attn = MultiheadAttention(channels, num_heads) if cross_attention else None
         self.ffn = feed_forward(channels, ffn_channels)
-        # placeholders keep the names of the other norms
+        # identities, so that the other norms keep their parameter names
         has_part = (time_attention, convolution, True, cross_attention, True)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) if has else nn.Identity() for has in has_part)
         xavier_matrices(self)
@@ -46,31 +48,31 @@ class TemporalLayer(nn.Module):
         """Refines tracks.
 
         Args:
-            tracks (B, T, Q, C): queries of every track in every frame.
-            context (B, T, Q', C): what the frame itself offers.
-            allowed (B * Q, 1, T): bool, the frames a track may attend to.
-            hold (B, T): int64, the frame that stands for each frame in the convolutions: itself, or after the end of a
-                video its last frame, so that padding looks like the replicated border.
+            tracks: Queries (B, T, Q, C) of every track in every frame.
+            context: Frame queries (B, T, Q', C) for the cross-attention.
+            allowed: Bool (B * Q, 1, T), True for the frames that a track may attend to.
+            hold: Index (B, T) int64 of the frame that the convolutions read for each frame. It is the frame itself, or
+                the last frame of the video for padding frames, so that padding is equivalent to replicating the border.
 
         Returns:
-            (B, T, Q, C)
+            Refined queries (B, T, Q, C).
         """
         if torch.is_grad_enabled():
             return self.at_frames(self.along_time(tracks, allowed, hold), context)
         return self.by_parts(tracks, context, allowed, hold)
 
     def by_parts(self, tracks: Tensor, context: Tensor, allowed: Tensor, hold: Tensor) -> Tensor:
-        """The same without gradients: some tracks at a time, then some frames, so that only the result grows with both."""
+        """:meth:`forward` without gradients, in chunks of tracks and then of frames to limit memory."""
         batch, frames, slots, channels = tracks.shape
         out, allowed = torch.empty_like(tracks), allowed.unflatten(0, (batch, slots))
-        for some in parts(slots, batch * frames * channels):
-            out[:, :, some] = self.along_time(tracks[:, :, some], allowed[:, some].flatten(0, 1), hold)
-        for some in parts(frames, batch * slots * self.hidden):
-            out[:, some] = self.at_frames(out[:, some], context[:, some])
+        for chunk in parts(slots, batch * frames * channels):
+            out[:, :, chunk] = self.along_time(tracks[:, :, chunk], allowed[:, chunk].flatten(0, 1), hold)
+        for chunk in parts(frames, batch * slots * self.hidden):
+            out[:, chunk] = self.at_frames(out[:, chunk], context[:, chunk])
         return out
 
     def along_time(self, tracks: Tensor, allowed: Tensor, hold: Tensor) -> Tensor:
-        """What each track (B, T, Q, C) makes of its own other frames."""
+        """Temporal attention and convolution of each track (B, T, Q, C)."""
         batch, _, slots, _ = tracks.shape
         x = tracks.transpose(1, 2).flatten(0, 1)  # (B * Q, T, C)
         if self.time_attn is not None:
@@ -80,7 +82,7 @@ class TemporalLayer(nn.Module):
         return x.unflatten(0, (batch, -1)).transpose(1, 2)
 
     def at_frames(self, tracks: Tensor, context: Tensor) -> Tensor:
-        """What the tracks (B, T, Q, C) of each frame make of each other and of the frame itself."""
+        """Object attention, cross-attention and feed-forward block of the tracks (B, T, Q, C) in each frame."""
         x, frames = tracks.flatten(0, 1), context.flatten(0, 1)  # (B * T, Q, C)
         x = self.norms[2](x + self.object_attn(x, x, x))
         if self.cross_attn is not None:
@@ -88,7 +90,7 @@ class TemporalLayer(nn.Module):
         return self.norms[4](self.ffn(x)).unflatten(0, tracks.shape[:2])
 
     def convolve(self, x: Tensor, hold: Tensor) -> Tensor:
-        """Two convolutions over time on (N, T, C), each seeing its input as ``hold`` (N, T) says."""
+        """Two temporal convolutions of (N, T, C), whose inputs are gathered by the frame indices ``hold`` (N, T)."""
         first, activate, second = self.conv
         index = hold[:, None]
         x = activate(first(x.transpose(1, 2).take_along_dim(index, 2)))  # (N, C, T)
@@ -96,28 +98,32 @@ class TemporalLayer(nn.Module):
 
 
 def short_convolution(channels: int) -> nn.Sequential:
-    """Two convolutions over time with ReLU between; the border frames are repeated outwards."""
+    """Two temporal convolutions with ReLU in between and replicated border frames."""
     same = dict(padding='same', padding_mode='replicate')
     first, second = (nn.Conv1d(channels, channels, kernel, **same) for kernel in (5, 3))
     return nn.Sequential(first, nn.ReLU(inplace=True), second)
 
 
 def temporal_layers(channels: int, num_layers: int = 6, **options: Any) -> nn.ModuleList:
-    """The decoder of a refiner of width C; options of :class:`TemporalLayer`."""
+    """Decoder of a refiner with C = ``channels``; ``options`` are arguments of :class:`TemporalLayer`."""
     return nn.ModuleList(TemporalLayer(channels, **options) for _ in range(num_layers))
 
 
 def parts(number: int, size: int) -> Iterator[slice]:
-    """Slices of ``number`` things that each have ``size`` numbers, so many at a time as keep within ``PART``."""
+    """Slices over ``number`` items of ``size`` values each, with at most ``PART`` values or one item per slice."""
     step = max(1, PART // max(size, 1))
     yield from (slice(start, start + step) for start in range(0, number, step))
 
 
 def time_masks(valid: Tensor) -> tuple[Tensor, Tensor]:
-    """What a temporal layer must know of padding, from valid (B, T, Q).
+    """Attention masks and convolution indices of a temporal layer.
+
+    Args:
+        valid: Bool (B, T, Q), True for the frames in which a track is valid.
 
     Returns:
-        allowed (B * Q, 1, T) bool, all True for a track that is never valid; hold (B, T) int64.
+        ``allowed`` (B * Q, 1, T) bool, all True for a track that is never valid, and ``hold`` (B, T) int64; see
+        :meth:`TemporalLayer.forward`.
     """
     allowed = valid.transpose(1, 2).flatten(0, 1)[:, None]
     allowed = allowed | ~allowed.any(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The masked-attention decoder of Mask2Former (arXiv:2112.01527)."""
+"""Masked-attention decoder of Mask2Former (arXiv:2112.01527)."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ from .heads import xavier_matrices
 
 
 class NamedAttention(nn.Module):
-    """An attention under the name ``attn``, where mmdet's checkpoints have it."""
+    """Attention with the parameter prefix ``attn``, as in mmdet's checkpoints."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class NamedAttention(nn.Module):
 
 
 class MaskedDecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; a norm after each residual."""
+    """Masked cross-attention, self-attention and feed-forward block, with a layer norm after each residual."""
 
     def __init__(self, channels: int, num_heads: int, ffn_channels: int) -> None:
         super().__init__()
@@ -35,7 +35,18 @@ class MaskedDecoderLayer(nn.Module):
         self.norms = layer_norms(channels, 3)
 
     def forward(self, x: Tensor, place: Tensor, memory: Tensor, where: Tensor, allowed: Tensor) -> Tensor:
-        """X (N, Q, C), place (Q, C), memory (N, S, C) with encoding ``where`` (S, C), allowed (N, Q, S) -> (N, Q, C)."""
+        """Updates the queries.
+
+        Args:
+            x: Content (N, Q, C) of the queries.
+            place: Position embedding (Q, C) of the queries.
+            memory: Tokens (N, S, C) of one feature level.
+            where: Position encoding (S, C) of the tokens.
+            allowed: Bool (N, Q, S), True where attention is allowed.
+
+        Returns:
+            Queries (N, Q, C).
+        """
         x = self.norms[0](x + self.cross_attn(x + place, memory + where, memory, allowed))
         query = x + place
         x = self.norms[1](x + self.self_attn(query, query, x))
@@ -43,12 +54,13 @@ class MaskedDecoderLayer(nn.Module):
 
 
 class MaskedDecoder(nn.Module):
-    """Decoder layers over the memories in turn.
+    """Decoder layers that attend to the memories in turn.
 
     Args:
-        channels: width C.
-        num_layers: layers; layer i attends to memory i modulo their number.
-        num_heads, ffn_channels: of each layer.
+        channels: Number of channels C.
+        num_layers: Number of layers; layer i attends to memory i modulo the number of memories.
+        num_heads: Number of attention heads per layer.
+        ffn_channels: Hidden channels of the feed-forward blocks.
     """
 
     def __init__(self, channels: int = 256, num_layers: int = 9, num_heads: int = 8, ffn_channels: int = 2048) -> None:
@@ -68,17 +80,19 @@ class MaskedDecoder(nn.Module):
     ) -> list[Tensor]:
         """Decodes the queries.
 
-        Attention masks need no masks at stride 4: resizing commutes with the product over channels, so the features are
-        resized once a level and multiplied there.
+        Attention masks are computed without masks at stride 4. Resizing commutes with the product over channels, so the
+        features are resized once per level and multiplied at that resolution.
 
         Args:
-            x (N, Q, C), place (Q, C): content and position of the queries.
-            memories: maps (N, C, h, w), lowest resolution first; levels (len(memories), C): embedding of each.
-            mask_features (N, M, h, w): at stride 4.
-            mask_embed: from normed queries to mask embeddings (N, Q, M).
+            x: Content (N, Q, C) of the queries.
+            place: Position embedding (Q, C) of the queries.
+            memories: Feature maps (N, C, h, w), lowest resolution first.
+            levels: Embedding (len(memories), C) of each feature level.
+            mask_features: Mask features (N, M, h, w) at stride 4.
+            mask_embed: Function from normalised queries (N, Q, C) to mask embeddings (N, Q, M).
 
         Returns:
-            the queries before the norm: at the start and after each layer, each (N, Q, C).
+            Queries (N, Q, C) before the final norm: the initial ones and those after each layer.
         """
         tokens = [m.flatten(2).transpose(1, 2) + level for m, level in zip(memories, levels)]
         where = [sine_encoding(*m.shape[-2:], x.shape[-1], x) for m in memories]

@@ -1,4 +1,4 @@
-"""The set loss of Mask2Former for frames, clips and videos: match once, then class, mask and dice loss."""
+"""Set loss of Mask2Former for frames, clips and videos: matching, then class, mask and dice losses."""
 
 from collections.abc import Sequence
 
@@ -19,33 +19,37 @@ from mmdvis.structures import ClipTargets, StepContext
 
 from .mask_targets import MaskTargets, kept_points, to_index
 
-MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # candidate points that are looked at, and mask logits that are held, together
+MAX_POINTS, MAX_MASKS = 1 << 21, 1 << 22  # maximum candidate points, and mask logits, per chunk
 
 
 @MODELS.register_module()
 class QuerySetLoss(nn.Module):
-    """Matches queries to objects, then compares them.
+    """Matches queries to objects and computes the losses of the matched pairs.
 
     Args:
-        num_classes: K; index K means no object.
-        matching: what is matched. ``'frame'``: every frame by itself (segmenter). ``'first_appearance'``: an object is
-            matched in the frame where it is first seen, to a slot that no earlier object has, and keeps that slot in all
-            frames of the clip (tracker; DVIS, equation 3). ``'video'``: whole tracks (refiner).
-        guided: share of the run during which the matching is computed from the predictions of the stage before
-            (``guide``) and used for every layer; 0 never.
-        weights: of class, mask and dice, in the losses and in the matching costs.
-        no_object_weight: weight of the class no object in the cross-entropy.
-        num_points: points a mask and frame.
-        oversample, importance: candidates for one point, and share of points chosen where the mask is least sure.
-        legacy_tall_video: sample the masks of a whole video as one tall image, so that samples at the joints mix two
-            frames (with ``matching='video'`` only). All released refiners were trained so.
-        legacy_frame1_match: match every object in the clip's first frame, even one that is not there yet (with
-            ``matching='first_appearance'`` only). The VPS and VSS trackers of DVIS and DVIS++ were trained so.
-        legacy_last_frame_labels: train an object that is not in the clip's last frame as no object, in all frames (not
-            with ``matching='frame'``, which has no clips). The VIS trackers and refiners of DVIS were trained so; DVIS++
-            was not.
-        legacy_shared_slots: let an object take a slot that an earlier one has; the later one's class then counts (with
-            ``matching='first_appearance'`` only). The trackers of DVIS were trained so; DVIS++ was not.
+        num_classes: Number of classes K; label K is no object.
+        matching: ``'frame'`` matches every frame independently (segmenter). ``'first_appearance'`` matches an object in
+            the first frame in which it is visible, to a query without an earlier object, and keeps this query in all
+            frames of the clip (tracker; DVIS, equation 3). ``'video'`` matches whole tracks (refiner).
+        guided: Fraction of the training in [0, 1] during which the matching is computed from the predictions of the
+            previous stage (``guide``) and used for all layers; 0 disables it.
+        weights: Weights of the class, mask and dice terms, in the losses and in the matching costs.
+        no_object_weight: Weight of the no-object class in the cross-entropy.
+        num_points: Number of sampled points per mask and frame.
+        oversample: Number of candidates per sampled point.
+        importance: Fraction of the points that are selected where the mask is most uncertain.
+        legacy_tall_video: Whether to sample the masks of a video as one image of vertically stacked frames, so that
+            samples at frame boundaries mix two frames; requires ``matching='video'``. All released refiners were
+            trained with it.
+        legacy_frame1_match: Whether to match every object in the first frame of the clip, even if it is not visible
+            there; requires ``matching='first_appearance'``. The VPS and VSS trackers of DVIS and DVIS++ were trained
+            with it.
+        legacy_last_frame_labels: Whether to label an object that is not visible in the last frame of the clip as no
+            object in all frames; not with ``matching='frame'``. The VIS trackers and refiners of DVIS were trained with
+            it, those of DVIS++ were not.
+        legacy_shared_slots: Whether an object may be matched to the query of an earlier object; the class of the later
+            object is then used. Requires ``matching='first_appearance'``. The trackers of DVIS were trained with it,
+            those of DVIS++ were not.
     """
 
     def __init__(
@@ -68,17 +72,17 @@ class QuerySetLoss(nn.Module):
             raise ValueError(f"matching must be 'frame', 'first_appearance' or 'video', got {matching!r}")
         if legacy_last_frame_labels and matching == 'frame':
             raise ValueError(
-                'legacy_last_frame_labels looks at the last frame of a clip, so matching must be '
-                "'first_appearance' or 'video', got 'frame'"
+                "legacy_last_frame_labels requires matching='first_appearance' or matching='video', got "
+                "matching='frame'"
             )
-        belongs = dict(
+        required_matching = dict(
             legacy_tall_video=(legacy_tall_video, 'video'),
             legacy_frame1_match=(legacy_frame1_match, 'first_appearance'),
             legacy_shared_slots=(legacy_shared_slots, 'first_appearance'),
         )
-        for name, (is_on, needed) in belongs.items():
-            if is_on and matching != needed:
-                raise ValueError(f'{name} belongs to matching={needed!r}, got matching={matching!r}')
+        for name, (is_enabled, required) in required_matching.items():
+            if is_enabled and matching != required:
+                raise ValueError(f'{name} requires matching={required!r}, got matching={matching!r}')
         self.num_classes, self.matching, self.guided = num_classes, matching, guided
         self.weights = tuple(weights)
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
@@ -95,14 +99,14 @@ class QuerySetLoss(nn.Module):
         context: StepContext,
         guide: LayerPredictions | None = None,
     ) -> list[Pairs]:
-        """The pairs that ``forward`` with the same arguments compares; ``matching`` is not ``'frame'``."""
+        """Matched pairs that :meth:`forward` uses for the same arguments; not supported with ``matching='frame'``."""
         with full_precision(predictions.mask_features):
             return self.match(self.matched_by(predictions, context, guide), targets, context)
 
     def matched_by(
         self, predictions: LayerPredictions, context: StepContext, guide: LayerPredictions | None
     ) -> LayerPredictions:
-        """The guide while it guides, else the predictions."""
+        """Predictions used for matching: the guide during guided training, otherwise ``predictions``."""
         return guide if guide is not None and context.progress < self.guided else predictions
 
     def forward(
@@ -113,17 +117,17 @@ class QuerySetLoss(nn.Module):
         guide: LayerPredictions | None = None,
         pairs: list[Pairs] | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of every layer.
+        """Losses of all layers.
 
         Args:
-            predictions: of L layers on B clips.
-            targets: B clips.
-            context: progress and randomness.
-            guide: predictions (L = 1) of the stage before, with the rows in the order of ``predictions``.
-            pairs: what :meth:`pairs` gave for all this, where the caller needs it, too.
+            predictions: Predictions of L layers for B clips.
+            targets: Ground truth of the B clips.
+            context: Training progress and random generators.
+            guide: Predictions (L = 1) of the previous stage, with the rows in the order of ``predictions``.
+            pairs: Result of :meth:`pairs` for the same arguments, if already computed.
 
         Returns:
-            ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, ``d{i}.loss_*`` of the layers before it.
+            ``loss_cls``, ``loss_mask`` and ``loss_dice`` of the last layer, and ``d{i}.loss_*`` of the previous layers.
         """
         with full_precision(predictions.mask_features):
             if self.matching == 'frame':
@@ -144,7 +148,7 @@ class QuerySetLoss(nn.Module):
 
     @torch.no_grad()
     def match(self, predictions: LayerPredictions, targets: Sequence[ClipTargets], context: StepContext) -> list[Pairs]:
-        """The pairs of each clip and layer."""
+        """Matched pairs of each clip, for all layers."""
         generator = context.generator('match', predictions.mask_features.device)
         costs = [self.costs(predictions, b, clip, generator) for b, clip in enumerate(targets)]
         host = torch.cat(costs, -1).cpu().numpy()  # one copy for the whole batch
@@ -155,22 +159,34 @@ class QuerySetLoss(nn.Module):
         ]
 
     def first_frame(self, clip: ClipTargets) -> Tensor:
-        """(N,): the frame in which each object is matched."""
+        """Index (N,) of the frame in which each object is matched."""
         by_frame = self.matching == 'first_appearance' and not self.legacy_frame1_match
         return clip.first_frame if by_frame else torch.zeros_like(clip.first_frame)
 
     def labels(self, clip: ClipTargets) -> Tensor:
-        """(N,): the class each object is trained with."""
+        """Training label (N,) of each object."""
         if not self.legacy_last_frame_labels:
             return clip.labels
         return torch.where(clip.visible[:, -1], clip.labels, self.num_classes)
 
     def costs(self, predictions: LayerPredictions, b: int, clip: ClipTargets, generator: torch.Generator) -> Tensor:
-        """Costs (L, Q, N) of clip ``b``; by first appearance, each object's from the frame in which it is first seen."""
+        """Matching costs of one clip.
+
+        With ``matching='first_appearance'``, the cost of an object is computed in the frame of :meth:`first_frame`.
+
+        Args:
+            predictions: Predictions of all clips.
+            b: Index of the clip.
+            clip: Ground truth of the clip.
+            generator: Random generator on the device of the predictions.
+
+        Returns:
+            Costs (L, Q, N).
+        """
         logits, embeds = predictions.class_logits[:, b].float(), predictions.mask_embeds[:, b].float()
         num_frames, slots = embeds.shape[1:3]
         total = embeds.new_zeros(len(embeds), slots, len(clip.labels))
-        whole, labels, first = None, self.labels(clip), self.first_frame(clip)
+        summed_overlap, labels, first = None, self.labels(clip), self.first_frame(clip)
         for t in range(num_frames):
             by_frame = self.matching == 'first_appearance'
             objects = (first == t).nonzero()[:, 0] if by_frame else torch.arange(len(clip.labels))
@@ -178,19 +194,28 @@ class QuerySetLoss(nn.Module):
                 continue
             coords = torch.rand(1, self.num_points, 2, generator=generator, device=embeds.device)
             objects = objects.to(embeds.device)
-            truth = sample_targets(clip.masks[:, t : t + 1], objects, torch.zeros_like(objects[:, None]), coords)
-            overlap = self.overlap(predictions, b, t, coords, truth, kept_points(clip.ignored, t, coords))
+            gt_values = sample_targets(clip.masks[:, t : t + 1], objects, torch.zeros_like(objects[:, None]), coords)
+            overlap = self.overlap(predictions, b, t, coords, gt_values, kept_points(clip.ignored, t, coords))
             if by_frame:
                 total[..., objects] = self.weigh(logits[:, min(t, logits.shape[1] - 1)], labels[objects], overlap)
             else:
-                whole = overlap if whole is None else whole + overlap
-        return total if whole is None else self.weigh(logits.mean(1), labels, whole)
+                summed_overlap = overlap if summed_overlap is None else summed_overlap + overlap
+        return total if summed_overlap is None else self.weigh(logits.mean(1), labels, summed_overlap)
 
     def overlap(
         self, predictions: LayerPredictions, b: int, t: int, coords: Tensor, truth: Tensor, kept: Tensor | None
     ) -> PointOverlap:
-        """How frame ``t`` of clip ``b`` agrees with ``truth`` (N, P) at points (1, P, 2), layer by layer."""
-        features, found = predictions.mask_features[b, t : t + 1].float(), []
+        """Agreement of all queries with the ground truth of one frame, for all layers.
+
+        Args:
+            predictions: Predictions of all clips.
+            b: Index of the clip.
+            t: Index of the frame.
+            coords: Normalised (x, y) coordinates (1, P, 2) of the points.
+            truth: Ground truth (N, P) in [0, 1] at the points.
+            kept: Bool (P,), True for the points that are not ignored, or None.
+        """
+        features, overlaps = predictions.mask_features[b, t : t + 1].float(), []
         points, inside = sample_features(features, coords)[0], None  # (M, P)
         if predictions.mask_bias is not None:
             inside = sample_features(torch.ones_like(features[:, :1]), coords)[0]
@@ -198,26 +223,26 @@ class QuerySetLoss(nn.Module):
             values = embeds @ points
             if inside is not None:
                 values = values + predictions.mask_bias[layer, b, t, :, None] * inside
-            found.append(PointOverlap.count(values, truth, kept))
-        return PointOverlap.stack(found)
+            overlaps.append(PointOverlap.count(values, truth, kept))
+        return PointOverlap.stack(overlaps)
 
     def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
-        """The weighted sum (L, Q, N) of class, mask and dice cost."""
+        """Weighted sum (L, Q, N) of the class, mask and dice costs."""
         parts = (class_cost(logits, labels), overlap.cross_entropy(), overlap.dice())
         return sum(weight * part for weight, part in zip(self.weights, parts))
 
     def class_losses(self, logits: Tensor, targets: Sequence[ClipTargets], pairs: Sequence[Pairs]) -> Tensor:
-        """Weighted cross-entropy (L,) of logits (L, B, S, Q, K + 1); an object keeps its class in every frame."""
-        truth = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
+        """Weighted cross-entropy (L,) of class logits (L, B, S, Q, K + 1); an object has one label for all frames."""
+        gt_labels = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
         layer = torch.arange(len(logits), device=logits.device)[:, None]
         for b, (clip, (rows, objects)) in enumerate(zip(targets, pairs)):
             rows, objects = (to_index(x, logits.device) for x in (rows, matched_queries(rows, objects)))
-            truth[layer, b, :, rows] = self.labels(clip)[objects][..., None]
+            gt_labels[layer, b, :, rows] = self.labels(clip)[objects][..., None]
         values = F.cross_entropy(
-            logits.float().flatten(0, -2), truth.flatten(), weight=self.empty_weight, reduction='none'
+            logits.float().flatten(0, -2), gt_labels.flatten(), weight=self.empty_weight, reduction='none'
         )
         layers = len(logits)
-        return values.view(layers, -1).sum(1) / self.empty_weight[truth].view(layers, -1).sum(1)
+        return values.view(layers, -1).sum(1) / self.empty_weight[gt_labels].view(layers, -1).sum(1)
 
     def mask_losses(
         self,
@@ -226,27 +251,34 @@ class QuerySetLoss(nn.Module):
         pairs: Sequence[Pairs],
         context: StepContext,
     ) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy and dice (L,) at points, summed over the matched masks and divided by their number.
+        """Binary cross-entropy and dice losses (L,) at sampled points.
 
-        Layers go through in blocks whose masks are made, sampled and forgotten, and made again for the gradients.
+        They are summed over the matched masks and divided by the number of ground-truth masks, averaged over all
+        processes.
+
+        Layers are processed in blocks. The masks of a block are computed, sampled and freed, and recomputed in the
+        backward pass.
         """
-        device, found = predictions.mask_features.device, []
-        truth, generator = MaskTargets.of(targets, pairs, self.truth_maps, device), context.generator('points', device)
+        device, losses = predictions.mask_features.device, []
+        gt_masks, generator = (
+            MaskTargets.of(targets, pairs, self.truth_maps, device),
+            context.generator('points', device),
+        )
         layers, per_layer = len(predictions.mask_embeds), sum(rows.shape[1] for rows, _ in pairs)
         area = predictions.mask_features[0, :, 0].numel()
         step = max(1, min(MAX_MASKS // max(per_layer * area, 1), MAX_POINTS // max(per_layer * self.num_points, 1)))
         for start in range(0, layers, step):
             block = slice(start, start + step)
-            part, rows, part_truth = (
+            part, rows, part_targets = (
                 predictions.layers(block),
                 [slots[block] for slots, _ in pairs],
-                truth.layers(block, layers),
+                gt_masks.layers(block, layers),
             )
             with torch.no_grad():
                 masks = self.masks_of(part, rows)
                 frames, coords = self.draw_points(masks, predictions.mask_embeds.shape[2], generator)
-                known, wanted = sample_masks(masks, frames, coords), part_truth.at(frames, coords)
-                points, values = (frames, coords, known), self.point_losses(known, *wanted)
+                point_logits, wanted = sample_masks(masks, frames, coords), part_targets.at(frames, coords)
+                points, values = (frames, coords, point_logits), self.point_losses(point_logits, *wanted)
 
             def compare(
                 embeds: Tensor,
@@ -260,46 +292,56 @@ class QuerySetLoss(nn.Module):
                 masks = self.masks_of(LayerPredictions(logits, embeds, features, bias), rows)
                 return self.point_losses(sample_masks(masks, *points), *wanted)
 
-            found.append(Recomputed.apply(compare, values, part.mask_embeds, part.mask_features, part.mask_bias))
+            losses.append(Recomputed.apply(compare, values, part.mask_embeds, part.mask_features, part.mask_bias))
         number = sum(len(c.labels) * (1 if self.matching == 'video' else c.masks.shape[1]) for c in targets)
         number = torch.tensor(float(number), device=device)
         all_reduce(number, op='mean')
-        return tuple(torch.cat(values).view(layers, -1).sum(1) / number.clamp(min=1) for values in zip(*found))
+        return tuple(torch.cat(values).view(layers, -1).sum(1) / number.clamp(min=1) for values in zip(*losses))
 
     def masks_of(self, predictions: LayerPredictions, rows: Sequence[np.ndarray]) -> Tensor:
-        """The matched masks of some layers as units (L * U, T', h, w), all clips of a layer together."""
+        """Matched masks of some layers as units (L * U, T', h, w), with all clips of a layer together."""
         return torch.cat([self.maps(matched_masks(predictions, b, slots)) for b, slots in enumerate(rows)], 1).flatten(
             0, 1
         )
 
     def draw_points(self, masks: Tensor, num_frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Frames and coordinates of the points at which each unit is compared, see :func:`uncertain_points`."""
+        """Samples the frames and coordinates of the points of each unit; see :func:`uncertain_points`."""
         number = self.num_points * (num_frames if self.legacy_tall_video else 1)
         at_once = max(1, int(MAX_POINTS / (number * self.oversample * masks.shape[1])))
         drawn = [
-            uncertain_points(some, number, self.oversample, self.importance, generator) for some in masks.split(at_once)
+            uncertain_points(chunk, number, self.oversample, self.importance, generator)
+            for chunk in masks.split(at_once)
         ]
         return tuple(torch.cat(values) for values in zip(*drawn))
 
     @staticmethod
     def point_losses(values: Tensor, wanted: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and dice loss (N,) of mask logits (N, P) at points, where they should be ``wanted``."""
+        """Cross-entropy and dice losses of each unit at points.
+
+        Args:
+            values: Mask logits (N, P).
+            wanted: Ground truth (N, P) in [0, 1].
+            kept: Weight (N, P), 0 at ignored points and 1 elsewhere, or None.
+
+        Returns:
+            Cross-entropy (N,) and dice loss (N,).
+        """
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
         return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
 
     def truth_maps(self, masks: Tensor) -> Tensor:
-        """The masks (N, T, H, W) of objects as units that are compared as a whole."""
+        """Ground-truth units of the object masks (N, T, H, W)."""
         return self.maps(masks[None])[0]
 
     def maps(self, masks: Tensor) -> Tensor:
-        """The masks (L, n, T, h, w) as units that are compared as a whole: one a frame, or one a video."""
+        """Units of the masks (L, n, T, h, w): one per frame, or one per video."""
         if self.matching != 'video':
             return masks.flatten(1, 2).unsqueeze(2)
         return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
 
 
 def split_frames(predictions: LayerPredictions) -> LayerPredictions:
-    """The same predictions with every frame as a clip of its own: B becomes B * T, T becomes 1."""
+    """Converts every frame to a clip of one frame: B becomes B * T, T becomes 1."""
     bias = predictions.mask_bias
     return LayerPredictions(
         predictions.class_logits.flatten(1, 2).unsqueeze(2),
@@ -310,7 +352,7 @@ def split_frames(predictions: LayerPredictions) -> LayerPredictions:
 
 
 def matched_masks(predictions: LayerPredictions, b: int, rows: np.ndarray) -> Tensor:
-    """Mask logits (L, n, T, h, w) of the matched rows (L, n) of clip ``b``; the only masks that training multiplies out."""
+    """Mask logits (L, n, T, h, w) of the matched rows (L, n) of clip ``b``; no other masks are computed in training."""
     features = predictions.mask_features[b].float()
     rows = to_index(rows, features.device)
     index = rows[:, None, :].expand(-1, features.shape[0], -1)  # (L, T, n)

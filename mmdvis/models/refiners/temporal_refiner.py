@@ -1,4 +1,4 @@
-"""The temporal refiner of DVIS (arXiv:2306.03413, section 3.4)."""
+"""Temporal refiner of DVIS (arXiv:2306.03413, section 3.4)."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,24 @@ from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries, write_slice
 
-FRAMES = 64  # that the heads look at together
+FRAMES = 64  # frames per chunk of the prediction heads
 
 
 @MODELS.register_module()
 class TemporalRefiner(BaseModule):
-    """Looks at all frames of a clip at once: better tracks, and one class for each.
+    """Refines tracks with all frames of a clip at once and predicts one class per track.
 
-    What it gets is the tracker's choice: DVIS hands over normed outputs and its own view of each frame, DVIS++
-    (arXiv:2312.13305) outputs before the norm and the segmenter's queries (``DVISTracker``: ``normed_outputs``, ``context``).
+    The inputs depend on the options ``normed_outputs`` and ``context`` of :class:`DVISTracker`. DVIS uses normalised
+    outputs and frames decoded by the tracker; DVIS++ (arXiv:2312.13305) uses outputs before the norm and the queries of
+    the segmenter.
 
     Args:
-        num_classes: K, things first.
-        channels: width C of the tracks; mask_channels: width M of the mask features.
-        decoder: arguments of :func:`temporal_layers`.
-        loss: config of the set loss, to which ``contrast`` may be added: the weight of DVIS++'s contrastive loss of tracks
-            (without its bank of earlier embeddings). None for inference only.
+        num_classes: Number of classes K, things first.
+        channels: Number of channels C of the tracks.
+        mask_channels: Number of channels M of the mask features.
+        decoder: Arguments of :func:`temporal_layers`.
+        loss: Config of the set loss; None for inference only. It may contain ``contrast``, the weight of the
+            contrastive loss of DVIS++ between tracks (without its memory bank).
     """
 
     def __init__(
@@ -53,8 +55,8 @@ class TemporalRefiner(BaseModule):
         self.criterion = MODELS.build(dict(options, num_classes=num_classes)) if loss else None
 
     def forward(self, tracks: TrackQueries) -> TrackQueries:
-        """Refined tracks; the class logits are the same in every frame."""
-        last = deque(self.decode(tracks), maxlen=1).pop()  # earlier layers are not kept
+        """Refines the tracks; the class logits are the same in every frame."""
+        last = deque(self.decode(tracks), maxlen=1).pop()  # outputs of earlier layers are freed
         x = self.decoder_norm(last)
         logits = self.classify(x, tracks.valid)[:, None].expand(-1, x.shape[1], -1, -1)
         embeds: Tensor | None = None
@@ -65,7 +67,7 @@ class TemporalRefiner(BaseModule):
         )
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
-        """Losses of all layers; the guide is the tracker's word, its class logits averaged over time."""
+        """Losses of all layers; the guide is the predictions of the tracker, with class logits averaged over time."""
         x = self.decoder_norm(torch.stack(list(self.decode(tracks))))
         logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
@@ -81,7 +83,7 @@ class TemporalRefiner(BaseModule):
         return losses
 
     def decode(self, tracks: TrackQueries) -> Iterator[Tensor]:
-        """Yields the output of each layer before the norm, (B, T, Q, C)."""
+        """Yields the output (B, T, Q, C) of each layer before the final norm."""
         allowed, hold = time_masks(tracks.valid)
         x = tracks.embeds
         for layer in self.layers:
@@ -89,7 +91,15 @@ class TemporalRefiner(BaseModule):
             yield x
 
     def classify(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Class logits (B, Q, K + 1) of normed queries (B, T, Q, C), each frame weighted by its activation."""
+        """Class logits of each track, with the frames weighted by their activations.
+
+        Args:
+            x: Normalised queries (B, T, Q, C).
+            valid: Bool (B, T, Q), True for the frames in which a track is valid.
+
+        Returns:
+            Class logits (B, Q, K + 1).
+        """
         activation = self.activation_proj(x)[..., 0]
         lowest = torch.finfo(activation.dtype).min
         weight = activation.masked_fill(~valid, lowest).softmax(1)  # (B, T, Q)

@@ -1,4 +1,4 @@
-"""The tracker of MinVIS (arXiv:2208.02245): match neighbouring frames by cosine distance."""
+"""Tracker of MinVIS (arXiv:2208.02245): matches consecutive frames by cosine distance."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,40 @@ from mmdvis.structures import FrameQueries, TrackQueries
 
 @dataclass(frozen=True, eq=False)
 class CosineState:
-    """What the tracker remembers: the last frame's ``match_embeds`` (B, Q, D), in track order."""
+    """State of the tracker between clips.
+
+    Attributes:
+        match_embeds: Embeddings (B, Q, D) of the last frame, in track order.
+    """
 
     match_embeds: Tensor
 
 
 @MODELS.register_module()
 class CosineTracker(nn.Module):
-    """Gathers every frame's queries so that row q continues row q of the frame before; has no weights.
+    """Reorders the queries of every frame such that row q continues row q of the previous frame; has no parameters.
 
     Args:
-        last_channels: compare only the last so many channels of ``match_embeds``, as DVIS++ does with the
-            re-identification part; None compares all.
+        last_channels: Number of last channels of ``match_embeds`` to compare, which are the re-identification channels
+            in DVIS++; None compares all channels.
     """
 
     def __init__(self, last_channels: int | None = None) -> None:
         super().__init__()
         if last_channels is not None and last_channels < 1:
-            raise ValueError(f'last_channels must be positive, got {last_channels}; None compares all')
+            raise ValueError(f'last_channels must be positive, got {last_channels}; use None to compare all channels')
         self.first_channel = None if last_channels is None else -last_channels
 
     def forward(self, queries: FrameQueries, state: CosineState | None = None) -> tuple[TrackQueries, CosineState]:
-        """Tracks a clip from where ``state`` left the videos; None begins them."""
+        """Tracks a clip.
+
+        Args:
+            queries: Queries of the clip.
+            state: State after the previous clip; None if the videos start with this clip.
+
+        Returns:
+            Tracks of the clip and the state after it.
+        """
         before = None if state is None else state.match_embeds
         rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel :], before))
         valid = queries.present[..., None].expand(rows.embeds.shape[:3])

@@ -1,4 +1,4 @@
-"""The referring tracker of DVIS (arXiv:2306.03413, section 3.3) and of DVIS++ (arXiv:2312.13305)."""
+"""Referring tracker of DVIS (arXiv:2306.03413, section 3.3) and DVIS++ (arXiv:2312.13305)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ ALLOWED = dict(
 
 @dataclass(frozen=True, eq=False)
 class ReferringState:
-    """All that the tracker remembers of its videos.
+    """State of the tracker between clips.
 
     Attributes:
-        match_embeds (B, Q, D): the segmenter's embeddings of the last frame, in track order.
-        outputs (B, Q, C): the last layer's outputs for the last frame.
+        match_embeds: Embeddings (B, Q, D) of the segmenter for the last frame, in track order.
+        outputs: Outputs (B, Q, C) of the last layer for the last frame.
     """
 
     match_embeds: Tensor
@@ -36,11 +36,11 @@ class ReferringState:
 
 @dataclass(frozen=True, eq=False)
 class DecodedClip:
-    """The decoder's word on a clip.
+    """Decoder outputs of a clip.
 
     Attributes:
-        outputs (L, B, T, Q, C): of every layer, before the norm.
-        references (B, T, Q, C): what each frame's tracks referred to.
+        outputs: Outputs (L, B, T, Q, C) of every layer, before the final norm.
+        references: Reference queries (B, T, Q, C) of each frame.
     """
 
     outputs: Tensor
@@ -49,30 +49,31 @@ class DecodedClip:
 
 @MODELS.register_module()
 class DVISTracker(BaseModule):
-    """Each track refers to its own output in the frame before.
+    """Referring tracker: the attention query of each track is its output in the previous frame.
 
-    The defaults are DVIS. DVIS++ is ``refer='mlp'``, ``project_features=True`` and ``normed_outputs=False`` after a
-    segmenter with ``normed_embeds=False``.
+    The defaults are those of DVIS. DVIS++ uses ``refer='mlp'``, ``project_features=True`` and ``normed_outputs=False``
+    after a segmenter with ``normed_embeds=False``.
 
     Args:
-        num_classes: K, things first.
-        channels: width C of the queries; mask_channels: width M of the mask features.
-        decoder: arguments of :func:`referring_layers`.
-        start: what a frame's decoding starts from: its queries ``'matched'`` to the tracks, its queries ``'unmatched'``, the
-            tracks' ``'output'`` for the frame before, or ``'zero'`` (table 6 of the paper). The first frame of a video
-            starts from its own queries always.
-        refer: what the layers refer to: the ``'output'`` for the frame before, or an ``'mlp'`` of it, which then helps to
-            tell the classes, too.
-        project_features: put the mask features through a linear map of the tracker's own. The map is folded into the mask
-            embeddings and ``mask_bias``, so later stages still get the segmenter's features.
-        normed_outputs: hand the outputs on after the final norm (DVIS), or as they are (DVIS++).
-        context: what the refiner gets to attend to: ``'embeds'``, the segmenter's queries as they are, or
-            ``'first_frame'``, every frame decoded as if a video began with it (DVIS; costs as much as tracking).
-        legacy_inverse_match: gather the matched queries with the inverse permutation, as the released code of DVIS does;
-            all released weights of DVIS (not of DVIS++, not of MinVIS) were trained with that code and need it.
-        loss: config of the set loss, to which ``contrast`` may be added: the weight of DVIS++'s contrastive loss of what
-            tracks refer to. None for inference only.
-        noise: arguments of :class:`QueryNoise` in training; None: none.
+        num_classes: Number of classes K, things first.
+        channels: Number of channels C of the queries.
+        mask_channels: Number of channels M of the mask features.
+        decoder: Arguments of :func:`referring_layers`.
+        start: Initial queries of each frame (table 6 of the paper): its queries ``'matched'`` to the tracks, its
+            ``'unmatched'`` queries, the ``'output'`` of the tracks in the previous frame, or ``'zero'``. The first
+            frame of a video always starts from its own queries.
+        refer: Reference of the layers: the ``'output'`` of the previous frame, or an ``'mlp'`` of it, which is then
+            also an input of the class head.
+        project_features: Whether to apply a linear projection to the mask features. It is folded into the mask
+            embeddings and ``mask_bias``, so later stages still receive the features of the segmenter.
+        normed_outputs: Whether to return the outputs after the final norm (DVIS) or before it (DVIS++).
+        context: Frame queries for the refiner: ``'embeds'`` are the queries of the segmenter; ``'first_frame'`` decodes
+            every frame as the first frame of a video (DVIS; as expensive as tracking).
+        legacy_inverse_match: Whether to gather the matched queries with the inverse permutation, as the released code
+            of DVIS does. All released weights of DVIS require it; those of DVIS++ and MinVIS do not.
+        loss: Config of the set loss; None for inference only. It may contain ``contrast``, the weight of the
+            contrastive loss of DVIS++ between the references.
+        noise: Arguments of :class:`QueryNoise` for training; None disables noise.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class DVISTracker(BaseModule):
             if value not in ALLOWED[name]:
                 raise ValueError(f'{name} must be {" or ".join(map(repr, ALLOWED[name]))}, got {value!r}')
         if noise is not None and start != 'matched':
-            raise ValueError(f"noise spoils the matched queries, so start must be 'matched', got {start!r}")
+            raise ValueError(f"noise is applied to matched queries, so start must be 'matched', got {start!r}")
         self.noise = None if noise is None else QueryNoise(**noise)
         self.start, self.context, self.normed_outputs = start, context, normed_outputs
         self.legacy_inverse_match = legacy_inverse_match
@@ -113,7 +114,15 @@ class DVISTracker(BaseModule):
     def forward(
         self, queries: FrameQueries, state: ReferringState | None = None
     ) -> tuple[TrackQueries, ReferringState]:
-        """Tracks a clip from where ``state`` left the videos; None begins them."""
+        """Tracks a clip.
+
+        Args:
+            queries: Queries of the clip.
+            state: State after the previous clip; None if the videos start with this clip.
+
+        Returns:
+            Tracks of the clip and the state after it.
+        """
         orders = self.orders(queries, state)
         clip = self.decode_clip(queries, queries.embeds.take_along_dim(orders[..., None], 2), state)
         matched = queries.match_embeds.take_along_dim(orders[..., None], 2)
@@ -137,7 +146,7 @@ class DVISTracker(BaseModule):
         ), after
 
     def loss(self, queries: FrameQueries, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
-        """Losses of all layers; the guide is the segmenter's own word, with its rows put into track order."""
+        """Losses of all layers; the guide is the predictions of the segmenter in track order."""
         orders, starts = self.training_starts(queries, context)
         clip = self.decode_clip(queries, starts, None)
         layers = self.predict(clip, queries.mask_features)
@@ -153,23 +162,29 @@ class DVISTracker(BaseModule):
         return losses
 
     def training_starts(self, queries: FrameQueries, context: StepContext) -> tuple[Tensor, Tensor]:
-        """The order that counts (B, T, Q), and what each frame's decoding starts from (B, T, Q, C), noise included."""
+        """Query orders (B, T, Q) and initial queries (B, T, Q, C) of all frames, with noise in training."""
         if self.noise is None or not self.training:
             orders = self.orders(queries, None)
             return orders, queries.embeds.take_along_dim(orders[..., None], 2)
         draw = self.noise.draw(*queries.embeds.shape, context.generator('noise'))
-        found = noisy_orders(queries.match_embeds, draw, self.noise.base, self.legacy_inverse_match)
-        return found.kept, found.mix(queries.embeds)
+        noisy = noisy_orders(queries.match_embeds, draw, self.noise.base, self.legacy_inverse_match)
+        return noisy.kept, noisy.mix(queries.embeds)
 
     def orders(self, queries: FrameQueries, state: ReferringState | None) -> Tensor:
-        """(B, T, Q): which query of each frame takes each track's place; if unmatched, that of its own number."""
+        """Index (B, T, Q) of the query of each track in every frame; the identity if ``start='unmatched'``."""
         if self.start == 'unmatched':
             batch, frames, slots = queries.match_embeds.shape[:3]
             return torch.arange(slots, device=queries.match_embeds.device).expand(batch, frames, -1)
         return track_orders(queries.match_embeds, state and state.match_embeds, self.legacy_inverse_match)
 
     def decode_clip(self, queries: FrameQueries, aligned: Tensor, state: ReferringState | None) -> DecodedClip:
-        """All layers on all frames in turn, each referring to the one before; ``aligned`` (B, T, Q, C) is in track order."""
+        """Decodes the frames sequentially, each with the previous one as reference.
+
+        Args:
+            queries: Queries of the clip.
+            aligned: Initial queries (B, T, Q, C) in track order.
+            state: State after the previous clip, or None.
+        """
         last, outputs, references = state and state.outputs, [], []
         for own, frame, present in zip(aligned.unbind(1), queries.embeds.unbind(1), queries.present.unbind(1)):
             reference = None if last is None else self.refer_to(last)
@@ -180,22 +195,25 @@ class DVISTracker(BaseModule):
         return DecodedClip(torch.stack([torch.stack(layers) for layers in outputs], 2), torch.stack(references, 1))
 
     def start_of(self, own: Tensor, last: Tensor | None) -> Tensor:
-        """What a frame's decoding starts from, given its queries and the outputs before it, both (B, Q, C)."""
+        """Initial queries of a frame, given its own queries and the outputs of the previous frame, both (B, Q, C)."""
         if last is None or self.start in ('matched', 'unmatched'):
             return own
         return last if self.start == 'output' else torch.zeros_like(own)
 
     def refer_to(self, x: Tensor) -> Tensor:
-        """The reference made of outputs (..., C)."""
+        """Reference queries computed from outputs (..., C)."""
         return x if self.ref_proj is None else self.ref_proj(x)
 
     def decode(self, start: Tensor, frame: Tensor, reference: Tensor | None) -> list[Tensor]:
-        """The outputs of all layers for one frame, each (B, Q, C).
+        """Decodes one frame.
 
         Args:
-            start (B, Q, C): what the first layer starts from.
-            frame (B, Q, C): the frame's queries as the segmenter gave them.
-            reference (B, Q, C): what every layer refers to; None: its own input.
+            start: Initial queries (B, Q, C).
+            frame: Queries (B, Q, C) of the segmenter for this frame.
+            reference: Reference queries (B, Q, C) of all layers; if None, each layer refers to its own input.
+
+        Returns:
+            Outputs (B, Q, C) of each layer.
         """
         outputs = []
         for layer in self.layers:
@@ -204,19 +222,19 @@ class DVISTracker(BaseModule):
         return outputs
 
     def predict(self, clip: DecodedClip, mask_features: Tensor) -> LayerPredictions:
-        """The heads on the outputs of some layers."""
-        x = known = self.decoder_norm(clip.outputs)
+        """Applies the prediction heads to the decoder outputs."""
+        x = class_input = self.decoder_norm(clip.outputs)
         if self.ref_proj is not None:
-            known = torch.cat([clip.references.expand_as(x), x], -1)
+            class_input = torch.cat([clip.references.expand_as(x), x], -1)
         embeds, bias = self.mask_embed(x), None
         if self.mask_feature_proj is not None:
             embeds, bias = fold_projection(
                 embeds, self.mask_feature_proj.weight[..., 0, 0], self.mask_feature_proj.bias
             )
-        return LayerPredictions(self.cls_embed(known), embeds, mask_features, bias)
+        return LayerPredictions(self.cls_embed(class_input), embeds, mask_features, bias)
 
     def context_of(self, queries: FrameQueries) -> Tensor:
-        """(B, T, Q, C): what a refiner may attend to."""
+        """Frame queries (B, T, Q, C) that a refiner may attend to."""
         if self.context == 'embeds':
             return queries.embeds
         frames = queries.embeds.flatten(0, 1)
