@@ -55,7 +55,7 @@ def test_semantic(tmp_path):
         assert image.mode == 'L' and np.asarray(image).tolist() == [[4, 7], [9, 9]]
     with zipfile.ZipFile(tmp_path / 'out' / 'submission.zip') as archive:
         assert archive.namelist() == ['a/00003.png', 'a/00007.png']
-    with pytest.raises(ValueError, match='video a has labels from 0 to 5; the dataset knows 3 categories'):
+    with pytest.raises(ValueError, match='video a has labels from 0 to 5; the dataset has 3 categories'):
         run(tmp_path / 'other', [sample('a', VideoSemantic(torch.as_tensor(labels + 3), CLASSES))])
 
 
@@ -121,7 +121,7 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path):
         run(tmp_path / 'out', [sample('a', result)])
     with pytest.raises(ValueError, match='video a has labels from -1 to 0'):
         run(tmp_path / 'out', [sample('a', VideoSemantic(torch.full((2, 3, 3), -1), CLASSES))])
-    with pytest.raises(ValueError, match='no video came'):
+    with pytest.raises(ValueError, match='no video was predicted'):
         SubmissionWriter(str(tmp_path / 'none')).compute_metrics([])
 
 

@@ -59,7 +59,7 @@ def test_semantic_videos():
     found = run(VSSMetric(str(SET / 'vspw')), samples, range(256))
     for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16'):
         assert found[name] == pytest.approx(EXPECTED['vss_vspw'][name], abs=1e-9)
-    with pytest.raises(ValueError, match='video 700_v0 has 7 masks in .*, the prediction has 3 frames'):
+    with pytest.raises(ValueError, match='video 700_v0 has 7 masks in .*, but the prediction has 3 frames'):
         run(
             VSSMetric(str(SET / 'vspw')),
             [sample('700_v0', VideoSemantic(torch.zeros(3, 4, 4, dtype=torch.int64), CLASSES))],

@@ -1,12 +1,18 @@
 """The segmenter against mmdet's Mask2Former, a second implementation with the same parameter names."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers import tiny
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from pycocotools import mask as coco_mask
 
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
+from mmdvis.models.postprocessors import InstancePostprocessor
 from mmdvis.registry import MODELS
+from mmdvis.structures import StepContext, VideoPrediction
 
 CHANNELS, GROUPS = (8, 16, 32, 64), 4
 PIXEL = dict(
@@ -65,8 +71,6 @@ def features(size=(64, 96), batch=2):
 @pytest.fixture
 def mmdet_scope():
     """mmdet builds its nested parts without a prefix."""
-    from mmengine.registry import DefaultScope
-
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
 
@@ -107,3 +111,86 @@ def test_the_segmenter_equals_mmdets_head(mmdet_scope):
     torch.testing.assert_close(queries.class_logits[0], classes[-1], atol=1e-4, rtol=1e-3)
     dense = torch.einsum('tqm,tmhw->tqhw', queries.mask_embeds[0], queries.mask_features[0])
     torch.testing.assert_close(dense, masks[-1], atol=1e-3, rtol=1e-3)
+
+
+def test_a_neck_of_mmdet_fits_in_front():
+    neck = dict(type='mmdet.FPN', in_channels=[8, 16, 32, 64], out_channels=12, num_outs=4)
+    segmenter = MODELS.build(dict(tiny.SEGMENTER, neck=neck, in_channels=(12,) * 4)).train()
+    losses = segmenter.loss(torch.randn(1, 1, 3, 64, 96), [tiny.targets(1)], StepContext())
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in segmenter.neck.lateral_convs.parameters())
+
+
+def test_the_pixel_decoder_of_mmdet_takes_the_place_of_ours():
+    """Its parameters have the same names, so the weights fit and the outputs agree."""
+    attention = dict(embed_dims=16, num_heads=2, num_levels=3, num_points=4, dropout=0.0, batch_first=True)
+    ffn = dict(embed_dims=16, feedforward_channels=24, num_fcs=2, ffn_drop=0.0)
+    encoder = dict(num_layers=1, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=ffn))
+    decoder = dict(
+        type='mmdet.MSDeformAttnPixelDecoder',
+        encoder=encoder,
+        norm_cfg=dict(type='GN', num_groups=4),
+        positional_encoding=dict(num_feats=8, normalize=True),
+    )
+    theirs = MODELS.build(ConfigDict(dict(tiny.SEGMENTER, pixel_decoder=decoder))).eval()
+    ours = MODELS.build(tiny.SEGMENTER).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    frames = torch.randn(1, 2, 3, 64, 96)
+    with torch.no_grad():
+        expected, queries = ours(frames), theirs(frames)
+    torch.testing.assert_close(queries.mask_features, expected.mask_features, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(queries.class_logits, expected.class_logits, atol=1e-3, rtol=1e-3)
+
+
+def test_losses_of_mmdet_take_the_place_of_ours():
+    plugins = dict(
+        mask=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True),
+        dice=dict(type='mmdet.DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0),
+    )
+    segmenter = MODELS.build(tiny.SEGMENTER)
+    states, features = segmenter.decode(torch.randn(1, 1, 3, 64, 96))
+    results = []
+    for options in ({}, dict(plugins=plugins)):
+        criterion = MODELS.build(dict(tiny.LOSS, matching='frame', num_classes=tiny.CLASSES, **options))
+        results.append(criterion(segmenter.predict(states, features), [tiny.targets(1)], StepContext()))
+    assert results[0].keys() == results[1].keys()
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, atol=1e-5, rtol=1e-5)
+
+
+def test_a_detector_is_built_whatever_the_default_scope_is():
+    config = dict(
+        type='mmdvis.DVIS',
+        num_classes=tiny.CLASSES,
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        refiner=tiny.REFINER,
+        postprocessor=tiny.PANOPTIC,
+    )
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        from mmdet.registry import MODELS as mmdet_models
+
+        model = mmdet_models.build(config)
+    assert model.parts() == ['segmenter', 'tracker', 'refiner'] and model.trainable == ('refiner',)
+
+
+def test_mask_scores_of_images_are_those_of_mmdet():
+    """COCO mask AP ranks by class score times mean mask probability."""
+    from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
+
+    generator = torch.Generator().manual_seed(0)
+    logits, masks = (torch.randn(*shape, generator=generator) for shape in ((9, 6), (9, 20, 30)))
+    head = MaskFormerFusionHead(num_things_classes=5, num_stuff_classes=0, test_cfg=dict(max_per_image=12))
+    expected = head.instance_postprocess(logits, masks)
+    scores, order = expected.scores.sort(descending=True)
+    source = SimpleNamespace(logits=lambda rows, frame: masks[rows])
+    prediction = VideoPrediction(torch.arange(9), logits.softmax(-1), torch.ones(1, 9, dtype=torch.bool), source)
+    result = InstancePostprocessor(12, mask_scores=True)(prediction)
+    torch.testing.assert_close(result.scores, scores)
+    assert torch.equal(result.labels, expected.labels[order])
+    decoded = torch.stack([torch.from_numpy(coco_mask.decode(dict(track[0]))).bool() for track in result.masks])
+    assert torch.equal(decoded, expected.masks[order])
+    plain = InstancePostprocessor(12)(prediction)
+    assert not torch.equal(plain.scores, result.scores) and plain.scores.tolist() == sorted(
+        plain.scores.tolist(), reverse=True
+    )

@@ -377,7 +377,7 @@ def test_what_is_ignored_changes_nothing(matching, options):
     after = LayerPredictions(before.class_logits, before.mask_embeds, features)
     masks = targets.masks.clone()
     masks[:, 1, 10:26, 10:38] = True
-    module = loss(matching, oversample=1.0, importance=0.0, **options)
+    module = loss(matching, importance_sampling=(1.0, 0.0), **options)
 
     def value(prediction, truth, void):
         clip = ClipTargets(targets.labels, targets.ids, truth, targets.visible, 'clip', void)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.functional.precision import full_precision, runs_in_bfloat16
+from mmdvis.registry import MODELS
 
 from .attention import feed_forward, layer_norms
 from .heads import xavier_matrices
@@ -42,6 +43,7 @@ class EncoderLayer(nn.Module):
         return self.norms[1](self.ffn(x))
 
 
+@MODELS.register_module()
 class PixelDecoder(nn.Module):
     """Computes mask features at stride 4 and three memories from the features of the backbone.
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
+from mmdvis.checks import check_choice
 from mmdvis.models.functional.assignment import Pairs, assign, check_costs, matched_queries
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
@@ -36,8 +37,11 @@ class QuerySetLoss(nn.Module):
         weights: Weights of the class, mask and dice terms, in the losses and in the matching costs.
         no_object_weight: Weight of the no-object class in the cross-entropy.
         num_points: Number of sampled points per mask and frame.
-        oversample: Number of candidates per sampled point.
-        importance: Fraction of the points that are selected where the mask is most uncertain.
+        importance_sampling: Number of candidates per sampled point, and fraction of the points that are selected where the
+            mask is most uncertain.
+        plugins: Configs of losses that replace the defaults, by name: ``mask`` (default: binary cross-entropy) and
+            ``dice``. They are called as ``loss(logits, gt, reduction_override='none')`` with (N, P) each, as the losses
+            of mmdet are, and return (N,) or (N, P).
         legacy_tall_video: Whether to sample the masks of a video as one image of vertically stacked frames, so that
             samples at frame boundaries mix two frames; requires ``matching='video'``. All released refiners were
             trained with it.
@@ -60,8 +64,8 @@ class QuerySetLoss(nn.Module):
         weights: Sequence[float] = (2.0, 5.0, 5.0),
         no_object_weight: float = 0.1,
         num_points: int = 12544,
-        oversample: float = 3.0,
-        importance: float = 0.75,
+        importance_sampling: tuple[float, float] = (3.0, 0.75),
+        plugins: dict | None = None,
         legacy_tall_video: bool = False,
         legacy_frame1_match: bool = False,
         legacy_last_frame_labels: bool = False,
@@ -85,7 +89,11 @@ class QuerySetLoss(nn.Module):
                 raise ValueError(f'{name} requires matching={required!r}, got matching={matching!r}')
         self.num_classes, self.matching, self.guided = num_classes, matching, guided
         self.weights = tuple(weights)
-        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.num_points = num_points
+        self.oversample, self.importance = importance_sampling
+        for name in plugins or {}:
+            check_choice('a plugin', name, ('mask', 'dice'))
+        self.plugins = nn.ModuleDict({name: MODELS.build(config) for name, config in (plugins or {}).items()})
         self.legacy_tall_video, self.legacy_frame1_match = legacy_tall_video, legacy_frame1_match
         self.legacy_last_frame_labels, self.legacy_shared_slots = legacy_last_frame_labels, legacy_shared_slots
         weight = torch.ones(num_classes + 1)
@@ -314,8 +322,7 @@ class QuerySetLoss(nn.Module):
         ]
         return tuple(torch.cat(values) for values in zip(*drawn))
 
-    @staticmethod
-    def point_losses(values: Tensor, wanted: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    def point_losses(self, values: Tensor, wanted: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cross-entropy and dice losses of each unit at points.
 
         Args:
@@ -327,7 +334,9 @@ class QuerySetLoss(nn.Module):
             Cross-entropy (N,) and dice loss (N,).
         """
         probs = values.sigmoid() if kept is None else values.sigmoid() * kept
-        return cross_entropy_loss(values, wanted, kept), dice_loss(probs, wanted)
+        losses = {name: row_loss(plugin, values, wanted, kept) for name, plugin in self.plugins.items()}
+        mask = losses['mask'] if 'mask' in losses else cross_entropy_loss(values, wanted, kept)
+        return mask, losses['dice'] if 'dice' in losses else dice_loss(probs, wanted)
 
     def truth_maps(self, masks: Tensor) -> Tensor:
         """Ground-truth units of the object masks (N, T, H, W)."""
@@ -338,6 +347,16 @@ class QuerySetLoss(nn.Module):
         if self.matching != 'video':
             return masks.flatten(1, 2).unsqueeze(2)
         return masks.flatten(2, 3).unsqueeze(2) if self.legacy_tall_video else masks
+
+
+def row_loss(loss: nn.Module, logits: Tensor, gt: Tensor, kept: Tensor | None) -> Tensor:
+    """A plug-in loss (N,) of mask logits and ground truth (N, P); ``kept`` (N, P) is 0 at ignored points."""
+    if kept is not None:
+        logits, gt = logits.masked_fill(kept == 0, -1e4), gt * kept  # an ignored point is background, surely
+    values = loss(logits, gt, reduction_override='none')
+    if values.dim() == 1:
+        return values
+    return values.mean(-1) if kept is None else (values * kept).sum(-1) / kept.sum(-1).clamp(min=1)
 
 
 def split_frames(predictions: LayerPredictions) -> LayerPredictions:

@@ -7,8 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.layer_predictions import LayerPredictions
-from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
+from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext
@@ -19,18 +19,21 @@ class Mask2FormerSegmenter(BaseModule):
     """Frames -> the queries of each frame by itself.
 
     Args:
-        backbone: config of a backbone with four maps at strides 4, 8, 16, 32.
-        in_channels: their channels.
-        num_classes: K, things first.
-        num_queries: Q.
-        channels: width C of queries and memories; mask_channels: width M.
-        pixel_decoder: arguments of :class:`PixelDecoder`.
+        backbone: config of a backbone with four feature maps at strides 4, 8, 16 and 32.
+        in_channels: channels of the feature maps that the pixel decoder receives.
+        num_classes: number of classes K, things first.
+        num_queries: number of queries Q.
+        channels: number of channels C of queries and memories.
+        mask_channels: number of channels M of the mask features.
+        neck: config of a neck between backbone and pixel decoder, e.g. ``mmdet.FPN``; None: no neck.
+        pixel_decoder: config of the pixel decoder; ``type`` defaults to :class:`PixelDecoder`. Others are built as they are
+            and return the mask features and three memories from coarse to fine, as ``mmdet.MSDeformAttnPixelDecoder`` does.
         decoder: arguments of :class:`MaskedDecoder`.
-        reid: put a re-identification embedding of width C beside the queries (DVIS++), so that trackers and refiners work
-            at 2 C. Its own loss (CTVIS) is not part of mmdvis: such a segmenter comes trained and cannot learn here.
-        normed_embeds: hand the queries on after the decoder's norm (DVIS), or as they are (DVIS++); trackers match the
-            normed ones always.
-        loss: config of the set loss; None for inference only.
+        reid: append a re-identification embedding of C channels to the queries (DVIS++), so that trackers and refiners
+            have 2 C channels. Its loss (CTVIS) is not implemented, so such a segmenter cannot be trained here.
+        normed_embeds: pass the queries on after the norm of the decoder (DVIS) or before it (DVIS++); trackers always match
+            the normed ones.
+        loss: config of the set loss, e.g. ``QuerySetLoss``; None: inference only.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Mask2FormerSegmenter(BaseModule):
         num_queries: int = 100,
         channels: int = 256,
         mask_channels: int = 256,
+        neck: dict | None = None,
         pixel_decoder: dict | None = None,
         decoder: dict | None = None,
         reid: bool = False,
@@ -50,7 +54,8 @@ class Mask2FormerSegmenter(BaseModule):
         super().__init__()
         self.normed_embeds, self.mask_channels = normed_embeds, mask_channels
         self.backbone = MODELS.build(backbone)
-        self.pixel_decoder = PixelDecoder(in_channels, channels, mask_channels, **(pixel_decoder or {}))
+        self.neck = MODELS.build(neck) if neck else None
+        self.pixel_decoder = MODELS.build(with_sizes(pixel_decoder or {}, in_channels, channels, mask_channels))
         self.transformer_decoder = MaskedDecoder(channels, **(decoder or {}))
         self.query_feat = nn.Embedding(num_queries, channels)
         self.query_embed = nn.Embedding(num_queries, channels)
@@ -72,9 +77,14 @@ class Mask2FormerSegmenter(BaseModule):
             embeds, match_embeds, layer.class_logits[0], layer.mask_embeds[0], layer.mask_features, present
         )
 
+    def features(self, frames: Tensor) -> Sequence[Tensor]:
+        """Feature maps (B * T, ...) of frames (B, T, 3, H, W), after the neck."""
+        maps = self.backbone(frames.flatten(0, 1))
+        return maps if self.neck is None else self.neck(maps)
+
     def mask_features(self, frames: Tensor) -> Tensor:
         """The mask features (B, T, M, h, w) alone, without the queries."""
-        features, _ = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
+        features, _ = self.pixel_decoder(self.features(frames))
         return features.unflatten(0, frames.shape[:2])
 
     def embeds(self, normed: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +110,7 @@ class Mask2FormerSegmenter(BaseModule):
 
     def decode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
         """The queries before the norm, at the start and after each layer, (B * T, Q, C); features (B, T, M, h, w)."""
-        features, memories = self.pixel_decoder(self.backbone(frames.flatten(0, 1)))
+        features, memories = self.pixel_decoder(self.features(frames))
         start = self.query_feat.weight.expand(len(features), -1, -1)
         states = self.transformer_decoder(
             start, self.query_embed.weight, memories, self.level_embed.weight, features, self.mask_embed
@@ -111,3 +121,12 @@ class Mask2FormerSegmenter(BaseModule):
         """The heads on the queries of some layers, each (B * T, Q, C), with features (B, T, M, h, w)."""
         x = self.transformer_decoder.post_norm(torch.stack(list(states))).unflatten(1, features.shape[:2])
         return LayerPredictions(self.cls_embed(x), self.mask_embed(x), features)
+
+
+def with_sizes(config: dict, in_channels: Sequence[int], channels: int, mask_channels: int) -> dict:
+    """The config of a pixel decoder with its type and its numbers of channels, unless the config states them."""
+    if config.get('type', PixelDecoder) in ('PixelDecoder', PixelDecoder):
+        sizes = dict(type=PixelDecoder, in_channels=in_channels, channels=channels, mask_channels=mask_channels)
+    else:
+        sizes = dict(in_channels=list(in_channels), feat_channels=channels, out_channels=mask_channels)
+    return {**sizes, **config}
