@@ -7,4 +7,3 @@ _base_ = [
 ]
 model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
 train_dataloader = dict(batch_size=2)
-optim_wrapper = dict(paramwise_cfg=dict(lr_mult=dict(backbone=1.0)))  # the adapter is new; the transformer is frozen

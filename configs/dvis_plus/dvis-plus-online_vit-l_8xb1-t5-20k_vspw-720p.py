@@ -11,5 +11,5 @@ model = dict(
     tracker=dict(noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
-train_dataloader = dict(dataset=dict(clip=dict(num_frames=5), augment=dict(crop=dict(between=(600, 720)))))
+train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 load_from = 'checkpoints/ctvis_vit-l_vspw-720p.pth'

@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     num_classes=_base_.num_classes,
-    tracker=dict(noise=dict(mode='shuffle', ratio=0.5, partner='iid', base='matched')),
+    tracker=dict(noise=dict(mode='shuffle', ratio=0.5, base='matched')),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))

@@ -4,5 +4,5 @@ _base_ = [
     '../_base_/schedules/schedule_40k.py',
     '../_base_/finetune_runtime.py',
 ]
-model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, postprocessor=dict(_base_.postprocessor, max_num=10))
 load_from = 'checkpoints/mask2former_r50_coco-instance.pth'

@@ -5,5 +5,7 @@ _base_ = [
     '../_base_/schedules/schedule_20k.py',
     '../_base_/finetune_runtime.py',
 ]
-model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
+model = dict(
+    num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=dict(_base_.postprocessor, max_num=10)
+)
 load_from = 'checkpoints/mask2former_swin-l_coco-instance.pth'

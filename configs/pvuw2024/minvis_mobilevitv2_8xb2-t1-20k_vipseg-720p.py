@@ -6,6 +6,6 @@ _base_ = [
     '../_base_/finetune_runtime.py',
 ]
 model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
-train_dataloader = dict(batch_size=2)
+train_dataloader = dict(batch_size=2, dataset=dict(augment=dict(crop=dict(size=(604, 604)))))
 load_from = 'work_dirs/mask2former_mobilevitv2_8xb2-368k_coco-panoptic/iter_368750.pth'
 auto_scale_lr = dict(base_batch_size=16)

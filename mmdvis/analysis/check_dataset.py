@@ -13,6 +13,7 @@ import numpy as np
 from prettytable import PrettyTable
 
 from mmdvis.datasets.base import ClipDataset, NoVideoError, read_all_frames
+from mmdvis.datasets.concat import with_shared_options
 from mmdvis.datasets.transforms.ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
 from mmdvis.datasets.transforms.loading import check_size
 from mmdvis.errors import DataError
@@ -277,7 +278,10 @@ def datasets_in(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Flat list of the datasets in a dataloader's dataset config, which may be a concatenation or another wrapper."""
     if 'datasets' in dataset:  # a concatenation
         parts = dataset['datasets']
-        return [child for part in (parts.values() if isinstance(parts, dict) else parts) for child in datasets_in(part)]
+        parts = list(parts.values()) if isinstance(parts, dict) else parts
+        if dataset.get('type') == 'ConcatClipDataset':
+            parts = [with_shared_options(part, dataset.get('clip'), dataset.get('augment')) for part in parts]
+        return [child for part in parts for child in datasets_in(part)]
     return datasets_in(dataset['dataset']) if 'dataset' in dataset else [dataset]  # a wrapper
 
 

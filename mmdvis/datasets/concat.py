@@ -28,10 +28,13 @@ class ConcatClipDataset(ConcatDataset):
         augment: dict | None = None,
         ignore_keys: Sequence[str] = ('dataset_type', 'palette'),
     ) -> None:
-        parts = []
-        for config in datasets.values():
-            shared: dict[str, Any] = {} if clip is None else dict(clip=clip)
-            if augment:
-                shared['augment'] = dict(config.get('augment') or {}, **augment)
-            parts.append(DATASETS.build(dict(config, **shared)))
+        parts = [DATASETS.build(with_shared_options(config, clip, augment)) for config in datasets.values()]
         super().__init__(parts, ignore_keys=list(ignore_keys))
+
+
+def with_shared_options(config: dict[str, Any], clip: dict | None, augment: dict | None) -> dict[str, Any]:
+    """The config of a part with the ``clip`` and the additional ``augment`` entries of its concatenation."""
+    shared: dict[str, Any] = {} if clip is None else dict(clip=clip)
+    if augment:
+        shared['augment'] = dict(config.get('augment') or {}, **augment)
+    return dict(config, **shared)

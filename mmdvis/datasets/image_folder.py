@@ -21,8 +21,8 @@ class ImageFolderVideoDataset(ClipDataset):
     """Every folder of images and every video file below ``data_root`` is a video; or ``data_root`` itself is one. Test only.
 
     Args:
-        categories: known list that says what the labels of the model are called.
-        fps: of folders of images.
+        categories: name of a known class list; None: the dataset has no classes, and results take those of the model.
+        fps: frame rate of folders of images.
         **kwargs: of :class:`ClipDataset`.
 
     Raises:
@@ -31,7 +31,9 @@ class ImageFolderVideoDataset(ClipDataset):
 
     METAINFO = dict(dataset_type='ImageFolder')
 
-    def __init__(self, categories: str = 'VIPSeg', fps: float = 6.0, test_mode: bool = True, **kwargs: object) -> None:
+    def __init__(
+        self, categories: str | None = None, fps: float = 6.0, test_mode: bool = True, **kwargs: object
+    ) -> None:
         if not test_mode:
             raise DataError('folders of images have no labels, so they cannot be trained on; set test_mode=True')
         self.categories, self.fps = categories, fps
@@ -39,14 +41,14 @@ class ImageFolderVideoDataset(ClipDataset):
 
     def read_index(self) -> AnnotationIndex:
         """One record a video."""
-        classes, root = known_classes(self.categories), Path(self.data_root)
+        rows, root = class_rows(known_classes(self.categories)) if self.categories else [], Path(self.data_root)
         names = list_folder(root)
         records = list(self.records(root, names))
         if not records:
             raise DataError(
                 f'{root} holds no video; it must hold folders of images or files as {", ".join(VIDEO_SUFFIXES)}'
             )
-        return AnnotationIndex.build(dict(classes=class_rows(classes)), records)
+        return AnnotationIndex.build(dict(classes=rows), records)
 
     def records(self, root: Path, names: list[str]) -> Iterator[dict]:
         """Looks into the folder."""

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import barrier
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 
@@ -39,7 +41,17 @@ def load_config(
     config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     if launcher != 'none' and not torch.cuda.is_available():
         start_cpu_group(config)
+    use_float32_on_cpu(config)
     return config
+
+
+def use_float32_on_cpu(config: Config) -> None:
+    """Replaces fp16 mixed precision, which scales losses and needs an accelerator, by float32 if there is none."""
+    wrapper = config.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
+        print_log('there is no accelerator, so the run uses float32 instead of fp16 mixed precision', 'current')
+        wrapper['type'] = 'OptimWrapper'
+        wrapper.pop('loss_scale', None)
 
 
 def start_cpu_group(config: Config) -> None:

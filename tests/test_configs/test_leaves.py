@@ -11,6 +11,7 @@ from helpers.commands import ROOT
 from mmengine.config import Config
 from torch import nn
 
+from mmdvis.engine.launch import use_float32_on_cpu
 from mmdvis.engine.optimizers.grouped_constructor import parameter_groups
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -113,6 +114,7 @@ def test_a_model_is_built_and_stepped_once(path):
     torch.manual_seed(0)
     config = Config.fromfile(path)
     config.model.segmenter.backbone.pop('init_cfg', None)  # weights that cannot be reached here
+    use_float32_on_cpu(config)
     for name in ('segmenter', 'tracker', 'refiner'):
         if 'loss' in (config.model.get(name) or {}):
             config.model[name].loss.num_points = 64  # the only thing that a test makes smaller

@@ -203,7 +203,9 @@ def test_folders_of_images(tmp_path):
     dataset = DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path)))
     assert [dataset.get_data_info(k)['video_id'] for k in range(2)] == ['a', 'b'] and len(dataset[0]['inputs']) == 7
     alone = DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path / 'a')))
-    assert len(alone) == 1 and dataset.metainfo['num_things'] == 58
+    assert len(alone) == 1 and dataset.metainfo['classes'] == ()  # results take the classes of the model
+    named = DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), categories='VIPSeg'))
+    assert named.metainfo['num_things'] == 58
     with pytest.raises(ValueError, match='cannot be trained on'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), test_mode=False))
 

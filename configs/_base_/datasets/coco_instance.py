@@ -1,7 +1,7 @@
 _base_ = './loaders.py'
 data_root = 'data/coco/'
 num_classes = 80
-postprocessor = dict(type='InstancePostprocessor', max_num=100)
+postprocessor = dict(type='InstancePostprocessor', max_num=100, mask_scores=True)
 train_dataloader = dict(
     dataset=dict(
         type='CocoInstanceClipDataset',

@@ -13,7 +13,7 @@ train_dataloader = dict(
                 ann_file='annotations/instances_train2017.json',
                 data_prefix=dict(img='train2017'),
                 filter_empty=False,
-                augment=dict(short_edges=[240, 360, 480], max_edge=1333, rotate=dict(angle=15.0), flip=0.5),
+                augment=dict(short_edges=[240, 360, 480], max_edge=768, rotate=dict(angle=15.0), flip=0.5),
             ),
             videos=dict(
                 type='OVISDataset',

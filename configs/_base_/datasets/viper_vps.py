@@ -9,7 +9,12 @@ train_dataloader = dict(
         ann_file='panoptic_gt_VIPER_train.json',
         data_prefix=dict(img='train/img', seg='train/panomasksRGB'),
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800], max_edge=1333, flip=0.5),
+        augment=dict(
+            short_edges=[864, 918, 972, 1026, 1080, 1134, 1188, 1242, 1296, 1350],
+            max_edge=2400,
+            crop=dict(size=(800, 1600)),
+            flip=0.5,
+        ),
     )
 )
 val_dataloader = dict(
@@ -18,7 +23,7 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='panoptic_gt_VIPER_val_day.json',
         data_prefix=dict(img='val_day/img', seg='val_day/panomasksRGB'),
-        test=dict(short_edge=800, max_edge=1333),
+        test=dict(short_edge=1080, max_edge=1920),
     )
 )
 test_dataloader = val_dataloader

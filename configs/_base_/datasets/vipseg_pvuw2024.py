@@ -22,6 +22,7 @@ train_dataloader = dict(
                 992,
                 1024,
                 1056,
+                1080,
             ],
             max_edge=1920,
         )

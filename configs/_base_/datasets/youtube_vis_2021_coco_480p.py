@@ -2,7 +2,7 @@ _base_ = './youtube_vis_2021_coco_360p.py'
 train_dataloader = dict(
     dataset=dict(
         datasets=dict(
-            coco=dict(augment=dict(short_edges=[360, 480, 600], max_edge=1024)),
+            coco=dict(augment=dict(short_edges=[360, 480, 600], max_edge=768)),
             videos=dict(augment=dict(short_edges=[360, 480, 600], max_edge=1024)),
         )
     )

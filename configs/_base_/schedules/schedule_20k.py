@@ -1,6 +1,6 @@
-# AdamW 1e-4, the rate of the backbone times 0.1, divided by 10 at 70 %
+# AdamW 1e-4, 0.1 times that for the backbone, divided by 10 at 70 % of the run; fp16 mixed precision (float32 on a CPU)
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AmpOptimWrapper',
     constructor='GroupedConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=0.01, norm_type=2),

@@ -20,6 +20,8 @@ from mmdvis.registry import METRICS
 from .panoptic_video import frame_segments
 from .vis_metric import result_tracks
 
+RESULT_FIELDS = ('pred_semantic', 'pred_panoptic', 'pred_instances')  # by precedence
+
 
 @METRICS.register_module()
 class SubmissionWriter(BaseMetric):
@@ -55,8 +57,9 @@ class SubmissionWriter(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Writes the frames of each video immediately; only the JSON entries are kept in memory."""
-        categories = list(self.dataset_meta['category_ids'])
         for sample in data_samples:
+            result = next(sample[name] for name in RESULT_FIELDS if name in sample)
+            categories = list(self.dataset_meta.get('category_ids') or result.classes.category_ids)
             name, frames = sample['video_id'], [Path(frame).stem for frame in sample['frame_names']]
             if 'pred_semantic' in sample:
                 self.write_semantic(str(name), frames, sample['pred_semantic'].label_map, categories)

@@ -7,8 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.layer_predictions import LayerPredictions
-from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
+from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext

@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/dvis-offline.py',
     '../_base_/backbones/vit-l.py',
     '../_base_/datasets/ovis_360p-vit.py',
-    '../_base_/schedules/schedule_40k.py',
+    '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=_base_.postprocessor)
