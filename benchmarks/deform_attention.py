@@ -1,6 +1,7 @@
-"""Deformable attention on the CPU: the package's gather beside ``grid_sample``, forward and with gradients, in one run.
+"""Measures deformable attention on the CPU: the gather of mmdvis against ``grid_sample``, forward and backward.
 
-Sizes of the pixel decoder at 480 x 640: values 6,300 x 8 x 32, levels 15 x 20, 30 x 40, 60 x 80, 6,300 queries, 4 points.
+The sizes are those of the pixel decoder at 480 x 640: values 6,300 x 8 x 32, levels 15 x 20, 30 x 40 and 60 x 80, 6,300
+queries, 4 points.
 """
 
 import argparse
@@ -18,29 +19,38 @@ SHAPES, HEADS, WIDTH, POINTS = [(15, 20), (30, 40), (60, 80)], 8, 32, 4
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=int, default=1)
-    parser.add_argument('--times', type=int, default=9, help='runs of each; the median counts')
+    parser.add_argument(
+        '--times', type=int, default=9, help='number of runs; the median is reported (default: %(default)s)'
+    )
     parser.add_argument('--threads', type=int, default=2)
     return parser.parse_args()
 
 
 def median_ms(attention: Callable[..., Tensor], inputs: list[Tensor], times: int, learns: bool) -> float:
-    """Milliseconds of a run, with gradients of all inputs if it ``learns``."""
-    found = []
+    """Median milliseconds of a run, after one warm-up run.
+
+    Args:
+        attention: Function to measure.
+        inputs: Values, sampling locations and attention weights.
+        times: Number of runs.
+        learns: Also compute the gradients of all inputs.
+    """
+    durations = []
     for _ in range(times + 1):
         value, locations, weights = (x.clone().requires_grad_(learns) for x in inputs)
         start = time.perf_counter()
-        mixed = attention(value, SHAPES, locations, weights)
+        output = attention(value, SHAPES, locations, weights)
         if learns:
-            mixed.backward(torch.ones_like(mixed))
-        found.append(1e3 * (time.perf_counter() - start))
-    return sorted(found[1:])[times // 2]
+            output.backward(torch.ones_like(output))
+        durations.append(1e3 * (time.perf_counter() - start))
+    return sorted(durations[1:])[times // 2]
 
 
 def main() -> None:
-    """Both ways, both forms."""
+    """Runs the benchmark."""
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -50,13 +60,14 @@ def main() -> None:
         torch.rand(args.frames, tokens, HEADS, len(SHAPES) * POINTS).softmax(-1).unflatten(-1, (len(SHAPES), POINTS))
     )
     inputs = [torch.randn(args.frames, tokens, HEADS, WIDTH), locations, weights]
-    rows = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio'])
-    for name, learns in (('forward', False), ('forward and backward', True)):
+    table = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio'])
+    for name, with_backward in (('forward', False), ('forward and backward', True)):
         plain, ours = (
-            median_ms(way, inputs, args.times, learns) for way in (grid_sample_attention, gathered_attention)
+            median_ms(attention, inputs, args.times, with_backward)
+            for attention in (grid_sample_attention, gathered_attention)
         )
-        rows.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
-    print(rows)
+        table.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
+    print(table)
 
 
 if __name__ == '__main__':

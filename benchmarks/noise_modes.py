@@ -1,8 +1,8 @@
-"""Denoising training on the toy videos: the tracker with no noise and with each mode, several seeds, mean and spread.
+"""Compares the noise modes of denoising training on the toy videos: mean and standard deviation over several seeds.
 
-Takes the segmenter and the videos that ``make demo`` made. Each run is the tracker's recipe of ``configs/toy``, with
-``--iters`` steps; what has been scored already is not trained again. Beside it stands what the LSVOS 2023 report
-(arXiv:2308.14392, its ablation on OVIS, R50, 40,000 steps) gives for the modes.
+The segmenter and the videos are those of ``make demo``. Each run trains a tracker with the recipe of ``configs/toy``
+for ``--iters`` iterations; finished runs are not repeated. For comparison, the table includes the AP of each mode in
+the LSVOS 2023 report (arXiv:2308.14392, ablation on OVIS, R50, 40,000 iterations).
 """
 
 import argparse
@@ -22,20 +22,25 @@ FIGURES = ('VPQ', 'VPQ_Th', 'VPQ6_Th', 'STQ_corrected', 'AQ_corrected')
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--toy', type=Path, default=ROOT / 'work_dirs/toy', help='the work folder of make demo')
+    parser.add_argument(
+        '--toy', type=Path, default=ROOT / 'work_dirs/toy', help='work folder of make demo (default: %(default)s)'
+    )
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/noise_modes')
     parser.add_argument(
-        '--iters', type=int, default=1600, help='steps of each run; the rate falls over the second half'
+        '--iters',
+        type=int,
+        default=1600,
+        help='training iterations; the learning rate decays over the second half (default: %(default)s)',
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--json', type=Path, help='JSON file to write the results to')
     return parser.parse_args()
 
 
 def run(mode: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
-    """Trains and scores one tracker; its metrics."""
+    """Trains and evaluates one tracker and returns its metrics."""
     folder = args.work_dir.resolve() / f'{mode}-{args.iters}-{seed}'
     metrics = folder / 'metrics.json'
     if not metrics.exists():
@@ -74,22 +79,22 @@ def run(mode: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> PrettyTable:
-    """Mean and sample deviation of each mode in percent, the report's AP in a column of its own."""
-    rows = PrettyTable(['noise', 'runs', *FIGURES, 'AP on OVIS (paper)'])
+    """Table of mean and standard deviation of each mode in percent, with the AP of the report."""
+    text_table = PrettyTable(['noise', 'runs', *FIGURES, 'AP on OVIS (paper)'])
     for mode, runs in results.items():
-        rows.add_row(
+        text_table.add_row(
             [mode, len(runs), *(spread([100 * metrics[name] for metrics in runs]) for name in FIGURES), PAPER_AP[mode]]
         )
-    return rows
+    return text_table
 
 
 def spread(values: Sequence[float]) -> str:
-    """``mean +- sample deviation``; the deviation of a single value is not known."""
+    """Text ``mean +- sample standard deviation``; only the mean for a single value."""
     return f'{np.mean(values):.1f}' + (f' +- {np.std(values, ddof=1):.1f}' if len(values) > 1 else '')
 
 
 def main() -> None:
-    """All modes of a seed, then the next seed; the table after each."""
+    """Runs all modes for each seed and prints the table after each seed."""
     args = parse_args()
     results: dict[str, list[dict[str, float]]] = {mode: [] for mode in PAPER_AP}
     for seed in args.seeds:

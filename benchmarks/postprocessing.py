@@ -1,6 +1,6 @@
-"""What results cost by the number of queries and of those that are kept: time a frame, and peak memory of each task.
+"""Measures time per frame and peak memory of each postprocessor for different numbers of queries and kept queries.
 
-Each measurement is a process of its own, on random mask features and queries of one video.
+Every measurement runs in a separate process, on random mask features and queries of one video.
 """
 
 import argparse
@@ -25,16 +25,16 @@ ROWS = dict(
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--size', type=int, nargs=2, default=[720, 1280], metavar=('H', 'W'))
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--json', type=Path, help='JSON file to write the results to')
     parser.add_argument('--one', nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def prediction(queries: int, kept: int, frames: int, height: int, width: int) -> VideoPrediction:
-    """The first ``kept`` queries are sure of a class, the others of none."""
+    """Random prediction in which the first ``kept`` queries have a class with probability 1, all others no object."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.zeros(queries, CLASSES + 1)
     scores[kept:, -1] = 1.0
@@ -51,7 +51,7 @@ def prediction(queries: int, kept: int, frames: int, height: int, width: int) ->
 
 
 def postprocessor(task: str, kept: int) -> nn.Module:
-    """The one of a task."""
+    """Builds the postprocessor of a task."""
     if task == 'panoptic':
         return PanopticPostprocessor(58, 0.5, 0.0)
     return InstancePostprocessor(kept) if task == 'instance' else SemanticPostprocessor()
@@ -59,33 +59,33 @@ def postprocessor(task: str, kept: int) -> nn.Module:
 
 @torch.no_grad()
 def run(task: str, queries: int, kept: int, frames: int, height: int, width: int) -> dict[str, float]:
-    """Seconds a frame and peak bytes over the prediction."""
+    """Measures seconds per frame and peak bytes above the memory of the prediction."""
     module = postprocessor(task, kept)
-    module(prediction(queries, kept, 1, 64, 96))  # warm
-    given = prediction(queries, kept, frames, height, width)
-    before, start = reset_peak_memory(CPU)[0], time.perf_counter()
-    result = module(given)
+    module(prediction(queries, kept, 1, 64, 96))  # warm-up
+    video_prediction = prediction(queries, kept, frames, height, width)
+    baseline, start = reset_peak_memory(CPU)[0], time.perf_counter()
+    result = module(video_prediction)
     for index in range(frames):
         result.frame(index)
-    return dict(seconds=(time.perf_counter() - start) / frames, peak=peak_memory(CPU)[0] - before)
+    return dict(seconds=(time.perf_counter() - start) / frames, peak=peak_memory(CPU)[0] - baseline)
 
 
 def main() -> None:
-    """All of them; a row for each."""
+    """Runs the benchmark."""
     args = parse_args()
     if args.one:
         task, *numbers = args.one
         print(json.dumps(run(task, *map(int, numbers), *args.size)))
         return
-    table, found = PrettyTable(['task', 'queries', 'kept', 'frames', 'ms a frame', 'peak MB']), []
+    table, results = PrettyTable(['task', 'queries', 'kept', 'frames', 'ms / frame', 'peak MB']), []
     for task, rows in ROWS.items():
         for numbers in rows:
             result = run_in_subprocess('--one', task, *numbers)
-            found.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
+            results.append(dict(task=task, queries=numbers[0], kept=numbers[1], frames=numbers[2], **result))
             table.add_row([task, *numbers, f'{1e3 * result["seconds"]:.1f}', f'{result["peak"] / 2**20:.0f}'])
     print(table)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
+        args.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == '__main__':

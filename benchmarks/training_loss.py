@@ -1,9 +1,10 @@
-"""What the loss of a training step costs, beside its plain form: all slots of all layers as float32 masks, in one call.
+"""Measures the loss of a training step against its reference implementation.
 
-R50 sizes, crops of 608 x 608, 20 objects: six layers, 256 channels, masks at stride 4. Five frames are the tracker's clip
-(matched where an object first appears), 21 the refiner's (matched as whole videos); mask features come from the frozen
-segmenter. Every measurement is a process of its
-own: time and peak memory of matching, losses and their gradients, over what was there before.
+The reference implementation computes float32 masks of all queries in all layers at once. Sizes: R50, crops of
+608 x 608, 20 objects, six layers, 256 channels, masks at stride 4, mask features of the frozen segmenter. Clips of 5
+frames are those of the tracker (matched in the frame where an object first appears), clips of 21 frames those of the
+refiner (matched over the whole video). Every measurement runs in a separate process and covers matching, losses and
+gradients: the median time, and the peak memory above the memory before the step.
 """
 
 import argparse
@@ -27,19 +28,19 @@ CPU = torch.device('cpu')
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=int, nargs='+', default=[5, 21])
     parser.add_argument('--queries', type=int, nargs='+', default=[100, 200])
     parser.add_argument('--size', type=int, default=SIZE)
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--json', type=Path, help='JSON file to write the results to')
     parser.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def clip(frames: int, size: int) -> ClipTargets:
-    """Rectangles that wander."""
+    """Targets of a clip with moving rectangles."""
     generator = torch.Generator().manual_seed(0)
     masks = torch.zeros(OBJECTS, frames, size, size, dtype=torch.bool)
     for k in range(OBJECTS):
@@ -51,49 +52,51 @@ def clip(frames: int, size: int) -> ClipTargets:
 
 
 def step(frames: int, queries: int, size: int, repeats: int) -> dict[str, float]:
-    """Median seconds of a loss and its gradients, and their peak bytes; a first one does not count."""
+    """Measures median seconds and peak bytes of the loss and its gradients, after one warm-up run."""
     generator = torch.Generator().manual_seed(1)
     matching = 'first_appearance' if frames < 10 else 'video'
     embeds = torch.randn(LAYERS, 1, frames, queries, CHANNELS, generator=generator).requires_grad_()
     features = torch.randn(1, frames, CHANNELS, size // 4, size // 4, generator=generator).mul_(0.1)
-    spans = 1 if matching == 'video' else frames
-    logits = torch.randn(LAYERS, 1, spans, queries, CLASSES + 1, generator=generator).requires_grad_()
+    num_class_frames = 1 if matching == 'video' else frames
+    logits = torch.randn(LAYERS, 1, num_class_frames, queries, CLASSES + 1, generator=generator).requires_grad_()
     target, loss = clip(frames, size), QuerySetLoss(CLASSES, matching=matching)
-    given, seconds = LayerPredictions(logits, embeds, features), []
+    predictions, seconds = LayerPredictions(logits, embeds, features), []
     for k in range(repeats + 1):
         if k == 1:
-            before = reset_peak_memory(CPU)[0]
+            baseline = reset_peak_memory(CPU)[0]
         embeds.grad = logits.grad = None
         start = time.perf_counter()
-        losses = loss(given, [target], StepContext())
+        losses = loss(predictions, [target], StepContext())
         sum(losses.values()).backward()
         seconds.append(time.perf_counter() - start)
     return dict(
         seconds=statistics.median(seconds[1:]),
-        peak=peak_memory(CPU)[0] - before,
+        peak=peak_memory(CPU)[0] - baseline,
         loss=float(sum(losses.values()).detach()),
     )
 
 
 def main() -> None:
-    """All sizes, both ways."""
+    """Runs the benchmark."""
     args = parse_args()
     if args.one:
-        way, frames, queries = args.one[0], int(args.one[1]), int(args.one[2])
-        if way == 'plain':
+        implementation, frames, queries = args.one[0], int(args.one[1]), int(args.one[2])
+        if implementation == 'plain':
             with plain_loss():
                 print(json.dumps(step(frames, queries, args.size, args.repeats)))
         else:
             print(json.dumps(step(frames, queries, args.size, args.repeats)))
         return
-    rows = PrettyTable(['frames', 'queries', 'plain s', 'ours s', 'ratio', 'plain MB', 'ours MB', 'ratio '])
-    found: list[dict[str, Any]] = []
+    table = PrettyTable(['frames', 'queries', 'plain s', 'ours s', 'ratio', 'plain MB', 'ours MB', 'ratio '])
+    results: list[dict[str, Any]] = []
     for frames in args.frames:
         for queries in args.queries:
-            plain, ours = (run_in_subprocess('--one', way, frames, queries) for way in ('plain', 'ours'))
-            found.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
+            plain, ours = (
+                run_in_subprocess('--one', implementation, frames, queries) for implementation in ('plain', 'ours')
+            )
+            results.append(dict(frames=frames, queries=queries, plain=plain, ours=ours))
             seconds, peaks = ([run[name] for run in (plain, ours)] for name in ('seconds', 'peak'))
-            rows.add_row(
+            table.add_row(
                 [
                     frames,
                     queries,
@@ -103,9 +106,9 @@ def main() -> None:
                     f'{peaks[1] / peaks[0]:.2f}',
                 ]
             )
-    print(rows)
+    print(table)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
+        args.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == '__main__':

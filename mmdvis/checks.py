@@ -1,4 +1,4 @@
-"""Checks of what is given: that tensors agree on the axes they share, and that a name is one of those that mean something."""
+"""Shape and enum validation."""
 
 from collections.abc import Collection
 
@@ -6,20 +6,29 @@ Size = tuple[int, int]  # height, width
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
-    """Raises ValueError, which names all that is ``allowed``, unless ``value`` is among it."""
+    """Checks that an option has one of the allowed values.
+
+    Args:
+        name: Name of the option for the error message.
+        value: Value of the option.
+        allowed: Allowed values.
+
+    Raises:
+        ValueError: If ``value`` is not in ``allowed``.
+    """
     if value not in allowed:
         raise ValueError(f'{name} must be {", ".join(map(repr, allowed))}, got {value!r}')
 
 
 def check_shapes(owner: object, axes: dict[str, str]) -> None:
-    """Compares axes of the same letter over the fields of ``owner``.
+    """Checks that axes with the same letter have the same length in all fields of an object.
 
     Args:
-        owner: the object that holds the tensors.
-        axes: field name -> one letter an axis, as ``dict(embeds='BTQC', present='BT')``.
+        owner: Object that holds the tensors.
+        axes: Field name -> one letter per axis, for example ``dict(embeds='BTQC', present='BT')``.
 
     Raises:
-        ValueError: a field has another number of axes, or a letter stands for two lengths.
+        ValueError: If a field has a different number of axes, or axes with the same letter differ in length.
     """
     lengths: dict[str, tuple[int, str]] = {}
     for name, letters in axes.items():

@@ -1,4 +1,7 @@
-"""``python -m mmdvis.doctor``: what is installed here, what is wrong with it, and the command that mends it."""
+"""Checks the installation: prints versions, problems and the commands that fix them.
+
+Usage: ``python -m mmdvis.doctor``.
+"""
 
 import importlib
 import importlib.metadata as metadata
@@ -15,7 +18,7 @@ OTHERS = ('torch', 'numpy', 'scipy', 'pillow', 'av', 'pycocotools')
 
 
 def version_of(name: str) -> str | None:
-    """The installed version of a distribution, None where it is missing."""
+    """Installed version of a distribution; None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -23,7 +26,7 @@ def version_of(name: str) -> str | None:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``'2.3.6+cpu'`` -> (2, 3, 6)."""
+    """Leading numbers of a version: ``'2.3.6+cpu'`` -> (2, 3, 6)."""
     parts = []
     for part in version.split('+')[0].split('.'):
         if not part.isdigit():
@@ -33,7 +36,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def install_location(name: str) -> str | None:
-    """The folder a distribution is installed into, None where it is missing."""
+    """Folder into which a distribution is installed; None if it is not installed."""
     try:
         return str(metadata.distribution(name).locate_file(''))
     except metadata.PackageNotFoundError:
@@ -43,70 +46,73 @@ def install_location(name: str) -> str | None:
 def stack_problems(
     versions: dict[str, str | None], places: dict[str, str | None] | None = None
 ) -> list[tuple[str, str]]:
-    """Problems of the OpenMMLab stack as (what is wrong, command that mends it).
+    """Problems of the OpenMMLab packages.
 
     Args:
-        versions: distribution name -> version or None, for the forks and their upstream names.
-        places: distribution name -> folder; a fork shadows an upstream package that lies in another one.
+        versions: Distribution name -> version or None, for the forks and their upstream packages.
+        places: Distribution name -> installation folder. An upstream package in another folder than its fork is not a
+            problem, because the fork shadows it.
+
+    Returns:
+        Pairs of a description and a command that fixes the problem.
     """
-    found, places = [], places or {}
+    problems, places = [], places or {}
     for name, (upstream, lowest, above) in STACK.items():
         version = versions.get(name)
         if version and versions.get(upstream) and places.get(name) == places.get(upstream):
-            found.append(
+            problems.append(
                 (
-                    f'{upstream} {versions[upstream]} and {name} {version} are both installed and write the same '
-                    'folder',
+                    f'{upstream} {versions[upstream]} and {name} {version} are both installed into the same folder',
                     f'pip uninstall -y {upstream} {name} && pip install "{name}>={lowest},<{above}"',
                 )
             )
         elif not version and versions.get(upstream):
-            found.append(
+            problems.append(
                 (
-                    f'{upstream} {versions[upstream]} is the upstream package; {name} is what is tested',
+                    f'{upstream} {versions[upstream]} is the upstream package; only its fork {name} is tested',
                     f'pip uninstall -y {upstream} && pip install "{name}>={lowest},<{above}"',
                 )
             )
         elif not version:
-            found.append((f'{name} is missing', f'pip install "{name}>={lowest},<{above}"'))
+            problems.append((f'{name} is missing', f'pip install "{name}>={lowest},<{above}"'))
         elif not version_numbers(lowest) <= version_numbers(version) < version_numbers(above):
-            found.append(
+            problems.append(
                 (
-                    f'{name} {version} is not tested; {lowest} up to {above} is',
+                    f'{name} {version} is not tested; the tested versions are >={lowest},<{above}',
                     f'pip install "{name}>={lowest},<{above}"',
                 )
             )
-    return found
+    return problems
 
 
 def other_problems(versions: dict[str, str | None]) -> list[tuple[str, str]]:
-    """Missing packages outside the stack, as (what is wrong, command that mends it)."""
+    """Missing packages other than those of OpenMMLab, as pairs of a description and a command that fixes it."""
     return [(f'{name} is missing', f'pip install {name}') for name in OTHERS if not versions.get(name)]
 
 
 def ops_state() -> str:
-    """Whether mmcv's operators are compiled and load here."""
+    """State of the compiled operators of mmcv, as text."""
     try:
         from .mmcv_ops_fallback import has_compiled_ops
 
-        return 'compiled' if has_compiled_ops() else 'not compiled (the DVIS family does not need them)'
+        return 'compiled' if has_compiled_ops() else 'not compiled (DVIS models do not need them)'
     except ImportError as error:
-        return f'unknown, mmcv does not import: {error}'
+        return f'unknown, mmcv cannot be imported: {error}'
 
 
 def devices() -> str:
-    """The devices torch sees."""
+    """Devices available to torch, as text."""
     try:
         torch = importlib.import_module('torch')
     except ImportError as error:
-        return f'unknown, torch does not import: {error}'
+        return f'unknown, torch cannot be imported: {error}'
     count = torch.cuda.device_count()
     gpus = [f'cuda:{i} {torch.cuda.get_device_name(i)}' for i in range(count)]
     return ', '.join([f'cpu ({torch.get_num_threads()} threads)', *gpus])
 
 
 def main() -> int:
-    """Prints the report; the exit code is 1 where something is wrong."""
+    """Prints the report and returns the exit code, which is 1 if there are problems."""
     names = [*STACK, *(upstream for upstream, _, _ in STACK.values()), *OTHERS, 'mmdvis']
     versions = {name: version_of(name) for name in names}
     print(f'python      {platform.python_version()} ({sys.executable})')
@@ -115,9 +121,9 @@ def main() -> int:
     print(f'{"mmcv operators":<20} {ops_state()}')
     print(f'{"devices":<20} {devices()}')
     problems = stack_problems(versions, {name: install_location(name) for name in names}) + other_problems(versions)
-    for what, command in problems:
-        print(f'\nPROBLEM: {what}\n  mend it with: {command}')
-    print('\nno problem found' if not problems else f'\n{len(problems)} problem(s)')
+    for problem, command in problems:
+        print(f'\nPROBLEM: {problem}\n  fix: {command}')
+    print('\nno problems found' if not problems else f'\n{len(problems)} problem(s)')
     return 1 if problems else 0
 
 

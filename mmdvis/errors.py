@@ -1,13 +1,13 @@
-"""Errors whose message is written for the user."""
+"""Exceptions with messages for the user."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is refused; its message is for people."""
+    """Raised for a checkpoint that cannot be loaded."""
 
 
 class DataError(ValueError):
-    """Files of a dataset that cannot be used; the message names file, video and frame."""
+    """Raised for invalid dataset files; the message contains file, video and frame."""
 
 
 class BadInputError(ValueError):
-    """Files that cannot be scored; the message names file, frame and id."""
+    """Raised for files that cannot be evaluated; the message contains file, frame and id."""

@@ -1,15 +1,15 @@
-"""The registries of mmdvis: flat children of mmengine's roots, so that ``mmdet.X`` and ``mmdvis.X`` both resolve."""
+"""Registries of mmdvis: direct children of mmengine's root registries, so both ``mmdet.X`` and ``mmdvis.X`` resolve."""
 
 from typing import Any
 
 from mmengine import registry as roots
 from mmengine.config.utils import MODULE2PACKAGE
 
-MODULE2PACKAGE.setdefault('mmdvis', 'mmdvis')  # lets a config inherit from 'mmdvis::dvis/...py'
+MODULE2PACKAGE.setdefault('mmdvis', 'mmdvis')  # enables configs to inherit from 'mmdvis::dvis/...py'
 
 
 class ScopedRegistry(roots.Registry):
-    """A registry that finds its own members whatever the default scope is, also when they are nested in other configs."""
+    """Registry that finds its members in any default scope, also if they are nested in other configs."""
 
     def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
         """Builds a module from its config; a ``_scope_`` in the config takes precedence."""
@@ -21,7 +21,13 @@ class ScopedRegistry(roots.Registry):
 
 
 def child(name: str, root: roots.Registry, *locations: str) -> roots.Registry:
-    """A registry below ``root`` in the scope ``mmdvis`` whose members live in ``locations``; without any, it has none."""
+    """Creates a child registry of ``root`` in the scope ``mmdvis``.
+
+    Args:
+        name: Name of the registry.
+        root: Parent registry.
+        locations: Modules that are imported to register its members; without any, the registry is empty.
+    """
     return ScopedRegistry(name, parent=root, scope='mmdvis', locations=list(locations or ['mmdvis.registry']))
 
 
@@ -35,7 +41,7 @@ STRATEGIES = child('strategy', roots.STRATEGIES, 'mmdvis.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = child(
     'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdvis.engine.optimizers'
 )
-# without a child of its own in the scope, a root registry answers too, but mmengine warns at every look-up
+# mmengine warns at every lookup in a root registry that has no child in the current scope
 LOOPS = child('loop', roots.LOOPS)
 DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS, 'mmdvis.datasets.samplers')
 OPTIMIZERS = child('optimizer', roots.OPTIMIZERS)

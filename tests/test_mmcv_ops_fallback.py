@@ -39,7 +39,7 @@ def test_a_broken_extension_is_reported_and_replaced():
 
     from importlib.machinery import ModuleSpec
 
-    with pytest.warns(UserWarning, match='do not load and are replaced: undefined symbol'):
+    with pytest.warns(UserWarning, match='cannot be loaded and are replaced by placeholders: undefined symbol'):
         module = compat.ExtensionLoader(ModuleSpec('mmcv._ext', Loader())).create_module(None)
     assert isinstance(module, compat.PlaceholderOps)
 

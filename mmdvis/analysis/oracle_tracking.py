@@ -93,8 +93,8 @@ def predict_with_oracle_tracking(
         orders.append(torch.from_numpy(order))
         valid[t, : len(ids)] = torch.from_numpy(has_query)
     device = tracks.embeds.device
-    named = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
-    return model.postprocessor(model.video_prediction(named, named, source), model.classes).pack(sample)
+    reordered = reorder_tracks(tracks, torch.stack(orders)[None].to(device), valid[None].to(device))
+    return model.postprocessor(model.video_prediction(reordered, reordered, source), model.classes).pack(sample)
 
 
 def reorder_tracks(tracks: TrackQueries, order: Tensor, valid: Tensor) -> TrackQueries:

@@ -212,16 +212,20 @@ def peak_memory(device: torch.device) -> tuple[float, int]:
 
 
 def force_segments(model: DVIS, number: int) -> None:
-    """Makes the first ``number`` queries certain objects of class 0, 1, 2, ... and all others no object.
+    """Replaces the class scores so that a model with random weights predicts segments.
 
-    Random weights would give no segments. The scores are replaced by a hook of the postprocessor, whose ``overlap_thr`` must
-    be 0 so that no segment is dropped.
+    The first ``number`` rows get the classes 0, 1, 2, ... with probability 1; all other rows are "no object". The
+    scores are replaced by a forward pre-hook of the postprocessor.
+
+    Args:
+        model: Model with a panoptic postprocessor whose ``overlap_thr`` is 0, so that no segment is removed.
+        number: Number of rows that become segments.
     """
     model.postprocessor.register_forward_pre_hook(partial(with_forced_scores, number))
 
 
 def with_forced_scores(number: int, postprocessor: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The inputs of a postprocessor with the scores that :func:`force_segments` describes."""
+    """Forward pre-hook that replaces the scores of the prediction, see :func:`force_segments`."""
     prediction, *others = inputs
     scores = torch.zeros_like(prediction.scores)
     rows = torch.arange(min(number, scores.shape[-2]), device=scores.device)

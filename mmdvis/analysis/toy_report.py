@@ -51,7 +51,7 @@ def summary_table(summary: dict[str, dict[str, float]]) -> str:
 
 
 def ground_truth_of(record: dict, classes: ClassInfo) -> VideoPanoptic:
-    """The ground truth of a video of the dataset as a panoptic result."""
+    """Ground truth of a video of the dataset as a panoptic result."""
     maps, labels = np.stack(list(id_maps_of(record))).astype(np.int32), labels_of(record)
     segments = tuple(Segment(i, 0, label, classes.is_thing[label], score=1.0) for i, label in labels.items())
     return VideoPanoptic(torch.from_numpy(maps), segments, classes)
@@ -81,44 +81,49 @@ def match_ids(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
 def compare_video(model: DVIS, dataset: VIPSegDataset, index: int, out: Path, fps: float = 6.0) -> Path:
     """Writes ``<out>.mp4`` with the prediction on the left and the ground truth on the right, and four frames as a PNG.
 
-    A track has the id and the colour of the object that it covers most over the whole video.
+    A track has the id and the colour of its matched object, see :func:`match_ids`.
 
     Args:
-        model: a model with a panoptic postprocessor.
-        dataset: a dataset in test mode.
-        index: index of the video.
-        out: path without suffix.
-        fps: frame rate of the video.
+        model: Model with a panoptic postprocessor.
+        dataset: Dataset in test mode.
+        index: Index of the video.
+        out: Path without suffix; the image is ``<out>.png``.
+        fps: Frames per second of the written video.
+
+    Returns:
+        Path of the written video.
     """
     sample = dataset[index]
     source: FrameSource = sample['inputs']
     result = model.predict([source], [sample['data_samples']])[0].pred_panoptic
     classes = ClassInfo.from_meta(dataset.metainfo)
-    truth = ground_truth_of(dataset.get_data_info(index), classes)
-    ids = match_ids(result.id_map.numpy(), truth.id_map.numpy())
-    table = np.zeros(max([0, *ids]) + 1, np.int32)
-    table[list(ids)] = list(ids.values())
-    segments = tuple(replace(segment, id=ids[segment.id]) for segment in result.segments if segment.id in ids)
-    renamed = VideoPanoptic(torch.from_numpy(table[result.id_map.numpy()]), segments, result.classes)
+    gt = ground_truth_of(dataset.get_data_info(index), classes)
+    gt_id_of = match_ids(result.id_map.numpy(), gt.id_map.numpy())
+    id_table = np.zeros(max([0, *gt_id_of]) + 1, np.int32)
+    id_table[list(gt_id_of)] = list(gt_id_of.values())
+    pred_segments = tuple(
+        replace(segment, id=gt_id_of[segment.id]) for segment in result.segments if segment.id in gt_id_of
+    )
+    renamed = VideoPanoptic(torch.from_numpy(id_table[result.id_map.numpy()]), pred_segments, result.classes)
     visualizer, pairs = ResultVisualizer(classes), []
     with VideoWriter(out.with_suffix('.mp4'), fps) as writer:
         for t in range(len(source)):
-            picture = enlarge(source.read(t, t + 1)[0].permute(1, 2, 0).numpy())
-            halves = [visualizer.draw(picture, enlarged(video, t)) for video in (renamed, truth)]
-            pairs.append(np.concatenate(halves, 1))
+            frame = enlarge(source.read(t, t + 1)[0].permute(1, 2, 0).numpy())
+            images = [visualizer.draw(frame, enlarged(video, t)) for video in (renamed, gt)]
+            pairs.append(np.concatenate(images, 1))
             writer.write(pairs[-1])
-    shown = [np.split(pairs[t], 2, 1) for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
-    sheet = np.concatenate([np.concatenate(row, 1) for row in zip(*shown)])
+    selected_pairs = [np.split(pairs[t], 2, 1) for t in np.linspace(0, len(pairs) - 1, 4).astype(int)]
+    sheet = np.concatenate([np.concatenate(row, 1) for row in zip(*selected_pairs)])
     Image.fromarray(np.ascontiguousarray(sheet)).save(out.with_suffix('.png'))
     return out.with_suffix('.mp4')
 
 
 def enlarged(video: VideoPanoptic, index: int, factor: int = 2) -> FrameResult:
-    """The result of one frame at ``factor`` times its size, so that names fit in."""
+    """Result of one frame, enlarged by ``factor`` so that class names fit into the image."""
     maps = torch.from_numpy(enlarge(video.maps[index].numpy(), factor))[None]
     return replace(video, maps=maps).frame(0)
 
 
 def enlarge(array: np.ndarray, factor: int = 2) -> np.ndarray:
-    """Every pixel ``factor`` times in both directions."""
+    """Repeats every pixel ``factor`` times in both directions."""
     return array.repeat(factor, 0).repeat(factor, 1)

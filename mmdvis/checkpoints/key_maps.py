@@ -1,14 +1,15 @@
-"""How detectron2 and mmdet name the weights that are ours under other names: tables of renames, in order of precedence."""
+"""Rename rules from the weight names of detectron2 and mmdet to those of mmdvis, in order of precedence."""
 
 from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """The beginning of a name and what takes its place.
+    """Replacement of the prefix of a weight name.
 
     Attributes:
-        source: a regular expression in which a bare dot is literal; target: its groups are kept as in ``re.sub``.
-        why: what is special about it, where something is.
+        source: Regular expression of the prefix; an unescaped dot is literal.
+        target: Replacement, with group references as in ``re.sub``.
+        why: Remark on the origin of the name; may be empty.
     """
 
     source: str
@@ -40,7 +41,9 @@ SEGMENTER: list[Rule] = [
     Rule(PIXEL + 'layer_1.norm.', 'segmenter.pixel_decoder.output_convs.0.gn.'),
     Rule(PIXEL + 'layer_1.', 'segmenter.pixel_decoder.output_convs.0.conv.'),
     Rule(PIXEL + 'mask_features.', 'segmenter.pixel_decoder.mask_feature.'),
-    Rule(PREDICTOR + 'static_query.', 'segmenter.query_feat.', 'the name of the learned queries in old zoo files'),
+    Rule(
+        PREDICTOR + 'static_query.', 'segmenter.query_feat.', 'the name of the learned queries in old model zoo files'
+    ),
     Rule(PREDICTOR + '(query_feat|query_embed|level_embed).', r'segmenter.\1.'),
     Rule(
         PREDICTOR + r'transformer_cross_attention_layers.(\d+).multihead_attn.',
@@ -141,7 +144,7 @@ DETECTRON2_DROPPED: dict[str, str] = {  # pattern -> why the tensor is not neede
     r'backbone\.layers\.\d+\.blocks\.\d+\.attn\.relative_position_index$': 'a constant of the window size',
 }
 
-MMDET_HEAD = '(?:panoptic_head|track_head).'  # of the image model, of the video model
+MMDET_HEAD = '(?:panoptic_head|track_head).'  # head of the image model, head of the video model
 MMDET2 = 'the name in mmdet 2'
 MMDET: list[Rule] = [
     Rule('backbone.', 'segmenter.backbone.'),
@@ -246,5 +249,5 @@ TRANSFORMERS: list[Rule] = [
 TRANSFORMERS_DROPPED: dict[str, str] = {
     r'criterion\.empty_weight$': 'a constant of the loss',
     r'.*relative_position_index$': 'a constant of the window size',
-    r'model\.pixel_level_module\.encoder\.(model\.|swin\.)?layernorm\.': "the backbone's final norm, which Mask2Former does not use",
+    r'model\.pixel_level_module\.encoder\.(model\.|swin\.)?layernorm\.': 'the final norm of the backbone is unused',
 }

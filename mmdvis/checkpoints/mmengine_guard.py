@@ -1,4 +1,7 @@
-"""mmengine's own loaders, which ``init_cfg=dict(type='Pretrained', ...)`` uses, without their fall-back to unsafe unpickling."""
+"""Safe replacements of the checkpoint loaders of mmengine, which fall back to unsafe unpickling.
+
+mmengine calls these loaders for ``init_cfg=dict(type='Pretrained', ...)``.
+"""
 
 import io
 import os
@@ -18,10 +21,10 @@ MapLocation = str | torch.device | Callable | None
 def guarded_torch_load(
     file: str | io.BytesIO, map_location: MapLocation = None, weights_only: bool | None = None
 ) -> dict[str, Any]:
-    """Takes the place of mmengine's ``_safe_torch_load``; a buffer goes through a temporary file.
+    """Replacement of mmengine's ``_safe_torch_load``; buffers are read through a temporary file.
 
     Raises:
-        CheckpointError: see :func:`mmdvis.structures.read_checkpoint`.
+        CheckpointError: See :func:`mmdvis.checkpoints.read_checkpoint`.
     """
     if not hasattr(file, 'read'):
         return read_checkpoint(file, map_location or 'cpu')
@@ -34,10 +37,10 @@ def guarded_torch_load(
 def guarded_load_url(
     url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True
 ) -> dict[str, Any]:
-    """Takes the place of torch's function of that name: fetches a file once, then reads it with care.
+    """Replacement of torch's ``load_url``: downloads the file if it is not cached and reads it safely.
 
     Raises:
-        CheckpointError: see :func:`mmdvis.structures.read_checkpoint`.
+        CheckpointError: See :func:`mmdvis.checkpoints.read_checkpoint`.
     """
     folder = Path(model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints'))
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +51,6 @@ def guarded_load_url(
 
 
 def install_guards() -> None:
-    """Puts both in their places, for every scheme of addresses that mmengine knows."""
+    """Installs both replacements in mmengine, for all URL schemes it supports."""
     mmengine_checkpoint._safe_torch_load = guarded_torch_load
     mmengine_checkpoint.load_url = guarded_load_url

@@ -1,4 +1,4 @@
-"""Reads checkpoint files, which are untrusted, without running what may hide in them."""
+"""Reads checkpoint files without executing code that untrusted files may contain."""
 
 import pickle
 import re
@@ -15,34 +15,34 @@ from mmdvis.errors import CheckpointError
 from .safe_pickle import ArrayUnpickler, safe_globals
 
 TRUST_HINT = (
-    'it holds objects other than tensors, numbers and arrays; only if you trust its author, read it with --trust '
-    '(trust=True in a program)'
+    'it holds objects other than tensors, numbers and arrays; only if you trust its author, load it with --trust '
+    '(trust=True in Python)'
 )
 
 MapLocation = str | torch.device | Callable
 
 
 def read_npz(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
-    """Arrays as tensors; never unpickles."""
+    """Reads the arrays of an ``.npz`` file as tensors; pickled objects are not allowed."""
     with np.load(path, allow_pickle=False) as arrays:
         return {name: to_tensor(arrays[name]) for name in arrays.files}
 
 
 def read_safetensors(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
-    """Tensors of a file that can hold nothing else."""
+    """Reads a ``.safetensors`` file, which can only contain tensors."""
     from safetensors.torch import load_file
 
     return load_file(path)
 
 
 def read_pickle(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
-    """A plain pickle, as detectron2's model zoo has them; those of Python 2 too."""
+    """Reads a plain pickle of Python 2 or 3, as in the model zoo of detectron2."""
     with open(path, 'rb') as file:
         return pickle.load(file, encoding='latin1') if trust else ArrayUnpickler(file, encoding='latin1').load()
 
 
 def read_torch(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
-    """A file of ``torch.save``."""
+    """Reads a file of ``torch.save``."""
     with torch.serialization.safe_globals(safe_globals()):
         return torch.load(path, map_location=map_location, weights_only=not trust)
 
@@ -51,23 +51,24 @@ FORMAT_READERS = {
     '.npz': read_npz,
     '.safetensors': read_safetensors,
     '.pkl': read_pickle,
-}  # torch's format under any other name
+}  # all other suffixes are read by torch.load
 
 
 def read_checkpoint(
     path: str | Path, map_location: MapLocation = 'cpu', trust: bool = False, suffix: str = ''
 ) -> dict[str, Any]:
-    """The contents of a ``.pth`` file, a ``.pkl`` of arrays (detectron2's zoo), a ``.safetensors`` or an ``.npz`` file.
+    """Reads a ``.pth``, ``.safetensors`` or ``.npz`` file, or a ``.pkl`` file of arrays (model zoo of detectron2).
 
     Args:
-        path: the file.
-        map_location: as in ``torch.load``.
-        trust: let the file run what it likes, as unpickling does; only for files whose author is trusted.
-        suffix: what tells the format, where the file's own name does not.
+        path: Path of the file.
+        map_location: See ``torch.load``; only used for files of ``torch.save``.
+        trust: Allow unrestricted unpickling, which can execute arbitrary code. Use it only for trusted files.
+        suffix: Suffix that determines the format; the suffix of ``path`` if empty.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, or holds anything but tensors, arrays, plain values and mmengine's log buffers.
+        FileNotFoundError: If the file does not exist.
+        CheckpointError: If the file is damaged or contains anything other than tensors, arrays, plain values and log
+            buffers of mmengine.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -77,54 +78,54 @@ def read_checkpoint(
     except pickle.UnpicklingError as error:
         if re.search(r'truncated|invalid load key|could not find MARK', str(error)):
             raise CheckpointError(f'{path} is not a readable checkpoint: its pickle is damaged') from None
-        named = re.search(r'GLOBAL [^\n]*?(?= was not|$)|getattr\([^\n]*', str(error))
-        what = f' ({named.group(0).strip()})' if named else ''
-        raise CheckpointError(f'{path} was not loaded: {TRUST_HINT}{what}') from None
+        blocked_global = re.search(r'GLOBAL [^\n]*?(?= was not|$)|getattr\([^\n]*', str(error))
+        detail = f' ({blocked_global.group(0).strip()})' if blocked_global else ''
+        raise CheckpointError(f'{path} was not loaded: {TRUST_HINT}{detail}') from None
     except ImportError as error:
         raise CheckpointError(f'{path} was not loaded: it needs {error.name}, which is not installed') from None
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # a damaged pickle may raise anything
-        what = 'it is cut off or damaged' if isinstance(error, (EOFError, zipfile.BadZipFile)) else first_line(error)
-        raise CheckpointError(f'{path} is not a readable checkpoint: {what}') from None
+    except Exception as error:  # a damaged pickle can raise any exception
+        detail = (
+            'it is truncated or damaged' if isinstance(error, (EOFError, zipfile.BadZipFile)) else first_line(error)
+        )
+        raise CheckpointError(f'{path} is not a readable checkpoint: {detail}') from None
     if not isinstance(content, dict):
         raise CheckpointError(
-            f'{path} is not a checkpoint: it holds a {type(content).__name__}, a checkpoint is a dict'
+            f'{path} is not a checkpoint: it contains a {type(content).__name__}, a checkpoint must be a dict'
         )
     return content
 
 
 def first_line(error: Exception) -> str:
-    """An error's own words, cut to one sentence."""
+    """First sentence of the message of an error, or its type if the message is empty."""
     return str(error).strip().split('\n')[0].split('. ')[0] or type(error).__name__
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """The array as a tensor; any precision becomes float32, integers stay as they are."""
+    """Converts an array to a tensor; floating point values become float32, other types are kept."""
     tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder('=')))
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def state_dict_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights inside a checkpoint, wherever its author put them (``state_dict``, ``model`` or the top level).
+    """Weights of a checkpoint, from its key ``state_dict`` or ``model`` or from the top level.
 
-    The ``module.`` that a data-parallel wrapper leaves in the names is taken off.
+    The prefix ``module.`` of data-parallel wrappers is removed from the names.
 
     Raises:
-        CheckpointError: a name is no text, or an array does not hold numbers.
+        CheckpointError: If a name is not a string or an array is not numeric.
     """
-    found = next(
+    state_dict = next(
         (checkpoint[name] for name in ('state_dict', 'model') if isinstance(checkpoint.get(name), dict)), checkpoint
     )
     weights = {}
-    for name, value in found.items():
+    for name, value in state_dict.items():
         if not isinstance(value, (torch.Tensor, np.ndarray)):
             continue
         if not isinstance(name, str) or isinstance(value, np.ndarray) and value.dtype.kind not in 'biuf':
-            kind = getattr(value, 'dtype', type(value))
-            raise CheckpointError(
-                f'a weight must have a text for a name and numbers for values, got {name!r} of type {kind}'
-            )
+            type_name = getattr(value, 'dtype', type(value))
+            raise CheckpointError(f'weights must be numeric and named by strings, got {name!r} of type {type_name}')
         weights[name[7:] if name.startswith('module.') else name] = (
             to_tensor(value) if isinstance(value, np.ndarray) else value
         )
@@ -132,6 +133,6 @@ def state_dict_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def meta_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of itself; empty where it says nothing of use."""
+    """Metadata of a checkpoint; empty if it has none."""
     meta = checkpoint.get('meta')
     return dict(meta) if isinstance(meta, dict) else {}

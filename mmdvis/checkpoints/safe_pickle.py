@@ -1,7 +1,7 @@
-"""What may be in a pickle: plain containers and NumPy arrays, rebuilt by functions of our own that check every part.
+"""Restricted unpickling of plain containers and NumPy arrays.
 
-NumPy's own ``dtype`` and ``ndarray`` take raw memory from a pickle (an object array can be made to point anywhere), so not
-even they are called.
+Arrays are rebuilt by functions of this module that validate every part. The ``dtype`` and ``ndarray`` of NumPy are not
+called directly, because they accept raw memory from a pickle: an object array could contain arbitrary pointers.
 """
 
 import collections
@@ -16,11 +16,11 @@ NUMERIC = re.compile(r'[<>|=]?([biufc]\d+|[?bBhHiIlLqQefdgFDG])$')
 
 
 class PlainDtype:
-    """Stands for ``numpy.dtype`` while a pickle is read; numbers only."""
+    """Replacement of ``numpy.dtype`` during unpickling, for numeric types only."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if not isinstance(code, str) or not NUMERIC.match(code):
-            raise pickle.UnpicklingError(f'GLOBAL numpy.dtype({code!r}), which is no number')
+            raise pickle.UnpicklingError(f'GLOBAL numpy.dtype({code!r}), which is not numeric')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
@@ -30,13 +30,13 @@ class PlainDtype:
 
 
 class CheckedArray(np.ndarray):
-    """An array that takes its state from a pickle only if bytes, shape and type fit."""
+    """Array that accepts a pickled state only if its bytes, shape and type are consistent."""
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, kind, is_fortran, raw = state
         raw = raw.encode('latin1') if isinstance(raw, str) else raw  # Python 2
         if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not is_consistent(raw, kind, shape):
-            raise pickle.UnpicklingError('GLOBAL numpy.ndarray of other than numbers')
+            raise pickle.UnpicklingError('GLOBAL numpy.ndarray that is not numeric')
         super().__setstate__((1, shape, kind.dtype, bool(is_fortran), raw))
 
     def __reduce_ex__(self, protocol: int) -> Any:
@@ -44,66 +44,86 @@ class CheckedArray(np.ndarray):
 
 
 def is_consistent(raw: bytes, kind: PlainDtype, shape: tuple[int, ...]) -> bool:
-    """Whether so many bytes are an array of this shape."""
+    """Whether the number of bytes matches the type and the shape."""
     is_shape = isinstance(shape, tuple) and all(isinstance(length, int) and length >= 0 for length in shape)
     return is_shape and len(raw) == math.prod(shape) * kind.dtype.itemsize
 
 
 def reconstruct(kind: type, shape: tuple, code: Any) -> CheckedArray:
-    """Stands for NumPy's function of that name: an empty array, which gets its state next."""
+    """Replacement of NumPy's ``_reconstruct``: an empty array whose state is set afterwards."""
     return np.ndarray.__new__(CheckedArray, (0,), np.int8)
 
 
 def numpy_scalar(kind: PlainDtype, raw: Any = b'') -> np.generic:
-    """Stands for NumPy's function of that name: one number."""
+    """Replacement of NumPy's ``scalar``.
+
+    Raises:
+        UnpicklingError: If the value is not a number.
+    """
     raw = raw.encode('latin1') if isinstance(raw, str) else raw
     if not isinstance(kind, PlainDtype) or not isinstance(raw, bytes) or not is_consistent(raw, kind, ()):
-        raise pickle.UnpicklingError('GLOBAL numpy scalar that is no number')
+        raise pickle.UnpicklingError('GLOBAL numpy scalar that is not numeric')
     return np.frombuffer(raw, kind.dtype)[0]
 
 
 def from_buffer(raw: Any, kind: PlainDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    """Stands for the function that arrays of pickle protocol 5 call."""
+    """Replacement of NumPy's ``_frombuffer``, which arrays of pickle protocol 5 call.
+
+    Raises:
+        UnpicklingError: If the array is not numeric or its bytes do not match its shape.
+    """
     raw = bytes(raw)
     if not isinstance(kind, PlainDtype) or order not in ('C', 'F') or not is_consistent(raw, kind, shape):
-        raise pickle.UnpicklingError('GLOBAL numpy.ndarray of other than numbers')
+        raise pickle.UnpicklingError('GLOBAL numpy.ndarray that is not numeric')
     return np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
 
 
 def encode_latin1(text: str, encoding: str) -> bytes:
-    """How old pickles write bytes; raises UnpicklingError for anything but that."""
+    """Replacement of ``_codecs.encode``, by which old pickle protocols represent bytes.
+
+    Raises:
+        UnpicklingError: If the encoding is not latin1.
+    """
     if encoding != 'latin1':
         raise pickle.UnpicklingError(f'GLOBAL _codecs.encode to {encoding!r}')
     return text.encode(encoding)
 
 
 def empty_bytes(*arguments: Any) -> bytes:
-    """How old pickles write bytes where there are none; raises UnpicklingError for anything but that."""
+    """Replacement of ``bytes``, by which old pickle protocols represent empty bytes.
+
+    Raises:
+        UnpicklingError: If there are arguments.
+    """
     if arguments:
-        raise pickle.UnpicklingError('GLOBAL bytes of something')
+        raise pickle.UnpicklingError('GLOBAL bytes with arguments')
     return b''
 
 
 def array_names() -> dict[str, Any]:
-    """Full name -> what takes its place, in the spellings of NumPy 1 and 2."""
-    found: dict[str, Any] = {'numpy.dtype': PlainDtype, 'numpy.ndarray': CheckedArray}
-    found.update({f'{module}.bytes': empty_bytes for module in ('builtins', '__builtin__')})
+    """Full name -> replacement, with the module names of NumPy 1 and 2."""
+    replacements: dict[str, Any] = {'numpy.dtype': PlainDtype, 'numpy.ndarray': CheckedArray}
+    replacements.update({f'{module}.bytes': empty_bytes for module in ('builtins', '__builtin__')})
     for core in ('numpy.core', 'numpy._core'):
-        found.update(
+        replacements.update(
             {
                 f'{core}.multiarray._reconstruct': reconstruct,
                 f'{core}.multiarray.scalar': numpy_scalar,
                 f'{core}.numeric._frombuffer': from_buffer,
             }
         )
-    return found
+    return replacements
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Admits plain containers and NumPy arrays, and nothing else."""
+    """Unpickler that accepts only plain containers and NumPy arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few names that arrays need; raises UnpicklingError for any other."""
+        """Returns the replacement of a name.
+
+        Raises:
+            UnpicklingError: If the name is not allowed.
+        """
         allowed = dict(
             array_names(), **{'collections.OrderedDict': collections.OrderedDict, '_codecs.encode': encode_latin1}
         )
@@ -113,14 +133,18 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def log_statistic(owner: type, name: str) -> Any:
-    """What ``getattr`` is allowed to be in a checkpoint: mmengine's log buffers name their statistics through it."""
+    """Replacement of ``getattr``, by which log buffers of mmengine refer to their statistics.
+
+    Raises:
+        UnpicklingError: If the attribute is not a statistic of a log buffer.
+    """
     if getattr(owner, '__name__', '') != 'HistoryBuffer' or name not in ('min', 'max', 'current', 'mean'):
         raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')
     return getattr(owner, name)
 
 
 def safe_globals() -> list[Any]:
-    """What torch's restricted unpickler may build besides tensors: mmengine's log buffers, and arrays of numbers."""
+    """Additional globals for torch's restricted unpickler: log buffers of mmengine and numeric arrays."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     return [

@@ -1,4 +1,7 @@
-"""Training with parameters, gradients and moments spread over the processes, for backbones that one GPU cannot hold."""
+"""Training with fully sharded data parallelism (FSDP), for backbones that do not fit on one GPU.
+
+Parameters, gradients and optimizer states are sharded over the processes.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,26 +29,37 @@ install_guards()
 def wrap_by_class_name(
     module: nn.Module, recurse: bool, nonwrapped_numel: int, names: Sequence[str] = ('Block',)
 ) -> bool:
-    """FSDP's ``auto_wrap_policy``: modules whose class has one of these names are gathered and freed by themselves.
+    """FSDP ``auto_wrap_policy`` that wraps modules by the name of their class.
 
-    Only modules that are called as a whole can be: what reads a parameter of another module would find its shard.
+    Only modules that are always called as a whole may be wrapped, because code that reads a parameter of a wrapped
+    module from outside sees only its shard.
+
+    Args:
+        module: Module to be wrapped.
+        recurse: Whether FSDP asks if it should visit the children of the module; always answered with True.
+        nonwrapped_numel: Number of parameters that are not wrapped yet; unused.
+        names: Names of the classes to wrap.
     """
     return recurse or type(module).__name__ in names
 
 
 def clip_sharded_grads(parameters: Sequence[Tensor], max_norm: float, norm_type: float = 2.0) -> Tensor:
-    """``clip_grad_norm_`` for shards: by the norm over all processes, where torch's takes that of this process's part.
+    """Clips sharded gradients by their norm over all processes; ``clip_grad_norm_`` of torch uses the local norm.
 
     Args:
-        parameters: this process's shards, with gradients, maybe none; every element of the model is in just one process.
-        max_norm: the largest norm that stays as it is.
-        norm_type: 2; no other is needed.
+        parameters: Parameter shards of this process that have gradients; may be empty. Every element of the model must
+            belong to exactly one process.
+        max_norm: Maximum norm of the gradients.
+        norm_type: Type of the norm; must be 2.
 
     Returns:
-        the norm before, of the whole model.
+        Gradient norm of the whole model before clipping.
+
+    Raises:
+        ValueError: If ``norm_type`` is not 2.
     """
     if norm_type != 2:
-        raise ValueError(f'gradients that are sharded are clipped by their 2-norm, got norm_type={norm_type}')
+        raise ValueError(f'norm_type must be 2 for sharded gradients, got {norm_type}')
     total = torch.zeros((), dtype=torch.float64, device=get_device())
     for parameter in parameters:
         total += parameter.grad.detach().double().square().sum()
@@ -58,7 +72,10 @@ def clip_sharded_grads(parameters: Sequence[Tensor], max_norm: float, norm_type:
 
 
 def clip_grad_sharded_model(wrapper: OptimWrapper) -> None:
-    """Takes the place of mmengine's ``_clip_grad``, which passes over processes without gradients; the others would wait."""
+    """Replacement of mmengine's ``_clip_grad``.
+
+    The original skips clipping in processes without gradients, so the all-reduce in the other processes would block.
+    """
     parameters = [
         parameter
         for group in wrapper.optimizer.param_groups
@@ -71,11 +88,16 @@ def clip_grad_sharded_model(wrapper: OptimWrapper) -> None:
 
 @STRATEGIES.register_module()
 class ShardedStrategy(FSDPStrategy):
-    """FSDP with whole checkpoints that any other run can read, a gradient norm of the whole model, and the CPU for tests.
+    """FSDP strategy with unsharded checkpoints and gradient clipping by the norm of the whole model.
+
+    The checkpoints can be loaded by runs without FSDP. The CPU is supported for tests.
 
     Args:
-        units: names of the classes that are gathered one by one; the rest of the model is one unit.
-        kwargs: of mmengine's ``FSDPStrategy``, without ``model_wrapper`` and ``state_dict_cfg``.
+        units: Names of the classes whose modules are gathered one by one; the rest of the model is one FSDP unit.
+        kwargs: Arguments of mmengine's ``FSDPStrategy`` other than ``model_wrapper`` and ``state_dict_cfg``.
+
+    Attributes:
+        blank_weights: Names and shapes of all weights, as tensors on the meta device.
     """
 
     def __init__(self, *, units: Sequence[str] = ('Block',), **kwargs: Any) -> None:
@@ -84,18 +106,21 @@ class ShardedStrategy(FSDPStrategy):
             use_orig_params=True,
             auto_wrap_policy=partial(wrap_by_class_name, names=tuple(units)),
         )
-        offload = torch.cuda.is_available()  # on the CPU it would free what it has just gathered
+        offload = torch.cuda.is_available()  # on the CPU, offloading would free the gathered weights
         if not torch.cuda.is_available():
             wrapper['device_id'] = torch.device('cpu')
-        full = dict(
+        state_dict_cfg = dict(
             state_dict_type='FULL_STATE_DICT',
             state_dict_config=dict(type='FullStateDictConfig', offload_to_cpu=offload),
             optim_state_dict_config=dict(type='FullOptimStateDictConfig', offload_to_cpu=offload),
         )
-        super().__init__(model_wrapper=wrapper, state_dict_cfg=full, **kwargs)
+        super().__init__(model_wrapper=wrapper, state_dict_cfg=state_dict_cfg, **kwargs)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """As in mmengine; keeps names and shapes of the weights, which no process has whole any more once they are sharded."""
+        """Builds the model as in mmengine and stores the names and shapes of its weights.
+
+        They are stored here because no process holds the complete weights after sharding.
+        """
         model = super().build_model(model)
         self.blank_weights = {name: value.to('meta') for name, value in model.state_dict().items()}
         return model
@@ -103,14 +128,14 @@ class ShardedStrategy(FSDPStrategy):
     def build_optim_wrapper(
         self, optim_wrapper: BaseOptimWrapper | dict, model: nn.Module | None = None
     ) -> BaseOptimWrapper:
-        """As in mmengine, but gradients are clipped by the norm of the whole model."""
+        """Builds the optimizer wrapper as in mmengine, but clips gradients by the norm of the whole model."""
         wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(wrapper, 'clip_func', None) is clip_grad_norm_:
             wrapper._clip_grad = partial(clip_grad_sharded_model, wrapper)
         return wrapper
 
     def load_checkpoint(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict[str, Any]:
-        """As in mmengine, without the text of the config, which it would evaluate on resuming."""
+        """Loads a checkpoint as in mmengine, but removes the config text, which mmengine would execute on resuming."""
 
         def checked(checkpoint: dict[str, Any]) -> None:
             checkpoint['meta'] = {name: value for name, value in meta_of(checkpoint).items() if name != 'config'}
@@ -121,7 +146,7 @@ class ShardedStrategy(FSDPStrategy):
         return super().load_checkpoint(filename, callback=checked, **kwargs)
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As in mmengine, whose call has the order of arguments of an older torch."""
+        """Loads the optimizer state; replaces mmengine's call, which uses the argument order of an older torch."""
         optimizer = self.optim_wrapper.optimizer
         self.optim_wrapper.load_state_dict(
             FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
@@ -130,19 +155,20 @@ class ShardedStrategy(FSDPStrategy):
 
 @RUNNERS.register_module()
 class ShardedRunner(FlexibleRunner):
-    """mmengine's runner with a strategy, :class:`ShardedStrategy` unless told otherwise; it does not validate.
+    """Runner with :class:`ShardedStrategy` as the default strategy and without validation.
 
-    In validation every process has videos of its own, and those with shorter ones would not answer when the others gather
-    weights; ``tools/test.py`` scores checkpoints with whole models.
+    Validation is not supported: the videos of the processes differ in length, so a process that has finished its videos
+    would block the others, which need all processes to gather the weights. Use ``tools/test.py``, which evaluates
+    checkpoints without sharding. Loading checkpoints with ``trust`` is not supported either.
 
-    Attributes:
-        trust: must stay False; see :class:`VideoRunner`.
+    Raises:
+        CheckpointError: If the run is not distributed.
     """
 
     def __init__(self, *args: Any, strategy: dict | None = None, **kwargs: Any) -> None:
         if not dist.is_initialized() and kwargs.get('launcher', 'none') == 'none':
             raise CheckpointError(
-                'a model is sharded over several processes; start them with tools/dist_train.sh, or take '
+                'sharded training needs a distributed run, got launcher=none; start it with tools/dist_train.sh or use '
                 'the config without _fsdp'
             )
         for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):

@@ -1,4 +1,4 @@
-"""The ground truth of one training clip."""
+"""Ground truth of one training clip."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from mmdvis.checks import check_shapes
 
 @dataclass(frozen=True, eq=False)
 class ClipTargets:
-    """The objects of one clip.
+    """Ground truth objects of one clip.
 
     Attributes:
-        labels (N,): int64 in [0, K).
-        ids (N,): int64 >= 1, unique in the clip.
-        masks (N, T, H, W): bool, at the padded input size.
-        visible (N, T): bool, whether the object has a pixel in the frame.
-        name: which clip this is, for messages.
-        ignored (T, H, W): bool, pixels that no mask is compared at; None: all are.
+        labels: Class labels (N,) int64 in [0, K).
+        ids: Object ids (N,) int64, at least 1 and unique within the clip.
+        masks: Masks (N, T, H, W) bool at the padded input size.
+        visible: Whether the object has a pixel in the frame, (N, T) bool.
+        name: Name of the clip for error messages.
+        ignored: Pixels excluded from the mask loss, (T, H, W) bool; None excludes none.
     """
 
     labels: Tensor
@@ -40,37 +40,39 @@ class ClipTargets:
     def from_index_maps(
         cls, maps: Tensor, ids: Tensor, labels: Tensor, name: str = 'unnamed clip', ignored: Tensor | None = None
     ) -> 'ClipTargets':
-        """Targets from maps of indices; objects without a pixel in the clip are left out.
+        """Creates targets from index maps; objects without a pixel in the clip are removed.
 
         Args:
-            maps (L, T, H, W): 0 where no object is, n where the n-th is; L > 1 only where objects overlap.
-            ids (N,), labels (N,): the objects of the clip.
-            name: which clip this is, for messages.
-            ignored (T, H, W): see :attr:`ignored`.
+            maps: Index maps (L, T, H, W) with 0 for background and n for the n-th object; L > 1 only for overlapping
+                objects.
+            ids: Object ids (N,).
+            labels: Class labels (N,).
+            name: Name of the clip for error messages.
+            ignored: Ignored pixels (T, H, W), see :attr:`ignored`.
         """
-        numbers = torch.arange(1, len(ids) + 1, device=maps.device, dtype=maps.dtype).view(-1, 1, 1, 1)
-        masks = maps[0] == numbers
+        object_indices = torch.arange(1, len(ids) + 1, device=maps.device, dtype=maps.dtype).view(-1, 1, 1, 1)
+        masks = maps[0] == object_indices
         for layer in maps[1:]:
-            masks |= layer == numbers
+            masks |= layer == object_indices
         visible = masks.flatten(2).any(-1)
-        kept = visible.any(1)
-        return cls(labels[kept], ids[kept], masks[kept], visible[kept], name, ignored)
+        has_pixels = visible.any(1)
+        return cls(labels[has_pixels], ids[has_pixels], masks[has_pixels], visible[has_pixels], name, ignored)
 
     @property
     def first_frame(self) -> Tensor:
-        """(N,) int64: the frame in which each object is seen first."""
+        """First frame in which each object is visible, (N,) int64."""
         return self.visible.int().argmax(1)
 
     def frames(self) -> list:
-        """One ClipTargets of a single frame for each frame, with the objects visible in it."""
+        """Splits the clip into single-frame ``ClipTargets``, each with the objects visible in that frame."""
         return [
             ClipTargets(
-                self.labels[seen],
-                self.ids[seen],
-                self.masks[seen, t : t + 1],
-                self.visible[seen, t : t + 1],
+                self.labels[is_visible],
+                self.ids[is_visible],
+                self.masks[is_visible, t : t + 1],
+                self.visible[is_visible, t : t + 1],
                 f'{self.name}, frame {t} of the clip',
                 None if self.ignored is None else self.ignored[t : t + 1],
             )
-            for t, seen in enumerate(self.visible.unbind(1))
+            for t, is_visible in enumerate(self.visible.unbind(1))
         ]

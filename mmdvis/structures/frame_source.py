@@ -1,4 +1,4 @@
-"""The protocol of a video that is read window by window."""
+"""Protocol of a video that is read window by window."""
 
 from typing import Protocol
 
@@ -8,12 +8,12 @@ from mmdvis.checks import Size
 
 
 class FrameSource(Protocol):
-    """A video that is read window by window.
+    """Video that is read window by window.
 
     Attributes:
-        size: (height, width) of the frames that ``read`` gives.
-        original: (height, width) in which results are wanted.
-        fps: frames in a second; None where nobody says.
+        size: (height, width) of the frames returned by ``read``.
+        original: (height, width) of the results.
+        fps: Frames per second; None if unknown.
     """
 
     size: Size
@@ -21,7 +21,7 @@ class FrameSource(Protocol):
     fps: float | None
 
     def __len__(self) -> int:
-        """The number of frames."""
+        """Number of frames."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Frames [start, stop) as uint8 RGB (stop - start, 3, H, W) on the host."""
+        """Reads the frames [start, stop) as uint8 RGB (stop - start, 3, H, W) on the CPU."""

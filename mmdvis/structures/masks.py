@@ -1,4 +1,4 @@
-"""Where masks come from: a product of two factors, or values already multiplied out."""
+"""Mask sources: masks computed on demand from mask embeddings and mask features."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -11,12 +11,12 @@ from mmdvis.checks import Size, check_shapes
 
 
 class FrameSize(NamedTuple):
-    """The three sizes (height, width) of a frame on its way through the model.
+    """Sizes (height, width) of a frame at the stages of inference.
 
     Attributes:
-        padded: what the network saw, a multiple of the padding divisor.
-        image: the frame without padding, after the test-time resize.
-        original: the size in which results are wanted.
+        padded: Size of the network input, a multiple of the padding divisor.
+        image: Size after the test-time resize, without padding.
+        original: Size of the results.
     """
 
     padded: Size
@@ -25,61 +25,62 @@ class FrameSize(NamedTuple):
 
 
 class FeatureStore(Protocol):
-    """Frames are put in once, in their order, and may then be asked for, best in their order, too."""
+    """Mask features by frame, appended in order and read by index; reading in order is fastest."""
 
     def append(self, features: Tensor) -> None:
-        """Features (t, M, h, w) of the next frames."""
+        """Appends the features (t, M, h, w) of the next frames."""
 
     def __getitem__(self, frame: int) -> Tensor:
-        """Features (M, h, w) of a frame."""
+        """Returns the features (M, h, w) of a frame."""
 
 
 class MapStore(Protocol):
-    """Maps (H, W) of small integers, one per frame, appended in order and read by index."""
+    """Integer maps (H, W), one per frame, appended in order and read by index."""
 
     def append(self, values: Tensor) -> None:
-        """Adds the map (H, W) of the next frame."""
+        """Appends the map (H, W) of the next frame."""
 
     def __getitem__(self, frame: int) -> Tensor:
-        """The map (H, W) of a frame."""
+        """Returns the map (H, W) of a frame."""
 
     def __len__(self) -> int:
         """Number of frames."""
 
 
 class MaskSource(Protocol):
-    """Masks of one video at the output size, made for the rows and the frame that are asked for."""
+    """Masks of one video at the original size, computed on demand for given rows in a given frame."""
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
-        """Mask logits (len(rows), H, W) resized as logits, as instance results threshold them."""
+        """Mask logits (len(rows), H, W), resized as logits; thresholded by instance segmentation."""
 
     def probs(self, rows: Tensor, frame: int) -> Tensor:
-        """Mask probabilities (len(rows), H, W) in [0, 1], as panoptic and semantic results weigh them."""
+        """Mask probabilities (len(rows), H, W) in [0, 1], for panoptic and semantic segmentation."""
 
 
 def resize(maps: Tensor, size: Size) -> Tensor:
-    """Bilinear resize of (N, h, w) to ``size``, corners not aligned."""
+    """Resizes maps (N, h, w) to ``size`` bilinearly, with ``align_corners=False``."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    if not len(maps):  # interpolate refuses what a video without objects asks for
+    if not len(maps):  # interpolate does not support empty inputs, as in videos without objects
         return maps.new_zeros(0, *size)
     return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
 
 
 def to_image(maps: Tensor, size: FrameSize) -> Tensor:
-    """(N, h, w) at stride 4 -> (N, image height, image width): resize to the padded size, then cut the padding."""
+    """Resizes maps (N, h, w) at stride 4 to the padded size and crops them to the image size."""
     height, width = size.image
     return resize(maps, size.padded)[:, :height, :width]
 
 
 @dataclass(frozen=True, eq=False)
 class FactoredMasks:
-    """Mask logits kept as their factors, so that only the rows that survive are ever multiplied out.
+    """Masks stored as mask embeddings and mask features; mask logits are computed only for the requested rows.
 
     Attributes:
-        embeds (T, Q, M), bias (T, Q): of the tracks.
-        features: (T, M, h, w) of the frames, or a store that gives those of one, (M, h, w).
-        size: the sizes of every frame of the video.
+        embeds: Mask embeddings (T, Q, M) of the tracks.
+        bias: Mask bias (T, Q) of the tracks.
+        features: Mask features (T, M, h, w), or a store that returns those of one frame (M, h, w).
+        size: Sizes of the frames of the video.
     """
 
     embeds: Tensor
@@ -93,19 +94,19 @@ class FactoredMasks:
         )
 
     def small(self, rows: Tensor, frame: int) -> Tensor:
-        """Mask logits (len(rows), h, w) at stride 4."""
+        """Mask logits (len(rows), h, w) at stride 4, at least in float32."""
         embeds = self.embeds[frame, rows]
         product = torch.einsum('qm,mhw->qhw', embeds, self.features[frame].to(embeds))
         return product.to(torch.promote_types(product.dtype, torch.float32)) + self.bias[frame, rows, None, None]
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), H, W) at the original size."""
-        if not len(rows):  # nobody's masks need no features
+        if not len(rows):  # without rows, no features need to be loaded
             return self.embeds.new_zeros(0, *self.size.original)
         return resize(to_image(self.small(rows, frame), self.size), self.size.original)
 
     def probs(self, rows: Tensor, frame: int) -> Tensor:
-        """Mask probabilities (len(rows), H, W): the sigmoid is taken at the image size, as the official code does."""
+        """Mask probabilities (len(rows), H, W); the sigmoid is applied at the image size, as in the official code."""
         if not len(rows):
             return self.embeds.new_zeros(0, *self.size.original)
         return resize(to_image(self.small(rows, frame), self.size).sigmoid(), self.size.original)
@@ -113,7 +114,7 @@ class FactoredMasks:
 
 @dataclass(frozen=True, eq=False)
 class FlippedMasks:
-    """The masks of a pass that saw its frames mirrored, mirrored back."""
+    """Masks of a test-time augmentation pass on horizontally flipped frames, flipped back."""
 
     masks: MaskSource
 
@@ -128,11 +129,12 @@ class FlippedMasks:
 
 @dataclass(frozen=True, eq=False)
 class AveragedMasks:
-    """The mean of the mask probabilities of several passes.
+    """Mean mask probabilities of several passes.
 
     Attributes:
-        passes: the masks of each, all of one size.
-        orders: of each pass (Q,): int64, which of its rows is row q of the first; -1: none, and the others count.
+        passes: Masks of each pass, all of the same size.
+        orders: For each pass (Q,) int64, the row that matches row q of the first pass; -1 if there is none. The mean is
+            taken over the passes with a matching row.
     """
 
     passes: tuple[MaskSource, ...]
@@ -146,10 +148,10 @@ class AveragedMasks:
             is_matched = matched >= 0
             totals.append(masks.probs(matched.clamp(min=0), frame) * is_matched[:, None, None])
             counts.append(is_matched)
-            if len(totals) > 1:  # at most two maps are held
+            if len(totals) > 1:  # holds at most two maps at a time
                 totals[:] = [totals[0] + totals[1]]
         return totals[0] / torch.stack(counts).sum(0)[:, None, None]
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
-        """Logits of the mean probabilities, positive where they pass one half."""
+        """Logits (len(rows), H, W) of the mean probabilities; they are positive for probabilities above 0.5."""
         return torch.logit(self.probs(rows, frame), eps=1e-6)

@@ -1,4 +1,4 @@
-"""What flows between the stages: queries of single frames, and queries that are tracks."""
+"""Query containers passed between the stages: per-frame queries and track queries."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,16 @@ from .write_slice import write_slice
 
 @dataclass(frozen=True, eq=False)
 class FrameQueries:
-    """The segmenter's word on each frame by itself: row q of two frames need not be the same object.
+    """Per-frame query outputs of the segmenter; row q can be a different object in each frame.
 
     Attributes:
-        embeds (B, T, Q, C): what later stages decode from (DVIS: after the decoder norm, DVIS++: before it).
-        match_embeds (B, T, Q, D): what trackers compare.
-        class_logits (B, T, Q, K + 1): last column: no object.
-        mask_embeds (B, T, Q, M): inner product with ``mask_features`` gives mask logits.
-        mask_features (B, T, M, h, w): raw features at stride 4, the same tensor in every stage.
-        present (B, T): bool, False in frames that only pad a shorter video.
+        embeds: Query embeddings (B, T, Q, C), the input of later stages. They are taken after the decoder norm in DVIS
+            and before it in DVIS++.
+        match_embeds: Embeddings (B, T, Q, D) that trackers compare to match queries.
+        class_logits: Class logits (B, T, Q, K + 1); the last column is "no object".
+        mask_embeds: Mask embeddings (B, T, Q, M); mask logits are their inner products with ``mask_features``.
+        mask_features: Mask features (B, T, M, h, w) at stride 4; the same tensor in every stage.
+        present: Bool mask (B, T), False in frames that pad a shorter video.
     """
 
     embeds: Tensor
@@ -41,16 +42,23 @@ class FrameQueries:
 
     @classmethod
     def of_windows(cls, windows: Iterable['FrameQueries'], num_frames: int) -> 'FrameQueries':
-        """Windows of the same clips one after the other, of ``num_frames`` in all; each may be forgotten before the next."""
-        found: dict[str, Tensor] = {}
+        """Concatenates consecutive windows of the same clips in time.
+
+        Each window is copied into preallocated tensors, so it can be freed before the next one is computed.
+
+        Args:
+            windows: Consecutive windows.
+            num_frames: Total number of frames.
+        """
+        joined: dict[str, Tensor] = {}
         start = 0
         for window in windows:
-            write_fields(found, window, cls.AXES, start, num_frames)
+            write_fields(joined, window, cls.AXES, start, num_frames)
             start += window.present.shape[1]
-        return cls(**found)
+        return cls(**joined)
 
     def select_rows(self, order: Tensor) -> 'FrameQueries':
-        """The same frames with row ``order[b, t, q]`` in place of row q; ``order`` is (B, T, Q) int64."""
+        """Replaces row q of each frame by row ``order[b, t, q]``; ``order`` is (B, T, Q) int64."""
         index = order[..., None]
         rows = {name: getattr(self, name).take_along_dim(index, 2) for name, axes in self.AXES.items() if 'Q' in axes}
         return replace(self, **rows)
@@ -58,16 +66,17 @@ class FrameQueries:
 
 @dataclass(frozen=True, eq=False)
 class TrackQueries:
-    """Queries after tracking: row q is one object in every frame.
+    """Queries after tracking; row q is the same object in every frame.
 
     Attributes:
-        ids (Q,): int64, unique in a video, the same from clip to clip.
-        valid (B, T, Q): bool, False before birth, after death and in padding.
-        embeds (B, T, Q, C): what a refiner reads.
-        class_logits (B, T, Q, K + 1): last column: no object.
-        mask_embeds (B, T, Q, M), mask_bias (B, T, Q): mask logits are ``mask_embeds . mask_features + mask_bias``.
-        mask_features (B, T, M, h, w): raw features of the segmenter.
-        context (B, T, Q, C): frame queries that a refiner may attend to.
+        ids: Track ids (Q,) int64, unique within a video and constant across its clips.
+        valid: Bool mask (B, T, Q), False before a track starts, after it ends and in padding frames.
+        embeds: Query embeddings (B, T, Q, C), the input of a refiner.
+        class_logits: Class logits (B, T, Q, K + 1); the last column is "no object".
+        mask_embeds: Mask embeddings (B, T, Q, M).
+        mask_bias: Mask bias (B, T, Q); mask logits are ``mask_embeds . mask_features + mask_bias``.
+        mask_features: Mask features (B, T, M, h, w) of the segmenter.
+        context: Frame queries (B, T, Q, C) that a refiner can attend to.
     """
 
     ids: Tensor
@@ -89,49 +98,60 @@ class TrackQueries:
         mask_features='BTMhw',
         context='BTQC',
     )
-    IN_TIME: ClassVar[tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # the fields (B, T, ...)
+    IN_TIME: ClassVar[tuple[str, ...]] = tuple(name for name in AXES if name != 'ids')  # fields of shape (B, T, ...)
 
     def __post_init__(self) -> None:
         check_shapes(self, self.AXES)
 
     @classmethod
     def of_windows(cls, windows: Iterable['TrackQueries'], num_frames: int) -> 'TrackQueries':
-        """Windows of the same videos one after the other, of ``num_frames`` in all; each may be forgotten before the next.
+        """Concatenates consecutive windows of the same videos in time.
 
-        As :func:`cat_time`, but as long as the tracks are the same ones nothing is held twice, and many small tensors never lie
-        between large ones, which would leave holes in the memory.
+        The result is that of :func:`cat_time`. While the track ids stay the same, each window is copied into
+        preallocated tensors, so it can be freed before the next one is computed. This avoids duplicate copies and
+        memory fragmentation.
+
+        Args:
+            windows: Consecutive windows.
+            num_frames: Total number of frames.
 
         Raises:
-            ValueError: there is no window.
+            ValueError: If there are no windows.
         """
-        found: dict[str, Tensor] = {}
+        joined: dict[str, Tensor] = {}
         start, ids = 0, None
-        others: list[TrackQueries] = []
+        remaining: list[TrackQueries] = []
         for window in windows:
             ids = window.ids if ids is None else ids
-            if others or not torch.equal(window.ids, ids):
-                others.append(window)
+            if remaining or not torch.equal(window.ids, ids):
+                remaining.append(window)
                 continue
-            write_fields(found, window, cls.IN_TIME, start, num_frames)
+            write_fields(joined, window, cls.IN_TIME, start, num_frames)
             start += window.valid.shape[1]
         if ids is None:
-            raise ValueError('there is nothing to join: at least one window is needed, got none')
-        first = cls(ids, **{name: x[:, :start] for name, x in found.items()})
-        return cat_time([first, *others]) if others else first
+            raise ValueError('windows must contain at least one window, got none')
+        tracks = cls(ids, **{name: x[:, :start] for name, x in joined.items()})
+        return cat_time([tracks, *remaining]) if remaining else tracks
 
     def video(self, index: int, num_frames: int) -> 'TrackQueries':
-        """Video ``index`` alone (B = 1), its first ``num_frames`` frames."""
+        """Tracks of video ``index`` only (B = 1), limited to its first ``num_frames`` frames."""
         return replace(self, **{name: getattr(self, name)[index : index + 1, :num_frames] for name in self.IN_TIME})
 
     def without_features(self) -> 'TrackQueries':
-        """The same tracks with maps of no pixel, which is all that stages after the tracker need of them to predict."""
+        """The same tracks with empty mask features (B, T, M, 0, 0).
+
+        The stages after the tracker do not use the mask features for prediction.
+        """
         return replace(self, mask_features=self.mask_features.new_empty(*self.mask_features.shape[:3], 0, 0))
 
     def clips(self, length: int | None) -> list['TrackQueries']:
-        """The same tracks cut in time after every ``length`` frames; None does not cut.
+        """Splits the tracks in time into clips.
+
+        Args:
+            length: Clip length in frames; None returns the whole video as one clip.
 
         Raises:
-            ValueError: ``length`` is not positive.
+            ValueError: If ``length`` is not positive.
         """
         if length is not None and length < 1:
             raise ValueError(f'a clip must have at least one frame, got {length}; None means the whole video')
@@ -142,37 +162,50 @@ class TrackQueries:
         ]
 
     def rows_of(self, ids: Tensor) -> 'TrackQueries':
-        """The same tracks with one row per id of ``ids`` (N,); unknown ids become invalid rows of zeros."""
+        """The same tracks with one row per id of ``ids`` (N,); ids without a track become invalid rows of zeros."""
         if torch.equal(ids, self.ids):
             return self
-        known = ids[:, None] == self.ids  # (N, Q)
-        has, row = known.any(1), known.int().argmax(1)
-        picked = {}
+        is_same_id = ids[:, None] == self.ids  # (N, Q)
+        is_present, row = is_same_id.any(1), is_same_id.int().argmax(1)
+        selected = {}
         for name, axes in self.AXES.items():
             if 'Q' in axes and name != 'ids':
                 rows = getattr(self, name)[:, :, row]
-                picked[name] = rows * has.view(-1, *[1] * (rows.dim() - 3)).to(rows.dtype)
-        return replace(self, ids=ids, **picked)
+                selected[name] = rows * is_present.view(-1, *[1] * (rows.dim() - 3)).to(rows.dtype)
+        return replace(self, ids=ids, **selected)
 
 
 def write_fields(found: dict[str, Tensor], window: object, names: Iterable[str], start: int, num_frames: int) -> None:
-    """Copies fields (B, t, ...) of a window to their place among ``num_frames``; the first window makes the room."""
+    """Copies fields (B, t, ...) of a window into tensors (B, num_frames, ...).
+
+    Args:
+        found: Name -> tensor with all frames; missing tensors are allocated.
+        window: Object that holds the fields.
+        names: Names of the fields.
+        start: Index of the first frame of the window.
+        num_frames: Total number of frames.
+    """
     for name in names:
         found[name] = write_slice(found.get(name), getattr(window, name), start, num_frames, axis=1)
 
 
 def cat_time(clips: Sequence[TrackQueries]) -> TrackQueries:
-    """Joins the clips of the same videos in time; a track that a clip lacks is invalid there. A single clip is not copied.
+    """Concatenates clips of the same videos in time.
+
+    A track that is missing in a clip is invalid in the frames of that clip. A single clip is returned without a copy.
+
+    Args:
+        clips: Consecutive clips.
 
     Raises:
-        ValueError: ``clips`` is empty.
+        ValueError: If ``clips`` is empty.
     """
     if not clips:
-        raise ValueError('there is nothing to join: at least one clip is needed, got none')
+        raise ValueError('clips must contain at least one clip, got none')
     if len(clips) == 1:
         return clips[0]
-    is_fixed = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
-    ids = clips[0].ids if is_fixed else torch.cat([clip.ids for clip in clips]).unique()
-    rows = [clip.rows_of(ids) for clip in clips]
-    joined = {name: torch.cat([getattr(clip, name) for clip in rows], 1) for name in TrackQueries.IN_TIME}
+    has_same_ids = all(torch.equal(clip.ids, clips[0].ids) for clip in clips)
+    ids = clips[0].ids if has_same_ids else torch.cat([clip.ids for clip in clips]).unique()
+    aligned_clips = [clip.rows_of(ids) for clip in clips]
+    joined = {name: torch.cat([getattr(clip, name) for clip in aligned_clips], 1) for name in TrackQueries.IN_TIME}
     return TrackQueries(ids, **joined)

@@ -1,4 +1,4 @@
-"""What a training step may know besides its data: how far the run is, and where randomness comes from."""
+"""Training progress and random seeds passed to the loss."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,11 +8,15 @@ import torch
 
 @dataclass(frozen=True)
 class StepContext:
-    """Schedule and randomness of one iteration, handed to every ``loss``.
+    """Training progress and seeds of one iteration, passed to every ``loss``.
+
+    The random generators are derived from seed, rank and iteration, so a resumed run needs no saved generator state.
 
     Attributes:
-        progress: share of the run that is done, in [0, 1]; 1.0 outside a runner.
-        seed, rank, iteration: what the generators are derived from, so that a resume needs no saved generator.
+        progress: Completed fraction of the run, in [0, 1]; 1.0 outside of a runner.
+        seed: Random seed of the run.
+        rank: Rank of the process.
+        iteration: Index of the training iteration.
     """
 
     progress: float = 1.0
@@ -21,6 +25,11 @@ class StepContext:
     iteration: int = 0
 
     def generator(self, name: str, device: str | torch.device = 'cpu') -> torch.Generator:
-        """A fresh generator for the draws called ``name``; another name gives independent draws."""
+        """Creates a random generator.
+
+        Args:
+            name: Purpose of the generator; different names give independent random numbers.
+            device: Device of the generator.
+        """
         key = f'{self.seed}/{self.rank}/{self.iteration}/{name}'.encode()
         return torch.Generator(device=device).manual_seed(zlib.crc32(key) << 31 | zlib.adler32(key))

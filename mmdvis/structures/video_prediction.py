@@ -1,4 +1,4 @@
-"""What lies between the chain of stages and a task."""
+"""Task-independent prediction of one video, the input of the postprocessors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from .masks import MaskSource
 
 @dataclass(frozen=True, eq=False)
 class VideoPrediction:
-    """One video, no task yet.
+    """Task-independent prediction of one video.
 
     Attributes:
-        ids (Q,): int64, the identity of each row.
-        scores: (Q, K + 1) class probabilities of the whole video, or causal (T, Q, K + 1), row t
-            knowing frames 0..t only (behind a refiner: the clips up to that of frame t).
-        valid (T, Q): bool.
-        masks: gives the masks of the rows and the frame that are asked for.
+        ids: Track id (Q,) int64 of each row.
+        scores: Class probabilities (Q, K + 1) of the whole video, or causal class probabilities (T, Q, K + 1), where
+            entry t depends only on frames 0..t (with a refiner: on the clips up to that of frame t).
+        valid: Whether the track exists in the frame, (T, Q) bool.
+        masks: Computes the masks of given rows in a given frame.
     """
 
     ids: Tensor
@@ -32,16 +32,16 @@ class VideoPrediction:
 
     @property
     def num_frames(self) -> int:
-        """T."""
+        """Number of frames T."""
         return self.valid.shape[0]
 
     @property
     def is_causal(self) -> bool:
-        """Whether each frame has scores of its own."""
+        """Whether the scores are causal, with one set per frame."""
         return self.scores.dim() == 3
 
     def probs_of(self, rows: Tensor) -> Callable[[int], Tensor]:
-        """A function frame -> (len(rows), H, W) mask probabilities, zero where a row is not valid."""
+        """Returns a function from frame index to mask probabilities (len(rows), H, W), zero for invalid rows."""
 
         def probs(frame: int) -> Tensor:
             return self.masks.probs(rows, frame) * self.valid[frame, rows, None, None]

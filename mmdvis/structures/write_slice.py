@@ -1,20 +1,23 @@
-"""Parts put one after the other into the room for all of them, so that each may be forgotten before the next is made."""
+"""Writes chunks into a preallocated tensor.
+
+Unlike with concatenation, each chunk can be freed before the next one is computed.
+"""
 
 from torch import Tensor
 
 
 def write_slice(whole: Tensor | None, part: Tensor, start: int, number: int, axis: int = 0) -> Tensor:
-    """Copies a part to its place.
+    """Copies a chunk into a slice of a tensor.
 
     Args:
-        whole: the room; None: it is made, like the part but for its length.
-        part: what is copied.
-        start: its place along the axis.
-        number: length of the axis of the whole.
-        axis: along which parts follow each other.
+        whole: Tensor to write to; None allocates one with the shape of the chunk except for ``axis``.
+        part: Chunk to copy.
+        start: Start index of the chunk along ``axis``.
+        number: Size of the allocated tensor along ``axis``.
+        axis: Axis along which the chunks are concatenated.
 
     Returns:
-        the whole.
+        Tensor that contains the chunk.
     """
     if whole is None:
         whole = part.new_empty(*part.shape[:axis], number, *part.shape[axis + 1 :])

@@ -1,1 +1,1 @@
-"""Reference implementations and parity with official results, for tests, tools and benchmarks."""
+"""Reference implementations and parity checks against official results, for tests, tools and benchmarks."""

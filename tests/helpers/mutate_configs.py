@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.recipe_table import CONFIGS, Reader, listed, rows  # noqa: E402
+from test_configs.test_recipes import test_the_base_that_no_recipe_uses  # noqa: E402
 
 OPERATIONAL = {
     'num_workers', 'prefetch_factor', 'interval', 'max_keep_ckpts', 'window_size', 'seed', 'val_interval',
@@ -55,6 +56,10 @@ def is_noticed(changed):
                 return True
         except Exception:  # a config that cannot be read is noticed, too
             return True
+    try:
+        test_the_base_that_no_recipe_uses()
+    except AssertionError:
+        return True
     return False
 
 

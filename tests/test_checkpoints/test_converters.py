@@ -128,7 +128,7 @@ def test_the_resnet_of_the_zoo_fits(old, tmp_path):
     assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
         f'segmenter.{k}': v for k, v in wanted.items()
     }
-    assert bool([line for line in result.report() if 'old zoo files' in line]) == old
+    assert bool([line for line in result.report() if 'old model zoo files' in line]) == old
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_a_missing_file_and_one_without_a_dict(tmp_path):
     with pytest.raises(FileNotFoundError, match='no checkpoint file .*none.pth'):
         read_checkpoint(tmp_path / 'none.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='list.pth is not a checkpoint: it holds a list, a checkpoint is a dict'):
+    with pytest.raises(
+        ValueError, match='list.pth is not a checkpoint: it contains a list, a checkpoint must be a dict'
+    ):
         read_checkpoint(tmp_path / 'list.pth')
 
 
@@ -119,7 +121,7 @@ def test_trust_is_the_one_way_out(tmp_path, suffix):
     path = tmp_path / f'odd{suffix}'
     content = dict(model=dict(x=np.ones(2, np.float32)), note=argparse.Namespace(a=1))
     path.write_bytes(pickle.dumps(content)) if suffix == '.pkl' else torch.save(content, path)
-    with pytest.raises(ValueError, match='only if you trust its author, read it with --trust'):
+    with pytest.raises(ValueError, match='only if you trust its author, load it with --trust'):
         read_checkpoint(path)
     assert torch.equal(state_dict_of(read_checkpoint(path, trust=True))['x'], torch.ones(2))
 
@@ -133,7 +135,7 @@ def test_weights_are_found_where_authors_put_them():
 def test_an_absent_library_is_named(tmp_path):
     (tmp_path / 'd2.pkl').write_bytes(b'\x80\x04cdetectron9.structures\nBoxes\n.')
     with pytest.raises(
-        ValueError, match=r'd2.pkl was not loaded: .* with --trust \(trust=True in a program\) \(GLOBAL det'
+        ValueError, match=r'd2.pkl was not loaded: .* with --trust \(trust=True in Python\) \(GLOBAL det'
     ):
         read_checkpoint(tmp_path / 'd2.pkl')
     with pytest.raises(ValueError, match='d2.pkl was not loaded: it needs detectron9, which is not installed'):
@@ -215,5 +217,5 @@ def test_arrays_cannot_reach_foreign_memory(tmp_path, crooked, suffix):
 
 @pytest.mark.parametrize('content', [{3: torch.ones(1)}, dict(x=np.array(['a', 'b']))])
 def test_weights_have_names_and_numbers(content):
-    with pytest.raises(ValueError, match='a weight must have a text for a name and numbers for values, got '):
+    with pytest.raises(ValueError, match='weights must be numeric and named by strings, got '):
         state_dict_of(dict(model=content))

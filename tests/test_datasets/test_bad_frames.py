@@ -133,7 +133,10 @@ def test_the_report_counts_all(root, caplog):
     with caplog.at_level(logging.WARNING):
         hook.after_run(Runner)
     text = caplog.text
-    assert 'bad frames were met 8 times, in 4 places' in text and '3 x video 0_train, frame 00000015.png' in text
+    assert (
+        'bad frames or videos: 8 occurrences of 4 different problems' in text
+        and '3 x video 0_train, frame 00000015.png' in text
+    )
     assert 'and 2 more' in text
     caplog.clear()
     BadFramesHook().after_run(Runner)
@@ -167,4 +170,4 @@ def test_training_says_it_at_the_end(root, tmp_path, capsys):
     (tmp_path / 'config.py').write_text(settings.pretty_text)
     train(load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run')))
     log = ''.join(path.read_text() for path in (tmp_path / 'run').rglob('*.log'))
-    assert 'bad frames were met' in log + capsys.readouterr().err, json.dumps(log[-300:])
+    assert 'bad frames or videos: ' in log + capsys.readouterr().err, json.dumps(log[-300:])

@@ -49,7 +49,7 @@ def test_clips_are_joined_by_id():
 
 
 def test_nothing_cannot_be_joined():
-    with pytest.raises(ValueError, match='at least one clip is needed'):
+    with pytest.raises(ValueError, match='clips must contain at least one clip'):
         cat_time([])
 
 
@@ -109,7 +109,7 @@ def test_windows_with_other_tracks_are_joined_as_clips_are():
     third = tracks(1, seed=2)
     found, expected = TrackQueries.of_windows([first, second, third], 6), cat_time([first, second, third])
     assert all(torch.equal(getattr(found, name), getattr(expected, name)) for name in TrackQueries.AXES)
-    with pytest.raises(ValueError, match='at least one window is needed'):
+    with pytest.raises(ValueError, match='windows must contain at least one window'):
         TrackQueries.of_windows([], 3)
 
 

@@ -116,7 +116,7 @@ def test_a_folder_says_of_which_kind_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no folder'):
         compare_fixtures(tmp_path / 'none')
     with pytest.raises(
-        ValueError, match=r'holds no fixtures; a folder of fixtures has one of: official_state_dict.npz \+'
+        ValueError, match=r'contains no fixtures; a folder of fixtures must contain one of: official_state_dict.npz \+'
     ):
         compare_fixtures(tmp_path)
 

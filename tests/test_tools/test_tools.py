@@ -157,7 +157,7 @@ def test_parity_is_checked(tmp_path):
     text = call('tools/analysis_tools/check_parity.py', folders[0], tmp_path, fails=True)
     assert (
         text.count('ok   ') == 29
-        and f'FAIL {tmp_path} cannot be compared: ValueError: {tmp_path} holds no fixtures' in text
+        and f'FAIL {tmp_path} cannot be compared: ValueError: {tmp_path} contains no fixtures' in text
     )
 
 

@@ -3,7 +3,6 @@ data_root = '{{$TOY_DATA:data/toy}}/vspw/'
 num_classes = 11
 postprocessor = dict(type='SemanticPostprocessor')
 train_dataloader = dict(
-    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     prefetch_factor=4,

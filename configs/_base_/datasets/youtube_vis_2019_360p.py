@@ -13,12 +13,7 @@ train_dataloader = dict(
         data_prefix=dict(img='train/JPEGImages'),
         filter_empty=True,
         clip=dict(num_frames=1),
-        augment=dict(
-            short_edges=[240, 360, 480],
-            max_edge=768,
-            crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-            flip=0.5,
-        ),
+        augment=dict(short_edges=[240, 360, 480], max_edge=768, crop_first=crop_first, flip=0.5),
     )
 )
 val_dataloader = dict(

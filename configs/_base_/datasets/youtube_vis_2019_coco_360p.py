@@ -13,30 +13,9 @@ train_dataloader = dict(
                 ann_file='annotations/instances_train2017.json',
                 data_prefix=dict(img='train2017'),
                 filter_empty=True,
-                augment=dict(
-                    short_edges=[240, 360, 480],
-                    max_edge=768,
-                    crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-                    rotate=dict(angle=15.0),
-                    flip=0.5,
-                ),
+                augment=dict(_base_.train_dataloader.dataset.augment, rotate=dict(angle=15.0)),
             ),
-            videos=dict(
-                type='YouTubeVISDataset',
-                version=2019,
-                data_root='data/ytvis_2019/',
-                ann_file='train.json',
-                data_prefix=dict(img='train/JPEGImages'),
-                filter_empty=True,
-                augment=dict(
-                    short_edges=[240, 360, 480],
-                    max_edge=768,
-                    crop_first=dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5),
-                    flip=0.5,
-                ),
-            ),
+            videos=dict(_base_.train_dataloader.dataset, filter_empty=True),
         ),
     ),
 )
-val_dataloader = dict(dataset=dict(test=dict(short_edge=360, max_edge=1333)))
-test_dataloader = val_dataloader

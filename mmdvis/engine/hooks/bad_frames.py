@@ -1,4 +1,4 @@
-"""Counts the bad frames that a run got over, and reports them at its end."""
+"""Counts the bad frames that a run skipped or replaced, and reports them at the end of the run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from mmdvis.registry import HOOKS
 
 @HOOKS.register_module()
 class BadFramesHook(Hook):
-    """Reports what datasets with ``on_error='skip'`` or ``'repeat'`` left out or replaced.
-
-    Attributes:
-        found: what was wrong -> how often it was met.
+    """Reports frames and videos that datasets with ``on_error='skip'`` or ``'repeat'`` skipped or replaced.
 
     Args:
-        shown: sentences in the report; the number is always of all.
+        shown: Maximum number of different messages in the report; the reported total includes all of them.
+
+    Attributes:
+        found: Message -> number of occurrences.
     """
 
     def __init__(self, shown: int = 20) -> None:
@@ -28,55 +28,55 @@ class BadFramesHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Notes what the clips of the batch say."""
+        """Counts the problems of the clips of a batch."""
         for sample in data_batch['data_samples']:
             self.note(sample.get('problems', ()))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence[Any] | None = None
     ) -> None:
-        """Notes what the videos of the batch say, which have been read by now."""
+        """Counts the problems of the videos of a batch, which have been read completely at this point."""
         for source in data_batch['inputs']:
             self.note(getattr(source, 'problems', {}).values())
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence[Any] | None = None
     ) -> None:
-        """As in validation."""
+        """Counts the problems of the videos of a batch."""
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Notes the videos that were left out."""
+        """Counts the skipped videos."""
         self.note_left_out(runner.val_dataloader.dataset)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Notes the videos that were left out."""
+        """Counts the skipped videos."""
         self.note_left_out(runner.test_dataloader.dataset)
 
     def note_left_out(self, dataset: Any) -> None:
-        """Counts each video that was left out once, however often and in however many processes the set is gone through."""
+        """Counts each skipped video once, regardless of the number of epochs and processes."""
         if is_main_process():
             self.note([text for text in getattr(dataset, 'left_out', {}).values() if text not in self.found])
 
     def note(self, sentences: Sequence[str]) -> None:
-        """Counts sentences."""
+        """Counts messages."""
         for sentence in sentences:
             self.found[sentence] = self.found.get(sentence, 0) + 1
 
     def after_run(self, runner: Runner) -> None:
-        """The report, once for all processes."""
-        total: dict[str, int] = {}
-        for found in all_gather_object(self.found):
-            for sentence, number in found.items():
-                total[sentence] = total.get(sentence, 0) + number
-        if not total:
+        """Logs the report of all processes."""
+        counts: dict[str, int] = {}
+        for process_counts in all_gather_object(self.found):
+            for sentence, count in process_counts.items():
+                counts[sentence] = counts.get(sentence, 0) + count
+        if not counts:
             return
-        lines = [f'{number} x {sentence}' for sentence, number in sorted(total.items(), key=lambda item: -item[1])]
-        rest = [f'and {len(lines) - self.shown} more'] if len(lines) > self.shown else []
+        lines = [f'{count} x {sentence}' for sentence, count in sorted(counts.items(), key=lambda item: -item[1])]
+        remainder = [f'and {len(lines) - self.shown} more'] if len(lines) > self.shown else []
         runner.logger.warning(
-            'bad frames were met %d times, in %d places:\n%s',
-            sum(total.values()),
+            'bad frames or videos: %d occurrences of %d different problems:\n%s',
+            sum(counts.values()),
             len(lines),
-            '\n'.join([*lines[: self.shown], *rest]),
+            '\n'.join([*lines[: self.shown], *remainder]),
         )
         self.found = {}

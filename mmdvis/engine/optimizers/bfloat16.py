@@ -1,4 +1,4 @@
-"""Mixed precision in bfloat16."""
+"""Mixed precision training in bfloat16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from mmdvis.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Runs the model in bfloat16 where autocast allows it, on any device.
+    """Optimizer wrapper that runs the forward pass under bfloat16 autocast, on any device.
 
-    bfloat16 reaches as far as float32, so that losses need no scaling, and a step is never left out as ``AmpOptimWrapper``
-    leaves out those whose gradients overflow. Weights, moments and losses stay float32.
+    bfloat16 has the range of float32, so unlike with ``AmpOptimWrapper``, no loss scaling is needed and no step is
+    skipped because of overflow. Weights, optimizer states and losses stay in float32.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass, and no exchange of gradients while they are accumulated."""
+        """Enables autocast, and disables gradient synchronisation during gradient accumulation."""
         with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
             yield

@@ -1,4 +1,4 @@
-"""Parameter groups of the DVIS recipes, as few as there are different settings."""
+"""Parameter groups of the DVIS recipes."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,20 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupedConstructor:
-    """Builds the optimizer wrapper with rules that compose, and one group for each pair of rate and decay.
+    """Optimizer wrapper constructor with one parameter group per pair of learning rate and weight decay.
+
+    Unlike in mmengine's default constructor, several multipliers can apply to the same parameter.
 
     Args:
-        optim_wrapper_cfg: of the wrapper, with ``optimizer``.
-        paramwise_cfg: arguments of :func:`parameter_groups` besides the first three.
+        optim_wrapper_cfg: Config of the optimizer wrapper, including ``optimizer``.
+        paramwise_cfg: Arguments of :func:`parameter_groups` other than the first three.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.wrapper, self.rules = dict(optim_wrapper_cfg), dict(paramwise_cfg or {})
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """The wrapper around the parameters of ``model`` that learn."""
+        """Builds the optimizer wrapper for the trainable parameters of ``model``."""
         model = model.module if is_model_wrapper(model) else model
         wrapper = dict(self.wrapper)
         optimizer = dict(wrapper.pop('optimizer'))
@@ -45,16 +47,22 @@ def parameter_groups(
     no_decay: Sequence[str] = ('relative_position_bias_table', 'absolute_pos_embed'),
     full_decay: Sequence[str] = ('level_encoding',),
 ) -> list[dict]:
-    """The learning parameters by learning rate and weight decay.
+    """Groups the trainable parameters by learning rate and weight decay.
 
     Args:
-        model: whose parameters.
-        lr, weight_decay: of the optimizer.
-        lr_mult: part of a parameter's name -> factor of its learning rate; several factors multiply.
-        norm_decay_mult, embed_decay_mult, bias_decay_mult: factors of the decay for norm layers, embedding tables, biases.
-        no_decay: parts of names without decay.
-        full_decay: parts of names of tables that decay like everything else (they are plain parameters in the official
-            code).
+        model: Model with the parameters.
+        lr: Base learning rate.
+        weight_decay: Base weight decay.
+        lr_mult: Substring of a parameter name -> learning rate multiplier. All matching multipliers are applied.
+        norm_decay_mult: Weight decay multiplier of normalisation layers.
+        embed_decay_mult: Weight decay multiplier of embeddings.
+        bias_decay_mult: Weight decay multiplier of biases.
+        no_decay: Substrings of the names of parameters without weight decay.
+        full_decay: Substrings of the names of embeddings with the base weight decay, because they are plain parameters
+            in the official code.
+
+    Returns:
+        Parameter groups with ``params``, ``lr`` and ``weight_decay``.
     """
     groups: dict[tuple[float, float], dict] = {}
     for prefix, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""The parity fixtures of the ViT-Adapter of DVIS++."""
+"""Compares the ViT-Adapter of DVIS++ with its parity fixtures."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,19 @@ from mmdvis.models.backbones import ViTAdapter
 from .comparison import Comparison, compare_equal, compare_values
 
 PREFIX = 'segmenter.backbone.'
-INPUTS = {'': 'x', 'square_': 'x_square'}  # prefix of the four maps -> their input
+INPUTS = {'': 'x', 'square_': 'x_square'}  # prefix of the names of the four output maps -> name of the input
 
 
 def build_adapter(sizes: dict[str, Any]) -> ViTAdapter:
-    """An adapter with the sizes of a fixture."""
+    """Builds an adapter with the sizes of a fixture.
+
+    Raises:
+        ValueError: If the sizes are not supported.
+    """
     if sizes['effective_deform_ratio'] != 1 or sizes['patch_size'] * sizes['n_points'] == 0:
-        raise ValueError(f'an adapter with these sizes is not supported: {sizes}')
+        raise ValueError(
+            f'an adapter must have effective_deform_ratio = 1, patch_size > 0 and n_points > 0, got {sizes}'
+        )
     vit = dict(
         type='DINOv2',
         patch_size=sizes['patch_size'],
@@ -44,8 +50,8 @@ def build_adapter(sizes: dict[str, Any]) -> ViTAdapter:
 
 @torch.no_grad()
 def compare_adapters(folder: Path) -> list[Comparison]:
-    """The four maps from files ``adapter_<name>_state_dict.npz`` and ``adapter_<name>_expected.npz``."""
-    info, found = json.loads((folder / 'info.json').read_text()), []
+    """Compares the four maps of each ``adapter_<name>_state_dict.npz`` with ``adapter_<name>_expected.npz``."""
+    info, comparisons = json.loads((folder / 'info.json').read_text()), []
     for path in sorted(folder.glob('adapter_*_state_dict.npz')):
         name = path.name[: -len('_state_dict.npz')]
         model = build_adapter(info[name])
@@ -56,15 +62,15 @@ def compare_adapters(folder: Path) -> list[Comparison]:
                 for key, value in result.state_dict.items()
             }
         )
-        found += [
+        comparisons += [
             compare_equal(f'{name}.leftover names', list(result.leftover), []),
             compare_equal(f'{name}.parameters', sum(p.numel() for p in model.parameters()), info[name]['params']),
         ]
         with np.load(folder / f'{name}_expected.npz') as expected:
-            for prefix, given in INPUTS.items():
-                maps = model(torch.from_numpy(np.array(expected[given])).float())
-                found += [
+            for prefix, input_name in INPUTS.items():
+                maps = model(torch.from_numpy(np.array(expected[input_name])).float())
+                comparisons += [
                     compare_values(f'{name}.{prefix}f{k}', value, expected[f'{prefix}f{k}'])
                     for k, value in enumerate(maps, 1)
                 ]
-    return found
+    return comparisons

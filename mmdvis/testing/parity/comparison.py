@@ -1,4 +1,4 @@
-"""Compares what our models compute with what the official code gave, from a folder of parity fixtures."""
+"""Compares values computed by mmdvis models with values of the official code from a folder of parity fixtures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from torch import Tensor
 
 from mmdvis.structures import FrameQueries, TrackQueries
 
-TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative; of the pixels
+TOLERANCE, MIN_SHARE = 1e-4, 0.9995  # absolute and relative tolerance; minimum share of equal pixels
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One compared quantity.
+    """Result of comparing one quantity.
 
     Attributes:
-        name: as in the fixture.
+        name: Name of the quantity in the fixture.
         verdict: ``'ok'``, ``'FAIL'`` or ``'skip'``.
-        found: how far it is off.
+        found: Description of the deviation.
     """
 
     name: str
@@ -29,17 +29,17 @@ class Comparison:
 
 
 def verdict(holds: bool) -> str:
-    """The word for it."""
+    """``'ok'`` if ``holds``, else ``'FAIL'``."""
     return 'ok' if holds else 'FAIL'
 
 
 def compare_values(name: str, value: Tensor, expected: np.ndarray | Tensor) -> Comparison:
-    """Compares numbers: each within 1e-4 + 1e-4 * |expected|."""
+    """Compares values; the error of each must be at most 1e-4 + 1e-4 * |expected|."""
     expected = torch.as_tensor(np.array(expected)).float()
     if value.shape != expected.shape:
         return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
     if not value.numel():
-        return Comparison(name, 'ok', 'empty, as it should be')
+        return Comparison(name, 'ok', 'empty, as expected')
     error = (value.float() - expected).abs()
     relative = float((error / expected.abs().clamp(min=1e-12)).max())
     share = float((error / (TOLERANCE + TOLERANCE * expected.abs())).max())
@@ -51,7 +51,7 @@ def compare_values(name: str, value: Tensor, expected: np.ndarray | Tensor) -> C
 
 
 def compare_pixels(name: str, value: np.ndarray, expected: np.ndarray) -> Comparison:
-    """Compares pixels: 99.95 % of them are equal."""
+    """Compares pixels; at least 99.95 % must be equal."""
     if value.shape != expected.shape:
         return Comparison(name, 'FAIL', f'the shape is {tuple(value.shape)} and should be {tuple(expected.shape)}')
     wrong = int((np.asarray(value) != np.asarray(expected)).sum())
@@ -60,14 +60,14 @@ def compare_pixels(name: str, value: np.ndarray, expected: np.ndarray) -> Compar
 
 
 def compare_equal(name: str, value: object, expected: object) -> Comparison:
-    """Compares what must be the same."""
+    """Compares objects that must be equal."""
     return Comparison(
         name, verdict(value == expected), 'equal' if value == expected else f'is {value}, should be {expected}'
     )
 
 
 def compare_heads(prefix: str, queries: FrameQueries | TrackQueries, expected: Arrays) -> list[Comparison]:
-    """Compares logits, masks and embeddings of one stage, in the axis orders of the official code."""
+    """Compares class logits, mask logits and embeddings of one stage, in the axis order of the official code."""
     values = dict(
         pred_logits=queries.class_logits, pred_masks=dense_masks(queries), pred_embds=queries.embeds.permute(0, 3, 1, 2)
     )
@@ -83,7 +83,14 @@ def dense_masks(queries: FrameQueries | TrackQueries) -> Tensor:
 
 
 def report(found: Sequence[Comparison]) -> tuple[str, bool]:
-    """A line for every quantity, and whether none failed."""
+    """Formats comparisons.
+
+    Args:
+        found: Comparisons.
+
+    Returns:
+        Text with one line per quantity, and whether no comparison failed.
+    """
     width = max((len(c.name) for c in found), default=0) + 2
     lines = [f'{c.verdict:<5}{c.name:<{width}}{c.found}' for c in found]
     return '\n'.join(lines), all(c.verdict != 'FAIL' for c in found)

@@ -1,4 +1,4 @@
-"""The parity fixture of a complete DVIS: every stage, every task, every window length."""
+"""Compares complete DVIS models with their parity fixture: all stages, tasks and window lengths."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -26,14 +26,15 @@ SYSTEMS = ('MinVIS', 'DVIS_online', 'DVIS_offline')
 
 @dataclass(frozen=True)
 class Fixture:
-    """What a folder of the layout holds.
+    """Content of a folder of fixtures of complete models.
 
     Attributes:
-        info: sizes of the model, options of the test, shapes of packed results.
-        weights: our names.
-        expected: what the official code gave.
-        leftover: official names that no rule knows.
-        options, precision: of the model, which is tuned to a precision if one is given.
+        info: Sizes of the model, options of the test and shapes of packed results.
+        weights: Converted state dict, with the names of mmdvis.
+        expected: Outputs of the official code.
+        leftover: Official names that no conversion rule matches.
+        options: Additional options of the model.
+        precision: Precision for ``optimize_for_inference``; None skips it.
     """
 
     info: dict[str, Any]
@@ -45,7 +46,7 @@ class Fixture:
 
     @classmethod
     def read(cls, folder: Path) -> 'Fixture':
-        """Reads and converts."""
+        """Reads a folder and converts its weights."""
         result = convert_detectron2(read_checkpoint(folder / 'official_state_dict.npz'))
         with np.load(folder / 'expected.npz') as arrays:
             expected = dict(arrays)
@@ -53,12 +54,19 @@ class Fixture:
 
     @property
     def source(self) -> ArrayFrames:
-        """The video."""
+        """Frames of the video."""
         frames = torch.from_numpy(np.array(self.expected['frames'])).permute(0, 3, 1, 2).contiguous()
         return ArrayFrames(frames, original=tuple(self.info['output_size']))
 
     def model(self, system: str, task: str, postprocessor: dict | None = None, **options: Any) -> DVIS:
-        """The model of one of ``SYSTEMS`` for the task vps, vis or vss, with the official weights."""
+        """Builds a model with the official weights.
+
+        Args:
+            system: One of ``SYSTEMS``.
+            task: ``'vps'``, ``'vis'`` or ``'vss'``.
+            postprocessor: Config of the postprocessor; None uses that of the task.
+            options: Options that override those of the fixture.
+        """
         config = model_config(self.info, system, task)
         model = MODELS.build(dict(config, postprocessor=postprocessor or config['postprocessor'])).eval()
         model = model.with_options(**{**self.options, **options})
@@ -67,7 +75,11 @@ class Fixture:
 
 
 def backbone_config(backbone: dict[str, Any]) -> dict:
-    """Config of a fixture's backbone."""
+    """Config of the backbone of a fixture.
+
+    Raises:
+        ValueError: If the type of the backbone is not supported.
+    """
     if backbone['type'] == 'ResNet':
         return dict(
             type='mmdet.ResNet',
@@ -83,7 +95,13 @@ def backbone_config(backbone: dict[str, Any]) -> dict:
 
 
 def model_config(info: dict[str, Any], system: str, task: str) -> dict:
-    """Config of one of ``SYSTEMS`` for the task vps, vis or vss, from a fixture's ``info.json``."""
+    """Model config from the ``info.json`` of a fixture.
+
+    Args:
+        info: Content of ``info.json``.
+        system: One of ``SYSTEMS``.
+        task: ``'vps'``, ``'vis'`` or ``'vss'``.
+    """
     model, test = info['model'], info['test']
     segmenter = dict(
         type='Mask2FormerSegmenter',
@@ -142,8 +160,8 @@ def model_config(info: dict[str, Any], system: str, task: str) -> dict:
 
 @torch.no_grad()
 def compare_stages(fixture: Fixture) -> list[Comparison]:
-    """Every stage of the online and the offline model on the whole clip."""
-    found, expected, source = [], fixture.expected, fixture.source
+    """Compares every stage of the online and the offline model on the whole video."""
+    comparisons, expected, source = [], fixture.expected, fixture.source
     for system in SYSTEMS[1:]:
         model = fixture.model(system, 'vps')
         frames = model.data_preprocessor.normalise(
@@ -152,53 +170,64 @@ def compare_stages(fixture: Fixture) -> list[Comparison]:
         queries = model.segmenter(frames[None])
         tracks, _ = model.tracker(queries)
         orders = model.tracker.orders(queries, None)[0]
-        moved = int((orders != torch.arange(orders.shape[1])).any(1).sum())
+        num_permuted = int((orders != torch.arange(orders.shape[1])).any(1).sum())
         if system == 'DVIS_online':
-            found.append(Comparison('matching', 'ok', f'permutes the queries of {moved} of {len(source)} frames'))
-            found += compare_heads('segmenter', queries, expected)
-            found.append(
+            comparisons.append(
+                Comparison('matching', 'ok', f'permutes the queries of {num_permuted} of {len(source)} frames')
+            )
+            comparisons += compare_heads('segmenter', queries, expected)
+            comparisons.append(
                 compare_values('segmenter.mask_features', queries.mask_features[0], expected['segmenter.mask_features'])
             )
-        found += compare_heads(f'{system}.vps.tracker', tracks, expected)
+        comparisons += compare_heads(f'{system}.vps.tracker', tracks, expected)
         if model.refiner is not None:
-            found += compare_heads(f'{system}.vps.refiner', model.refiner(tracks), expected)
-    return found
+            comparisons += compare_heads(f'{system}.vps.refiner', model.refiner(tracks), expected)
+    return comparisons
 
 
 def compare_results(fixture: Fixture) -> list[Comparison]:
-    """What every task makes of the video, for every system that the fixture has."""
-    found = []
+    """Compares the results of every system and task that the fixture contains."""
+    comparisons = []
     for system in SYSTEMS:
         for task, compare in dict(vps=compare_panoptic, vis=compare_instances, vss=compare_semantic).items():
             if any(name.startswith(f'{system}.{task}.') for name in fixture.expected):
                 sample = fixture.model(system, task).predict([fixture.source], [VideoDataSample()])[0]
-                found += compare(f'{system}.{task}', sample, fixture.info['expected'], fixture.expected)
-    return found
+                comparisons += compare(f'{system}.{task}', sample, fixture.info['expected'], fixture.expected)
+    return comparisons
 
 
 def compare_windows(fixture: Fixture, windows: Sequence[int] = (1, 2, 3)) -> list[Comparison]:
-    """Windows of some lengths against the whole video in one: embeddings, logits, masks, maps and attention masks."""
-    found, source = [], fixture.source
+    """Compares window-wise inference with inference on the whole video in one window.
+
+    Embeddings, logits and panoptic maps are compared; for attention masks only the number of flipped bits is reported.
+
+    Args:
+        fixture: Fixture.
+        windows: Window lengths in frames.
+    """
+    comparisons, source = [], fixture.source
     for system in SYSTEMS:
         whole = run_windows(fixture.model(system, 'vps', window=len(source)), source)
         for window in windows:
             run, name = run_windows(fixture.model(system, 'vps', window=window), source), f'{system}.window {window}'
-            found += [compare_values(f'{name}.{key}', run.values[key], value) for key, value in whole.values.items()]
-            found.append(compare_pixels(f'{name}.panoptic', run.id_map, whole.id_map))
+            comparisons += [
+                compare_values(f'{name}.{key}', run.values[key], value) for key, value in whole.values.items()
+            ]
+            comparisons.append(compare_pixels(f'{name}.panoptic', run.id_map, whole.id_map))
             flipped = sum(int((a != b).sum()) for a, b in zip(run.attention, whole.attention))
             bits = sum(mask.numel() for mask in whole.attention)
-            found.append(Comparison(f'{name}.attention masks', 'ok', f'{flipped} of {bits} bits flipped'))
-    return found
+            comparisons.append(Comparison(f'{name}.attention masks', 'ok', f'{flipped} of {bits} bits flipped'))
+    return comparisons
 
 
 @dataclass(frozen=True)
 class WindowRun:
-    """What a model computes of a video with one window length.
+    """Outputs of a model for a video with one window length.
 
     Attributes:
-        values: of the last stage: class logits, mask logits and embeddings.
-        id_map (T, H, W): int32 panoptic ids.
-        attention: the decoder's attention masks, (T, Q, S) bool for each layer.
+        values: Class logits, mask logits and embeddings of the last stage.
+        id_map: Panoptic ids (T, H, W) int32.
+        attention: Attention masks (T, Q, S) bool of each decoder layer.
     """
 
     values: dict[str, Tensor]
@@ -208,11 +237,11 @@ class WindowRun:
 
 @torch.no_grad()
 def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
-    """Runs a model with a panoptic postprocessor, listening to its decoder."""
-    heard: list[list[Tensor]] = [[] for _ in model.segmenter.transformer_decoder.layers]
+    """Runs a model with a panoptic postprocessor and records the attention masks of its decoder."""
+    attention_masks: list[list[Tensor]] = [[] for _ in model.segmenter.transformer_decoder.layers]
 
     def listener(k: int) -> Callable:
-        return lambda module, inputs: heard[k].append(inputs[-1].clone())
+        return lambda module, inputs: attention_masks[k].append(inputs[-1].clone())
 
     hooks = [
         layer.register_forward_pre_hook(listener(k))
@@ -224,11 +253,11 @@ def run_windows(model: DVIS, source: ArrayFrames) -> WindowRun:
     refined = model.refine(tracks)
     id_map = model.postprocessor(model.video_prediction(tracks, refined, source)).id_map.numpy()
     values = dict(class_logits=refined.class_logits, mask_logits=dense_masks(refined), embeds=refined.embeds)
-    return WindowRun(values, id_map, [torch.cat(masks) for masks in heard])
+    return WindowRun(values, id_map, [torch.cat(masks) for masks in attention_masks])
 
 
 def compare_panoptic(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
-    """The map of ids, the segments and the slots they come from."""
+    """Compares the panoptic id map, the segments and their query rows."""
     result = sample.pred_panoptic
     segments = [dict(id=s.id, isthing=s.is_thing, category_id=s.label) for s in result.segments]
     return [
@@ -239,17 +268,17 @@ def compare_panoptic(name: str, sample: VideoDataSample, info: dict[str, Any], e
 
 
 def compare_instances(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
-    """Scores, labels and masks."""
+    """Compares instance scores, labels and masks."""
     result, shape = sample.pred_instances, info[f'{name}.masks_shape']
-    wanted = np.unpackbits(expected[f'{name}.masks'])[: np.prod(shape)].reshape(shape)
+    expected_masks = np.unpackbits(expected[f'{name}.masks'])[: np.prod(shape)].reshape(shape)
     masks = np.stack([[coco_mask.decode(dict(code)) for code in track] for track in result.masks])
     return [
         compare_values(f'{name}.scores', result.scores, expected[f'{name}.scores']),
         compare_values(f'{name}.labels', result.labels.float(), expected[f'{name}.labels']),
-        compare_pixels(f'{name}.masks', masks, wanted),
+        compare_pixels(f'{name}.masks', masks, expected_masks),
     ]
 
 
 def compare_semantic(name: str, sample: VideoDataSample, info: dict[str, Any], expected: Arrays) -> list[Comparison]:
-    """The map of classes."""
+    """Compares the semantic label map."""
     return [compare_pixels(f'{name}.sem_seg', sample.pred_semantic.label_map, expected[f'{name}.sem_seg'])]

@@ -1,4 +1,4 @@
-"""Which kinds of parity fixtures a folder holds, and what compares each."""
+"""Detects the kinds of parity fixtures in a folder and runs their comparisons."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .parts import compare_losses, compare_parts
 
 
 def compare_dvis(folder: Path) -> list[Comparison]:
-    """Everything that a folder with ``info.json``, ``official_state_dict.npz`` and ``expected.npz`` asks for."""
+    """Runs all comparisons for a folder with ``info.json``, ``official_state_dict.npz`` and ``expected.npz``."""
     fixture = Fixture.read(folder)
     return [
         compare_equal('leftover names', list(fixture.leftover), []),
@@ -21,7 +21,7 @@ def compare_dvis(folder: Path) -> list[Comparison]:
     ]
 
 
-FIXTURE_KINDS = (  # files that tell a kind, and what compares it
+FIXTURE_KINDS = (  # files that identify a kind, and its comparison function
     (('official_state_dict.npz', 'expected.npz', 'info.json'), compare_dvis),
     (('*_tracker_state_dict.npz', '*_refiner_state_dict.npz', 'info.json'), compare_parts),
     (('adapter_*_state_dict.npz', 'info.json'), compare_adapters),
@@ -30,16 +30,16 @@ FIXTURE_KINDS = (  # files that tell a kind, and what compares it
 
 
 def compare_fixtures(folder: Path) -> list[Comparison]:
-    """All quantities of a folder.
+    """Compares all quantities of a folder of parity fixtures.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it holds no fixtures.
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If the folder contains no fixtures.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder {folder}')
     kinds = [compare for files, compare in FIXTURE_KINDS if all(any(folder.glob(name)) for name in files)]
     if not kinds:
-        known = '; '.join(' + '.join(files) for files, _ in FIXTURE_KINDS)
-        raise ValueError(f'{folder} holds no fixtures; a folder of fixtures has one of: {known}')
+        supported = '; '.join(' + '.join(files) for files, _ in FIXTURE_KINDS)
+        raise ValueError(f'{folder} contains no fixtures; a folder of fixtures must contain one of: {supported}')
     return [comparison for compare in kinds for comparison in compare(folder)]

@@ -1,4 +1,7 @@
-"""Options that make a model quicker or smaller: exact ones keep what the official code gave, others say how near they come."""
+"""Parity of the options that reduce time or memory.
+
+Exact options must reproduce the official results. For options with lower precision, only the deviation is reported.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from .comparison import Comparison
 from .dvis import Fixture, compare_results
 
-Way = tuple[dict[str, Any], str]  # options of the model, precision that it is tuned to
+Way = tuple[dict[str, Any], str]  # options of the model, precision of ``optimize_for_inference``
 EXACT: dict[str, Way] = {
     'tuned': (dict(window=None), 'fp32'),
     'tuned, recompute, window 2': (dict(store='recompute', window=2), 'fp32'),
@@ -21,12 +24,15 @@ MAPS = ('.panoptic', '.masks', '.sem_seg')
 
 
 def compare_options(fixture: Fixture) -> list[Comparison]:
-    """Results of every task with exact options together, judged; and the pixels that agree with the others, told."""
-    found = []
-    for ways, judged in ((EXACT, True), (ROUNDED, False)):
-        for name, (options, precision) in ways.items():
+    """Compares the results of every task with the options applied.
+
+    Exact options can fail. For options with lower precision, the share of equal pixels is reported as ``'ok'``.
+    """
+    comparisons = []
+    for variants, is_exact in ((EXACT, True), (ROUNDED, False)):
+        for name, (options, precision) in variants.items():
             for result in compare_results(replace(fixture, options=options, precision=precision)):
-                if judged or result.name.endswith(MAPS):
-                    verdict = result.verdict if judged else 'ok'
-                    found.append(replace(result, name=f'{result.name} ({name})', verdict=verdict))
-    return found
+                if is_exact or result.name.endswith(MAPS):
+                    outcome = result.verdict if is_exact else 'ok'
+                    comparisons.append(replace(result, name=f'{result.name} ({name})', verdict=outcome))
+    return comparisons

@@ -1,4 +1,4 @@
-"""The parity fixtures of single parts: tracker and refiner of DVIS++, and the losses of DVIS."""
+"""Compares tracker and refiner of DVIS++ and the losses of DVIS with their parity fixtures."""
 
 import json
 import math
@@ -23,12 +23,17 @@ from .comparison import Arrays, Comparison, compare_equal, compare_heads, compar
 
 PARTS = ('tracker', 'refiner')
 DRAWS, MAX_STANDARD_ERRORS = 200, 4.0
-LOSSES = dict(loss_ce='cls', loss_mask='mask', loss_dice='dice')  # official name -> ours
+LOSSES = dict(loss_ce='cls', loss_mask='mask', loss_dice='dice')  # official name -> name in mmdvis
 
 
 def compare_parts(folder: Path) -> list[Comparison]:
-    """DVIS++ from files ``<name>_tracker_state_dict.npz``, ``<name>_refiner_state_dict.npz`` and ``<name>_expected.npz``."""
-    info, found = json.loads((folder / 'info.json').read_text()), []
+    """Compares tracker and refiner of DVIS++.
+
+    Args:
+        folder: Contains ``info.json`` and, for each fixture, ``<name>_tracker_state_dict.npz``,
+            ``<name>_refiner_state_dict.npz`` and ``<name>_expected.npz``.
+    """
+    info, comparisons = json.loads((folder / 'info.json').read_text()), []
     for path in sorted(folder.glob('*_tracker_state_dict.npz')):
         name = path.name[: -len('_tracker_state_dict.npz')]
         with np.load(folder / f'{name}_expected.npz') as arrays:
@@ -39,16 +44,16 @@ def compare_parts(folder: Path) -> list[Comparison]:
             for key, value in read_checkpoint(folder / f'{name}_{part}_state_dict.npz').items()
         }
         result = convert_detectron2(official)
-        lines = [
+        part_comparisons = [
             compare_equal('leftover names', list(result.leftover), []),
             *compare_plus(info[name], result.state_dict, expected),
         ]
-        found += [replace(line, name=f'{name}.{line.name}') for line in lines]
-    return found
+        comparisons += [replace(comparison, name=f'{name}.{comparison.name}') for comparison in part_comparisons]
+    return comparisons
 
 
 def plus_stages(sizes: dict[str, Any], weights: dict[str, Tensor]) -> torch.nn.ModuleDict:
-    """Tracker and refiner of DVIS++ with the given sizes and weights."""
+    """Builds tracker and refiner of DVIS++ with the given sizes and weights."""
     common = dict(
         num_classes=sizes['classes'],
         channels=sizes['C'],
@@ -67,54 +72,59 @@ def plus_stages(sizes: dict[str, Any], weights: dict[str, Tensor]) -> torch.nn.M
 
 @torch.no_grad()
 def compare_plus(sizes: dict[str, Any], weights: dict[str, Tensor], expected: Arrays) -> list[Comparison]:
-    """The tracker on the segmenter's embeddings, and the refiner on what the tracker should have given."""
+    """Compares the tracker on the segmenter output, and the refiner on the expected tracker output, of a fixture."""
     stages, queries = plus_stages(sizes, weights), plus_queries(expected, sizes['classes'])
     tracker, refiner = stages['tracker'], stages['refiner']
     orders = tracker.orders(queries, None)
     aligned = queries.embeds.take_along_dim(orders[..., None], 2)
     references = tracker.decode_clip(queries, aligned, None).references.permute(0, 3, 1, 2)
     tracks, _ = tracker(queries)
-    found = [
+    comparisons = [
         compare_equal('indices', orders[0].tolist(), expected['indices'].tolist()),
         *compare_heads('tracker', tracks, expected),
         compare_values('tracker.pred_references', references, expected['tracker.pred_references']),
     ]
-    given = rows_of(expected['tracker.pred_embds'])
-    official = TrackQueries(
+    official_embeds = rows_of(expected['tracker.pred_embds'])
+    official_tracks = TrackQueries(
         tracks.ids,
         tracks.valid,
-        given,
+        official_embeds,
         tracks.class_logits,
         tracks.mask_embeds,
         tracks.mask_bias,
         tracks.mask_features,
         queries.embeds,
     )
-    return [*found, *compare_heads('refiner', refiner(official), expected)]
+    return [*comparisons, *compare_heads('refiner', refiner(official_tracks), expected)]
 
 
 def rows_of(embeds: np.ndarray) -> Tensor:
-    """Embeddings in the official order (B, C, T, Q) as (B, T, Q, C)."""
+    """Converts embeddings from the official axis order (B, C, T, Q) to (B, T, Q, C)."""
     return torch.from_numpy(np.array(embeds)).float().permute(0, 2, 3, 1)
 
 
 def plus_queries(expected: Arrays, num_classes: int) -> FrameQueries:
-    """The fixture's segmenter output; classes and masks of the frames are of no consequence."""
+    """Segmenter output of the fixture; class logits and mask embeddings are zeros because they are not used."""
     embeds, features = rows_of(expected['embeds_raw']), torch.from_numpy(np.array(expected['mask_features'])).float()
-    batch, frames, slots = embeds.shape[:3]
+    batch, frames, num_queries = embeds.shape[:3]
     return FrameQueries(
         embeds,
         rows_of(expected['embeds_norm']),
-        embeds.new_zeros(batch, frames, slots, num_classes + 1),
-        embeds.new_zeros(batch, frames, slots, features.shape[2]),
+        embeds.new_zeros(batch, frames, num_queries, num_classes + 1),
+        embeds.new_zeros(batch, frames, num_queries, features.shape[2]),
         features,
         torch.ones(batch, frames, dtype=torch.bool),
     )
 
 
 def compare_losses(folder: Path, draws: int = DRAWS) -> list[Comparison]:
-    """The losses of tracker and refiner from ``inputs.npz`` and ``expected.json``."""
-    expected, found = json.loads((folder / 'expected.json').read_text()), []
+    """Compares the losses of tracker and refiner.
+
+    Args:
+        folder: Contains ``inputs.npz`` and ``expected.json``.
+        draws: Number of loss evaluations with different random points that are averaged.
+    """
+    expected, comparisons = json.loads((folder / 'expected.json').read_text()), []
     with np.load(folder / 'inputs.npz') as arrays:
         inputs = dict(arrays)
     for stage, legacy in dict(
@@ -124,22 +134,30 @@ def compare_losses(folder: Path, draws: int = DRAWS) -> list[Comparison]:
         criterion = QuerySetLoss(inputs['pred_logits'].shape[-1] - 1, num_points=expected['num_points'], **legacy)
         for suffix, predictions, target in loss_cases(inputs, stage):
             pairs = criterion.match(predictions, [target], StepContext())[0]
-            slots = sorted([int(n), int(q)] for q, n in zip(pairs[0][0], pairs[1][0]))
-            found.append(compare_equal(f'{stage}.matching{suffix}', slots, expected[stage]['matching_gt_to_slot']))
+            matched_pairs = sorted([int(n), int(q)] for q, n in zip(pairs[0][0], pairs[1][0]))
+            comparisons.append(
+                compare_equal(f'{stage}.matching{suffix}', matched_pairs, expected[stage]['matching_gt_to_slot'])
+            )
             values = [criterion(predictions, [target], StepContext(iteration=i)) for i in range(draws)]
             for (name, ours), weight in zip(LOSSES.items(), criterion.weights):
-                drawn = np.array([float(v[f'loss_{ours}']) for v in values]) / weight
-                wanted = expected[stage]['losses'][f'{name}{suffix}']
-                found.append(mean_deviation(f'{stage}.{name}{suffix}', drawn, wanted))
-    return found
+                samples = np.array([float(v[f'loss_{ours}']) for v in values]) / weight
+                expected_loss = expected[stage]['losses'][f'{name}{suffix}']
+                comparisons.append(mean_deviation(f'{stage}.{name}{suffix}', samples, expected_loss))
+    return comparisons
 
 
 def loss_cases(inputs: Arrays, stage: str) -> Iterator:
-    """Suffix, predictions and target of every layer; the features are the layer's own masks, which differ from layer to
-    layer, and the mask embeddings the unit vectors.
+    """Yields name suffix, predictions and targets of every layer.
+
+    The mask features are the mask logits of the layer and the mask embeddings are unit vectors, so their product
+    reproduces the mask logits.
+
+    Args:
+        inputs: Arrays of ``inputs.npz``.
+        stage: ``'tracker'`` or ``'refiner'``.
     """
     logits, masks = (torch.from_numpy(inputs[name]).float() for name in ('pred_logits', 'pred_masks'))
-    layers, batch, slots, frames = masks.shape[:4]
+    layers, batch, num_queries, frames = masks.shape[:4]
     visible = torch.from_numpy(inputs['gt_ids']) != -1
     target = ClipTargets(
         torch.from_numpy(inputs['gt_labels']),
@@ -147,14 +165,22 @@ def loss_cases(inputs: Arrays, stage: str) -> Iterator:
         torch.from_numpy(inputs['gt_masks']).bool(),
         visible,
     )
-    unit = torch.eye(slots).expand(1, batch, frames, slots, slots)
+    unit = torch.eye(num_queries).expand(1, batch, frames, num_queries, num_queries)
     for k in range(layers):
-        classes = logits[k : k + 1] if stage == 'tracker' else logits[k : k + 1, :, :1]
-        yield '' if k == layers - 1 else f'_{k}', LayerPredictions(classes, unit, masks[k].transpose(1, 2)), target
+        class_logits = logits[k : k + 1] if stage == 'tracker' else logits[k : k + 1, :, :1]
+        yield '' if k == layers - 1 else f'_{k}', LayerPredictions(class_logits, unit, masks[k].transpose(1, 2)), target
 
 
 def mean_deviation(name: str, drawn: np.ndarray, wanted: dict[str, float]) -> Comparison:
-    """Compares the mean of random draws (n,) with an expected mean: within four combined standard errors, or 1e-4."""
+    """Compares the mean of random samples with an expected mean.
+
+    The error must be at most four combined standard errors, or 1e-4 if the expected standard error is 0.
+
+    Args:
+        name: Name of the quantity.
+        drawn: Samples (n,).
+        wanted: Expected ``mean`` and its standard error ``stderr``.
+    """
     error, spread = (
         abs(drawn.mean() - wanted['mean']),
         math.hypot(drawn.std(ddof=1) / math.sqrt(len(drawn)), wanted['stderr']),
