@@ -36,6 +36,11 @@ def parse_args() -> argparse.Namespace:
         metavar='GB',
         help='what an offline video may add to the memory; decides where its features are kept',
     )
+    parser.add_argument(
+        '--exact',
+        action='store_true',
+        help='the numbers of tools/test.py to the bit: layers as trained, features kept as computed; slower',
+    )
     parser.add_argument('--score-thr', type=float, help='least class probability of a segment')
     parser.add_argument('--fps', type=float, default=24.0, help='frame rate for folders of frames')
     parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
@@ -52,13 +57,19 @@ def main() -> int:
     try:
         source = PrefetchedFrames(open_frames(args.input))
         model = init_model(args.config, args.checkpoint, args.device, options, args.trust)
-        model = optimize_for_inference(model, args.precision, args.compile)
+        if args.exact and (args.precision != 'fp32' or args.compile):
+            raise ValueError(
+                '--exact was given with --precision or --compile, which change the numbers; give one of them'
+            )
+        model = model if args.exact else optimize_for_inference(model, args.precision, args.compile)
         stream = VideoStream(model, args.short_edge, args.max_edge, args.clip_len)
         if args.offline:
             limit = None if args.max_memory is None else int(args.max_memory * 2**30)
-            stream = OfflineVideo(model, args.short_edge, args.max_edge, limit)
+            stream = OfflineVideo(
+                model, args.short_edge, args.max_edge, limit, **({'store': 'exact'} if args.exact else {})
+            )
         written = segment_video(stream, source, args.out, args.fps)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, TypeError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     for path in written.values():

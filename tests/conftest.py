@@ -1,4 +1,4 @@
-"""What all tests share: few threads, the scope of mmdvis, and a fresh message hub."""
+"""Fixtures shared by all tests: the number of threads, the default scope and the toy videos."""
 
 import os
 
@@ -7,14 +7,14 @@ import torch
 
 
 def pytest_configure(config):
-    """One thread a worker: the workers share two cores."""
+    """Use one thread per worker, because the workers share two cores."""
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def scope():
-    """The default scope, as a config sets it; seeds for what draws from the global generators."""
+    """Set the default scope as a config does, and seed the global generator of PyTorch."""
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmdvis')
@@ -23,7 +23,7 @@ def scope():
 
 @pytest.fixture(scope='session')
 def toy_root(tmp_path_factory):
-    """A few small toy videos on disk: six for training, three to validate."""
+    """Folder with small toy videos: six for training and three for validation."""
     from mmdvis.datasets.toy.scene import SceneOptions
     from mmdvis.datasets.toy.videos import write_toy_videos
 
@@ -38,3 +38,30 @@ def toy_root(tmp_path_factory):
         progress=False,
     )
     return root
+
+
+SMOKE = (  # one quick test of each part
+    'test_architecture.py::test_imports_point_down',
+    'test_checkpoints/test_loading.py',
+    'test_checkpoints/test_reader.py::test_what_training_writes_is_read',
+    'test_structures/test_results_and_checks.py',
+    'test_io/test_feature_stores.py',
+    'test_models/test_postprocessors.py',
+    'test_models/test_dvis.py',
+    'test_models/test_trackers.py',
+    'test_models/test_refiner.py',
+    'test_datasets/test_vipseg.py',
+    'test_evaluation/test_by_hand.py',
+    'test_engine/test_registry.py',
+    'test_visualization/test_visualizer.py',
+    'test_apis/test_offline_video.py',
+    'test_configs/test_recipes.py',
+    'test_testing/test_parity.py::test_an_official_file_is_loaded_as_it_is',
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests of ``make smoke``."""
+    for item in items:
+        if item.nodeid.split('tests/')[-1].startswith(SMOKE):
+            item.add_marker(pytest.mark.smoke)

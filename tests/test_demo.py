@@ -1,4 +1,4 @@
-"""The steps of the toy demo, without running them."""
+"""The steps of the toy demo, with subprocesses replaced."""
 
 import importlib.util
 import json
@@ -24,16 +24,16 @@ def demo():
 
 @pytest.fixture
 def calls(demo, monkeypatch):
-    """Commands instead of processes; each writes the file that its last word names."""
-    seen = []
+    """Record commands instead of running them; each writes the file named by its last argument."""
+    commands = []
 
     def run(command, cwd):
-        seen.append(command[1:])
+        commands.append(command[1:])
         Path(command[-1]).write_text('made')
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(demo.subprocess, 'run', run)
-    return seen
+    return commands
 
 
 def test_a_step_that_is_done_is_not_run_again(demo, calls, tmp_path):
@@ -96,11 +96,11 @@ def test_every_recipe_has_its_configs(demo, recipe):
 
 
 def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
-    """The bench recipe, whose iterations sort differently as text and as numbers."""
-    seen = []
+    """The iterations of the bench recipe sort differently as text and as numbers."""
+    commands = []
 
     def run(command, cwd, check=False):
-        seen.append([Path(word).name if '/' in word else word for word in command[1:]])
+        commands.append([Path(word).name if '/' in word else word for word in command[1:]])
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(demo.subprocess, 'run', run)
@@ -115,8 +115,8 @@ def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
     )
     monkeypatch.setenv('TOY_DATA', 'elsewhere')
     demo.main()
-    words = [' '.join(command) for command in seen]
-    assert [command[0] for command in seen] == [
+    words = [' '.join(command) for command in commands]
+    assert [command[0] for command in commands] == [
         'make_toy_videos.py',
         *['train.py', 'test.py'] * 3,
         'association_ceiling.py',
@@ -126,5 +126,5 @@ def test_each_stage_starts_from_the_one_before(demo, monkeypatch, tmp_path):
     assert 'load_from' not in words[1]
     assert words[2].split()[2] == 'iter_10000.pth' and words[3].endswith('iter_10000.pth')
     assert words[5].endswith('iter_8000.pth') and words[6].split()[2] == 'iter_4000.pth'
-    assert words[7].split()[2] == 'iter_10000.pth'  # the ceiling is that of the first stage
+    assert words[7].split()[2] == 'iter_10000.pth'  # oracle tracking uses the first stage
     assert words[8].split()[3] == 'iter_4000.pth'

@@ -1,4 +1,4 @@
-"""What is written about the project agrees with what is there."""
+"""The documentation agrees with the files of the repository."""
 
 import re
 
@@ -69,10 +69,10 @@ def test_no_path_of_a_machine_is_in_the_tree():
     import subprocess
 
     pattern = r'(^|[^A-Za-z0-9_.])/(home|root|Users)/'
-    found = subprocess.run(
+    matches = subprocess.run(
         ['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'], cwd=ROOT, capture_output=True, text=True
     ).stdout
-    assert not [line for line in found.splitlines() if 'test_docs.py' not in line]
+    assert not [line for line in matches.splitlines() if 'test_docs.py' not in line]
 
 
 def test_the_dataset_index_is_what_configs_and_page_say():
@@ -85,5 +85,5 @@ def test_the_dataset_index_is_what_configs_and_page_say():
             assert (ROOT / entry.get('prepare', entry['check']).split()[1]).is_file()
     for path in (ROOT / 'configs' / '_base_' / 'datasets').glob('*.py'):
         named = re.search(r"^data_root = '(.*?)/?'", path.read_text(), re.M)
-        if named:  # not a variant of another
+        if named:  # configs without data_root inherit it
             assert path.name in page and (named.group(1) in roots or path.stem.startswith('toy')), path.name

@@ -1,4 +1,4 @@
-"""The package imports fast, and mmcv without operators works."""
+"""The package imports without heavy dependencies, and mmcv works without compiled operators."""
 
 import subprocess
 import sys

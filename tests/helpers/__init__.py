@@ -1,1 +1,1 @@
-"""Machinery that tests share: tiny models, datasets and configs, and running commands."""
+"""Shared test helpers: tiny models, datasets and configs, and functions that run commands."""

@@ -1,4 +1,4 @@
-"""Running the tools of the repository, in this process or in others."""
+"""Run the tools of the repository in this process or in subprocesses."""
 
 import importlib.util
 import os
@@ -19,14 +19,17 @@ ENVIRONMENT = dict(
 
 
 def free_port():
-    """A port of this machine that nobody listens to."""
+    """Return a free TCP port on this machine."""
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         return listener.getsockname()[1]
 
 
 def call(*command, fails=False, processes=False):
-    """Runs a tool from the root of the repository (``processes``: that starts several); returns what it printed, errors too."""
+    """Run a tool from the root of the repository and return its stdout and stderr.
+
+    ``fails``: a non-zero exit code is expected. ``processes``: the tool starts several processes and needs a free port.
+    """
     start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
     environment = dict(ENVIRONMENT, PORT=str(free_port())) if processes else ENVIRONMENT
     done = subprocess.run(
@@ -42,7 +45,7 @@ def call(*command, fails=False, processes=False):
 
 
 def load(path):
-    """A tool as a module."""
+    """Import the script at ``path`` as a module."""
     spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,5 +53,5 @@ def load(path):
 
 
 def named(windows):
-    """The windows by name, and all of them to be averaged."""
+    """Return the windows by metric name, and the names that are averaged."""
     return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]

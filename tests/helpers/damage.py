@@ -1,4 +1,4 @@
-"""Damaging the files of a dataset."""
+"""Damage the files of a dataset."""
 
 import json
 

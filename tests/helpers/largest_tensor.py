@@ -1,4 +1,4 @@
-"""How large the tensors are that a piece of code makes."""
+"""Measure the size of the tensors that a function allocates."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -6,26 +6,26 @@ from torch.utils._pytree import tree_leaves
 
 
 def storages(*values):
-    """Address -> numbers of the memory of all tensors of floats among the values."""
-    found = [x for x in tree_leaves(values) if torch.is_tensor(x) and x.is_floating_point()]
-    return {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() // x.element_size() for x in found}
+    """Map the storage address to the number of elements, for all floating-point tensors in ``values``."""
+    tensors = [x for x in tree_leaves(values) if torch.is_tensor(x) and x.is_floating_point()]
+    return {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() // x.element_size() for x in tensors}
 
 
 class Largest(TorchDispatchMode):
-    """The most numbers of any tensor of floats that is made; views of others are not."""
+    """Record the number of elements of the largest floating-point tensor that is allocated; views do not count."""
 
     numbers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        given = storages(args, kwargs or {})
+        input_storages = storages(args, kwargs or {})
         result = function(*args, **(kwargs or {}))
-        made = [numbers for address, numbers in storages(result).items() if address not in given]
-        self.numbers = max([self.numbers, *made])
+        new_sizes = [numbers for address, numbers in storages(result).items() if address not in input_storages]
+        self.numbers = max([self.numbers, *new_sizes])
         return result
 
 
 def largest(run):
-    """The most numbers of any tensor of floats that ``run`` makes."""
-    with Largest() as seen:
+    """Return the number of elements of the largest floating-point tensor that ``run`` allocates."""
+    with Largest() as mode:
         run()
-    return seen.numbers
+    return mode.numbers

@@ -1,4 +1,4 @@
-"""The fixtures of the public metric scripts, and tools/score.py on them."""
+"""Fixtures of the public metric scripts, and the arguments of tools/score.py for them."""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Tiny synthetic copies of every dataset in its official layout, written without any code of the datasets under test."""
+"""Tiny synthetic copies of every dataset in its official layout.
+
+They are written without any code of the datasets under test.
+"""
 
 import json
 
@@ -6,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 SIZE, FRAMES = (40, 56), 7
-THINGS = 3  # of a scene; two stuff regions lie behind them
+THINGS = 3  # per scene; two stuff regions are the background
 
 
 def save_json(path, content):
@@ -21,9 +24,9 @@ def save(path, array):
 
 
 def scene(seed, frames=FRAMES, size=SIZE):
-    """Frames (T, H, W, 3) and maps (T, H, W): 1 to 3 are things that move, 4 and 5 stuff, 0 a column of void.
+    """Return frames (T, H, W, 3) and maps (T, H, W): 1 to 3 are moving things, 4 and 5 stuff, 0 a void column.
 
-    Thing 3 is there only from frame 2 to frame 3.
+    Thing 3 is visible in frames 2 and 3 only.
     """
     rng = np.random.default_rng(seed)
     height, width = size
@@ -52,12 +55,12 @@ def categories(names, things, start=0):
 
 
 def region_ids(seed):
-    """The panoptic id of each region of a scene, as random colours."""
+    """Return a random panoptic id for each region of a scene."""
     return np.concatenate([[0], np.random.default_rng(seed + 1000).permutation(2**24 - 2)[:5] + 1])
 
 
 def segments(ids, region, kinds):
-    """``segments_info``: ``kinds`` is the category of each region."""
+    """Return ``segments_info``; ``kinds`` holds the category of each region."""
     return [
         dict(
             id=int(region[k]),
@@ -80,13 +83,13 @@ def vipseg(
     folders=('images', 'panomasksRGB'),
     json_name='panoptic_gt_VIPSeg_{split}.json',
 ):
-    """VIPSeg's prepared layout; the json of the test split has ``.jpg`` names and no segments."""
+    """Write the prepared layout of VIPSeg; the json of the test split has ``.jpg`` names and no segments."""
     for split, number in splits.items():
         videos, annotations = [], []
         for k in range(number):
             video, seed = f'{k}_{split}', 10 * len(split) + k
             images, maps = scene(seed)
-            region, frames, found = region_ids(seed), [], []
+            region, frames, frame_annotations = region_ids(seed), [], []
             for t, (image, regions) in enumerate(zip(images, maps)):
                 stem, ids = f'{5 * t + 10:08d}', region[regions]
                 save(root / folders[0].format(split=split) / video / f'{stem}.jpg', image)
@@ -94,9 +97,11 @@ def vipseg(
                     save(root / folders[1].format(split=split) / video / f'{stem}.png', rgb(ids))
                 ending = '.jpg' if split == 'test' else '.png'
                 frames.append(dict(id=stem, width=SIZE[1], height=SIZE[0], file_name=stem + ending))
-                found.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments(ids, region, kinds)))
+                frame_annotations.append(
+                    dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments(ids, region, kinds))
+                )
             videos.append(dict(video_id=video, images=frames))
-            annotations.append(dict(video_id=video, annotations=found))
+            annotations.append(dict(video_id=video, annotations=frame_annotations))
         content = dict(videos=videos, categories=categories(names, things))
         if split != 'test':
             content['annotations'] = annotations
@@ -105,7 +110,7 @@ def vipseg(
 
 
 def vspw(root, kinds=(60, 61, 48, 28, 15), line='\n'):
-    """VSPW's layout; test has no masks."""
+    """Write the layout of VSPW; the test split has no masks."""
     values = np.array([0, *(kind + 1 for kind in kinds)], np.uint8)
     for split, number in dict(train=2, val=1, test=1).items():
         for k in range(number):
@@ -122,7 +127,7 @@ def vspw(root, kinds=(60, 61, 48, 28, 15), line='\n'):
 
 
 def run_length(mask, compress):
-    """Column-wise run lengths by hand; the compressed text by pycocotools."""
+    """Encode a mask as column-wise run lengths; pycocotools compresses them."""
     flat = mask.T.ravel().astype(int)
     ends = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *ends, flat.size]).tolist()
@@ -141,7 +146,7 @@ def box(mask):
 
 
 def tracks(root, image_root, names, json_path, number=2, labelled=True, occlusion=False, seed=50):
-    """The json of YouTube-VIS and OVIS, with plain and compressed run lengths, a crowd, and objects that overlap."""
+    """Write the json of YouTube-VIS and OVIS: plain and compressed run lengths, a crowd, and overlapping objects."""
     videos, annotations = [], []
     for video in range(1, number + 1):
         images, maps = scene(seed + video)
@@ -149,11 +154,11 @@ def tracks(root, image_root, names, json_path, number=2, labelled=True, occlusio
         for stem, image in zip(stems, images):
             save(image_root / stem, image)
         videos.append(dict(id=video, file_names=stems, height=SIZE[0], width=SIZE[1], length=FRAMES))
-        for thing in range(1, THINGS + 2):  # the last is a crowd
+        for thing in range(1, THINGS + 2):  # the last one is a crowd
             masks = maps == thing
             if thing == 2:
-                masks[:, ::2] |= (maps == 1)[:, ::2]  # lies over the first
-            seen = masks.any((1, 2))
+                masks[:, ::2] |= (maps == 1)[:, ::2]  # overlaps thing 1
+            visible = masks.any((1, 2))
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
@@ -163,13 +168,13 @@ def tracks(root, image_root, names, json_path, number=2, labelled=True, occlusio
                     width=SIZE[1],
                     length=FRAMES,
                     iscrowd=int(thing > THINGS),
-                    segmentations=[run_length(m, thing % 2 == 0) if s else None for m, s in zip(masks, seen)],
-                    bboxes=[box(m) if s else None for m, s in zip(masks, seen)],
-                    areas=[int(m.sum()) if s else None for m, s in zip(masks, seen)],
+                    segmentations=[run_length(m, thing % 2 == 0) if s else None for m, s in zip(masks, visible)],
+                    bboxes=[box(m) if s else None for m, s in zip(masks, visible)],
+                    areas=[int(m.sum()) if s else None for m, s in zip(masks, visible)],
                 )
             )
             if occlusion:
-                annotations[-1]['occlusion'] = ['no_occlusion' if s else None for s in seen]
+                annotations[-1]['occlusion'] = ['no_occlusion' if s else None for s in visible]
     content = dict(
         info={},
         videos=videos,
@@ -205,17 +210,20 @@ def youtube_vis(root, names, valid='valid.json'):
 
 
 def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
-    """Six annotated frames of thirty a video: 16-bit maps for training, RGB maps for validation; a test split without labels."""
+    """Write the layout of Cityscapes-VPS: six of the thirty frames of a video are annotated.
+
+    The training split has 16-bit maps, the validation split also has RGB maps, the test split has no annotations.
+    """
     cats = categories(names, range(11, 19))
     for split, first, number in (('train', 1, 2), ('val', 3, 2), ('test', 5, 1)):
-        annotated, every, found = [], [], []
+        annotated, all_images, annotations = [], [], []
         for video in range(first, first + number):
             images, maps = scene(70 + video, frames=30)
             region = region_ids(70 + video)
             codes = np.array([255, 13001, 11000, 18002, kinds[3], kinds[4]], np.uint16)
             for t in range(30):
                 plain = f'city_{video:06d}_{t:06d}'
-                every.append(dict(id=video * 10000 + t + 1, file_name=f'{plain}_leftImg8bit.png'))
+                all_images.append(dict(id=video * 10000 + t + 1, file_name=f'{plain}_leftImg8bit.png'))
                 if split != 'train':
                     save(root / split / 'img_all' / f'{plain}_leftImg8bit.png', images[t])
                 if t % 5 != 4:
@@ -232,23 +240,23 @@ def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
                 if split == 'val':
                     ids = region[maps[t]]
                     save(root / split / 'panoptic_video' / (name + endings[1]), rgb(ids))
-                    found.append(
+                    annotations.append(
                         dict(image_id=name, file_name=name + endings[1], segments_info=segments(ids, region, kinds))
                     )
         save_json(root / f'panoptic_im_{split}_city_vps.json', dict(images=annotated, categories=cats))
         if split != 'train':
-            save_json(root / f'im_all_info_{split}_city_vps.json', dict(images=every, categories=cats))
+            save_json(root / f'im_all_info_{split}_city_vps.json', dict(images=all_images, categories=cats))
         if split == 'val':
             save_json(
-                root / 'panoptic_gt_val_city_vps.json', dict(images=annotated, annotations=found, categories=cats)
+                root / 'panoptic_gt_val_city_vps.json', dict(images=annotated, annotations=annotations, categories=cats)
             )
     return root
 
 
 def viper(root, names, kinds=(19, 17, 14, 0, 1)):
-    """The authors' flat json: frames ``<video>_<frame>``, RGB maps."""
+    """Write the flat json of the VIPER authors, with frames ``<video>_<frame>``, and RGB maps."""
     for split, number in (('train', 2), ('val_day', 1)):
-        images_, found = [], []
+        images_, annotations = [], []
         for video in range(1, number + 1):
             images, maps = scene(90 + video, frames=16)
             region = region_ids(90 + video)
@@ -257,18 +265,20 @@ def viper(root, names, kinds=(19, 17, 14, 0, 1)):
                 save(root / split / 'img' / f'{stem}.jpg', images[t])
                 save(root / split / 'panoptic_video' / f'{stem}.png', rgb(ids))
                 images_.append(dict(id=stem, file_name=f'{stem}.jpg', width=SIZE[1], height=SIZE[0]))
-                found.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments(ids, region, kinds)))
+                annotations.append(
+                    dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments(ids, region, kinds))
+                )
         save_json(
             root / f'viper_panoptic_{split}_video.json',
-            dict(images=images_, annotations=found, categories=categories(names, range(13, 23))),
+            dict(images=images_, annotations=annotations, categories=categories(names, range(13, 23))),
         )
     return root
 
 
 def coco(root, thing_ids, stuff_ids, names):
-    """COCO's instance json (polygons, a run-length crowd) and panoptic json with PNGs."""
+    """Write the instance json of COCO (polygons, one crowd as run lengths) and the panoptic json with PNGs."""
     for split, number in (('train', 3), ('val', 2)):
-        images_, instances, found = [], [], []
+        images_, instances, annotations = [], [], []
         for k in range(1, number + 1):
             images, maps = scene(30 + k, frames=3)
             image, regions, region = images[2], maps[2], region_ids(30 + k)
@@ -277,7 +287,7 @@ def coco(root, thing_ids, stuff_ids, names):
             ids = region[regions]
             save(root / 'annotations' / f'panoptic_{split}2017' / f'{k:012d}.png', rgb(ids))
             images_.append(dict(id=k, file_name=f'{k:012d}.jpg', width=SIZE[1], height=SIZE[0]))
-            found.append(dict(image_id=k, file_name=f'{k:012d}.png', segments_info=segments(ids, region, kinds)))
+            annotations.append(dict(image_id=k, file_name=f'{k:012d}.png', segments_info=segments(ids, region, kinds)))
             for thing in range(1, 4):
                 x, y, width, height = box(regions == thing)
                 instances.append(
@@ -310,13 +320,13 @@ def coco(root, thing_ids, stuff_ids, names):
         )
         save_json(
             root / 'annotations' / f'panoptic_{split}2017.json',
-            dict(images=images_, annotations=found, categories=things + stuff),
+            dict(images=images_, annotations=annotations, categories=things + stuff),
         )
     return root
 
 
 def folders(root):
-    """Folders of images."""
+    """Write two folders of images."""
     for name in ('a', 'b'):
         for t, image in enumerate(scene(7)[0]):
             save(root / name / f'frame{t}.png', image)

@@ -1,4 +1,4 @@
-"""Names and shapes of the public detectron2 checkpoints, written down from their description."""
+"""Names and shapes of the weights in the public detectron2 checkpoints, from their description."""
 
 import torch
 
@@ -28,8 +28,8 @@ def mlp(name, width, out):
 
 
 def conv_norm(name, norm, out, width, kernel):
-    found = {f'{name}.weight': (out, width, kernel, kernel)}
-    return {**found, **{f'{norm}.{part}': (out,) for part in ('weight', 'bias', 'running_mean', 'running_var')}}
+    weights = {f'{name}.weight': (out, width, kernel, kernel)}
+    return {**weights, **{f'{norm}.{part}': (out,) for part in ('weight', 'bias', 'running_mean', 'running_var')}}
 
 
 def resnet50(base=64):
@@ -94,7 +94,10 @@ def segmenter(
     reid=False,
     old=False,
 ):
-    """Pixel decoder and transformer decoder; ``old``: the learned queries under the name that the first zoo files have."""
+    """Return the shapes of the pixel decoder and the transformer decoder.
+
+    ``old``: the learned queries have the name used in the first model zoo files.
+    """
     pixel, predictor = 'sem_seg_head.pixel_decoder', 'sem_seg_head.predictor'
     names = {
         f'{pixel}.transformer.level_embed': (3, width),
@@ -214,9 +217,9 @@ def refiner(classes, width=256, features=256, layers=6, ffn=2048, prefix='refine
 
 
 def draw(shapes, seed=0, dtype=torch.float32):
-    """Random tensors of the shapes; variances are positive, norms near one."""
+    """Return random tensors of the given shapes; variances are positive, norm weights are close to one."""
     g = torch.Generator().manual_seed(seed)
-    found = {}
+    weights = {}
     for name, shape in shapes.items():
         x = torch.randn(shape, generator=g, dtype=torch.float64)
         if name.endswith('running_var'):
@@ -225,5 +228,5 @@ def draw(shapes, seed=0, dtype=torch.float32):
             x = 1 + 0.2 * x
         else:
             x = x * (0.2 if len(shape) == 1 else (2 / (shape[0] + shape[1])) ** 0.5)
-        found[name] = x.to(dtype)
-    return found
+        weights[name] = x.to(dtype)
+    return weights

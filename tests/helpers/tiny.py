@@ -43,7 +43,7 @@ PANOPTIC = dict(type='PanopticPostprocessor', num_things=3, score_thr=0.1, overl
 
 
 def model(tracker='dvis', refiner=False, postprocessor=None, **options):
-    """A tiny DVIS; ``precision`` and ``store`` are inference options, the others arguments of the detector."""
+    """Build a tiny DVIS; ``precision`` and ``store`` are inference options, the others belong to the detector."""
     torch.manual_seed(1)
     inference = {name: options.pop(name) for name in ('precision', 'store') if name in options}
     detector = MODELS.build(
@@ -61,7 +61,7 @@ def model(tracker='dvis', refiner=False, postprocessor=None, **options):
 
 
 def frame_queries(num_frames=6, batch=1, lengths=None, seed=0):
-    """Random queries of frames; ``lengths`` says how many frames of each video are present."""
+    """Return random frame queries; ``lengths`` is the number of frames of each video, the rest is padding."""
     g = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -80,7 +80,7 @@ def frame_queries(num_frames=6, batch=1, lengths=None, seed=0):
 
 
 def part(queries, start, stop, video=slice(None)):
-    """Frames [start, stop) of frame queries or tracks, of all videos or of one slice of them."""
+    """Return the frames [start, stop) of frame queries or tracks, for all videos or for a slice of the videos."""
     fields = {name: getattr(queries, name)[video, start:stop] for name in queries.AXES if name != 'ids'}
     if isinstance(queries, TrackQueries):
         return TrackQueries(ids=queries.ids, **fields)
@@ -88,7 +88,7 @@ def part(queries, start, stop, video=slice(None)):
 
 
 def targets(num_frames, size=(64, 96), objects=((2, 0), (4, 1), (0, 2)), seed=0):
-    """Rectangles as objects: (label, first frame) of each."""
+    """Return targets with rectangular objects; ``objects`` holds the (label, first frame) of each."""
     g = torch.Generator().manual_seed(seed)
     masks = torch.zeros(len(objects), num_frames, *size, dtype=torch.bool)
     for n, (_, first) in enumerate(objects):

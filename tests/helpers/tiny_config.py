@@ -1,4 +1,4 @@
-"""Configs of the three stages on a few toy videos, small enough to train in a test."""
+"""Configs of the three stages on toy videos, small enough to train in a test."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ load_from = {load_from!r}
 
 
 def write(folder, stage, data, iters=2, load_from=None):
-    """Writes the config of a stage; returns its path."""
+    """Write the config of a stage and return its path."""
     frames = dict(minvis=1, online=3, offline=4)[stage]
     text = SMALLER.format(
         base=ROOT / 'configs' / 'toy' / f'{STAGES[stage]}.py',

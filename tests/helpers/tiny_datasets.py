@@ -1,4 +1,4 @@
-"""Every dataset on a tiny copy of its official layout, through its own base config."""
+"""Tiny copies of every dataset in its official layout, loaded with the dataset's base config."""
 
 from mmengine.config import Config
 
@@ -53,7 +53,7 @@ VIPER_FOLDERS = dict(folders=('{split}/img', '{split}/panomasksRGB'), json_name=
 
 
 def coco_names():
-    """COCO's names of things, as mmdet has them."""
+    """Return the names of the COCO thing classes from mmdet."""
     from mmdet.datasets import CocoDataset
 
     return CocoDataset.METAINFO['classes']
@@ -64,7 +64,7 @@ def names(text):
 
 
 def write(kind, root):
-    """Writes the tiny copy that the base config ``kind`` reads."""
+    """Write the tiny copy that the base config ``kind`` reads."""
     stem = kind.rsplit('_', 1)[0] if kind.endswith('0p') else kind
     return {
         'vipseg': lambda: official.vipseg(root, names(class_lists.VIPSEG), class_lists.VIPSEG_THINGS),
@@ -85,7 +85,7 @@ def write(kind, root):
 
 
 def config(kind, root):
-    """The base config ``kind`` on the files below ``root``, with sizes that suit tiny frames."""
+    """Return the base config ``kind`` for the files below ``root``, with sizes that fit tiny frames."""
     text = (BASES / f'{kind}.py').read_text()
     first = text[text.index("data_root = '") :].splitlines()[0]
     text = text.replace(first, f"data_root = '{root}/'").replace("'./loaders.py'", repr(str(BASES / 'loaders.py')))
@@ -107,7 +107,7 @@ def config(kind, root):
 
 
 def model(settings, queries=6):
-    """A tiny MinVIS with the classes and the task of a dataset."""
+    """Return the config of a tiny MinVIS with the classes and the task of a dataset."""
     segmenter = dict(tiny.SEGMENTER, num_classes=settings.num_classes, num_queries=queries)
     post = dict(settings.postprocessor)
     post.update({key: 0.001 for key in ('score_thr', 'overlap_thr') if key in post})
@@ -145,7 +145,10 @@ log_level = 'ERROR'
 
 
 def settings_of(kind, root):
-    """A whole config: the base of the dataset, a tiny model; public truth where validation labels are private."""
+    """Return a complete config: the base config of the dataset and a tiny model.
+
+    Where the validation annotations are private, the training annotations are used for validation.
+    """
     settings = config(kind, root)
     settings.merge_from_dict(Config.fromstring(RUN, '.py').to_dict())
     settings.model = model(settings)

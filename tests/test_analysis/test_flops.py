@@ -1,4 +1,4 @@
-"""Multiply-adds against known numbers and counts by hand."""
+"""Multiply-adds compared with published numbers and with manual counts."""
 
 import json
 import sys
@@ -23,15 +23,15 @@ def test_layers_by_hand():
     assert (counts.macs, counts.outputs) == (7 * 8 * 5, 35)
     q = torch.empty(1, 2, 6, 4, device='meta')
     _, counts = count_ops(lambda: nn.functional.scaled_dot_product_attention(q, q, q))
-    assert counts.macs == 2 * (2 * 6 * 6 * 4)  # scores and mixture, two heads
+    assert counts.macs == 2 * (2 * 6 * 6 * 4)  # attention scores and weighted sum, two heads
 
 
 def test_attention_costs_the_same_everywhere():
-    found = []
+    macs = []
     for device in ('cpu', 'meta'):
         q = torch.empty(1, 2, 6, 4, device=device)
-        found.append(count_ops(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1].macs)
-    assert found == [2 * (2 * 6 * 6 * 4)] * 2
+        macs.append(count_ops(lambda: nn.functional.scaled_dot_product_attention(q, q, q))[1].macs)
+    assert macs == [2 * (2 * 6 * 6 * 4)] * 2
 
 
 @pytest.mark.parametrize('device', ('cpu', 'meta'))
@@ -43,26 +43,27 @@ def test_deformable_sampling_reads_four_corners(device):
 
 
 def test_the_backbone_of_everybody():
-    """ResNet-50 at 224 x 224: 4.09 G multiply-adds without its classifier, 23.5 M parameters."""
+    """ResNet-50 at 224 x 224 has 4.09 G multiply-adds without its classifier and 23.5 M parameters."""
     config = Config.fromfile(ROOT / 'configs/minvis/minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     backbone = MODELS.build(config.model).segmenter.backbone.to('meta')
-    backbone.eval()  # mmdet's gives nothing back
+    backbone.eval()  # eval() of mmdet's backbone returns None
     _, counts = count_ops(lambda: backbone(torch.empty(1, 3, 224, 224, device='meta')))
     assert counts.macs / 1e9 == pytest.approx(4.087, abs=0.005)
     assert sum(p.numel() for p in backbone.parameters()) == 23_508_032
 
 
 def test_the_segmenter_of_the_paper():
-    """480 x 864: the paper's 103.7 G have attention masks at a quarter of the frame, ours at the size of the memory."""
+    """The paper reports 103.7 G at 480 x 864.
+
+    Its attention masks have a quarter of the frame size, those of mmdvis have the size of the memory features.
+    """
     config = Config.fromfile(ROOT / 'configs/dvis/dvis-online_r50_8xb1-t5-20k_ovis-360p.py')
     costs = {cost.name: cost for cost in model_cost(MODELS.build(config.model), (480, 864))}
     segmenter = sum(cost.macs for name, cost in costs.items() if name != 'tracker') / 1e9
     masks = 100 * 256 * 120 * 216 / 1e9
     tokens = 15 * 27 + 30 * 54 + 60 * 108
-    small, sampling = (
-        3 * 100 * 256 * tokens / 1e9,
-        6 * tokens * 8 * 3 * 4 * 4 * 32 / 1e9,
-    )  # the paper's counter knows no sampling
+    # the counter of the paper ignores sampling
+    small, sampling = (3 * 100 * 256 * tokens / 1e9, 6 * tokens * 8 * 3 * 4 * 4 * 32 / 1e9)
     assert segmenter - small - sampling + 10 * masks == pytest.approx(103.7, rel=0.005)
     assert costs['tracker'].macs / 1e9 + masks == pytest.approx(1.68, rel=0.01)
 
@@ -101,5 +102,5 @@ def test_every_component_has_a_row(tmp_path, monkeypatch, capsys):
         ],
     )
     load('tools/analysis_tools/get_flops.py').main()
-    found = json.loads((tmp_path / 'cost.json').read_text())
-    assert found['shape'] == [96, 160] and found['tracker']['macs'] > 0 and 'tracker' in capsys.readouterr().out
+    summary = json.loads((tmp_path / 'cost.json').read_text())
+    assert summary['shape'] == [96, 160] and summary['tracker']['macs'] > 0 and 'tracker' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Perfect association of what a segmenter says."""
+"""Oracle tracking: segmenter outputs associated with the ground truth."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ from mmdvis.testing.parity.dvis import Fixture
 
 def test_overlaps_by_hand():
     predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
-    truth = gt_masks(np.array([[5, 5, 5, 0]]), [5, 9])
-    assert truth.tolist() == [[[True, True, True, False]], [[False] * 4]]
-    torch.testing.assert_close(mask_iou(predicted, truth), torch.tensor([[2 / 3, 0.0], [0.0, 0.0]]))
+    gt = gt_masks(np.array([[5, 5, 5, 0]]), [5, 9])
+    assert gt.tolist() == [[[True, True, True, False]], [[False] * 4]]
+    torch.testing.assert_close(mask_iou(predicted, gt), torch.tensor([[2 / 3, 0.0], [0.0, 0.0]]))
 
 
 def test_every_object_gets_its_query_and_nobody_is_lost():
@@ -31,7 +31,7 @@ def test_every_object_gets_its_query_and_nobody_is_lost():
     order, taken = match_queries(iou, torch.zeros(2, 4), 0.25)
     assert order[:2].tolist() == [1, 0] and sorted(order.tolist()) == [0, 1, 2, 3] and taken.all()
     order, _ = match_queries(iou, torch.tensor([[0.0] * 4, [0.0, 0.0, 0.9, 0.0]]), 0.25)
-    assert order[:2].tolist() == [1, 2]  # of two that fit, the one with the right class
+    assert order[:2].tolist() == [1, 2]  # two queries overlap; the one with the correct class is chosen
 
 
 def test_an_object_without_a_query_is_not_valid():
@@ -50,8 +50,11 @@ def test_rows_are_reordered_together():
 
 
 def test_the_association_of_the_truth_is_used(monkeypatch):
-    """The truth is what the model says with its tracker; then the tracker's rows are mixed up, and the ceiling mends it."""
-    fixture = Fixture.read(DATA / 'parity' / 'dvis_swin')  # its random weights find several segments
+    """The prediction of the model serves as ground truth.
+
+    The tracker's rows are then permuted, and oracle tracking must restore the association.
+    """
+    fixture = Fixture.read(DATA / 'parity' / 'dvis_swin')  # its random weights give several segments
     model, source = fixture.model('MinVIS', 'vps'), fixture.source
     result = model.predict([source], [VideoDataSample()])[0].pred_panoptic
     maps, labels = list(result.id_map.numpy()), {s.id: s.label for s in result.segments}
@@ -71,7 +74,7 @@ def test_the_association_of_the_truth_is_used(monkeypatch):
 
 
 def purity(predicted, truth):
-    """Share of the pixels of each predicted id that lie in the true id it covers most."""
+    """Return the fraction of predicted pixels that lie in the ground truth id which their predicted id covers most."""
     best = sum(np.bincount(truth[predicted == i].numpy()).max() for i in predicted.unique() if i)
     return best / max(int((predicted > 0).sum()), 1)
 

@@ -1,4 +1,4 @@
-"""The plain path gives the same numbers, and the tool adds up."""
+"""The plain path gives the same results, and the parts of a profile add up to the total."""
 
 import gc
 import json
@@ -42,20 +42,20 @@ def test_the_plain_path_ends_where_ours_does(tracker):
         again = model(frames)
     for name in ('class_logits', 'mask_embeds', 'mask_features'):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=2e-4, rtol=1e-3)
-        assert torch.equal(getattr(ours, name), getattr(again, name))  # nothing of it stays behind
+        assert torch.equal(getattr(ours, name), getattr(again, name))  # the plain path is removed afterwards
 
 
 @pytest.mark.parametrize('store', ['exact', 'recompute'])
 def test_components_add_up_to_the_whole(store):
-    """Features that are made again count where that happens, and nowhere twice."""
+    """Recomputed features are attributed to the component that recomputes them, and never counted twice."""
     model = tiny.model('dvis', True, store=store).eval()
     force_segments(model, 3)
     with torch.no_grad():
-        found = profile_inference(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
-    whole = found.seconds['all']
-    assert sum(found.seconds.values()) == pytest.approx(2 * whole) and all(s >= 0 for s in found.seconds.values())
-    assert found.host >= 0 and found.device == 0
-    text = str(usage_table(found, dict(backbone=0.5), found))
+        profile = profile_inference(model, ArrayFrames(random_video(4, (60, 90))), torch.device('cpu'))
+    whole = profile.seconds['all']
+    assert sum(profile.seconds.values()) == pytest.approx(2 * whole) and all(s >= 0 for s in profile.seconds.values())
+    assert profile.host >= 0 and profile.device == 0
+    text = str(usage_table(profile, dict(backbone=0.5), profile))
     assert 'pixel decoder' in text and '500.0' in text and '1.00' in text
 
 
@@ -120,9 +120,12 @@ def test_the_tool_writes_what_it_found(tmp_path, monkeypatch, capsys):
         ],
     )
     tool.main()
-    text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
+    text, results = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
     assert 'plain / ours' in text and '3 frames of 64 x 114' in text and '1 GFLOP/s fp32' in text
-    assert found['ours']['seconds']['all'] > 0 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
+    assert (
+        results['ours']['seconds']['all'] > 0
+        and results['plain']['seconds'].keys() == results['ours']['seconds'].keys()
+    )
 
 
 def test_a_stop_watch_counts_what_runs_by_itself(monkeypatch):
@@ -136,7 +139,7 @@ def test_a_stop_watch_counts_what_runs_by_itself(monkeypatch):
     inner(1)
     outer(1)
     inner(1)
-    assert watch.spent == dict(inner=2.0, outer=1.0)  # what ran inside is the outer one's
+    assert watch.spent == dict(inner=2.0, outer=1.0)  # calls inside the outermost module count for that module
     watch.stop()
     outer(1)
     assert watch.spent == dict(inner=2.0, outer=1.0)
@@ -152,7 +155,7 @@ def test_a_peak_that_is_not_forgotten_is_not_told(monkeypatch):
 
 
 def test_memory_is_counted_from_the_built_model_on(monkeypatch):
-    """What the run that does not count leaves behind, as threads and plans of convolutions, is part of it."""
+    """Memory that the warm-up run leaves allocated (threads, convolution plans) is included."""
     starts = iter([(100, 0), (170, 0)])
     monkeypatch.setattr('mmdvis.analysis.profile_inference.reset_peak_memory', lambda device: next(starts))
     monkeypatch.setattr('mmdvis.analysis.profile_inference.peak_memory', lambda device: (250.0, 0))
@@ -164,21 +167,21 @@ def test_memory_is_counted_from_the_built_model_on(monkeypatch):
 
 
 def live_bytes():
-    """Bytes of all tensors that somebody holds, each storage once."""
+    """Return the bytes of all live CPU tensors, counting each storage once."""
     real = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter) and x.device.type == 'cpu']
     storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in real}
     return sum(storages.values())
 
 
 def bytes_a_frame(store, lengths=(20, 60), precision='fp32'):
-    """What a frame adds to the tensors that are alive when everything is known and masks are about to be made."""
-    model, found = optimize_for_inference(tiny.model('dvis', True, store=store).eval(), precision), []
-    model.postprocessor.register_forward_pre_hook(lambda *_: found.append(live_bytes()))
+    """Return the bytes of live tensors per frame, measured just before the postprocessor creates masks."""
+    model, sizes = optimize_for_inference(tiny.model('dvis', True, store=store).eval(), precision), []
+    model.postprocessor.register_forward_pre_hook(lambda *_: sizes.append(live_bytes()))
     for length in lengths:
         frames = random_video(length, (64, 96))
         model.predict([ArrayFrames(frames)], [VideoDataSample()])
-        found[-1] -= frames.numel()
-    return (found[1] - found[0]) / (lengths[1] - lengths[0])
+        sizes[-1] -= frames.numel()
+    return (sizes[1] - sizes[0]) / (lengths[1] - lengths[0])
 
 
 def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept(monkeypatch):
@@ -202,19 +205,19 @@ def test_queries_in_half_precision_are_less_and_the_formula_knows():
 
 
 def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
-    """From the first frame that is given out to the last, whatever is held."""
+    """Live memory stays constant from the first yielded frame to the last."""
     monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 1)
     monkeypatch.setattr('mmdvis.models.postprocessors.panoptic.DiskBackedMaps', partial(DiskBackedMaps, 1))
     model = tiny.model('dvis', True).eval()
     force_segments(model, 3)
     video = OfflineVideo(model, progress=False, store='recompute')
-    found = [live_bytes() for _ in video.frames(ArrayFrames(random_video(30, (64, 96))))]
-    assert len(found) == 30 and max(found) - min(found) <= 0.02 * min(found)
+    sizes = [live_bytes() for _ in video.frames(ArrayFrames(random_video(30, (64, 96))))]
+    assert len(sizes) == 30 and max(sizes) - min(sizes) <= 0.02 * min(sizes)
 
 
 def test_a_stream_holds_no_more_after_more_frames():
-    stream, found = VideoStream(tiny.model('dvis').eval()), []
+    stream, sizes = VideoStream(tiny.model('dvis').eval()), []
     for _ in range(6):
         stream.push(random_video(5, (64, 96)))
-        found.append(live_bytes())
-    assert max(found[1:]) == min(found[1:])
+        sizes.append(live_bytes())
+    assert max(sizes[1:]) == min(sizes[1:])

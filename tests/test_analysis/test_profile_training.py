@@ -1,4 +1,4 @@
-"""A training step is taken apart, and its parts add up."""
+"""Profile of a training step: its parts add up to the total."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ def test_a_batch_is_what_a_loader_gives():
     assert [clip.shape for clip in batch['inputs']] == [(3, 3, 64, 64)] * 2 and batch['inputs'][0].dtype == torch.uint8
     maps = batch['data_samples'][0].gt_index_maps
     assert maps.shape == (1, 3, 64, 64) and all(frame.unique().tolist() == [1, 2, 3, 4, 5] for frame in maps[0])
-    assert torch.equal(maps[0, 0, 10:, 10:][:-1, :-1], maps[0, 1, 11:, 11:])  # a pixel a frame
+    assert torch.equal(maps[0, 0, 10:, 10:][:-1, :-1], maps[0, 1, 11:, 11:])  # objects move one pixel per frame
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
@@ -28,32 +28,33 @@ def test_a_batch_is_what_a_loader_gives():
 def test_parts_of_a_step_add_up_and_the_model_learns(tracker, refiner, precision):
     model = tiny.model(tracker, refiner).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = profile_training(model, training_batch(**SMALL), precision).seconds
-    assert ('frozen stages' in found) == (tracker == 'dvis')
-    assert found['all'] == pytest.approx(
-        sum(value for name, value in found.items() if name != 'all')
-    )  # no part is left out
-    assert all(seconds > 0 for seconds in found.values()) and {'learning stage and loss', 'gradients', 'update'} < set(
-        found
-    )
+    durations = profile_training(model, training_batch(**SMALL), precision).seconds
+    assert ('frozen stages' in durations) == (tracker == 'dvis')
+    # the parts cover the whole step
+    assert durations['all'] == pytest.approx(sum(value for name, value in durations.items() if name != 'all'))
+    assert all(seconds > 0 for seconds in durations.values()) and {
+        'learning stage and loss',
+        'gradients',
+        'update',
+    } < set(durations)
     changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == set(model.trainable)
 
 
 @pytest.mark.parametrize('tracker, refiner, frozen', [('cosine', False, 0), ('dvis', False, 3), ('dvis', True, 4)])
 def test_every_part_gets_the_time_it_took(tracker, refiner, frozen, monkeypatch):
-    """By a clock that goes on by one whenever it is read: at the start, after every frozen call and after every part."""
+    """The clock advances by one at each reading: at the start, after every frozen call and after every part."""
     ticks = count()
     monkeypatch.setattr('mmdvis.analysis.profile_training.time.perf_counter', lambda: float(next(ticks)))
-    found = profile_training(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
+    durations = profile_training(tiny.model(tracker, refiner).train(), training_batch(**SMALL), 'fp32').seconds
     parts = {'learning stage and loss': 1.0, 'gradients': 1.0, 'update': 1.0, 'all': 3.0 + frozen}
-    assert found == (dict(parts, **{'frozen stages': float(frozen)}) if frozen else parts)
+    assert durations == (dict(parts, **{'frozen stages': float(frozen)}) if frozen else parts)
 
 
 def test_floors_of_a_step_are_those_of_its_frames():
     floor = dict(backbone=1.0, tracker=0.5, refiner=0.25)
-    learns = {'cosine': ('segmenter', 0.0, 3.0), 'dvis': ('tracker', 3.0, 1.5)}
-    for tracker, (name, frozen, learning) in learns.items():
+    cases = {'cosine': ('segmenter', 0.0, 3.0), 'dvis': ('tracker', 3.0, 1.5)}
+    for tracker, (name, frozen, learning) in cases.items():
         model = tiny.model(tracker)
         assert model.trainable == (name,)
         assert training_lower_bounds(floor, model, 3) == {
@@ -89,6 +90,6 @@ def test_the_tool_measures_steps(tmp_path, monkeypatch, capsys):
         ],
     )
     tool.main()
-    text, found = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
+    text, results = capsys.readouterr().out, json.loads((tmp_path / 'found.json').read_text())
     assert 'a step on 2 x 2 frames of 64 x 64' in text and 'steps/s' in text
-    assert found['frames'] == 4 and found['plain']['seconds'].keys() == found['ours']['seconds'].keys()
+    assert results['frames'] == 4 and results['plain']['seconds'].keys() == results['ours']['seconds'].keys()

@@ -1,4 +1,4 @@
-"""The table of the toy recipe."""
+"""The summary table of the toy recipe."""
 
 import json
 
@@ -54,7 +54,8 @@ def test_the_comparison_shows_every_frame(toy_root, tmp_path):
 
 
 def test_tracks_are_numbered_like_the_objects_they_cover():
-    truth = np.array([[[4, 4, 4, 9, 9, 0]], [[4, 4, 0, 9, 9, 9]]])
-    predicted = np.array([[[1, 1, 1, 2, 2, 3]], [[2, 2, 0, 2, 2, 2]]])  # track 2 takes over in the second frame
-    assert match_ids(predicted, truth) == {1: 4, 2: 9, 3: 12}
-    assert match_ids(np.zeros((1, 2, 2), int), truth[:1, :, :2]) == {}
+    gt = np.array([[[4, 4, 4, 9, 9, 0]], [[4, 4, 0, 9, 9, 9]]])
+    # track 2 covers both objects in the second frame
+    predicted = np.array([[[1, 1, 1, 2, 2, 3]], [[2, 2, 0, 2, 2, 2]]])
+    assert match_ids(predicted, gt) == {1: 4, 2: 9, 3: 12}
+    assert match_ids(np.zeros((1, 2, 2), int), gt[:1, :, :2]) == {}

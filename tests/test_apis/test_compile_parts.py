@@ -1,4 +1,4 @@
-"""Compiled parts give the same; where there is no compiler, one sentence says so."""
+"""Compiled parts give the same results; without a compiler, one warning is issued."""
 
 import subprocess
 import sys
@@ -13,12 +13,12 @@ from helpers import tiny
 from mmdvis.apis.optimize_for_inference import compile_parts
 model = tiny.model('dvis').eval()
 frames = torch.randn(1, 2, 3, 64, 96)
-with torch.no_grad(), warnings.catch_warnings(record=True) as said:
+with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     expected = model(frames).class_logits
-    found = compile_parts(model)(frames).class_logits
+    compiled = compile_parts(model)(frames).class_logits
     model(frames)
-print(torch.equal(found, expected), [str(x.message) for x in said if 'torch.compile' in str(x.message)])
+print(torch.equal(compiled, expected), [str(x.message) for x in caught if 'torch.compile' in str(x.message)])
 """
 
 

@@ -1,4 +1,4 @@
-"""Whole videos: what they give, and what memory they take."""
+"""Whole videos: results and memory use."""
 
 import json
 
@@ -28,9 +28,9 @@ def model(**options):
 @pytest.mark.parametrize('store', STORES)
 def test_every_store_gives_the_same_video(store):
     expected = model().predict([source()], [VideoDataSample()])[0].pred_panoptic
-    found = model(store=store).predict([source()], [VideoDataSample()])[0].pred_panoptic
-    assert [(s.id, s.row, s.label) for s in found.segments] == [(s.id, s.row, s.label) for s in expected.segments]
-    differing = (found.id_map != expected.id_map).float().mean()
+    result = model(store=store).predict([source()], [VideoDataSample()])[0].pred_panoptic
+    assert [(s.id, s.row, s.label) for s in result.segments] == [(s.id, s.row, s.label) for s in expected.segments]
+    differing = (result.id_map != expected.id_map).float().mean()
     assert differing == 0 if store == 'exact' else differing < 2e-3
 
 
@@ -74,7 +74,7 @@ def test_the_need_is_what_the_formula_says():
 def test_refining_by_parts_changes_nothing(monkeypatch):
     tracks = model().tracker(tiny.frame_queries(9, 2, [9, 6]))[0]
     refiner = model().refiner
-    whole = refiner(tracks)  # with gradients, nothing is cut
+    whole = refiner(tracks)  # with gradients, the refiner runs in one part
     monkeypatch.setattr(temporal_layer, 'PART', 100)
     with torch.no_grad():
         parts = refiner(tracks)

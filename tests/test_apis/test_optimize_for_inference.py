@@ -1,4 +1,4 @@
-"""A tuned model gives the numbers of the plain one."""
+"""An optimised model gives the results of the original model."""
 
 import pytest
 import torch
@@ -12,14 +12,14 @@ from mmdvis.structures import VideoDataSample
 
 
 def model(**options):
-    """With batch norms that have seen something."""
-    found = tiny.model(refiner=True, **options).eval()
+    """Build a tiny model with random batch norm statistics."""
+    detector = tiny.model(refiner=True, **options).eval()
     generator = torch.Generator().manual_seed(3)
-    for module in found.modules():
+    for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.copy_(0.1 * torch.randn(module.num_features, generator=generator))
             module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=generator))
-    return found
+    return detector
 
 
 def tracks(model):
@@ -39,8 +39,8 @@ def test_float32_results_agree_up_to_rounding():
 
 def test_bfloat16_keeps_weights_of_products_and_little_else():
     tuned = optimize_for_inference(model(), 'bf16')
-    found = {name: value.dtype for name, value in tuned.named_parameters()}
-    lower = {name for name, dtype in found.items() if dtype == torch.bfloat16}
+    dtypes = {name: value.dtype for name, value in tuned.named_parameters()}
+    lower = {name for name, dtype in dtypes.items() if dtype == torch.bfloat16}
     assert lower >= {
         'segmenter.backbone.conv1.weight',
         'segmenter.transformer_decoder.layers.0.cross_attn.attn.in_proj_weight',
@@ -49,7 +49,7 @@ def test_bfloat16_keeps_weights_of_products_and_little_else():
     }
     assert not any('norm' in name or 'embed.weight' in name and 'level' in name for name in lower)
     assert all(
-        found[name] == torch.float32 for name in found if 'sampling_offsets' in name or 'attention_weights' in name
+        dtypes[name] == torch.float32 for name in dtypes if 'sampling_offsets' in name or 'attention_weights' in name
     )
     plain, half = tracks(model()), tracks(tuned)
     assert half.mask_features.dtype == torch.bfloat16
@@ -59,8 +59,10 @@ def test_bfloat16_keeps_weights_of_products_and_little_else():
 
 def test_whole_videos_go_through_in_half_precision():
     frames = torch.randint(256, (5, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = optimize_for_inference(model(), 'bf16').predict([ArrayFrames(frames)], [VideoDataSample()])[0].pred_panoptic
-    assert found.id_map.shape == (5, 50, 70) and found.segments
+    result = (
+        optimize_for_inference(model(), 'bf16').predict([ArrayFrames(frames)], [VideoDataSample()])[0].pred_panoptic
+    )
+    assert result.id_map.shape == (5, 50, 70) and result.segments
 
 
 def test_what_cannot_be_tuned_is_said():
@@ -89,11 +91,11 @@ def test_the_pixel_decoder_trains_in_float32_under_autocast():
 @pytest.mark.parametrize('adapter', [False, True])
 @pytest.mark.filterwarnings('ignore:fp16 is slow')
 def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
-    """Adapters sample in float32 whatever is around; so does the whole pixel decoder in fp16."""
+    """Adapters always sample in float32; in fp16, the whole pixel decoder runs in float32, too."""
     vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
     backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
     segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16,) * 4) if adapter else tiny.SEGMENTER
-    found = optimize_for_inference(
+    detector = optimize_for_inference(
         MODELS.build(
             dict(
                 type='DVIS',
@@ -106,4 +108,4 @@ def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
         ).eval(),
         precision,
     )
-    assert torch.isfinite(tracks(found).mask_features.float()).all()
+    assert torch.isfinite(tracks(detector).mask_features.float()).all()

@@ -1,4 +1,4 @@
-"""Video in, video out."""
+"""Segmentation of a video file, from frames to written results."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_everything_is_written(tmp_path, refiner):
     written = segment_video(stream(refiner=refiner, clip_len=3), source(), tmp_path / 'out', progress=False)
     frames, fps, codec, pixels = decode(written['video.mp4'])
     assert (len(frames), fps, codec, pixels) == (7, 12.0, 'h264', 'yuv420p')
-    assert frames[0].shape == (60, 92, 3)  # the codec needs even sides
+    assert frames[0].shape == (60, 92, 3)  # the codec requires even side lengths
     result = json.loads(written['result.json'].read_text())
     assert result['num_frames'] == 7 == len(result['frames']) and result['fps'] == 12.0
     for frame in result['frames']:
@@ -69,7 +69,7 @@ def test_an_online_stream_does_not_depend_on_how_it_is_cut():
             assert [(s.id, s.label) for s in result.objects] == [(s.id, s.label) for s in other.objects]
             assert [s.score for s in result.objects] == pytest.approx([s.score for s in other.objects], abs=1e-5)
     scores = {s.score for result in runs[2] for s in result.objects if s.id == max(x.id for x in result.objects)}
-    assert len(scores) > 1  # each frame knows only what came before it
+    assert len(scores) > 1  # scores of a frame depend on earlier frames only, so they change over time
 
 
 @pytest.mark.parametrize('offline', [False, True])
@@ -95,7 +95,7 @@ def test_instances_and_labels_are_written(tmp_path, task, offline):
 
 
 def test_identities_go_on_over_clips_with_a_refiner():
-    """The refiner sees a clip, the tracker's state goes on: rows keep their ids."""
+    """The refiner processes one clip at a time; the tracker state is carried over, so rows keep their ids."""
     feed, other = stream(refiner=True), stream(refiner=True)
     frames = source(6).frames
     feed.push(frames[:3])

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: both routes give the same targets, and the json is one that is read."""
+"""Clip throughput benchmark: both paths give the same targets, and the dataset reads the written json."""
 
 import pytest
 from helpers.commands import load
@@ -18,7 +18,7 @@ def tool(monkeypatch):
 def test_both_routes_are_compared_and_timed(tool, tmp_path):
     tool.write_videos(tmp_path, None, number=2)
     dataset = VIPSegDataset(data_root=str(tmp_path), ann_file='train.json', data_prefix=dict(img='images', seg='masks'))
-    clocks = tool.run_clips(dataset, 3)  # raises where the targets differ
+    clocks = tool.run_clips(dataset, 3)  # raises if the targets differ
     assert all(
         set(clock.cpu) == {'decode', 'transform', 'pack'} and min(clock.wall.values()) > 0 for clock in clocks.values()
     )

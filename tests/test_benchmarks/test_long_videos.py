@@ -1,4 +1,4 @@
-"""Benchmarks of what frames and kept rows cost: small runs of them, and what they measure with."""
+"""Small runs of the benchmarks for long videos and postprocessing, and their measuring functions."""
 
 import argparse
 import json
@@ -35,10 +35,10 @@ def config(tmp_path):
 def test_rows_are_kept_whatever_random_weights_say(causal):
     model = tiny.model('dvis', True, causal=causal).eval()
     force_segments(model, 4)
-    seen = []
-    model.postprocessor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].scores))
+    recorded_scores = []
+    model.postprocessor.register_forward_pre_hook(lambda module, inputs: recorded_scores.append(inputs[0].scores))
     model.predict([ArrayFrames(random_video(3, (64, 96)))], [VideoDataSample()])
-    scores, labels = seen[0].max(-1)
+    scores, labels = recorded_scores[0].max(-1)
     rows = labels if not causal else labels[-1]
     assert rows.tolist() == [0, 1, 2, 3] + [tiny.CLASSES] * 3 and bool((scores == 1).all())
 
@@ -56,22 +56,23 @@ def test_a_long_stream_is_read_at_its_marks(config, monkeypatch):
     monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (next(states), 0))
     monkeypatch.setattr(tool, 'peak_memory', lambda device: (1000, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 5): next(clock))
-    seen = []
+    clip_lengths = []
     stream = VideoStream(tiny.model('dvis').eval())
     push = stream.push
-    monkeypatch.setattr(stream, 'push', lambda frames: seen.append(len(frames)) or push(frames))
+    monkeypatch.setattr(stream, 'push', lambda frames: clip_lengths.append(len(frames)) or push(frames))
     source = tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 50)
-    found = tool.online(stream, source, [20, 50])
-    assert [x['frames'] for x in found] == [20, 50] and [x['held'] for x in found] == [100, 200]
-    assert seen == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2.0 for x in found)  # ten frames in five seconds
+    measurements = tool.online(stream, source, [20, 50])
+    assert [x['frames'] for x in measurements] == [20, 50] and [x['held'] for x in measurements] == [100, 200]
+    # ten frames in five seconds
+    assert clip_lengths == [10] * 5 and all(x['peak'] == 1000 and x['rate'] == 2.0 for x in measurements)
 
 
 def test_marks_that_are_near_each_other_are_kept():
-    tool, seen = load('benchmarks/long_videos.py'), []
+    tool, clip_lengths = load('benchmarks/long_videos.py'), []
     stream = VideoStream(tiny.model('dvis').eval())
-    push, stream.push = stream.push, lambda frames: seen.append(len(frames)) or push(frames)
+    push, stream.push = stream.push, lambda frames: clip_lengths.append(len(frames)) or push(frames)
     tool.online(stream, tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 25), [20, 25])
-    assert sum(seen) == 25
+    assert sum(clip_lengths) == 25
 
 
 @pytest.mark.parametrize('store', ['disk', 'recompute'])
@@ -81,10 +82,10 @@ def test_a_long_video_goes_through_whole(store, monkeypatch):
     monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (2**20, 0))
     monkeypatch.setattr(tool, 'peak_memory', lambda device: (2**23, 0))
     monkeypatch.setattr(tool.time, 'perf_counter', lambda clock=count(0, 2): next(clock))
-    found = tool.offline(
+    measurement = tool.offline(
         OfflineVideo(model, progress=False, store=store), tool.LoopedFrames(ArrayFrames(random_video(3, (32, 32))), 7)
     )
-    assert found == dict(frames=7, rate=3.5, peak=7 * 2**20)
+    assert measurement == dict(frames=7, rate=3.5, peak=7 * 2**20)
 
 
 def test_each_measurement_is_a_process_whose_slope_is_told(config, tmp_path, monkeypatch, capsys):
@@ -129,17 +130,17 @@ def test_one_measurement_of_a_long_video(config):
 @pytest.mark.parametrize('task, kept', [('panoptic', 3), ('instance', 3), ('semantic', 9)])
 def test_the_cost_of_results_is_that_of_kept_rows(task, kept, monkeypatch):
     tool = load('benchmarks/postprocessing.py')
-    given = tool.prediction(9, kept, 2, 30, 40)
+    prediction = tool.prediction(9, kept, 2, 30, 40)
     asked = []
-    small = type(given.masks).small
-    type(given.masks).small, result = (
+    small = type(prediction.masks).small
+    type(prediction.masks).small, result = (
         lambda self, rows, frame: asked.append(len(rows)) or small(self, rows, frame),
         None,
     )
     try:
-        result = tool.postprocessor(task, kept)(given)
+        result = tool.postprocessor(task, kept)(prediction)
     finally:
-        type(given.masks).small = small
+        type(prediction.masks).small = small
     assert asked == [kept] * 2 and result.num_frames == 2
     monkeypatch.setattr(tool, 'reset_peak_memory', lambda device: (100, 0))
     monkeypatch.setattr(tool, 'peak_memory', lambda device: (350, 0))
@@ -160,9 +161,9 @@ def test_a_process_of_its_own_prints_json_last(tmp_path, monkeypatch):
 def test_frames_are_those_of_the_video_or_noise(tmp_path):
     noise = first_frames(None, 3, 36)
     assert noise.shape == (3, 3, 36, 64) and torch.equal(noise, random_video(3, (36, 64)))
-    path, seen = str(tmp_path / 'clip.mp4'), torch.full((40, 64, 3), 200, dtype=torch.uint8).numpy()
+    path, frame = str(tmp_path / 'clip.mp4'), torch.full((40, 64, 3), 200, dtype=torch.uint8).numpy()
     with VideoWriter(path, 10.0) as writer:
         for _ in range(3):
-            writer.write(seen)
-    found = first_frames(path, 2, 20)
-    assert found.shape == (2, 3, 20, 32) and float(found.float().mean()) == pytest.approx(200, abs=3)
+            writer.write(frame)
+    frames = first_frames(path, 2, 20)
+    assert frames.shape == (2, 3, 20, 32) and float(frames.float().mean()) == pytest.approx(200, abs=3)

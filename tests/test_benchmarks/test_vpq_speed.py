@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: the data of the recipe, and a baseline that gives the same figures."""
+"""VPQ speed benchmark: reproducible data, and a baseline with the same scores."""
 
 import hashlib
 
@@ -14,8 +14,8 @@ def benchmark_tool():
 
 
 def test_the_data_are_those_of_the_recipe(benchmark_tool):
-    truth, guess, _, _ = benchmark_tool.make_video(0, 2)
-    digest = hashlib.sha256(truth.astype('<i4').tobytes() + guess.astype('<i4').tobytes()).hexdigest()
+    gt, predicted, _, _ = benchmark_tool.make_video(0, 2)
+    digest = hashlib.sha256(gt.astype('<i4').tobytes() + predicted.astype('<i4').tobytes()).hexdigest()
     assert digest == '3f0f18338e3bed73e059b9eeea2a2a43b8c11d8e92bd8ce745cdb0d298d4eefd'
 
 

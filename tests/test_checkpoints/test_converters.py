@@ -1,4 +1,4 @@
-"""Names and layouts of converted weights."""
+"""Names and shapes of converted weights."""
 
 import math
 import pickle
@@ -24,7 +24,7 @@ CONFIGS = ROOT / 'configs'
 
 
 def test_patch_merging_is_reordered():
-    """A frame merged as Swin does, with Swin's weight, equals mmdet's unfold with ours."""
+    """Patch merging of Swin with the original weight equals mmdet's unfold with the reordered weight."""
     torch.manual_seed(0)
     x, weight = torch.randn(2, 3, 4, 6), torch.randn(6, 12)  # (N, c, H, W), (2c, 4c)
     corners = [x[:, :, i::2, j::2] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
@@ -78,8 +78,9 @@ def test_module_prefix_is_stripped():
 
 
 def shapes(config):
-    """Names and shapes of a model's weights; buffers that are recomputed are left out."""
-    with torch.device('meta'), mock.patch('torch.linspace', np.linspace):  # mmdet reads numbers out of a linspace
+    """Return the names and shapes of a model's weights without recomputed buffers."""
+    # mmdet reads values of linspace, which meta tensors do not have
+    with torch.device('meta'), mock.patch('torch.linspace', np.linspace):
         model = MODELS.build(config)
     return {name: tuple(x.shape) for name, x in model.state_dict().items() if not name.endswith(RECOMPUTED_BUFFERS)}
 
@@ -104,29 +105,29 @@ def test_a_swin_of_the_zoo_fits(size):
     channels = [width * 2**k for k in range(4)]
     result = converted({**official.swin(*SWINS[size]), **official.segmenter(channels, 133, 200)})
     backbone = dict(type='mmdet.SwinTransformer', embed_dims=width, depths=depths, num_heads=heads, window_size=window)
-    wanted = shapes(
+    expected = shapes(
         dict(type='Mask2FormerSegmenter', backbone=backbone, in_channels=channels, num_classes=133, num_queries=200)
     )
     assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
-        f'segmenter.{k}': v for k, v in wanted.items()
+        f'segmenter.{k}': v for k, v in expected.items()
     }
     assert len(result.dropped) == sum(depths) + 1
 
 
 @pytest.mark.parametrize('old', [False, True])
 def test_the_resnet_of_the_zoo_fits(old, tmp_path):
-    """As a pickle of arrays, the form it comes in, with the old and the new name of the learned queries."""
+    """The model zoo file is a pickle of arrays, with the old or the new name of the learned queries."""
     channels = (256, 512, 1024, 2048)
     names = {**official.resnet50(), **official.segmenter(channels, 133, 100, old=old)}
     arrays = {name: np.zeros(shape, np.int8) for name, shape in names.items()}
     (tmp_path / 'zoo.pkl').write_bytes(pickle.dumps(dict(model=arrays, __author__='somebody')))
     result = convert_detectron2(state_dict_of(read_checkpoint(tmp_path / 'zoo.pkl')))
-    wanted = shapes(
+    expected = shapes(
         Config.fromfile(CONFIGS / '_base_' / 'models' / 'minvis.py').model.segmenter | dict(num_classes=133)
     )
     assert not result.leftover
     assert {name: tuple(x.shape) for name, x in result.state_dict.items()} == {
-        f'segmenter.{k}': v for k, v in wanted.items()
+        f'segmenter.{k}': v for k, v in expected.items()
     }
     assert bool([line for line in result.report() if 'old model zoo files' in line]) == old
 
@@ -142,10 +143,10 @@ def test_trackers_and_refiners_fit(plus, width, expected):
     ):
         base = CONFIGS / '_base_' / 'models' / f'dvis{"-plus" if plus else ""}-offline.py'
         config = {k: v for k, v in Config.fromfile(base).model[part].items() if k != 'loss'}
-        wanted = shapes(dict(config, num_classes=classes))
-        found = {name: tuple(x.shape) for name, x in converted(names).state_dict.items()}
-        assert found == {f'{part}.{k}': v for k, v in wanted.items()}
-        assert sum(math.prod(shape) for shape in wanted.values()) == number
+        model_shapes = shapes(dict(config, num_classes=classes))
+        converted_shapes = {name: tuple(x.shape) for name, x in converted(names).state_dict.items()}
+        assert converted_shapes == {f'{part}.{k}': v for k, v in model_shapes.items()}
+        assert sum(math.prod(shape) for shape in model_shapes.values()) == number
 
 
 def test_the_refiners_first_name_is_known():
@@ -155,7 +156,7 @@ def test_the_refiners_first_name_is_known():
 
 
 def test_switches_are_written_down(tmp_path):
-    """DVIS needs the inverse matching, DVIS++ does not, Mask2Former and MinVIS need nothing."""
+    """DVIS needs the inverse matching, DVIS++ does not; Mask2Former and MinVIS need no option."""
     v1 = converted({**official.tracker(5), **official.refiner(5)})
     assert v1.switches['tracker.legacy_inverse_match'] is True and v1.switches['tracker.context'] == 'first_frame'
     online = converted(official.tracker(5))
@@ -213,10 +214,16 @@ def test_the_same_weight_twice_is_refused():
 
 def test_names_of_mmdet_2_are_known():
     pairs = {
-        'pixel_decoder.encoder.layers.0.attentions.0.sampling_offsets.weight': 'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight',
+        'pixel_decoder.encoder.layers.0.attentions.0.sampling_offsets.weight': (
+            'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight'
+        ),
         'pixel_decoder.encoder.layers.3.ffns.0.layers.0.0.bias': 'pixel_decoder.encoder.layers.3.ffn.layers.0.0.bias',
-        'transformer_decoder.layers.2.attentions.0.attn.in_proj_bias': 'transformer_decoder.layers.2.cross_attn.attn.in_proj_bias',
-        'transformer_decoder.layers.2.attentions.1.attn.in_proj_bias': 'transformer_decoder.layers.2.self_attn.attn.in_proj_bias',
+        'transformer_decoder.layers.2.attentions.0.attn.in_proj_bias': (
+            'transformer_decoder.layers.2.cross_attn.attn.in_proj_bias'
+        ),
+        'transformer_decoder.layers.2.attentions.1.attn.in_proj_bias': (
+            'transformer_decoder.layers.2.self_attn.attn.in_proj_bias'
+        ),
         'transformer_decoder.layers.2.ffns.0.layers.1.weight': 'transformer_decoder.layers.2.ffn.layers.1.weight',
         'cls_embed.weight': 'cls_embed.weight',
         'mask_embed.4.bias': 'mask_embed.4.bias',
@@ -232,7 +239,7 @@ def test_names_of_mmdet_2_are_known():
 @pytest.mark.parametrize('name', ['r50_8xb2-lsj-50e', 'swin-t-p4-w7-224_8xb2-lsj-50e'])
 @torch.no_grad()
 def test_mmdets_mask2former_and_ours_agree(name):
-    """The zoo's own config with random weights, on frames of 96 x 128: logits and masks to 1e-4."""
+    """Logits and masks agree to 1e-4 for the model zoo config with random weights and frames of 96 x 128."""
     folder = Path(mmdet.__file__).parent / '.mim' / 'configs' / 'mask2former'
     settings = Config.fromfile(folder / f'mask2former_{name}_coco-panoptic.py').model
     settings.backbone.pop('init_cfg', None)
@@ -249,8 +256,8 @@ def test_mmdets_mask2former_and_ours_agree(name):
             num_classes=133,
         )
     ).eval()
-    wanted = {f'segmenter.{name}': x for name, x in ours.state_dict().items()}
-    loaded = plan_loading(wanted, result.state_dict, ['segmenter']).weights
+    model_weights = {f'segmenter.{name}': x for name, x in ours.state_dict().items()}
+    loaded = plan_loading(model_weights, result.state_dict, ['segmenter']).weights
     ours.load_state_dict({name[len('segmenter.') :]: x for name, x in loaded.items()}, strict=False)
     frames = torch.randn(2, 3, 96, 128)
     logits, masks = theirs.panoptic_head(theirs.extract_feat(frames), [])
@@ -312,7 +319,7 @@ def test_transformers_mask2former_and_ours_agree(hub_names):
 
 
 def to_hub_name(name):
-    """The name of a tensor in the files on the hub, which precede the renames of transformers 5."""
+    """Return the name of a tensor in the files on the Hugging Face hub, used before transformers 5 renamed it."""
     rules = (
         ('encoder.swin.', 'encoder.'),
         ('attention.q_proj', 'attention.self.query'),

@@ -1,4 +1,4 @@
-"""What a model takes over from a checkpoint."""
+"""Loading checkpoints: which weights are loaded, ignored or refused."""
 
 import pytest
 import torch
@@ -61,10 +61,10 @@ def test_half_a_stage_is_refused_even_where_it_is_not_required():
 
 
 def test_another_shape_and_an_unknown_name_are_refused_unless_allowed():
-    found = {**WANTED, 'tracker.y': torch.ones(5), 'tracker.new': torch.ones(1)}
+    weights = {**WANTED, 'tracker.y': torch.ones(5), 'tracker.new': torch.ones(1)}
     with pytest.raises(ValueError, match=r'tracker.new is unknown; tracker.y is \(5,\) and should be \(3,\)\.'):
-        plan_loading(WANTED, found, [])
-    result = plan_loading(WANTED, found, [], ['tracker.y', 'tracker.n'])
+        plan_loading(WANTED, weights, [])
+    result = plan_loading(WANTED, weights, [], ['tracker.y', 'tracker.n'])
     assert set(result.weights) == {'segmenter.x', 'segmenter.bn.num_batches_tracked', 'tracker.z'}
     assert result.notes() == [
         'tracker.y stays randomly initialised, as allow_mismatch permits',
@@ -96,7 +96,7 @@ def test_what_released_weights_need_is_compared():
 
 
 def test_switches_of_absent_stages_do_not_matter():
-    """What a refiner reads is nobody's business without one, and MinVIS needs nothing."""
+    """Options that only the refiner reads are ignored without a refiner; MinVIS needs no option."""
     needs = {'tracker.legacy_inverse_match': True, 'tracker.context': 'first_frame'}
     assert option_conflicts(tiny.model('cosine'), needs) == []
     assert len(option_conflicts(tiny.model('dvis'), needs)) == 1
@@ -109,7 +109,7 @@ def test_switches_of_absent_stages_do_not_matter():
     'options', [dict(allow_mismatch='tracker.y'), dict(required='tracker'), dict(allow_mismatch=[''])]
 )
 def test_one_text_is_no_list_of_names(options):
-    """Its letters would allow everything."""
+    """Iterating over a string would yield single letters, which are prefixes of every name."""
     with pytest.raises(ValueError, match='must be a list of non-empty names'):
         plan_loading(WANTED, {}, **options)
 

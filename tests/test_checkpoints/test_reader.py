@@ -1,4 +1,4 @@
-"""Checkpoints are untrusted."""
+"""Reading untrusted checkpoints."""
 
 import argparse
 import collections
@@ -17,7 +17,7 @@ from mmdvis.checkpoints.reader import to_tensor
 
 
 class Payload:
-    """Runs a command when it is unpickled without care."""
+    """Run a command when unpickled by an unsafe loader."""
 
     def __init__(self, path):
         self.path = path
@@ -27,7 +27,7 @@ class Payload:
 
 
 class Attribute:
-    """Asks for an attribute of an arbitrary object."""
+    """Request an attribute of an arbitrary object when unpickled."""
 
     def __reduce__(self):
         return getattr, (np.ndarray, 'tofile')
@@ -64,7 +64,7 @@ def test_arrays_become_tensors(tmp_path):
 
 
 def write(path, content):
-    """Arrays as a file of any of the formats."""
+    """Write arrays to a file in the format of its suffix."""
     if path.suffix == '.pkl':
         path.write_bytes(pickle.dumps(dict(model=content, __author__='somebody')))
     elif path.suffix == '.npz':
@@ -105,8 +105,8 @@ def test_a_missing_file_and_one_without_a_dict(tmp_path):
 def test_a_zoo_pickle_is_arrays_and_nothing_else(tmp_path, protocol):
     mark, weights = tmp_path / 'mark', collections.OrderedDict(x=np.ones(3, np.float16), n=np.int64(3))
     (tmp_path / 'good.pkl').write_bytes(pickle.dumps(dict(model=weights, matching_heuristics=True), protocol))
-    found = state_dict_of(read_checkpoint(tmp_path / 'good.pkl'))
-    assert list(found) == ['x'] and found['x'].dtype == torch.float32
+    loaded = state_dict_of(read_checkpoint(tmp_path / 'good.pkl'))
+    assert list(loaded) == ['x'] and loaded['x'].dtype == torch.float32
     for bad in (Payload(mark), np.array([Payload(mark)], object), print, os.system, torch.ones(1)):
         (tmp_path / 'bad.pkl').write_bytes(pickle.dumps(dict(model=dict(weights, y=bad)), protocol))
         with pytest.raises(
@@ -143,13 +143,13 @@ def test_an_absent_library_is_named(tmp_path):
 
 
 def test_files_of_numpy_1_are_read(tmp_path):
-    """It wrote its functions under another module's name."""
+    """NumPy 1 stores its functions under a different module name."""
     torch.save(dict(state_dict=dict(x=torch.ones(2)), loss=np.float64(0.5), curve=np.arange(3.0)), tmp_path / 'new.pth')
     with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
         for name in new.namelist():
             old.writestr(name, new.read(name).replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
-    found = read_checkpoint(tmp_path / 'old.pth')
-    assert found['loss'] == 0.5 and found['curve'].tolist() == [0.0, 1.0, 2.0]
+    loaded = read_checkpoint(tmp_path / 'old.pth')
+    assert loaded['loss'] == 0.5 and loaded['curve'].tolist() == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize('protocol', [2, 4, 5])
@@ -168,17 +168,17 @@ def test_arrays_of_every_number_survive_a_pickle(tmp_path, protocol):
     (tmp_path / 'all.pkl').write_bytes(pickle.dumps(arrays, protocol))
     torch.save(arrays, tmp_path / 'all.pth')
     for name in ('all.pkl', 'all.pth'):
-        found = read_checkpoint(tmp_path / name)
+        loaded = read_checkpoint(tmp_path / name)
         for key, value in arrays.items():
-            assert np.array_equal(found[key], value), key
-            assert found[key].dtype.newbyteorder('=') == value.dtype.newbyteorder('='), key
+            assert np.array_equal(loaded[key], value), key
+            assert loaded[key].dtype.newbyteorder('=') == value.dtype.newbyteorder('='), key
     assert to_tensor(read_checkpoint(tmp_path / 'all.pkl')['>i4']).tolist() == [[0, 1, 2], [3, 4, 5]]
     again = pickle.loads(pickle.dumps(read_checkpoint(tmp_path / 'all.pkl')['f']))
-    assert type(again) is np.ndarray  # what is read and saved again needs no name of ours
+    assert type(again) is np.ndarray  # a reloaded array can be pickled without classes of mmdvis
 
 
 class Crooked:
-    """Pickles as calls of NumPy's functions with arguments of any kind."""
+    """Pickle as calls of NumPy functions with arbitrary arguments."""
 
     def __init__(self, *steps):
         self.steps = steps
@@ -208,7 +208,7 @@ DOUBLE = np.dtype('f8')
 )
 @pytest.mark.parametrize('suffix', ['.pkl', '.pth'])
 def test_arrays_cannot_reach_foreign_memory(tmp_path, crooked, suffix):
-    """NumPy itself takes some of these at their word, and the process dies."""
+    """NumPy does not validate some of these arguments, and the process crashes."""
     path = tmp_path / f'bad{suffix}'
     path.write_bytes(pickle.dumps(dict(x=crooked))) if suffix == '.pkl' else torch.save(dict(x=crooked), path)
     with pytest.raises(ValueError, match=f'bad{suffix} was not loaded: it holds objects other than'):

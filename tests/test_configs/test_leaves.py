@@ -37,7 +37,7 @@ def test_stages_agree_and_start_from_each_other(path):
     if config.model.tracker.type == 'DVISTracker':
         assert config.load_from, 'a later stage needs the checkpoint of the one before'
         if config.model.segmenter.get('reid') and not config.model.get('refiner'):
-            assert config.load_from.startswith('checkpoints/')  # its segmenter cannot be trained here
+            assert config.load_from.startswith('checkpoints/')  # its segmenter cannot be trained with mmdvis
             return
         before = Path(config.load_from).parent.name
         assert any(p.stem == before for p in LEAVES)
@@ -47,7 +47,7 @@ def test_stages_agree_and_start_from_each_other(path):
 
 
 def signature(path):
-    """What a model is made of, without what the dataset says and without losses."""
+    """Return the architecture of a model as text, without dataset-specific options and losses."""
     model = Config.fromfile(path).model.to_dict()
 
     def stripped(part):
@@ -73,11 +73,11 @@ def signature(path):
 
 
 def distinct(paths):
-    """One config for each distinct model."""
-    found = {}
+    """Return one config for each distinct architecture."""
+    by_signature = {}
     for path in paths:
-        found.setdefault(signature(path), path)
-    return sorted(found.values())
+        by_signature.setdefault(signature(path), path)
+    return sorted(by_signature.values())
 
 
 MODELS_OF = distinct(LEAVES)
@@ -85,28 +85,28 @@ LARGE = [path for path in MODELS_OF if '_vit-' in path.stem]
 
 
 def groups_by_hand(model, lr, decay, factor):
-    """The rate and decay of every parameter that learns, from the recipe's words."""
+    """Return the learning rate and weight decay of every trainable parameter, following the recipe."""
     norms = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
-    found = {}
+    groups = {}
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if parameter.requires_grad:
                 free = isinstance(module, norms) or (isinstance(module, nn.Embedding) and 'level_encoding' not in name)
                 free = free or 'relative_position_bias_table' in name or 'absolute_pos_embed' in name
-                found[id(parameter)] = (lr * (factor if 'backbone' in name else 1.0), 0.0 if free else decay)
-    return found
+                groups[id(parameter)] = (lr * (factor if 'backbone' in name else 1.0), 0.0 if free else decay)
+    return groups
 
 
 def check_groups(model, config):
-    """Every parameter that learns is in one group, with the rate and decay that the recipe says."""
+    """Every trainable parameter is in exactly one group, with the learning rate and weight decay of the recipe."""
     rules = dict(config.optim_wrapper.paramwise_cfg)
     optimizer = config.optim_wrapper.optimizer
     groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
-    found = [(id(p), (group['lr'], group['weight_decay'])) for group in groups for p in group['params']]
-    assert len(found) == len({key for key, _ in found}) == sum(p.requires_grad for p in model.parameters())
+    settings = [(id(p), (group['lr'], group['weight_decay'])) for group in groups for p in group['params']]
+    assert len(settings) == len({key for key, _ in settings}) == sum(p.requires_grad for p in model.parameters())
     factor = rules.get('lr_mult', {}).get('backbone', 1.0)
     expected = groups_by_hand(model, optimizer.lr, optimizer.weight_decay, factor)
-    assert all(expected[key] == pytest.approx(value) for key, value in found)
+    assert all(expected[key] == pytest.approx(value) for key, value in settings)
 
 
 @pytest.mark.parametrize('path', [p for p in MODELS_OF if p not in LARGE], ids=lambda p: p.stem)
@@ -117,9 +117,9 @@ def test_a_model_is_built_and_stepped_once(path):
     use_float32_on_cpu(config)
     for name in ('segmenter', 'tracker', 'refiner'):
         if 'loss' in (config.model.get(name) or {}):
-            config.model[name].loss.num_points = 64  # the only thing that a test makes smaller
+            config.model[name].loss.num_points = 64  # the only option that is reduced for the test
     model = MODELS.build(config.model).train()
-    if 'toy' not in path.parts:  # whose recipe is another one
+    if 'toy' not in path.parts:  # toy configs use another recipe
         check_groups(model, config)
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(config.optim_wrapper.constructor)
     wrapper = constructor(
@@ -159,7 +159,10 @@ def test_a_large_model_is_built_without_memory(path):
     ],
 )
 def test_parameters_of_the_paper(name, expected, learning):
-    """K = 25; the paper prints 43.95 and 215.30 M. A ResNet's BatchNorm is frozen, its scale and shift do not learn."""
+    """For K = 25 classes the paper reports 43.95 M and 215.30 M.
+
+    The batch norm layers of ResNet, including scale and shift, are frozen.
+    """
     model = MODELS.build(Config.fromfile(CONFIGS / 'minvis' / f'{name}.py').model)
     assert sum(p.numel() for p in model.parameters()) == expected
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == learning
@@ -167,12 +170,12 @@ def test_parameters_of_the_paper(name, expected, learning):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_name_says_what_is_in_it(path):
-    """{model}_{backbone}_{gpus}xb{clips}-t{frames}-{iters}_{dataset}."""
-    found = re.fullmatch(r'[\w-]+?_[\w-]+?_\d+xb(\d+)(?:-t(\d+))?(?:-(\d+)k)?_[\w-]+', path.stem)
-    if found is None:
+    """Names have the form {model}_{backbone}_{gpus}xb{clips}-t{frames}-{iters}_{dataset}."""
+    match = re.fullmatch(r'[\w-]+?_[\w-]+?_\d+xb(\d+)(?:-t(\d+))?(?:-(\d+)k)?_[\w-]+', path.stem)
+    if match is None:
         assert '_released_' in path.stem
         return
-    config, (clips, frames, thousands) = Config.fromfile(path), found.groups()
+    config, (clips, frames, thousands) = Config.fromfile(path), match.groups()
     assert config.train_dataloader.batch_size == int(clips)
     assert config.train_dataloader.dataset.clip.num_frames == int(frames or 1)
     if thousands:
@@ -184,8 +187,8 @@ def test_a_name_says_what_is_in_it(path):
 
 
 def test_the_three_vipseg_stages_follow_the_recipe():
-    """The recipe of the DVIS paper: clip lengths 1, 5 and 21, reversal and crop in the refiner, 20k iterations."""
-    found = {}
+    """The DVIS paper uses clip lengths 1, 5 and 21, reversal and crop for the refiner, and 20k iterations."""
+    options = {}
     for folder, stem in (
         ('minvis', 'minvis_r50_8xb1-t1-20k'),
         ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
@@ -193,8 +196,8 @@ def test_the_three_vipseg_stages_follow_the_recipe():
     ):
         config = Config.fromfile(CONFIGS / folder / f'{stem}_vipseg-720p.py')
         data = config.train_dataloader.dataset
-        found[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))
+        options[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))
         assert (config.train_cfg.max_iters, config.param_scheduler.milestones) == (20000, [14000])
         assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.clip_grad.max_norm) == (1e-4, 0.01)
         assert config.test_dataloader.dataset.test == dict(short_edge=720, max_edge=1333)
-    assert list(found.values()) == [(1, 0, None), (5, 0, None), (21, 0.5, dict(size=(608, 608)))]
+    assert list(options.values()) == [(1, 0, None), (5, 0, None), (21, 0.5, dict(size=(608, 608)))]

@@ -1,8 +1,8 @@
 """Every number of every config equals the hand-written table of the papers' recipes."""
 
 import pytest
-from mmengine.config import Config
 from helpers.recipe_table import CONFIGS, Reader, listed, rows
+from mmengine.config import Config
 
 LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
 

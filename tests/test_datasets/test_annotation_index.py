@@ -1,4 +1,4 @@
-"""The index of a large json: built once, keyed by the file's bytes, mapped and not read."""
+"""The index of a large json: built once, keyed by the content of the file, and memory-mapped."""
 
 import json
 import pickle
@@ -55,15 +55,16 @@ def test_a_large_file_is_read_once(tmp_path, monkeypatch):
     first, second = (open_index(path, 'kind', reader(calls)) for _ in range(2))
     assert len(calls) == 1 and first[0] == second[0] and len(list((tmp_path / 'cache').glob('*.index'))) == 1
     open_index(path, 'other kind', reader(calls))
-    path.write_text('x' * 49 + 'y')  # other bytes of the same length
+    path.write_text('x' * 49 + 'y')  # different content of the same length
     open_index(path, 'kind', reader(calls))
     assert len(calls) == 3
-    for cut in (lambda data: data[:-3], lambda data: data[:-3] + b'000'):  # by a full disk, by a crash
+    for cut in (lambda data: data[:-3], lambda data: data[:-3] + b'000'):  # truncated by a full disk; zeroed by a crash
         for kept in (tmp_path / 'cache').glob('*.index'):
             kept.write_bytes(cut(kept.read_bytes()))
         assert open_index(path, 'kind', reader(calls))[0] == first[0]
     assert len(calls) == 5
-    assert all(kept.stat().st_mode & 0o044 for kept in (tmp_path / 'cache').glob('*.index'))  # others may read it
+    # other users may read the cache
+    assert all(kept.stat().st_mode & 0o044 for kept in (tmp_path / 'cache').glob('*.index'))
 
 
 def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypatch):

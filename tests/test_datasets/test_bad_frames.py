@@ -1,4 +1,4 @@
-"""What becomes of frames that cannot be used, in training and in tests, and that somebody is told."""
+"""Handling of bad frames in training and inference, and their report."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ BAD = '00000015'
 
 @pytest.fixture
 def root(tmp_path):
-    """VIPSeg with a damaged image and a damaged mask in the first training video, and a damaged image of validation."""
+    """VIPSeg with a damaged image and a damaged mask in the first training video, and a damaged validation image."""
     tiny_datasets.write('vipseg', tmp_path)
     for path in (f'images/0_train/{BAD}.jpg', 'panomasksRGB/0_train/00000030.png', f'images/0_val/{BAD}.jpg'):
         (tmp_path / path).write_bytes(b'')
@@ -101,7 +101,7 @@ def test_the_first_frame_may_be_the_bad_one(tmp_path):
     assert source.size == (6, 8)
     assert [int(frame.float().mean()) for frame in source.read(0, 4)] == [50, 50, 50, 150]
     assert set(source.problems) == {0, 2} and 'all frames of a video must have the same size' in source.problems[2]
-    assert int(source.read(2, 3).float().mean()) == 50  # read again, with the frame before
+    assert int(source.read(2, 3).float().mean()) == 50  # a later read repeats the previous frame
     with pytest.raises(DataError, match='none of the 1 frames of the video can be used'):
         FileFrames([tmp_path / '0.png'], on_error='repeat')
 
@@ -112,7 +112,7 @@ def test_the_policy_is_named(root):
 
 
 class Runner:
-    """As much of a runner as the hook needs."""
+    """Minimal runner with the attributes that the hook needs."""
 
     logger = logging.getLogger('runner of a test')
 
@@ -156,7 +156,7 @@ def test_one_sentence_even_from_a_worker(root, workers):
 
 
 def test_training_says_it_at_the_end(root, tmp_path, capsys):
-    """The whole way: a run over damaged videos trains, and its log counts them."""
+    """End to end: training on damaged videos succeeds, and the log counts the bad frames."""
     from test_official_layouts import settings_of
 
     from mmdvis.engine.launch import load_config, train

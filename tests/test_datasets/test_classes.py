@@ -1,4 +1,4 @@
-"""The class lists, against facts and lists that others keep."""
+"""The class lists compared with published facts and with the lists of other libraries."""
 
 import pytest
 
@@ -6,16 +6,16 @@ from mmdvis.datasets import classes as class_lists
 from mmdvis.datasets.coco import CLASS_MAPS
 
 THINGS = (
-    '2,4,8,10,41,43,44,46,47,48,49,50,51,52,54,55,56,60,61,62,63,64,65,72,74,76,77,78,79,82,83,84,85,86,87,88,89,90,91,92,'
-    '95,96,97,99,100,101,102,106,107,108,109,114,115,116,117,118,122,123'
+    '2,4,8,10,41,43,44,46,47,48,49,50,51,52,54,55,56,60,61,62,63,64,65,72,74,76,77,78,79,82,83,84,85,86,87,88,89,90,'
+    '91,92,95,96,97,99,100,101,102,106,107,108,109,114,115,116,117,118,122,123'
 )
 OVIS = '1>1 2>21 3>25 4>22 5>23 6>25 8>25 9>24 17>3 18>4 19>5 20>6 21>7 22>8 23>9 24>10 25>11'
 YTVIS19 = (
     '1>1 2>21 3>6 4>21 5>28 7>17 8>29 9>34 17>14 18>8 19>18 21>15 22>32 23>20 24>30 25>22 35>33 36>33 41>5 42>27 43>40'
 )
 YTVIS21 = (
-    '1>26 2>23 3>5 4>23 5>1 7>36 8>37 9>4 16>3 17>6 18>9 19>19 21>7 22>12 23>2 24>40 25>18 34>14 35>31 36>31 41>29 42>33 '
-    '43>34'
+    '1>26 2>23 3>5 4>23 5>1 7>36 8>37 9>4 16>3 17>6 18>9 19>19 21>7 22>12 23>2 24>40 25>18 34>14 35>31 36>31 41>29 '
+    '42>33 43>34'
 )
 
 
@@ -33,16 +33,16 @@ YTVIS21 = (
     ],
 )
 def test_counts(name, things, stuff):
-    found = class_lists.known_classes(name)
-    assert (found.num_things, len(found.names) - found.num_things) == (things, stuff)
-    assert len(set(found.names)) == len(set(found.category_ids)) == things + stuff
+    classes = class_lists.known_classes(name)
+    assert (classes.num_things, len(classes.names) - classes.num_things) == (things, stuff)
+    assert len(set(classes.names)) == len(set(classes.category_ids)) == things + stuff
 
 
 def test_the_things_of_vipseg():
-    found = class_lists.known_classes('VIPSeg')
-    assert ','.join(map(str, found.category_ids[:58])) == THINGS
-    assert found.category_ids[found.names.index('person')] == 60 and found.names[58] == 'wall'
-    assert found.category_ids[58:] == tuple(sorted(set(range(124)) - set(found.category_ids[:58])))
+    classes = class_lists.known_classes('VIPSeg')
+    assert ','.join(map(str, classes.category_ids[:58])) == THINGS
+    assert classes.category_ids[classes.names.index('person')] == 60 and classes.names[58] == 'wall'
+    assert classes.category_ids[58:] == tuple(sorted(set(range(124)) - set(classes.category_ids[:58])))
 
 
 @pytest.mark.parametrize('year', ('2019', '2021'))
@@ -80,13 +80,13 @@ def test_the_maps_of_coco(target, text):
     ],
 )
 def test_the_maps_lead_to_the_same_things(target, pairs):
-    """COCO's names by mmdet, in the order of COCO's ids."""
+    """The COCO names of mmdet are in the order of the COCO ids."""
     from mmdet.datasets import CocoDataset
 
     ids = [k for k in range(1, 91) if k not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-    coco, found = dict(zip(CocoDataset.METAINFO['classes'], ids)), class_lists.known_classes(target)
+    coco, classes = dict(zip(CocoDataset.METAINFO['classes'], ids)), class_lists.known_classes(target)
     for source, name in pairs.items():
-        assert found.names[found.labels[CLASS_MAPS[target][coco[source]]]] == name
+        assert classes.names[classes.labels[CLASS_MAPS[target][coco[source]]]] == name
 
 
 def test_unknown_lists_are_named():

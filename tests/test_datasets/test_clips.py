@@ -1,4 +1,4 @@
-"""Which frames make a clip, and what happens to them."""
+"""Sampling and augmentation of clips."""
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_masks_are_resized_without_new_ids(kind):
 
 
 def test_frames_are_resized_as_pillow_does():
-    """Against mmcv's Pillow backend, which detectron2's results were matched with."""
+    """Resizing equals the Pillow backend of mmcv, which gives the results of detectron2."""
     import mmcv
 
     frames = clip((31, 47))['clip']
@@ -178,13 +178,13 @@ def test_vis_clips_are_cropped_before_the_resize(prob, shape):
         crop_first=dict(short_edges=[10], max_edge=40, between=(9, 9), prob=prob),
         flip=0.0,
     )
-    found = set()
+    shapes = set()
     for _ in range(5):
         results = clip()
         for step in steps[2:-1]:
             results = step.transform(results)
-        found.add(results['clip'].shape[1:3])
-    assert found == {shape}
+        shapes.add(results['clip'].shape[1:3])
+    assert shapes == {shape}
 
 
 def test_the_order_of_a_recipe():

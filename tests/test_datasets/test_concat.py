@@ -1,4 +1,4 @@
-"""Joint training: COCO as clips with the classes of a video dataset, mixed with that dataset, several clips a batch."""
+"""Joint training on COCO pseudo clips and a video dataset, with the classes of the video dataset."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TARGETS = dict(
 
 
 def mixture(kind, tmp_path, num_frames=3):
-    """The config of a mixture on tiny copies."""
+    """Return the config of a concat dataset on tiny copies."""
     tiny_datasets.write(kind, tmp_path / 'video')
     tiny_datasets.write('coco_instance', tmp_path / 'coco')
     settings = settings_of(kind, tmp_path / 'video')
@@ -50,7 +50,8 @@ def test_images_move_and_have_the_classes_of_the_videos(kind, tmp_path):
         item = dataset[k]
         sample = item['data_samples']
         assert item['inputs'].shape[0] == sample.gt_index_maps.shape[1] == 3
-        assert not np.array_equal(item['inputs'][0].numpy(), item['inputs'][2].numpy())  # turned
+        # the frames are rotated by different angles
+        assert not np.array_equal(item['inputs'][0].numpy(), item['inputs'][2].numpy())
         assert len(set(sample.gt_ids.tolist())) == len(sample.gt_ids) and min(sample.gt_ids.tolist(), default=1) >= 1
         assert max(sample.gt_labels.tolist(), default=0) < len(classes)
 

@@ -1,4 +1,4 @@
-"""Faults that a review of the readers found, one test each."""
+"""Regression tests for faults of the annotation readers."""
 
 import json
 import os
@@ -242,10 +242,10 @@ def test_shapes_of_videos_whose_first_frame_is_bad(tmp_path):
         ClipSampler(DATASETS.build(config), by_shape=True)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='only root can become somebody else')
+@pytest.mark.skipif(os.getuid() != 0, reason='only root can switch to another user')
 @pytest.mark.parametrize('closed', ('images/0_train', '.', 'panomasksRGB', JSON))
 def test_files_that_another_user_may_not_read(closed, tmp_path):
-    """As root nothing is closed, so another process becomes nobody first."""
+    """Root may read every file, so a subprocess switches to the user nobody first."""
     root = copy_of('vipseg', tmp_path / 'data')
     for path in (tmp_path, *tmp_path.parents):
         if path.stat().st_uid == os.getuid() and str(path).startswith('/tmp/'):
@@ -263,12 +263,12 @@ os.setuid(65534)
 try:
     DATASETS.build(config)[0]
 except DataError as error:
-    print('said:', error)
+    print('error:', error)
 print(len(check_dataset(config).problems), 'problems')
 """
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert 'said: ' in done.stdout and not done.stdout.endswith('\n0 problems\n'), done.stdout
+    assert 'error: ' in done.stdout and not done.stdout.endswith('\n0 problems\n'), done.stdout
 
 
 def test_a_header_that_claims_too_much(tmp_path):
@@ -288,18 +288,18 @@ def test_local_splits_are_found_and_whole(tmp_path):
     ):
         root = copy_of(kind, tmp_path / kind)
         split_train_dev(root / json_name, 0.5 if kind == 'ovis_360p' else 0.6)
-        found = [
+        splits = [
             config for config in find_datasets(root) if '_sub' in config['ann_file'] or '_dev' in config['ann_file']
         ]
-        assert len(found) == 2 and not any(check_dataset(config).problems for config in found)
+        assert len(splits) == 2 and not any(check_dataset(config).problems for config in splits)
 
 
 def test_wrappers_are_looked_into(tmp_path):
-    one = dict(type='VIPSegDataset')
-    assert datasets_in(dict(type='RepeatDataset', dataset=one, times=3)) == [one]
-    assert datasets_in(dict(type='ConcatDataset', datasets=[one, dict(type='RepeatDataset', dataset=one)])) == [
-        one,
-        one,
+    dataset = dict(type='VIPSegDataset')
+    assert datasets_in(dict(type='RepeatDataset', dataset=dataset, times=3)) == [dataset]
+    assert datasets_in(dict(type='ConcatDataset', datasets=[dataset, dict(type='RepeatDataset', dataset=dataset)])) == [
+        dataset,
+        dataset,
     ]
 
 
@@ -323,7 +323,7 @@ def test_parts_of_a_dataset(tmp_path):
 
 
 def test_the_check_hands_no_data_over_with_a_video(tmp_path, monkeypatch):
-    """Forked processes have the dataset; nothing of it is pickled for them."""
+    """Forked processes inherit the dataset, so its index is never pickled."""
     from mmdvis.datasets.annotation_index import AnnotationIndex
 
     def refuse(index):

@@ -1,4 +1,4 @@
-"""Every way in which datasets are usually broken, and the sentence it gets: file, video, frame."""
+"""Common kinds of damage to datasets, and the error message with file, video and frame."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ def originals(tmp_path_factory):
 
 
 def line(kind, expected):
-    """Registers a damage and the sentence it must get."""
+    """Register a function that damages a dataset, and the error message that it must cause."""
 
     def keep(damage):
         LINES[f'{kind}: {damage.__name__}'] = kind, damage, expected
@@ -37,13 +37,13 @@ def line(kind, expected):
 
 
 def paint(path, old, new):
-    """Another id for the pixels of the first segment that is not ``old``."""
+    """Paint a square of the image at ``path`` with the value ``new``."""
     pixels = np.asarray(Image.open(path)).copy()
     pixels[5:8, 5:8] = new
     Image.fromarray(pixels).save(path)
 
 
-# images -------------------------------------------------------------------------------------------------------------------
+# images ---------------------------------------------------------------------
 @line('vipseg', rf'{IMAGE} cannot be read as an image: there is no such file')
 def missing_image(root):
     (root / IMAGE).unlink()
@@ -119,7 +119,7 @@ def folder_for_an_image(root):
     (root / IMAGE).mkdir()
 
 
-# ids ----------------------------------------------------------------------------------------------------------------------
+# ids ------------------------------------------------------------------------
 @line(
     'vipseg',
     rf'{MASK}: video 0_train, frame 00000015.png: the PNG has the id 131844, which .* does not list for this frame',
@@ -178,7 +178,7 @@ def instance_value_of_no_class(root):
     Image.fromarray(pixels).save(path)
 
 
-# json ---------------------------------------------------------------------------------------------------------------------
+# json -----------------------------------------------------------------------
 @line('vipseg', rf'{JSON} is not valid JSON \(.*\); is it cut off')
 def truncated_json(root):
     text = (root / JSON).read_text()
@@ -280,7 +280,7 @@ def category_twice(root):
     edit(root / JSON, lambda c: c['categories'].append(c['categories'][3]))
 
 
-# tracks -------------------------------------------------------------------------------------------------------------------
+# tracks ---------------------------------------------------------------------
 def mask_of(content, t=0, track=0):
     return content['annotations'][track]['segmentations'][t]
 
@@ -347,7 +347,7 @@ def length_and_names_differ(root):
     edit(root / TRACKS, lambda c: c['videos'][0].update(length=8))
 
 
-# lists and folders ----------------------------------------------------------------------------------------------------------
+# lists and folders ----------------------------------------------------------
 @line('vspw_720p', r'train.txt lists the video 9_train, but there is no folder .*data/9_train')
 def video_without_a_folder(root):
     (root / 'train.txt').write_text('9_train\n')
@@ -387,7 +387,7 @@ def file_for_a_folder(root):
 
 @pytest.mark.parametrize('name', LINES)
 def test_damage(name, originals, tmp_path):
-    """Training stops with the sentence; the check of the data tells the same, and nothing else breaks on the way."""
+    """Training stops with the error message, and check_dataset reports the same problem."""
     kind, damage, expected = LINES[name]
     shutil.copytree(originals / kind, tmp_path / 'data')
     damage(tmp_path / 'data')
@@ -411,7 +411,7 @@ def test_whole_data_has_no_problem(kind, originals):
     assert not report.problems and report.videos == 2 and sum(c['objects'] for c in report.classes.values()) >= 6
 
 
-# what is no damage ----------------------------------------------------------------------------------------------------------
+# valid input that must be accepted ------------------------------------------
 def targets(kind, root):
     sample = DATASETS.build(dataset_config(kind, root))[0]['data_samples']
     return dict(zip(sample.gt_ids.tolist(), sample.gt_labels.tolist())), sample.gt_index_maps
@@ -449,8 +449,8 @@ def test_lists_end_as_they_like(originals, tmp_path):
         root = tmp_path / str(len(text))
         shutil.copytree(originals / 'vspw_720p', root)
         (root / 'train.txt').write_bytes(text)
-        found, others = targets('vspw_720p', root)
-        assert found == expected and (maps == others).all()
+        objects, other_maps = targets('vspw_720p', root)
+        assert objects == expected and (maps == other_maps).all()
 
 
 def test_names_spelled_in_another_way_are_warned_of(originals, tmp_path):
@@ -459,7 +459,7 @@ def test_names_spelled_in_another_way_are_warned_of(originals, tmp_path):
     with pytest.warns(UserWarning, match="60 is 'human' instead of 'person'"):
         targets('vipseg', tmp_path / 'data')
     edit(tmp_path / 'data' / JSON, lambda c: c['categories'][60].update(name='PERSON'))
-    targets('vipseg', tmp_path / 'data')  # no difference
+    targets('vipseg', tmp_path / 'data')  # case does not matter
 
 
 def test_an_id_with_two_categories_is_warned_of(originals, tmp_path):

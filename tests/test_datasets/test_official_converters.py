@@ -1,4 +1,4 @@
-"""The converters: tiny raw releases, written here by hand, through the converter, then through dataset and check."""
+"""Dataset converters: tiny raw releases are converted, then loaded and checked."""
 
 import json
 import shutil
@@ -24,9 +24,8 @@ from mmdvis.datasets.detect_layout import find_datasets
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-RAW = np.array(
-    [0, 6101, 6102, 4903, 29, 16], np.uint16
-)  # person 1 and 2, car 3, sky, grass; raw categories count from 1
+# persons 1 and 2, car 3, sky, grass; raw categories start at 1
+RAW = np.array([0, 6101, 6102, 4903, 29, 16], np.uint16)
 
 
 def raw_vipseg(root):
@@ -94,7 +93,7 @@ def test_nothing_half_done_gets_a_json(tmp_path):
         DataError, match=r'1 of 2 could not be converted(.|\n)*0_train/00001.jpg cannot be read .* it is empty'
     ):
         prepare_vipseg(raw, out, height=20)
-    assert not list(out.glob('*.json')) and (out / 'images/1_train/00002.jpg').is_file()  # the other video is done
+    assert not list(out.glob('*.json')) and (out / 'images/1_train/00002.jpg').is_file()  # the other one is converted
     (raw / 'panomasks/1_train/00000.png').unlink()
     with pytest.raises(
         DataError, match='video 1_train, frame 00000: the image or the mask is missing; frames affected: 1'
@@ -180,13 +179,13 @@ def test_vspw_keeps_its_classes(tmp_path):
     assert problems(tmp_path / 'out') == []
     for kind, how in (('mask', Image.NEAREST), ('origin', Image.BILINEAR)):
         source = Image.open(next((tmp_path / 'raw/data/0_val' / kind).glob('00000010.*')))
-        found = Image.open(next((tmp_path / 'out/data/0_val' / kind).glob('00000010.*')))
-        difference = np.abs(np.asarray(source.resize((28, 20), how)).astype(int) - np.asarray(found).astype(int))
-        assert difference.max() == 0 if kind == 'mask' else difference.mean() < 8  # JPEG
+        converted = Image.open(next((tmp_path / 'out/data/0_val' / kind).glob('00000010.*')))
+        difference = np.abs(np.asarray(source.resize((28, 20), how)).astype(int) - np.asarray(converted).astype(int))
+        assert difference.max() == 0 if kind == 'mask' else difference.mean() < 8  # tolerance for JPEG compression
 
 
 def raw_cityscapes(root):
-    """Class and instance images instead of the maps that the converter makes."""
+    """Write class and instance images, the input of the converter."""
     official.cityscapes_vps(root, class_lists.CITYSCAPES.split())
     for split, first, number in (('train', 1, 2), ('val', 3, 2)):
         for video in range(first, first + number):
@@ -202,7 +201,7 @@ def raw_cityscapes(root):
 
 
 def test_cityscapes_maps_and_jsons_come_back(tmp_path):
-    """What the converter makes of class and instance images equals what the official layout has."""
+    """Maps and jsons converted from class and instance images equal those of the official layout."""
     root = raw_cityscapes(tmp_path / 'data')
     shutil.copytree(root, tmp_path / 'expected')
     for path in (*root.glob('*.json'),):
@@ -223,15 +222,15 @@ def test_cityscapes_maps_and_jsons_come_back(tmp_path):
     assert problems(root) == []
     for split in ('train', 'val'):
         for path in (tmp_path / 'expected' / split / 'panoptic_inst').glob('*.png'):
-            found = Image.open(root / split / 'panoptic_inst' / path.name)
-            assert np.array_equal(np.asarray(Image.open(path)), np.asarray(found))
+            converted = Image.open(root / split / 'panoptic_inst' / path.name)
+            assert np.array_equal(np.asarray(Image.open(path)), np.asarray(converted))
     for name in ('im_all_info_val', 'im_all_info_test'):
-        expected, found = (
+        expected, converted = (
             json.loads((folder / f'{name}_city_vps.json').read_text()) for folder in (tmp_path / 'expected', root)
         )
-        assert found['images'] == expected['images']
-    truth = json.loads((root / 'panoptic_gt_val_city_vps.json').read_text())
-    assert [image['id'] for image in truth['images']] == [
+        assert converted['images'] == expected['images']
+    gt = json.loads((root / 'panoptic_gt_val_city_vps.json').read_text())
+    assert [image['id'] for image in gt['images']] == [
         image['id'] for image in json.loads((tmp_path / 'expected/panoptic_im_val_city_vps.json').read_text())['images']
     ]
     (root / 'val/img_all/city_000003_000002_leftImg8bit.png').unlink()
@@ -252,9 +251,8 @@ def test_an_instance_has_the_class_of_most_of_its_pixels():
     labels = np.array([[13, 13, 11, 0, 255, 255]], np.uint8)
     instances = np.array([[26004, 26004, 26004, 7, 24001, 0]])
     assert city.panoptic_values(labels, instances).tolist() == [[13004, 13004, 13004, 0, 255, 255]]
-    assert city.panoptic_values(np.array([[13, 11]], np.uint8), np.array([[26, 0]])).tolist() == [
-        [255, 255]
-    ]  # no instance
+    # no instance id
+    assert city.panoptic_values(np.array([[13, 11]], np.uint8), np.array([[26, 0]])).tolist() == [[255, 255]]
 
 
 @pytest.mark.parametrize('coding', viper.CODINGS)
@@ -285,15 +283,15 @@ def test_viper_in_every_coding(coding, tmp_path):
         'road',
         'sky',
     ]
-    found = {(maps[:] == region).tobytes() for region in range(1, 6)}
-    assert {(sample.gt_index_maps[0] == k).numpy().tobytes() for k in range(1, 6)} == found
+    regions = {(maps[:] == region).tobytes() for region in range(1, 6)}
+    assert {(sample.gt_index_maps[0] == k).numpy().tobytes() for k in range(1, 6)} == regions
 
 
 def test_coco_with_the_classes_of_ovis(tmp_path):
     tiny_datasets.write('coco_instance', tmp_path)
     source = tmp_path / 'annotations/instances_train2017.json'
     counts = coco_to_clips(source, tmp_path / 'annotations/coco2ovis_train.json', 'OVIS')
-    assert counts == dict(images=3, objects=12, images_with=3)  # 1, 3 and 6, and the crowd
+    assert counts == dict(images=3, objects=12, images_with=3)  # categories 1, 3 and 6, and the crowd
     common = dict(
         type='CocoInstanceClipDataset',
         data_root=str(tmp_path),
@@ -301,11 +299,11 @@ def test_coco_with_the_classes_of_ovis(tmp_path):
         clip=dict(num_frames=2),
         augment=dict(flip=0.0),
     )
-    made = DATASETS.build(dict(common, ann_file='annotations/coco2ovis_train.json'))
+    converted = DATASETS.build(dict(common, ann_file='annotations/coco2ovis_train.json'))
     mapped = DATASETS.build(dict(common, ann_file='annotations/instances_train2017.json', target='OVIS'))
-    assert made.metainfo['classes'] == mapped.metainfo['classes'] and len(made.metainfo['classes']) == 25
+    assert converted.metainfo['classes'] == mapped.metainfo['classes'] and len(converted.metainfo['classes']) == 25
     for k in range(3):
-        a, b = made[k]['data_samples'], mapped[k]['data_samples']
+        a, b = converted[k]['data_samples'], mapped[k]['data_samples']
         assert a.gt_labels.tolist() == b.gt_labels.tolist() and (a.gt_index_maps == b.gt_index_maps).all()
     with pytest.raises(DataError, match='has 25 thing .* COCO has 80'):
         coco_to_clips(tmp_path / 'annotations/coco2ovis_train.json', tmp_path / 'x.json', 'YouTubeVIS2019')
@@ -317,14 +315,14 @@ def test_the_local_split_depends_on_names_only(tmp_path):
         videos=videos, categories=[dict(id=1, name='x')], annotations=[dict(id=k, video_id=k) for k in range(1, 201)]
     )
     first = official.save_json(tmp_path / 'train.json', content)
-    found = split_train_dev(first)
-    dev = json.loads(found['dev'][0].read_text())
-    assert 8 <= found['dev'][1] <= 35 and found['dev'][1] + found['sub'][1] == 200
+    splits = split_train_dev(first)
+    dev = json.loads(splits['dev'][0].read_text())
+    assert 8 <= splits['dev'][1] <= 35 and splits['dev'][1] + splits['sub'][1] == 200
     assert {a['video_id'] for a in dev['annotations']} == {v['id'] for v in dev['videos']}
     second = official.save_json(tmp_path / 'other.json', dict(content, videos=videos[::-1]))
-    assert split_train_dev(second)['dev'][2] == found['dev'][2]
+    assert split_train_dev(second)['dev'][2] == splits['dev'][2]
     assert is_dev('folder', 0.999999) and not is_dev('folder', 1e-9)
-    assert found['dev'][2] == '49b636840c3df0f0'  # fixed for ever
+    assert splits['dev'][2] == '49b636840c3df0f0'  # the split must never change
     with pytest.raises(DataError, match="the split 'dev' would be empty"):
         split_train_dev(first, 1e-9)
     with pytest.raises(DataError, match='share must lie between 0 and 1'):

@@ -1,4 +1,4 @@
-"""Every dataset from its official files through a training step, a validation with its metrics, and a submission."""
+"""Every dataset in its official layout: a training step, validation with its metrics, and a submission."""
 
 import json
 import zipfile
@@ -26,7 +26,7 @@ KINDS = (
     'coco_instance',
 )
 FIGURE = dict(vipseg='VPQ', vspw_720p='mIoU', cityscapes_vps='VPQ', viper_vps='VPQ', coco_panoptic='PQ')
-WRITTEN = dict(  # what a submission of each holds
+WRITTEN = dict(  # files in the submission of each dataset
     vipseg=['pred.json', 'pan_pred/0_val/00000010.png'],
     vspw_720p=['0_val/00000010.png'],
     cityscapes_vps=['pred.json', 'pan_pred/0003_0013_city_000003_000004.png'],
@@ -95,7 +95,7 @@ def test_vipseg_and_vspw_have_one_order():
 
 
 def test_targets_are_what_the_scene_has(tmp_path):
-    """VIPSeg: three things and two stuff regions; thing 3 is there in two frames only."""
+    """VIPSeg has three things and two stuff regions; thing 3 is visible in two frames only."""
     tiny_datasets.write('vipseg', tmp_path)
     dataset = build(tiny_datasets.config('vipseg', tmp_path), clip=dict(num_frames=7), augment=dict(flip=0.0))
     sample = dataset[0]['data_samples']
@@ -210,7 +210,7 @@ def test_folders_of_images(tmp_path):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), test_mode=False))
 
 
-UNLABELLED = {  # what is tested without labels: base config, changes of its dataset, a file of the submission
+UNLABELLED = {  # splits without annotations: base config -> (changes of its dataset, a file of the submission)
     'vipseg': (dict(ann_file='panoptic_gt_VIPSeg_test.json'), 'pan_pred/0_test/00000010.png'),
     'vspw_720p': (dict(ann_file='test.txt'), '0_test/00000010.png'),
     'ovis_360p': ({}, 'results.json'),
@@ -229,7 +229,7 @@ UNLABELLED = {  # what is tested without labels: base config, changes of its dat
 
 
 def submitted(settings, dataset, out):
-    """Predicts a test set with an untrained model and packs it; the names in the archive."""
+    """Predict a test set with an untrained model and return the file names in the submission archive."""
     from mmdvis.registry import METRICS, MODELS
 
     model = MODELS.build(tiny_datasets.model(settings)).eval()

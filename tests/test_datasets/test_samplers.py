@@ -1,4 +1,4 @@
-"""The stream of videos: mixtures, shapes, processes, and resuming."""
+"""The clip sampler: dataset ratios, shapes, processes and resuming."""
 
 from itertools import islice
 
@@ -12,7 +12,7 @@ from mmdvis.registry import DATA_SAMPLERS
 
 
 class Videos:
-    """A dataset that knows nothing but sizes."""
+    """Dataset that holds only video sizes."""
 
     def __init__(self, sizes):
         self.sizes = np.array(sizes)
@@ -28,7 +28,7 @@ class Videos:
 
 
 class Mixture(ConcatDataset):
-    """Several of them, without the meta information that mmengine's compares."""
+    """Concat dataset without the meta information that mmengine compares."""
 
     def __init__(self, *parts):
         self.datasets = list(parts)
@@ -42,15 +42,15 @@ def take(sampler, number):
 
 
 def test_one_dataset_is_shuffled_round_by_round():
-    found = take(ClipSampler(Videos([(4, 4)] * 7), seed=1), 21)
-    rounds = [found[k : k + 7] for k in (0, 7, 14)]
+    indices = take(ClipSampler(Videos([(4, 4)] * 7), seed=1), 21)
+    rounds = [indices[k : k + 7] for k in (0, 7, 14)]
     assert all(sorted(part) == list(range(7)) for part in rounds) and rounds[0] != rounds[1]
 
 
 def test_datasets_come_by_their_ratios():
     mixture = Mixture(Videos([(4, 4)] * 5), Videos([(4, 4)] * 50))
-    found = np.array(take(ClipSampler(mixture, ratios=[1.0, 0.75], seed=0), 7000))
-    assert abs((found < 5).mean() - 1 / 1.75) < 0.02
+    indices = np.array(take(ClipSampler(mixture, ratios=[1.0, 0.75], seed=0), 7000))
+    assert abs((indices < 5).mean() - 1 / 1.75) < 0.02
     by_length = np.array(take(ClipSampler(mixture, seed=0), 5500))
     assert abs((by_length < 5).mean() - 5 / 55) < 0.02
     assert set(take(ClipSampler(mixture, ratios=[0, 1], seed=0), 500)) == set(range(5, 55))
@@ -77,18 +77,18 @@ def test_a_batch_has_one_shape_and_torch_groups_it():
     kinds = [{'near' if i < 9 or i == 18 else 'tall' if i < 13 else 'flat' for i in batch} for batch in batches]
     assert all(len(kind) == 1 for kind in kinds) and set.union(*kinds) == {'near', 'tall', 'flat'}
     counts = np.bincount(np.concatenate(batches), minlength=19)
-    assert counts.min() > 0.7 * counts.mean()  # nobody waits for ever
+    assert counts.min() > 0.7 * counts.mean()  # every video is drawn regularly
 
 
 def test_processes_share_a_round(monkeypatch):
-    found = []
+    indices = []
     for rank in range(2):
         monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda: (rank, 2))
-        found.append(take(ClipSampler(Videos([(4, 4)] * 8), batch_size=2, seed=5), 4))
+        indices.append(take(ClipSampler(Videos([(4, 4)] * 8), batch_size=2, seed=5), 4))
     monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda: (0, 1))
     alone = take(ClipSampler(Videos([(4, 4)] * 8), batch_size=2, seed=5), 8)
-    assert sorted(found[0] + found[1]) == list(range(8)) == sorted(alone)
-    assert found[0] == alone[0:2] + alone[4:6] and found[1] == alone[2:4] + alone[6:8]
+    assert sorted(indices[0] + indices[1]) == list(range(8)) == sorted(alone)
+    assert indices[0] == alone[0:2] + alone[4:6] and indices[1] == alone[2:4] + alone[6:8]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_impossible_streams(options, message):
 
 
 def test_the_engine_can_skip_through_the_loader():
-    """mmengine resumes at the sampler only under torch's plain BatchSampler."""
+    """mmengine resumes at the sampler only with the plain BatchSampler of PyTorch."""
     from mmengine.runner.loops import _InfiniteDataloaderIterator
 
     dataset = Videos([(4, 4)] * 9)

@@ -1,4 +1,4 @@
-"""The toy videos as VIPSeg, YouTube-VIS and VSPW have them: the same targets through three datasets."""
+"""Toy videos in the layouts of VIPSeg, YouTube-VIS and VSPW give the same targets."""
 
 import json
 import sys
@@ -64,7 +64,7 @@ def samples(root, **augment):
 
 
 def masks(sample):
-    """(label, mask) of every object."""
+    """Return (label, mask) of every object."""
     maps = sample.gt_index_maps.numpy()
     return [(label, (maps == k).any(0)) for k, label in enumerate(sample.gt_labels.tolist(), 1)]
 
@@ -75,10 +75,10 @@ def test_targets_are_equal_pixel_by_pixel(root, augment):
         assert (panoptic['inputs'] == tracks['inputs']).all() and (panoptic['inputs'] == semantic['inputs']).all()
         objects = masks(panoptic['data_samples'])
         things = [(label, mask) for label, mask in objects if label < THINGS]
-        found = masks(tracks['data_samples'])
-        assert len(things) == len(found) > 0
+        track_objects = masks(tracks['data_samples'])
+        assert len(things) == len(track_objects) > 0
         for label, mask in things:
-            assert sum(label == other and np.array_equal(mask, one) for other, one in found) == 1
+            assert sum(label == other and np.array_equal(mask, other_mask) for other, other_mask in track_objects) == 1
         regions = dict(masks(semantic['data_samples']))
         assert set(regions) == {label for label, _ in objects}
         for label, region in regions.items():

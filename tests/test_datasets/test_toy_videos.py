@@ -1,4 +1,4 @@
-"""The synthetic videos: reproducible, in VIPSeg's layout, and hard to follow."""
+"""The toy videos are reproducible, have the layout of VIPSeg, and are hard to track."""
 
 import hashlib
 import json
@@ -38,11 +38,11 @@ def test_json_says_what_the_maps_hold(toy_root):
     for video in content['annotations']:
         for frame in video['annotations']:
             ids = read_id_map(toy_root / 'panomasksRGB' / video['video_id'] / frame['file_name'])
-            found = {s['id']: s for s in frame['segments_info']}
+            segments = {s['id']: s for s in frame['segments_info']}
             areas = dict(zip(*np.unique(ids, return_counts=True)))
             areas.pop(0, None)
-            assert {k: s['area'] for k, s in found.items()} == areas
-            for segment_id, s in found.items():
+            assert {k: s['area'] for k, s in segments.items()} == areas
+            for segment_id, s in segments.items():
                 x, y, width, height = s['bbox']
                 rows, columns = np.nonzero(ids == segment_id)
                 assert (columns.min(), rows.min()) == (x, y)
@@ -72,7 +72,7 @@ def test_videos_are_long_and_hold_look_alikes_that_cross():
                 if first.shape == second.shape:
                     order = [first.place(t)[0] < second.place(t)[0] for t in range(scene.options.num_frames)]
                     crossings += sum(x != y for x, y in zip(order, order[1:]))
-    assert crossings > 5 * 40  # several in every video
+    assert crossings > 5 * 40  # several per video on average
 
 
 def test_objects_vanish_for_long_and_come_back():
@@ -80,13 +80,13 @@ def test_objects_vanish_for_long_and_come_back():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         scene = draw_scene(rng)
-        seen = np.array(
+        visible = np.array(
             [
                 [(ids == k + 1).any() for k in range(len(scene.things))]
                 for ids in (render(scene, t, rng)[1] for t in range(scene.options.num_frames))
             ]
         )
-        for track in seen.T:
+        for track in visible.T:
             here = np.flatnonzero(track)
             gaps += [int(gap) - 1 for gap in np.diff(here) if gap > 1]
     assert len(gaps) >= 12 and max(gaps) >= 5

@@ -1,4 +1,4 @@
-"""VIPSeg's official files."""
+"""Reading the official files of VIPSeg."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The hooks by themselves, and what starts from where."""
+"""Training hooks: checkpoint loading, class counts and weight initialisation."""
 
 from types import SimpleNamespace
 
@@ -117,7 +117,7 @@ def test_class_counts_are_compared():
 
 
 def test_initialisation_reaches_the_backbone_and_spares_the_stages():
-    """mmengine asks every module that has ``init_weights``; the stages' own start is that of their constructors."""
+    """mmengine calls ``init_weights`` of every module; the stages keep the initialisation of their constructors."""
     model = tiny.model('dvis', True)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     model.init_weights()

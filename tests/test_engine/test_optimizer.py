@@ -1,4 +1,4 @@
-"""Parameter groups."""
+"""Parameter groups of the optimizer."""
 
 import torch
 from torch import nn
@@ -19,8 +19,8 @@ class Model(nn.Module):
 def groups(**rules):
     model = Model()
     names = {id(p): n for n, p in model.named_parameters()}
-    found = parameter_groups(model, 1e-2, 0.1, **rules)
-    return {(g['lr'], round(g['weight_decay'], 6)): sorted(names[id(p)] for p in g['params']) for g in found}
+    param_groups = parameter_groups(model, 1e-2, 0.1, **rules)
+    return {(g['lr'], round(g['weight_decay'], 6)): sorted(names[id(p)] for p in g['params']) for g in param_groups}
 
 
 def test_rules_compose_and_groups_are_merged():

@@ -1,4 +1,4 @@
-"""Look-ups across scopes, and configs by name of the package."""
+"""Registry lookups across scopes, and configs addressed by package name."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""A model spread over two processes trains as one that each of them has whole."""
+"""A model sharded over two processes trains like a replicated one."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def assert_alike(one, other, atol=1e-5):
 
 
 def three_steps(folder, toy_root, sharded):
-    """A first stage on a frozen transformer: its folder, its config, its last checkpoint."""
+    """Train the first stage with a frozen transformer; return its folder, config and last checkpoint."""
     config = write(folder, toy_root, sharded, iters=3)
     return folder, config, run(config, folder / 'out', '--cfg-options', 'default_hooks.checkpoint.interval=1')
 
@@ -59,24 +59,24 @@ def sharded(toy_root, tmp_path_factory):
 
 
 def test_a_sharded_model_trains_as_a_whole_one(plain, sharded):
-    """Clipping included, which needs the norm of all parts; SGD, whose steps tell how large gradients were."""
-    one, other = plain[2], sharded[2]
-    assert_alike(one['state_dict'], other['state_dict'])
-    assert one['meta']['switches'] == other['meta']['switches']
-    moments = other['optimizer']['state']
-    assert moments and not any('backbone.vit' in name for name in moments)  # nothing is kept for frozen weights
+    """Gradient clipping needs the norm over all shards; with SGD, weights show the gradient scale."""
+    single, split = plain[2], sharded[2]
+    assert_alike(single['state_dict'], split['state_dict'])
+    assert single['meta']['switches'] == split['meta']['switches']
+    moments = split['optimizer']['state']
+    assert moments and not any('backbone.vit' in name for name in moments)  # frozen weights have no optimizer state
     assert {name.split('.')[2] for name in moments if 'backbone' in name} >= {'spm', 'interactions'}
 
 
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_as_a_whole_one_does(plain, sharded, tmp_path):
-    """Momentum included; with Adam's it would be seen less."""
-    one, other = (
+    """The momentum is restored, too; SGD is more sensitive to it than Adam."""
+    single, split = (
         run(config, tmp_path / config.parent.name, '--resume', folder / 'out' / 'iter_2.pth')
         for folder, config, _ in (plain, sharded)
     )
-    assert one['meta']['iter'] == other['meta']['iter'] == 3
-    assert_alike(one['state_dict'], other['state_dict'])
+    assert single['meta']['iter'] == split['meta']['iter'] == 3
+    assert_alike(single['state_dict'], split['state_dict'])
 
 
 @pytest.mark.slow
@@ -100,10 +100,10 @@ def test_one_process_alone_is_told_how_to_start_more(toy_root, tmp_path):
 
 
 def test_the_text_of_a_config_in_a_checkpoint_is_dropped(monkeypatch):
-    content, seen = dict(meta=dict(config='import os', iter=3), state_dict={}), []
+    content, loaded = dict(meta=dict(config='import os', iter=3), state_dict={}), []
     monkeypatch.setattr(FSDPStrategy, 'load_checkpoint', lambda self, filename, callback: callback(content))
-    object.__new__(ShardedStrategy).load_checkpoint('x.pth', callback=seen.append)
-    assert seen[0]['meta'] == dict(iter=3) and seen[0]['filename'] == 'x.pth'
+    object.__new__(ShardedStrategy).load_checkpoint('x.pth', callback=loaded.append)
+    assert loaded[0]['meta'] == dict(iter=3) and loaded[0]['filename'] == 'x.pth'
 
 
 def test_units_are_found_by_the_names_of_their_classes():
@@ -120,9 +120,9 @@ def test_units_are_found_by_the_names_of_their_classes():
 def test_clipping_in_a_single_process_is_torchs(limit, tmp_path):
     shapes = [(3, 4), (0,), (5,)]
     ours, theirs = ([torch.nn.Parameter(torch.zeros(shape)) for shape in shapes] for _ in range(2))
-    for one, other in zip(ours, theirs):
-        one.grad = torch.randn_like(one)
-        other.grad = one.grad.clone()
+    for param, reference in zip(ours, theirs):
+        param.grad = torch.randn_like(param)
+        reference.grad = param.grad.clone()
     dist.init_process_group('gloo', init_method=f'file://{tmp_path}/rendezvous', rank=0, world_size=1)
     try:
         norm = clip_sharded_grads(ours, limit)
@@ -132,5 +132,5 @@ def test_clipping_in_a_single_process_is_torchs(limit, tmp_path):
     finally:
         dist.destroy_process_group()
     torch.testing.assert_close(norm.float(), torch.nn.utils.clip_grad_norm_(theirs, limit))
-    for one, other in zip(ours, theirs):
-        torch.testing.assert_close(one.grad, other.grad)
+    for param, reference in zip(ours, theirs):
+        torch.testing.assert_close(param.grad, reference.grad)

@@ -1,4 +1,4 @@
-"""The stages in mmengine's runner: hand-over, resume, the guided half, checkpoints."""
+"""The three stages in the mmengine runner: checkpoint loading, resuming, guided matching, precision."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from mmdvis.engine.launch import test as run_test
 
 @pytest.fixture(scope='module')
 def minvis(tmp_path_factory, toy_root):
-    """A checkpoint of the first stage, and the folder of configs."""
+    """Folder of the configs, and a checkpoint of the first stage."""
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmdvis')
@@ -80,7 +80,7 @@ def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_pat
 
 
 def test_a_config_inside_a_checkpoint_is_never_evaluated(minvis, toy_root, tmp_path):
-    """mmengine evaluates the text of ``meta.config`` when it resumes."""
+    """mmengine executes the text of ``meta.config`` when it resumes."""
     folder, first = minvis
     mark = tmp_path / 'mark'
     content = read_checkpoint(first)
@@ -101,13 +101,13 @@ def test_random_weights_are_never_scored(minvis, toy_root):
 
 
 def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp_path, monkeypatch):
-    """Without any seed on the command line, too."""
+    """The stream continues even if no seed is configured."""
     from mmdvis.models.detectors import DVIS
 
-    seen, loss = [], DVIS.loss
+    videos, loss = [], DVIS.loss
 
     def spy(self, inputs, data_samples):
-        seen.append([s.gt_targets.name.split(',')[0] for s in data_samples])
+        videos.append([s.gt_targets.name.split(',')[0] for s in data_samples])
         return loss(self, inputs, data_samples)
 
     monkeypatch.setattr(DVIS, 'loss', spy)
@@ -115,12 +115,12 @@ def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp
     path.write_text(path.read_text().replace('randomness = dict(seed=0)\n', ''))
     options = {'default_hooks.checkpoint.interval': 3}
     train(load_config(str(path), str(tmp_path / 'run'), options))
-    whole = list(seen)
-    seen.clear()
+    whole = list(videos)
+    videos.clear()
     resumed = load_config(str(path), str(tmp_path / 'run'), options)
     set_resume(resumed, str(tmp_path / 'run' / 'iter_3.pth'))
     train(resumed)
-    assert seen == whole[3:] and len({tuple(names) for names in whole}) > 1
+    assert videos == whole[3:] and len({tuple(names) for names in whole}) > 1
 
 
 def test_the_cpu_group_is_for_torchrun(toy_root, tmp_path):
@@ -142,36 +142,36 @@ def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path)
 
 
 def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypatch):
-    """With six iterations the guide is used in the first three, whether or not the run was interrupted."""
+    """With six iterations, guided matching is used in the first three, even if the run is interrupted."""
     from mmdvis.models.losses import QuerySetLoss
 
     folder, first = minvis
-    seen, match = [], QuerySetLoss.match
+    calls, match = [], QuerySetLoss.match
 
     def spy(self, predictions, targets, context):
-        seen.append((context.iteration, len(predictions.class_logits)))  # a guide has one layer
+        calls.append((context.iteration, len(predictions.class_logits)))  # guiding predictions have one layer
         return match(self, predictions, targets, context)
 
     monkeypatch.setattr(QuerySetLoss, 'match', spy)
     path = tiny_config.write(tmp_path, 'online', toy_root, iters=6, load_from=first)
     options = {'default_hooks.checkpoint.interval': 2}
     train(load_config(str(path), str(tmp_path / 'whole'), options))
-    assert seen == [(0, 1), (1, 1), (2, 1), (3, 3), (4, 3), (5, 3)]
+    assert calls == [(0, 1), (1, 1), (2, 1), (3, 3), (4, 3), (5, 3)]
     resumed = load_config(str(path), str(tmp_path / 'whole'), options)
     set_resume(resumed, str(tmp_path / 'whole' / 'iter_4.pth'))
-    seen.clear()
+    calls.clear()
     final = train(resumed)
-    assert seen == [(4, 3), (5, 3)]
+    assert calls == [(4, 3), (5, 3)]
     resumed = load_config(
         str(path), str(tmp_path / 'early'), dict(options, **{'default_hooks.checkpoint.max_keep_ckpts': 9})
     )
-    seen.clear()
+    calls.clear()
     train(resumed)
     again = load_config(str(path), str(tmp_path / 'early'), options)
     set_resume(again, str(tmp_path / 'early' / 'iter_2.pth'))
-    seen.clear()
+    calls.clear()
     assert train(again).name == final.name
-    assert seen == [(2, 1), (3, 3), (4, 3), (5, 3)]
+    assert calls == [(2, 1), (3, 3), (4, 3), (5, 3)]
 
 
 def test_the_wrong_number_of_classes_stops(toy_root, tmp_path):
@@ -183,23 +183,23 @@ def test_the_wrong_number_of_classes_stops(toy_root, tmp_path):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """mmengine's logger keeps its handlers over runs; without this, lines pile up."""
+    """Remove the handlers of the mmengine logger, which otherwise accumulate over runs."""
     yield
     logging.getLogger('mmengine').handlers.clear()
 
 
 @pytest.mark.parametrize('name', ['minvis', 'online'])
 def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root, tmp_path, monkeypatch):
-    """Close to float32's first losses, but not equal: the products are rounded to eight bits."""
+    """The first losses are close to those of float32 but not equal, because bfloat16 rounds to eight bits."""
     losses = {}
     for kind in ('fp32', 'bf16'):
-        config, seen = stage(tmp_path, name, toy_root, minvis[1]), losses.setdefault(kind, [])
+        config, recorded = stage(tmp_path, name, toy_root, minvis[1]), losses.setdefault(kind, [])
         if kind == 'bf16':
             set_precision(config, kind)
         plain, layouts = BaseModel.parse_losses, set()
 
         def watch(self, found):
-            seen.append(found)
+            recorded.append(found)
             weights = [x for x in self.segmenter.parameters() if x.dim() == 4 and min(x.shape[1:]) > 1]
             layouts.add(all(x.is_contiguous(memory_format=torch.channels_last) for x in weights))
             return plain(self, found)
@@ -208,7 +208,7 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
         state = read_checkpoint(train(config))['state_dict']
         monkeypatch.undo()
         assert all(value.dtype == torch.float32 for value in state.values() if value.is_floating_point())
-        assert layouts == {kind == 'bf16' or name == 'online'}  # channels last: in half precision, or frozen
+        assert layouts == {kind == 'bf16' or name == 'online'}  # channels last in half precision or when frozen
     assert losses['fp32'][0].keys() == losses['bf16'][0].keys()
     for key, value in losses['fp32'][0].items():
         assert losses['bf16'][0][key].dtype == torch.float32
@@ -224,13 +224,13 @@ def test_an_unknown_precision_is_named(toy_root, tmp_path):
 
 
 def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
-    """Two updates of three batches each: six batches, a rate that falls where it fell, and weights that move twice."""
+    """Two updates of three batches each need six iterations; the learning rate schedule is scaled accordingly."""
     config = stage(tmp_path, 'minvis', toy_root, None)
     config.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1),
         dict(type='MultiStepLR', by_epoch=False, milestones=[1], gamma=0.1),
     ]
-    config.auto_scale_lr = dict(enable=True, base_batch_size=6)  # 3 batches of 2: the rate stays
+    config.auto_scale_lr = dict(enable=True, base_batch_size=6)  # 3 batches of 2: the learning rate is unchanged
     steps, step = [], torch.optim.AdamW.step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

@@ -8,7 +8,7 @@ from helpers.commands import load
 
 @pytest.fixture
 def score(tmp_path, monkeypatch):
-    """Runs tools/score.py; returns its exit code and what it wrote."""
+    """Function that runs tools/score.py and returns its exit code and the written scores, None if there are none."""
     tool = load('tools/score.py')
 
     def run(task, *words):

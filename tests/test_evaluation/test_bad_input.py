@@ -1,4 +1,4 @@
-"""Files that cannot be scored: one sentence that names file, frame and id, and exit code 2."""
+"""Files that cannot be scored give exit code 2 and an error message with file, frame and id."""
 
 import json
 import re
@@ -17,7 +17,7 @@ VIDEO, FRAME = '441_reenter', '00000292.png'
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the fixture that may be broken."""
+    """Copy of the VIPSeg fixture that a test may damage."""
     folder = tmp_path / 'vipseg'
     shutil.copytree(SET / 'vipseg', folder)
     return folder
@@ -109,9 +109,9 @@ CASES = {
 def test_panoptic(score, copy, capsys, name, task):
     break_it, message = CASES[name]
     break_it(copy)
-    code, found = score(task, *words(copy))
+    code, scores = score(task, *words(copy))
     text = capsys.readouterr().err
-    assert code == 2 and found is None
+    assert code == 2 and scores is None
     assert text.startswith('error: ') and text.count('\n') == 1
     assert re.search(message, text), text
 
@@ -120,7 +120,7 @@ def first(content):
     return content['annotations'][0]['annotations'][0]
 
 
-CROOKED = {  # what is done to the json of truth (0) or prediction (1)
+CROOKED = {  # name -> (json of the ground truth (0) or of the prediction (1), damage, error message)
     'a list': (0, lambda c: [c], 'lacks|contains no annotations|must be'),
     'null annotations': (0, lambda c: c.update(annotations=None), 'contains no annotations'),
     'null predictions': (1, lambda c: c.update(annotations=None), "'annotations' must be a list, got a NoneType"),
@@ -172,7 +172,7 @@ def test_areas_of_predictions_are_never_read(score, copy):
 
 
 def test_names_and_order_are_those_of_the_images(score, copy):
-    """Where annotations name jpg files and come in another order."""
+    """Annotations that name jpg files and have another order give the same scores."""
 
     def change(content):
         for video, named in zip(content['annotations'], content['videos']):
@@ -188,7 +188,7 @@ def test_names_and_order_are_those_of_the_images(score, copy):
 
 
 def test_damaged_pngs_are_named(tmp_path):
-    """Pillow has several words for damage; a file that can still be read is no fault, but most cannot."""
+    """Pillow reports damage with several exceptions; most damaged files cannot be read, a few still can."""
     assert sum(is_refused_when_damaged(tmp_path / 'x.png', seed) for seed in range(30)) > 15
 
 
@@ -231,7 +231,7 @@ def test_segmentation(score, tmp_path, capsys):
 
 
 def test_a_list_without_a_final_newline_is_read_whole(score, tmp_path):
-    """A public script cuts the last character of every line."""
+    """A public script drops the last character of every line."""
     (tmp_path / 'val.txt').write_text((SET / 'vspw' / 'val.txt').read_text().rstrip('\n'))
     words = ['--gt', SET / 'vspw', '--pred', SET / 'vspw' / 'pred', '--list']
     assert score('vss', *words, tmp_path / 'val.txt')[1] == score('vss', *words, SET / 'vspw' / 'val.txt')[1]
@@ -265,10 +265,10 @@ def test_tracks(score, tmp_path, capsys, change, message):
 
 
 def test_no_tracks_at_all_is_a_score(score, tmp_path):
-    """A public script raises IndexError."""
+    """A public script raises IndexError for an empty list of results."""
     (tmp_path / 'results.json').write_text('[]')
-    code, found = score('vis', '--gt', SET / 'ytvis' / 'gt.json', '--pred', tmp_path / 'results.json')
-    assert code == 0 and found['AP'] == 0 and found['AR10'] == 0
+    code, scores = score('vis', '--gt', SET / 'ytvis' / 'gt.json', '--pred', tmp_path / 'results.json')
+    assert code == 0 and scores['AP'] == 0 and scores['AR10'] == 0
 
 
 def test_occlusion_needs_ovis(score, tmp_path, capsys):
@@ -284,8 +284,8 @@ def test_occlusion_needs_ovis(score, tmp_path, capsys):
 
 
 def test_an_empty_group_is_nan_and_said(score, copy, capsys):
-    """A public script divides by zero."""
+    """A public script divides by zero if a group has no class."""
     change_json(copy / 'panoptic_gt_VIPSeg_val.json', lambda c: [x.update(isthing=1) for x in c['categories']])
-    code, found = score('vpq', *words(copy))
-    assert code == 0 and np.isnan(found['VPQ_St']) and not np.isnan(found['VPQ_Th'])
+    code, scores = score('vpq', *words(copy))
+    assert code == 0 and np.isnan(scores['VPQ_St']) and not np.isnan(scores['VPQ_Th'])
     assert 'VPQ_St is NaN: no class of its group occurs' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Rules that the fixtures do not hold, counted by hand, and promises for all inputs."""
+"""Metric rules that the fixtures do not cover, checked by manual counts and on random inputs."""
 
 import numpy as np
 import pytest
@@ -23,22 +23,24 @@ def listed(ids, classes, **more):
 
 @st.composite
 def videos(draw, frames=4):
-    """Maps of a true and a predicted video and the classes of their ids."""
+    """Draw id maps of a ground truth video and a prediction, and the classes of their ids."""
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    truth = rng.integers(0, 5, (frames, 6, 7))
-    predicted = np.where(rng.random(truth.shape) < 0.7, truth + 10 * (truth > 0), rng.integers(10, 15, truth.shape))
+    gt = rng.integers(0, 5, (frames, 6, 7))
+    predicted = np.where(rng.random(gt.shape) < 0.7, gt + 10 * (gt > 0), rng.integers(10, 15, gt.shape))
     classes = {i: int(rng.integers(1, 4)) for i in range(1, 5)}
-    guesses = {i: classes[i - 10] if i > 10 and rng.random() < 0.8 else int(rng.integers(1, 4)) for i in range(10, 15)}
-    return truth, classes, predicted, guesses
+    predicted_classes = {
+        i: classes[i - 10] if i > 10 and rng.random() < 0.8 else int(rng.integers(1, 4)) for i in range(10, 15)
+    }
+    return gt, classes, predicted, predicted_classes
 
 
 def tables(video):
-    truth, classes, predicted, guesses = video
-    return [frame_table(t, listed(t, classes), p, listed(p, guesses)) for t, p in zip(truth, predicted)]
+    gt, classes, predicted, predicted_classes = video
+    return [frame_table(t, listed(t, classes), p, listed(p, predicted_classes)) for t, p in zip(gt, predicted)]
 
 
 def figures(*found):
-    """VPQ of windows 1 and 2, and corrected STQ, of some videos."""
+    """Return VPQ of windows 1 and 2, then corrected STQ, AQ and SQ, over all given videos."""
     counts = [count_video(tables(v), (1, 2)) for v in found]
     vpq = [sum((c[k] for c in counts), WindowCounts()).mean(IS_THING)[0] for k in (1, 2)]
     return [*vpq, *sum_videos([count_stq(tables(v), IS_THING, 'corrected') for v in found]).summarise()]
@@ -47,13 +49,13 @@ def figures(*found):
 @MANY
 @given(videos())
 def test_names_of_segments_are_of_no_consequence(video):
-    truth, classes, predicted, guesses = video
+    gt, classes, predicted, predicted_classes = video
     rename = np.array([0, 40, 20, 90, 30])
     other = (
-        rename[truth],
+        rename[gt],
         {int(rename[i]): c for i, c in classes.items()},
         np.where(predicted, predicted * 3 + 100, 0),
-        {i * 3 + 100: c for i, c in guesses.items()},
+        {i * 3 + 100: c for i, c in predicted_classes.items()},
     )
     assert figures(video) == pytest.approx(figures(other), abs=1e-12, nan_ok=True)
 
@@ -72,32 +74,32 @@ def test_videos_may_come_in_any_order_and_be_counted_apart(a, b, c):
 @MANY
 @given(videos())
 def test_the_truth_is_perfect(video):
-    truth, classes, _, _ = video
-    found = figures((truth, classes, truth, classes))
-    things = any(IS_THING[classes[int(i)]] for i in np.unique(truth) if i)
-    assert found[0] == found[1] == found[4] == pytest.approx(1.0, abs=1e-12)
-    assert found[3] == pytest.approx(1.0 if things else 0.0, abs=1e-12)
+    gt, classes, _, _ = video
+    values = figures((gt, classes, gt, classes))
+    things = any(IS_THING[classes[int(i)]] for i in np.unique(gt) if i)
+    assert values[0] == values[1] == values[4] == pytest.approx(1.0, abs=1e-12)
+    assert values[3] == pytest.approx(1.0 if things else 0.0, abs=1e-12)
 
 
 def test_areas_of_the_truth_are_what_the_json_says():
-    """VIPSeg's script and panopticapi; VIPER's counts pixels."""
-    truth, predicted = np.full((1, 64, 64), 5), np.full((1, 64, 64), 7)
+    """The VIPSeg script and panopticapi read areas from the json; the VIPER script counts pixels."""
+    gt, predicted = np.full((1, 64, 64), 5), np.full((1, 64, 64), 7)
     predicted[0, :40] = 0
-    table = frame_table(truth[0], [dict(id=5, category_id=1, area=2000)], predicted[0], listed(predicted[0], {7: 1}))
+    table = frame_table(gt[0], [dict(id=5, category_id=1, area=2000)], predicted[0], listed(predicted[0], {7: 1}))
     shared = 24 * 64
     for rules, area in ((IMAGE_RULES, 2000), (VIPER_RULES, 64 * 64)):
-        found = count_video([table], (1,), rules)[1].classes.get(1)
-        assert found.iou == pytest.approx(shared / area if shared / area > 0.5 else 0.0)
+        counts = count_video([table], (1,), rules)[1].classes.get(1)
+        assert counts.iou == pytest.approx(shared / area if shared / area > 0.5 else 0.0)
 
 
 def test_small_true_tubes_of_viper_are_neither_found_nor_missed():
-    truth = np.zeros((64, 64), int)
-    truth[:31, :33], truth[40:] = 5, 6  # 1023 and 1536 pixels
-    guess = np.where(truth, truth + 10, 0)
-    table = frame_table(truth, listed(truth, {5: 1, 6: 2}), guess, listed(guess, {15: 1, 16: 2}))
-    found = count_video([table], (1,), VIPER_RULES)[1].classes
-    assert (found[2].tp, found[2].fp, found[2].fn) == (1, 0, 0)
-    assert (found[1].tp, found[1].fp, found[1].fn) == (0, 1, 0)
+    gt = np.zeros((64, 64), int)
+    gt[:31, :33], gt[40:] = 5, 6  # 1023 and 1536 pixels
+    predicted = np.where(gt, gt + 10, 0)
+    table = frame_table(gt, listed(gt, {5: 1, 6: 2}), predicted, listed(predicted, {15: 1, 16: 2}))
+    counts = count_video([table], (1,), VIPER_RULES)[1].classes
+    assert (counts[2].tp, counts[2].fp, counts[2].fn) == (1, 0, 0)
+    assert (counts[1].tp, counts[1].fp, counts[1].fn) == (0, 1, 0)
 
 
 def test_repeated_entries_are_merged_or_the_last_counts():
@@ -109,14 +111,14 @@ def test_repeated_entries_are_merged_or_the_last_counts():
 
 
 def track(*boxes, size=(10, 10)):
-    """Run-length masks of boxes (top, left, bottom, right), None where there is none."""
-    found = []
+    """Return run-length masks of boxes (top, left, bottom, right); None stays None."""
+    segmentations = []
     for box in boxes:
         mask = np.zeros(size, np.uint8, order='F')
         if box:
             mask[box[0] : box[2], box[1] : box[3]] = 1
-        found.append(coco_mask.encode(mask) if box else None)
-    return found
+        segmentations.append(coco_mask.encode(mask) if box else None)
+    return segmentations
 
 
 def test_track_iou_is_of_the_whole_track():
@@ -133,18 +135,20 @@ def pair(detections, truths):
 
 def test_crowds_take_any_number_of_detections_and_none_counts():
     box = track((0, 0, 4, 4))
-    found = vis_ap.summarize_ap({1: [pair([(box, 0.9), (box, 0.8), (box, 0.7)], [(box, 1), (track((5, 5, 9, 9)), 0)])]})
-    assert found['AP'] == 0.0  # no false positive, and one true track that nobody found
+    summary = vis_ap.summarize_ap(
+        {1: [pair([(box, 0.9), (box, 0.8), (box, 0.7)], [(box, 1), (track((5, 5, 9, 9)), 0)])]}
+    )
+    assert summary['AP'] == 0.0  # no false positive, and one missed ground truth track
     matched = vis_ap.match(pair([(box, 0.9), (box, 0.8)], [(box, 1)]), vis_ap.AREAS['all'])
     assert matched.num_truth == 0 and matched.ignored.all() and not matched.hit.any()
 
 
 def test_a_second_detection_is_a_false_positive():
     box = track((0, 0, 4, 4))
-    found = vis_ap.summarize_ap(
+    summary = vis_ap.summarize_ap(
         {1: [pair([(box, 0.9), (box, 0.95)], [(box, 0)])], 2: [pair([], [(box, 0)])], 3: [pair([], [])]}
     )
-    assert found['AP'] == pytest.approx(0.5) and found['AR1'] == pytest.approx(0.5)  # class 3 has nothing to find
+    assert summary['AP'] == pytest.approx(0.5) and summary['AR1'] == pytest.approx(0.5)  # class 3 has no ground truth
     assert vis_ap.per_class_ap({3: [pair([], [])]})[3] != vis_ap.per_class_ap({3: [pair([], [])]})[3]  # NaN
 
 
@@ -155,14 +159,14 @@ def test_occlusion_is_the_mean_of_the_upper_half():
 
 
 def test_consistency_by_hand():
-    """Three frames of two pixels, n = 2: the last window is left out; a stray value counts as a miss."""
-    truth = [np.array([[1, 2]], np.uint8)] * 3
+    """Three frames of two pixels, n = 2: the last window is left out; an invalid value counts as wrong."""
+    gt = [np.array([[1, 2]], np.uint8)] * 3
     predicted = [np.array([[0, 1]], np.uint8), np.array([[0, 255]], np.uint8), np.array([[5, 5]], np.uint8)]
-    counts = vss.count_vss_video(zip(truth, predicted), lengths=(2,), num_classes=3)
+    counts = vss.count_vss_video(zip(gt, predicted), lengths=(2,), num_classes=3)
     assert counts.consistency == {2: ((2, 1),)}
     assert counts.confusion.tolist() == [[2, 0, 0, 1], [0, 1, 0, 2], [0, 0, 0, 0]]
-    found = vss.summarize_vss(counts)
-    assert found['VC2'] == 0.5 and found['mIoU'] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    summary = vss.summarize_vss(counts)
+    assert summary['VC2'] == 0.5 and summary['mIoU'] == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 @MANY
@@ -180,16 +184,16 @@ def test_run_lengths_equal_comparing_every_window(seed, length):
 
 
 def test_mean_iou_equals_mmseg():
-    """The second library; its mean takes in classes that are only predicted."""
+    """The mean of mmseg includes classes that are only predicted."""
     import torch
     from mmseg.evaluation import IoUMetric
 
     rng = np.random.default_rng(0)
-    truth, predicted = rng.integers(1, 4, (2, 8, 9)), rng.integers(0, 5, (2, 8, 9))
-    counts = vss.count_vss_video(zip(truth, predicted), (), 5)
+    gt, predicted = rng.integers(1, 4, (2, 8, 9)), rng.integers(0, 5, (2, 8, 9))
+    counts = vss.count_vss_video(zip(gt, predicted), (), 5)
     areas = [
         IoUMetric.intersect_and_union(torch.from_numpy(p), torch.from_numpy(t - 1), 5, 255)
-        for t, p in zip(truth, predicted)
+        for t, p in zip(gt, predicted)
     ]
     shared, union, _, label = (sum(x) for x in zip(*areas))
     assert vss.summarize_vss(counts)['mIoU'] == pytest.approx(float((shared / union)[label > 0].mean()), abs=1e-6)

@@ -1,4 +1,4 @@
-"""Where a score is lost, counted by hand."""
+"""Error breakdown of panoptic predictions, checked by manual counts."""
 
 import json
 
@@ -15,35 +15,36 @@ CLASSES = {1: 7, 2: 7, 3: 8}
 
 
 def tables(truth, predicted, classes, crowd=()):
-    found = []
+    frame_tables = []
     for t, p in zip(np.array(truth), np.array(predicted)):
         sides = [
             [dict(id=int(i), category_id=names[int(i)], area=1, iscrowd=int(i in crowd)) for i in np.unique(ids) if i]
             for ids, names in ((t, CLASSES), (p, classes))
         ]
-        found.append(frame_table(t[None], sides[0], p[None], sides[1]))
-    return found
+        frame_tables.append(frame_table(t[None], sides[0], p[None], sides[1]))
+    return frame_tables
 
 
 def test_every_kind_of_error():
-    truth = [[1, 1, 1, 2, 2, 3, 3, 0]] * 4
+    gt = [[1, 1, 1, 2, 2, 3, 3, 0]] * 4
     predicted = [[5, 5, 5, 6, 6, 9, 9, 0], [5, 5, 5, 6, 6, 9, 9, 0], [6, 6, 6, 5, 5, 8, 8, 8], [5, 5, 5, 0, 0, 7, 7, 0]]
-    found = find_errors(tables(truth, predicted, {5: 7, 6: 7, 7: 8, 8: 7, 9: 8}))
-    assert found.frames[0].truth == {1: 'right', 2: 'right', 3: 'right'} and found.frames[0].false == ()
-    assert found.frames[2].truth == {1: 'switched', 2: 'switched', 3: 'class'}
-    assert found.frames[3].truth == {1: 'right', 2: 'missed', 3: 'switched'}
-    assert found.switches == 2 + 2 + 1  # to 6, 5 and 8; back to 5, and on to 7
-    assert found.pixels == dict(right=7 + 7 + 3, switched=5 + 2, missed=2, false=0, **{'class': 2})
+    breakdown = find_errors(tables(gt, predicted, {5: 7, 6: 7, 7: 8, 8: 7, 9: 8}))
+    assert breakdown.frames[0].truth == {1: 'right', 2: 'right', 3: 'right'} and breakdown.frames[0].false == ()
+    assert breakdown.frames[2].truth == {1: 'switched', 2: 'switched', 3: 'class'}
+    assert breakdown.frames[3].truth == {1: 'right', 2: 'missed', 3: 'switched'}
+    assert breakdown.switches == 2 + 2 + 1  # to 6, 5 and 8; back to 5, and on to 7
+    assert breakdown.pixels == dict(right=7 + 7 + 3, switched=5 + 2, missed=2, false=0, **{'class': 2})
 
 
 def test_a_false_segment_is_forgiven_on_void():
-    found = find_errors(tables([[1, 1, 0, 0, 0, 2, 2, 2]], [[5, 5, 6, 6, 6, 7, 8, 8]], {5: 7, 6: 7, 7: 7, 8: 7}))
-    assert found.frames[0].false == (7,) and found.pixels['false'] == 1
+    breakdown = find_errors(tables([[1, 1, 0, 0, 0, 2, 2, 2]], [[5, 5, 6, 6, 6, 7, 8, 8]], {5: 7, 6: 7, 7: 7, 8: 7}))
+    assert breakdown.frames[0].false == (7,) and breakdown.pixels['false'] == 1
 
 
 def test_crowds_take_no_part():
-    found = find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 7}, crowd=(2,)))
-    assert found.frames[0].truth == {1: 'right'} and found.frames[0].false == ()  # it is of the crowd's class
+    breakdown = find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 7}, crowd=(2,)))
+    # it has the class of the crowd
+    assert breakdown.frames[0].truth == {1: 'right'} and breakdown.frames[0].false == ()
     assert find_errors(tables([[1, 1, 2, 2]], [[5, 5, 6, 6]], {5: 7, 6: 8}, crowd=(2,))).frames[0].false == (6,)
 
 

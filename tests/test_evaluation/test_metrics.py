@@ -1,4 +1,4 @@
-"""The metrics in mmengine's loops, against the counting functions."""
+"""The VPQ and STQ metrics in mmengine loops, on perfect and damaged predictions."""
 
 import json
 from pathlib import Path
@@ -22,16 +22,16 @@ def sample(video_id, maps, segments):
 
 
 def perfect(root):
-    """The ground truth as a prediction."""
-    truth = vipseg_ground_truth(*(Path(path) for path in paths(root).values()))
+    """Return the ground truth as predictions."""
+    gt = vipseg_ground_truth(*(Path(path) for path in paths(root).values()))
     samples = []
-    for name, frames in truth.videos.items():
+    for name, frames in gt.videos.items():
         labels = {s['id']: s['category_id'] for f in frames for s in f.segments}
         samples.append(
             sample(
                 name,
                 [read_ids(f.path) for f in frames],
-                [Segment(i, 0, c, truth.is_thing[c], 1.0) for i, c in labels.items()],
+                [Segment(i, 0, c, gt.is_thing[c], 1.0) for i, c in labels.items()],
             )
         )
     return samples
@@ -60,7 +60,7 @@ def test_windows_are_an_option(toy_root):
 
 
 def broken(root):
-    """The truth with a new identity for every thing in the second half of each video."""
+    """Return the ground truth with a new id for every thing in the second half of each video."""
     samples = []
     for s in perfect(root):
         maps, segments = s['pred_panoptic'].id_map.numpy().copy(), list(s['pred_panoptic'].segments)
@@ -79,9 +79,9 @@ def test_new_identities_cost_association(toy_root):
 
 
 def test_category_ids_need_not_be_labels(toy_root):
-    """Labels are contiguous, categories are those of the json."""
+    """Labels are contiguous; category ids are those of the json."""
     metric, samples = VPQMetric(**paths(toy_root)), perfect(toy_root)
-    metric.dataset_meta = dict(category_ids=tuple(range(10, -1, -1)))  # every label means another category
+    metric.dataset_meta = dict(category_ids=tuple(range(10, -1, -1)))  # labels map to category ids in reverse order
     metric.process(None, samples)
     assert metric.evaluate(len(samples))['VPQ'] < 0.2
 

@@ -1,4 +1,4 @@
-"""VPQ and STQ against the figures of the public scripts, and against cases counted by hand."""
+"""VPQ and STQ compared with the scores of the public scripts and with manual counts."""
 
 import json
 
@@ -22,26 +22,26 @@ def read(path):
 
 @pytest.fixture(scope='module')
 def official():
-    """Tables of all videos of the fixture, thing flags, and the figures of the scripts."""
+    """Frame tables of all videos in the fixture, thing flags, and the scores of the public scripts."""
     root = SET / 'vipseg'
-    truth = json.loads((root / 'panoptic_gt_VIPSeg_val.json').read_text())
+    gt = json.loads((root / 'panoptic_gt_VIPSeg_val.json').read_text())
     predictions = {
         v['video_id']: v['annotations']
         for v in json.loads((root / 'submission' / 'pred.json').read_text())['annotations']
     }
     tables = {}
-    for video in truth['annotations']:
+    for video in gt['annotations']:
         name = video['video_id']
         tables[name] = [
             frame_table(
                 read(root / 'panomasksRGB' / name / frame['file_name']),
                 frame['segments_info'],
                 read(root / 'submission' / 'pan_pred' / name / frame['file_name'].replace('.jpg', '.png')),
-                found['segments_info'],
+                prediction['segments_info'],
             )
-            for frame, found in zip(video['annotations'], predictions[name])
+            for frame, prediction in zip(video['annotations'], predictions[name])
         ]
-    is_thing = {c['id']: c['isthing'] == 1 for c in truth['categories']}
+    is_thing = {c['id']: c['isthing'] == 1 for c in gt['categories']}
     return tables, is_thing, json.loads((SET / 'expected.json').read_text())
 
 
@@ -61,26 +61,25 @@ def test_vpq_equals_the_script(official):
     )
     for k in WINDOWS:
         for name, categories in groups.items():
-            wanted = expected['vpq_vipseg']['per_window'][str(k)][name]
-            assert total[k].mean(categories) == pytest.approx([wanted[x] for x in ('pq', 'sq', 'rq')], abs=1e-9)
+            reference = expected['vpq_vipseg']['per_window'][str(k)][name]
+            assert total[k].mean(categories) == pytest.approx([reference[x] for x in ('pq', 'sq', 'rq')], abs=1e-9)
     summary = summarize_vpq(total, is_thing, *named((1, 2, 4, 6)))
-    wanted = expected['vpq_vipseg']['VPQ_1246']
+    reference = expected['vpq_vipseg']['VPQ_1246']
     for key, name in (('VPQ', 'All'), ('VPQ_Th', 'Things'), ('VPQ_St', 'Stuff')):
-        assert summary[key] == pytest.approx(wanted[name] / 100, abs=1e-9)
+        assert summary[key] == pytest.approx(reference[name] / 100, abs=1e-9)
     script = expected['vpq_vipseg']['script_as_is_final_12468']['vpq_all'] / 100
-    assert summarize_vpq(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(
-        script, abs=1e-6
-    )  # the script rounds
+    # the script rounds its scores
+    assert summarize_vpq(total, is_thing, *named(WINDOWS))['VPQ'] == pytest.approx(script, abs=1e-6)
 
 
 def test_vpq_of_every_video_equals_the_script(official):
     tables, _, expected = official
-    for name, wanted in expected['vpq_vipseg']['per_video'].items():
+    for name, reference in expected['vpq_vipseg']['per_video'].items():
         for k, counts in count_video(tables[name], (1, 2, 4, 6)).items():
-            got = {str(c): [x.iou, x.tp, x.fp, x.fn] for c, x in counts.classes.items() if x.tp + x.fp + x.fn}
-            assert got.keys() == wanted[f'k{k}'].keys()
-            for category, values in wanted[f'k{k}'].items():
-                assert got[category] == pytest.approx(values, abs=1e-9)
+            counted = {str(c): [x.iou, x.tp, x.fp, x.fn] for c, x in counts.classes.items() if x.tp + x.fp + x.fn}
+            assert counted.keys() == reference[f'k{k}'].keys()
+            for category, values in reference[f'k{k}'].items():
+                assert counted[category] == pytest.approx(values, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +89,9 @@ def test_vpq_of_every_video_equals_the_script(official):
 def test_stq_equals_the_script(official, numbering, key):
     tables, is_thing, expected = official
     counts = [count_stq(video, is_thing, numbering) for video in tables.values()]
-    wanted = expected['stq_vipseg'][key]
-    assert sum_videos(counts).summarise() == pytest.approx([wanted[x] for x in ('STQ', 'AQ', 'SQ')], abs=1e-9)
-    assert sum_videos(counts).num_tubes == wanted['gt_tubes']
+    reference = expected['stq_vipseg'][key]
+    assert sum_videos(counts).summarise() == pytest.approx([reference[x] for x in ('STQ', 'AQ', 'SQ')], abs=1e-9)
+    assert sum_videos(counts).num_tubes == reference['gt_tubes']
 
 
 def test_videos_are_checked(official):
@@ -102,7 +101,7 @@ def test_videos_are_checked(official):
             check_prediction(table, is_thing, name)
 
 
-# ---- by hand: one row of ten pixels; thing 1 has class 0, stuff 2 has class 5
+# Manual cases: one row of ten pixels; thing 1 has class 0, stuff 2 has class 5.
 THING = {0: True, 5: False}
 TRUTH = [dict(id=1, category_id=0, area=6), dict(id=2, category_id=5, area=3)]
 TRUE = np.array([[1] * 6 + [2] * 3 + [0]])
@@ -115,21 +114,22 @@ def table(predicted, segments=None, true=TRUE, truth=TRUTH):
 
 def test_void_is_taken_out_of_the_union():
     counts = count_video([table([7] * 5 + [8] * 4 + [7])], (1,))[1].classes
-    assert counts[0] == ClassCounts(iou=5 / 6, tp=1)  # 5 shared, 6 true, 6 predicted of which one on void
+    # 5 shared, 6 ground truth and 6 predicted pixels, one of them on void
+    assert counts[0] == ClassCounts(iou=5 / 6, tp=1)
     assert counts[5] == ClassCounts(iou=3 / 4, tp=1)
 
 
 def test_half_is_not_enough():
     counts = count_video([table([7] * 3 + [0] * 3 + [8] * 4)], (1,))[1].classes
-    assert counts[0] == ClassCounts(fp=1, fn=1)  # IoU is exactly a half
+    assert counts[0] == ClassCounts(fp=1, fn=1)  # the IoU is exactly 0.5
 
 
 def test_a_prediction_mostly_on_void_is_forgiven():
     true = np.array([[1] * 4 + [0] * 6])
-    segments, truth = [dict(id=7, category_id=0), dict(id=8, category_id=5)], [dict(id=1, category_id=0, area=4)]
-    forgiven = count_video([table([7] * 4 + [8] * 6, segments, true, truth)], (1,))[1].classes
+    segments, gt = [dict(id=7, category_id=0), dict(id=8, category_id=5)], [dict(id=1, category_id=0, area=4)]
+    forgiven = count_video([table([7] * 4 + [8] * 6, segments, true, gt)], (1,))[1].classes
     assert forgiven == {0: ClassCounts(iou=1.0, tp=1)}
-    blamed = count_video([table([8] * 5 + [7] * 5, segments, true, truth)], (1,))[1].classes
+    blamed = count_video([table([8] * 5 + [7] * 5, segments, true, gt)], (1,))[1].classes
     assert blamed[5] == ClassCounts(fp=1)
 
 
@@ -204,5 +204,5 @@ def test_repeated_entries_are_one_segment():
 
 
 def test_places_of_unlisted_ids():
-    for wide in (0, 1 << 24):  # by a table of colours, and by searching
+    for wide in (0, 1 << 24):  # by a lookup table, and by a sorted search
         assert segment_rows(np.array([[5, 0], [9, 7 + wide]]), [0, 9, 5]).tolist() == [3, 1, 2, 0]

@@ -1,4 +1,4 @@
-"""Results as the challenge servers take them."""
+"""Results in the formats of the challenge servers."""
 
 import json
 import zipfile
@@ -20,8 +20,8 @@ CLASSES = ClassInfo.numbered(200)
 def run(folder, samples, categories=(4, 7, 9)):
     writer = SubmissionWriter(str(folder))
     writer.dataset_meta = dict(category_ids=categories)
-    for one in samples:
-        writer.process(None, [one])
+    for sample in samples:
+        writer.process(None, [sample])
     return writer.evaluate(len(samples))
 
 
@@ -66,20 +66,22 @@ def test_semantic_around_panoptic_is_semantic(tmp_path):
 
 
 def test_tracks_score_as_they_did(tmp_path):
-    truth = json.loads((SET / 'ytvis' / 'gt.json').read_text())
+    gt = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     results = json.loads((SET / 'ytvis' / 'results.json').read_text())
     samples = []
-    for video in truth['videos']:
-        found = [r for r in results if r['video_id'] == video['id']]
+    for video in gt['videos']:
+        video_results = [r for r in results if r['video_id'] == video['id']]
         empty = coco_mask.encode(np.zeros((video['height'], video['width']), np.uint8, order='F'))
-        masks = [[code or dict(empty, counts=empty['counts'].decode()) for code in r['segmentations']] for r in found]
+        masks = [
+            [code or dict(empty, counts=empty['counts'].decode()) for code in r['segmentations']] for r in video_results
+        ]
         samples.append(
             sample(
                 video['id'],
                 VideoInstances(
-                    torch.tensor([r['score'] for r in found], dtype=torch.float64),
-                    torch.tensor([r['category_id'] for r in found]),
-                    torch.arange(len(found)),
+                    torch.tensor([r['score'] for r in video_results], dtype=torch.float64),
+                    torch.tensor([r['category_id'] for r in video_results]),
+                    torch.arange(len(video_results)),
                     masks,
                     CLASSES,
                     video['length'],

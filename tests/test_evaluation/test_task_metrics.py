@@ -1,4 +1,4 @@
-"""The metrics of the other tasks in mmengine's loops give the figures of the public scripts."""
+"""The metrics of the other tasks in mmengine loops give the scores of the public scripts."""
 
 import json
 
@@ -18,8 +18,8 @@ CLASSES = ClassInfo.numbered(200)
 
 def run(metric, samples, categories):
     metric.dataset_meta = dict(category_ids=tuple(categories))
-    for one in samples:  # as a loop does, batch by batch
-        metric.process(None, [one])
+    for sample in samples:  # batch by batch, as in a test loop
+        metric.process(None, [sample])
     return metric.evaluate(len(samples))
 
 
@@ -40,7 +40,7 @@ def test_images():
         samples.append(
             sample(frame['image_id'], panoptic([ids], {s['id']: s['category_id'] for s in frame['segments_info']}))
         )
-    found = run(PanopticQualityMetric(str(root / 'panoptic_gt.json'), str(root / 'panoptic_gt')), samples, range(300))
+    scores = run(PanopticQualityMetric(str(root / 'panoptic_gt.json'), str(root / 'panoptic_gt')), samples, range(300))
     for name, group, key in (
         ('PQ', 'All', 'pq'),
         ('SQ', 'All', 'sq'),
@@ -48,7 +48,7 @@ def test_images():
         ('PQ_Th', 'Things', 'pq'),
         ('PQ_St', 'Stuff', 'pq'),
     ):
-        assert found[name] == pytest.approx(EXPECTED['image_pq'][group][key], abs=1e-9)
+        assert scores[name] == pytest.approx(EXPECTED['image_pq'][group][key], abs=1e-9)
 
 
 def test_semantic_videos():
@@ -56,9 +56,9 @@ def test_semantic_videos():
     for name in (SET / 'vspw' / 'val.txt').read_text().split():
         maps = [np.asarray(Image.open(path)) for path in sorted((SET / 'vspw' / 'pred' / name).glob('*.png'))]
         samples.append(sample(name, VideoSemantic(torch.from_numpy(np.stack(maps)), CLASSES)))
-    found = run(VSSMetric(str(SET / 'vspw')), samples, range(256))
+    scores = run(VSSMetric(str(SET / 'vspw')), samples, range(256))
     for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16'):
-        assert found[name] == pytest.approx(EXPECTED['vss_vspw'][name], abs=1e-9)
+        assert scores[name] == pytest.approx(EXPECTED['vss_vspw'][name], abs=1e-9)
     with pytest.raises(ValueError, match='video 700_v0 has 7 masks in .*, but the prediction has 3 frames'):
         run(
             VSSMetric(str(SET / 'vspw')),
@@ -68,26 +68,26 @@ def test_semantic_videos():
 
 
 def track_samples():
-    truth = json.loads((SET / 'ytvis' / 'gt.json').read_text())
+    gt = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     results = json.loads((SET / 'ytvis' / 'results.json').read_text())
     samples = []
-    for video in truth['videos']:
-        found = [r for r in results if r['video_id'] == video['id']]
+    for video in gt['videos']:
+        video_results = [r for r in results if r['video_id'] == video['id']]
         nothing = coco_mask.encode(np.zeros((video['height'], video['width']), np.uint8, order='F'))
         masks = [
             [
                 dict(code, counts=code['counts']) if code else dict(nothing, counts=nothing['counts'].decode())
                 for code in r['segmentations']
             ]
-            for r in found
+            for r in video_results
         ]
         samples.append(
             sample(
                 video['id'],
                 VideoInstances(
-                    torch.tensor([r['score'] for r in found], dtype=torch.float64),
-                    torch.tensor([r['category_id'] for r in found]),
-                    torch.arange(len(found)),
+                    torch.tensor([r['score'] for r in video_results], dtype=torch.float64),
+                    torch.tensor([r['category_id'] for r in video_results]),
+                    torch.arange(len(video_results)),
                     masks,
                     CLASSES,
                     len(masks[0]) if masks else 0,
@@ -99,15 +99,17 @@ def track_samples():
 
 
 def test_tracks():
-    found = run(VISMetric(str(SET / 'ytvis' / 'gt.json'), ovis=True), track_samples(), range(30))
+    scores = run(VISMetric(str(SET / 'ytvis' / 'gt.json'), ovis=True), track_samples(), range(30))
     for name, value in EXPECTED['ovis_ap'].items():
-        assert found[name.replace('occ_medium', 'moderate').replace('occ_', '')] == pytest.approx(value, abs=1e-8), name
+        assert scores[name.replace('occ_medium', 'moderate').replace('occ_', '')] == pytest.approx(value, abs=1e-8), (
+            name
+        )
 
 
 def test_long_and_short_videos():
-    truth = json.loads((SET / 'ytvis' / 'gt.json').read_text())
-    middle = sorted(v['length'] for v in truth['videos'])[3]
-    long = [v['id'] for v in truth['videos'] if v['length'] >= middle]
+    gt = json.loads((SET / 'ytvis' / 'gt.json').read_text())
+    middle = sorted(v['length'] for v in gt['videos'])[3]
+    long = [v['id'] for v in gt['videos'] if v['length'] >= middle]
     by_list, by_length = (
         run(VISMetric(str(SET / 'ytvis' / 'gt.json'), **options), track_samples(), range(30))
         for options in (dict(long_videos=long), dict(long_min_frames=middle))
@@ -141,8 +143,8 @@ def test_cityscapes_takes_all_frames_of_a_video_or_the_annotated_ones():
         classes = {s['id']: s['category_id'] for f in frames for s in f.segments}
         every = [maps[max(t - 4, 0) // 5] if (t - 4) % 5 == 0 else 0 * maps[0] for t in range(30)]
         samples.append(sample(name, panoptic(every if name in '02' else maps, classes)))
-    found = run(metric, samples, range(30))
-    assert found['VPQ'] == found['VPQ@15'] == pytest.approx(1.0) and found['VPQ@5_Th'] == pytest.approx(1.0)
+    scores = run(metric, samples, range(30))
+    assert scores['VPQ'] == scores['VPQ@15'] == pytest.approx(1.0) and scores['VPQ@5_Th'] == pytest.approx(1.0)
 
 
 def test_viper_has_rules_of_its_own():
@@ -157,16 +159,15 @@ def test_viper_has_rules_of_its_own():
         run(metric, samples, range(40)),
         run(VPQMetric(windows=(1, 5, 10, 15), **options), samples, range(40)),
     )
-    assert (
-        vipseg['VPQ1'] == pytest.approx(1.0) and viper['VPQ@1'] < 1
-    )  # a prediction on a small true tube is a false positive
+    # a prediction on a small ground truth tube is a false positive
+    assert vipseg['VPQ1'] == pytest.approx(1.0) and viper['VPQ@1'] < 1
     assert 0 not in metric.is_thing
     with pytest.raises(ValueError, match="flavour must be 'vipseg' or 'cityscapes' or 'viper', got 'kitti'"):
         VPQMetric(flavour='kitti', **options)
 
 
 def test_instances_of_images(tmp_path):
-    """By pycocotools; the figure of a detection with IoU 0.75 counted by hand: found at six of ten thresholds."""
+    """A detection with IoU 0.75 matches at six of the ten IoU thresholds of pycocotools."""
 
     def box(width):
         mask = np.zeros((10, 10), np.uint8, order='F')
@@ -174,14 +175,14 @@ def test_instances_of_images(tmp_path):
         code = coco_mask.encode(mask)
         return dict(code, counts=code['counts'].decode())
 
-    truth = dict(
+    gt = dict(
         images=[dict(id=i, height=10, width=10) for i in (1, 2)],
         categories=[dict(id=7, name='a')],
         annotations=[
             dict(id=1, image_id=1, category_id=7, iscrowd=0, area=64.0, bbox=[0, 0, 8, 8], segmentation=box(8))
         ],
     )
-    (tmp_path / 'gt.json').write_text(json.dumps(truth))
+    (tmp_path / 'gt.json').write_text(json.dumps(gt))
 
     def result(*codes):
         number = len(codes)
@@ -196,6 +197,6 @@ def test_instances_of_images(tmp_path):
         )
 
     metric = InstanceAPMetric(str(tmp_path / 'gt.json'))
-    found = run(metric, [sample(1, result(box(6))), sample(2, result())], [7])
-    assert found['AP'] == pytest.approx(0.6) and found['AP50'] == pytest.approx(1.0) and found['AP_large'] == -1.0
+    scores = run(metric, [sample(1, result(box(6))), sample(2, result())], [7])
+    assert scores['AP'] == pytest.approx(0.6) and scores['AP50'] == pytest.approx(1.0) and scores['AP_large'] == -1.0
     assert run(InstanceAPMetric(str(tmp_path / 'gt.json')), [sample(1, result())], [7])['AP'] == 0.0

@@ -1,4 +1,4 @@
-"""Work behind the caller's back: in order, bounded, and with its errors."""
+"""Background writer: ordered tasks, a bounded queue, and error propagation."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def test_no_more_than_allowed_wait():
         filler = threading.Thread(target=fill, args=(background,))
         filler.start()
         time.sleep(0.2)
-        assert len(put) <= 4  # one at work, three waiting
+        assert len(put) <= 4  # one running, three in the queue
         gate.set()
         filler.join()
 

@@ -1,4 +1,4 @@
-"""The four places where mask features wait for their turn."""
+"""The four stores of mask features."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ FRAMES = torch.randint(256, (5, 3, 8, 12), dtype=torch.uint8, generator=torch.Ge
 
 
 def compute(frames):
-    """The features (t, 4, 2, 3) of frames: something that tells them apart."""
+    """Return distinct features (t, 4, 2, 3) for each frame."""
     return torch.stack([frames[:, :, ::4, ::4].float().mean(1) / k for k in (1, 2, 3, 7)], 1)
 
 
@@ -88,7 +88,7 @@ def test_too_little_memory_for_the_queries_is_said():
 def test_masks_of_nobody_need_no_features():
     class Refuses:
         def __getitem__(self, frame):
-            raise AssertionError('nobody asked for masks')
+            raise AssertionError('no masks were requested')
 
     masks = FactoredMasks(torch.zeros(2, 3, 4), torch.zeros(2, 3), Refuses(), FrameSize((8, 12), (8, 12), (20, 30)))
     nobody = torch.zeros(0, dtype=torch.long)

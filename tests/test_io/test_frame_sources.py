@@ -1,4 +1,4 @@
-"""Sources of frames, and what they say of broken videos."""
+"""Frame sources and their errors for broken videos."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def as_array(tensor):
 
 def test_a_folder_is_read_in_natural_order(tmp_path):
     arrays = frames(12)
-    write_folder(tmp_path / 'v', arrays)  # frame10 comes after frame9
+    write_folder(tmp_path / 'v', arrays)  # frame10 is sorted after frame9
     (tmp_path / 'v' / '.hidden.png').write_bytes(b'')
     (tmp_path / 'v' / 'notes.txt').write_text('x')
     source = open_frames(tmp_path / 'v')
@@ -139,7 +139,7 @@ def test_a_source_may_be_sent_to_another_process():
 
 
 def trimmed(tmp_path, number=12, cut=4):
-    """A video whose edit list hides its first frames, as a cut without re-encoding leaves it."""
+    """Write a video whose edit list hides its first frames, as trimming without re-encoding does."""
     import av
 
     with VideoWriter(tmp_path / 'full.mp4', 24) as writer:

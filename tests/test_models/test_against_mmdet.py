@@ -1,4 +1,4 @@
-"""The segmenter against mmdet's Mask2Former, a second implementation with the same parameter names."""
+"""The segmenter compared with Mask2Former of mmdet, an implementation with the same parameter names."""
 
 from types import SimpleNamespace
 
@@ -84,7 +84,7 @@ def test_the_pixel_decoder_equals_mmdets(mmdet_scope):
     theirs = MODELS.build(
         ConfigDict(PIXEL, in_channels=list(CHANNELS), strides=[4, 8, 16, 32], feat_channels=16, out_channels=16)
     ).eval()
-    theirs.load_state_dict(ours.state_dict())  # strict: the names are the same
+    theirs.load_state_dict(ours.state_dict())  # strict, because the names are the same
     mask_features, memories = ours(features())
     expected_features, expected = theirs(features())
     torch.testing.assert_close(mask_features, expected_features, atol=1e-4, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""DINOv2, the ViT-Adapter, and models of transformers as backbones."""
+"""Backbones: DINOv2, ViT-Adapter and models of the transformers library."""
 
 import pytest
 import torch
@@ -40,14 +40,14 @@ def vit(**options):
 
 
 def from_transformers(theirs):
-    """The weights of transformers' DINOv2 under the hub's names, which are ours."""
-    state, found = theirs.state_dict(), {}
+    """Return the weights of a transformers DINOv2 with the names of the original release, which mmdvis uses."""
+    state, weights = theirs.state_dict(), {}
     for ours, name in NAMES.items():
-        found.update({key.replace(name, ours): value for key, value in state.items() if key.startswith(name)})
+        weights.update({key.replace(name, ours): value for key, value in state.items() if key.startswith(name)})
     for k in range(theirs.config.num_hidden_layers):
         prefix = f'encoder.layer.{k}.'
         for ours, name in BLOCK.items():
-            found.update(
+            weights.update(
                 {
                     f'blocks.{k}.{key[len(prefix) :].replace(name, ours)}': value
                     for key, value in state.items()
@@ -57,8 +57,10 @@ def from_transformers(theirs):
         for kind in ('weight', 'bias'):
             for ours, parts in JOINED.items():
                 if f'{prefix}{parts[0]}.{kind}' in state:
-                    found[f'blocks.{k}.{ours}.{kind}'] = torch.cat([state[f'{prefix}{part}.{kind}'] for part in parts])
-    return found
+                    weights[f'blocks.{k}.{ours}.{kind}'] = torch.cat(
+                        [state[f'{prefix}{part}.{kind}'] for part in parts]
+                    )
+    return weights
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def from_transformers(theirs):
     [('small', 384, 6, 0), ('base', 768, 12, 0), ('large', 1024, 16, 0), ('giant', 1536, 24, 0), ('small', 384, 6, 4)],
 )
 def test_equal_to_transformers(arch, channels, heads, registers):
-    """At the size of the table and at others; two blocks of each size."""
+    """Two blocks of each architecture agree, at the size of the position table and at other sizes."""
     import transformers
 
     kind = 'Dinov2WithRegisters' if registers else 'Dinov2'
@@ -103,11 +105,11 @@ def test_equal_to_transformers(arch, channels, heads, registers):
         images = torch.randn(1, 3, *size)
         with torch.no_grad():
             expected = theirs(images, output_hidden_states=True)
-            found, _ = ours.tokens(images)
-            torch.testing.assert_close(found[0], expected.hidden_states[1], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(ours.norm(found[1]), expected.last_hidden_state, atol=1e-5, rtol=1e-4)
-            same = torch.allclose(hub.tokens(images)[0][1], found[1], atol=1e-6)
-        assert same == (size == (80, 80) or registers > 0)  # the hub's rule differs at other sizes only
+            tokens, _ = ours.tokens(images)
+            torch.testing.assert_close(tokens[0], expected.hidden_states[1], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(ours.norm(tokens[1]), expected.last_hidden_state, atol=1e-5, rtol=1e-4)
+            same = torch.allclose(hub.tokens(images)[0][1], tokens[1], atol=1e-6)
+        assert same == (size == (80, 80) or registers > 0)  # the default resizing rule differs at other sizes only
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_parameters_of_the_large_ones(arch, heads, transformer, adapter):
         model = ViTAdapter(dict(type='DINOv2', arch=arch), num_heads=heads)
     number = sum(p.numel() for p in model.vit_module.parameters())
     assert (number, sum(p.numel() for p in model.parameters()) - number) == (transformer, adapter)
-    learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert learns == adapter  # the transformer is frozen
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trainable == adapter  # the transformer is frozen
 
 
 def test_a_kernel_of_other_patches_is_resized():
@@ -199,17 +201,16 @@ def test_maps_of_any_size(size, mrfp):
 def test_padding_is_what_the_model_sees_anyway():
     model, images = adapter().eval(), torch.randn(1, 3, 50, 70)
     with torch.no_grad():
-        found, whole = model(images), model(nn.functional.pad(images, (0, 26, 0, 14)))
-    assert all(torch.equal(a, b[..., : a.shape[-2], : a.shape[-1]]) for a, b in zip(found, whole))
+        features, whole = model(images), model(nn.functional.pad(images, (0, 26, 0, 14)))
+    assert all(torch.equal(a, b[..., : a.shape[-2], : a.shape[-1]]) for a, b in zip(features, whole))
 
 
 @pytest.mark.parametrize('mrfp', (None, dict()))
 def test_every_part_of_the_adapter_learns_and_nothing_else(mrfp):
     model = adapter(mrfp=mrfp).train()
     for name, parameter in model.named_parameters():
-        if (
-            'sampling_offsets' in name or 'attention_weights' in name
-        ):  # they start at zero, and nothing behind them learns
+        # zero weights would block the gradients of earlier layers
+        if 'sampling_offsets' in name or 'attention_weights' in name:
             nn.init.normal_(parameter, std=0.05)
     sum(x.square().mean() for x in model(torch.randn(2, 3, 64, 64))).backward()
     assert not [
@@ -219,22 +220,22 @@ def test_every_part_of_the_adapter_learns_and_nothing_else(mrfp):
 
 
 def test_checkpointing_of_extractors_changes_nothing():
-    images, found = torch.randn(1, 3, 64, 64), []
+    images, gradients = torch.randn(1, 3, 64, 64), []
     for on in (False, True):
         model = adapter(checkpointing=on, norm_cfg=dict(type='GN', num_groups=4)).train()
         sum(x.square().mean() for x in model(images)).backward()
-        found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-    assert found[0].keys() == found[1].keys() and all(
-        torch.allclose(found[0][k], found[1][k], atol=1e-5) for k in found[0]
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and all(
+        torch.allclose(gradients[0][k], gradients[1][k], atol=1e-5) for k in gradients[0]
     )
 
 
 def test_sampling_keeps_its_precision_under_autocast():
-    model, images, seen = adapter().eval(), torch.randn(1, 3, 64, 64), []
-    model.interactions[0].extractor.attn.register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
+    model, images, dtypes = adapter().eval(), torch.randn(1, 3, 64, 64), []
+    model.interactions[0].extractor.attn.register_forward_pre_hook(lambda module, given: dtypes.append(given[0].dtype))
     with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
         model(images)
-    assert seen == [torch.float32]
+    assert dtypes == [torch.float32]
 
 
 def test_levels_are_split_and_joined():
@@ -244,7 +245,7 @@ def test_levels_are_split_and_joined():
 
 
 def test_mrfp_by_hand():
-    """Level by level: half of the hidden channels through 3 x 3, half through 5 x 5, norm, GELU; the input is added."""
+    """Per level: half of the hidden channels use a 3 x 3 convolution, half 5 x 5, then norm and GELU; with residual."""
     torch.manual_seed(0)
     module, shapes = MRFP(8, 0.5).eval(), [(4, 4), (2, 2), (1, 1)]
     x = torch.randn(1, 21, 8)

@@ -1,4 +1,4 @@
-"""The Triton kernels against float64, by Triton's interpreter where there is no GPU."""
+"""The Triton kernels compared with float64; without a GPU they run in the Triton interpreter."""
 
 import os
 
@@ -24,14 +24,14 @@ def inputs(heads=3, size=8, queries=6):
 def test_float32_equals_the_definition_in_float64(heads, size, queries):
     from mmdvis.models.functional.deform_triton import triton_attention
 
-    given = inputs(heads, size, queries)
-    exact = [x.double().requires_grad_() for x in given]
-    ours = [x.to(DEVICE).requires_grad_() for x in given]
-    expected, found = grid_sample_attention(exact[0], SHAPES, *exact[1:]), triton_attention(ours[0], SHAPES, *ours[1:])
-    torch.testing.assert_close(found.cpu().double(), expected, atol=1e-5, rtol=1e-5)
+    tensors = inputs(heads, size, queries)
+    exact = [x.double().requires_grad_() for x in tensors]
+    ours = [x.to(DEVICE).requires_grad_() for x in tensors]
+    expected, output = grid_sample_attention(exact[0], SHAPES, *exact[1:]), triton_attention(ours[0], SHAPES, *ours[1:])
+    torch.testing.assert_close(output.cpu().double(), expected, atol=1e-5, rtol=1e-5)
     seed = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    wanted = torch.autograd.grad(expected, exact, seed)
-    for a, b in zip(torch.autograd.grad(found, ours, seed.float().to(DEVICE)), wanted):
+    expected_grads = torch.autograd.grad(expected, exact, seed)
+    for a, b in zip(torch.autograd.grad(output, ours, seed.float().to(DEVICE)), expected_grads):
         torch.testing.assert_close(a.cpu().double(), b, atol=1e-4, rtol=1e-4)
 
 
@@ -41,7 +41,7 @@ def test_half_precision_is_only_that_of_the_values(dtype):
 
     value, locations, weights = inputs()
     value = value.to(dtype)
-    found = triton_attention(value.to(DEVICE), SHAPES, locations.to(DEVICE), weights.to(DEVICE))
+    output = triton_attention(value.to(DEVICE), SHAPES, locations.to(DEVICE), weights.to(DEVICE))
     expected = grid_sample_attention(value.double(), SHAPES, locations.double(), weights.double())
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.cpu().double(), expected, atol=0, rtol=2 * torch.finfo(dtype).eps)
+    assert output.dtype == dtype
+    torch.testing.assert_close(output.cpu().double(), expected, atol=0, rtol=2 * torch.finfo(dtype).eps)

@@ -1,4 +1,4 @@
-"""The conductor: freezing, losses, windows, batches, streams."""
+"""The DVIS detector: frozen stages, losses, windows, batches and streams."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def samples(targets):
 
 
 def train_steps(model, number=2, num_frames=3, objects=((2, 0), (4, 1), (0, 2))):
-    """A few steps of SGD; returns the names of the parameters without a gradient."""
+    """Run SGD steps and return the names of the trainable parameters without a gradient."""
     model.train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.0)
     for _ in range(number):
@@ -64,11 +64,11 @@ def test_frozen_weights_and_statistics_stay(tracker, refiner):
 
 
 def test_a_frozen_segmenter_sees_frame_by_frame_what_it_sees_at_once():
-    model, seen = tiny.model('dvis').train(), []
-    model.segmenter.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
+    model, lengths = tiny.model('dvis').train(), []
+    model.segmenter.register_forward_pre_hook(lambda module, given: lengths.append(given[0].shape[1]))
     frames, given = torch.randn(2, 3, 3, 64, 96), samples([tiny.targets(3)] * 2)
     losses = model(frames, given, mode='loss')
-    assert seen == [1, 1, 1]
+    assert lengths == [1, 1, 1]
     with torch.no_grad():
         whole = model.segmenter(frames)
     targets = [sample.gt_targets for sample in given]
@@ -112,11 +112,8 @@ def test_window_is_a_memory_knob_only(tracker, refiner):
 @pytest.mark.parametrize('tracker, refiner', SETUPS)
 def test_a_batch_of_videos_equals_one_by_one(tracker, refiner):
     model = tiny.model(tracker, refiner).eval()
-    videos = [
-        source(5, seed=1),
-        source(2, seed=2),
-        source(4, (40, 50), seed=3),
-    ]  # two of one padded size, one of another
+    # two videos have the same padded size, the third differs
+    videos = [source(5, seed=1), source(2, seed=2), source(4, (40, 50), seed=3)]
     together = model.predict(videos, [VideoDataSample() for _ in videos])
     for video, result in zip(videos, together):
         alone = model.predict([video], [VideoDataSample()])[0].pred_panoptic
@@ -152,7 +149,7 @@ def test_tensor_mode_gives_refined_tracks():
 
 
 def test_without_frames_of_the_future():
-    """Causal results of a frame do not change when frames follow."""
+    """Causal results of a frame do not depend on later frames."""
     model, video = tiny.model('dvis').eval(), source(6)
     whole, _ = model.stream(video)
     first, state = model.stream(ArrayFrames(video.frames[:2]))
@@ -222,7 +219,7 @@ def test_training_batch_has_targets_of_the_padded_size():
     assert batch['inputs'].shape == (2, 2, 3, 64, 32)
     targets = batch['data_samples'][0].gt_targets
     assert targets.masks.shape == (1, 2, 64, 32) and targets.masks.sum() == 2 * 20
-    assert targets.ids.tolist() == [9] and targets.labels.tolist() == [3]  # id 12 has no pixel
+    assert targets.ids.tolist() == [9] and targets.labels.tolist() == [3]  # id 12 has no pixels
     assert targets.name == 'video v, frames [0, 1]'
 
 
@@ -235,17 +232,19 @@ def test_clips_of_different_lengths_are_refused():
 
 
 def test_void_is_ignored_where_a_clip_says_so():
-    plain, told = packed(2, (20, 30)), packed(2, (20, 30))
-    told['data_samples'].set_metainfo(dict(ignore_void=True))
+    plain, flagged = packed(2, (20, 30)), packed(2, (20, 30))
+    flagged['data_samples'].set_metainfo(dict(ignore_void=True))
     batch = ClipPreprocessor()(
-        dict(inputs=[c['inputs'] for c in (plain, told)], data_samples=[c['data_samples'] for c in (plain, told)]), True
+        dict(
+            inputs=[c['inputs'] for c in (plain, flagged)], data_samples=[c['data_samples'] for c in (plain, flagged)]
+        ),
+        True,
     )
     first, second = (sample.gt_targets for sample in batch['data_samples'])
     assert first.ignored is None and second.ignored.shape == (2, 32, 32)
     assert not second.ignored[:, :4, :5].any() and second.ignored[:, 4:20, :30].all()
-    assert (
-        not second.ignored[:, 20:].any() and not second.ignored[:, :, 30:].any()
-    )  # padding is a place without objects
+    # padding is not ignored; it contains no objects
+    assert not second.ignored[:, 20:].any() and not second.ignored[:, :, 30:].any()
 
 
 def test_a_batch_of_mixed_sizes_is_warned_of():

@@ -1,4 +1,4 @@
-"""DVIS++ against a plain float64 computation on official names, written from its description."""
+"""DVIS++ compared with a plain float64 implementation that uses the official weight names."""
 
 import math
 
@@ -17,7 +17,7 @@ from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, StepContext
 from mmdvis.testing.parity.comparison import dense_masks
 
-C, M, K, Q, LAYERS, HEADS, FFN = 16, 12, 5, 6, 2, 4, 24  # the segmenter's width; tracker and refiner have 2 C
+C, M, K, Q, LAYERS, HEADS, FFN = 16, 12, 5, 6, 2, 4, 24  # C is the segmenter width; tracker and refiner have 2 C
 PIXEL = dict(num_layers=1, num_heads=2, ffn_channels=20, norm_groups=4)
 STAGE = dict(
     num_classes=K, channels=2 * C, mask_channels=M, decoder=dict(num_layers=LAYERS, num_heads=HEADS, ffn_channels=FFN)
@@ -25,7 +25,7 @@ STAGE = dict(
 
 
 def weights():
-    """A complete official state dict: ResNet, segmenter with re-identification, tracker, refiner."""
+    """Return a complete official state dict: ResNet, segmenter with re-identification, tracker and refiner."""
     channels = [32, 64, 128, 256]
     return official.draw(
         {
@@ -68,13 +68,13 @@ def build(**options):
 
 
 def in_double(queries):
-    """The segmenter's word, which is in single precision, for stages in double."""
+    """Convert segmenter outputs from float32 to float64."""
     values = {name: getattr(queries, name) for name in queries.AXES}
     return FrameQueries(**{name: x.double() if x.is_floating_point() else x for name, x in values.items()})
 
 
 class Plain:
-    """The formulas, one frame at a time; ``w`` is the official state dict in float64."""
+    """Plain implementation, one frame at a time; ``w`` is the official state dict."""
 
     def __init__(self, w):
         self.w = {name: x.double() for name, x in w.items()}
@@ -107,14 +107,14 @@ class Plain:
         return self.norm(f'{name}.norm', x + self.linear(f'{name}.linear2', F.relu(self.linear(f'{name}.linear1', x))))
 
     def block(self, k, identity, reference, frame):
-        """One block of the tracker on (Q, C)."""
+        """Apply one block of the tracker to (Q, C)."""
         cross, own = (f'tracker.transformer_{kind}_attention_layers.{k}' for kind in ('cross', 'self'))
         x = self.norm(f'{cross}.norm', identity + self.attend(f'{cross}.multihead_attn', reference, frame))
         x = self.norm(f'{own}.norm', x + self.attend(f'{own}.self_attn', x, x))
         return self.feed(f'tracker.transformer_ffn_layers.{k}', x)
 
     def track(self, normed, raw):
-        """Outputs before the norm and references, each (T, Q, C), from the segmenter's concatenations."""
+        """Return outputs before the norm and references, each (T, Q, C), from the concatenated segmenter embeddings."""
         outputs, references, chain = [], [], None
         for e_normed, e in zip(normed, raw):
             if chain is None:
@@ -123,7 +123,8 @@ class Plain:
                 for k in range(LAYERS):
                     x = self.block(k, x, self.mlp('tracker.ref_proj', x), e)
             else:
-                cost = 1 - F.normalize(e_normed, dim=-1) @ F.normalize(chain, dim=-1).T  # rows are the current frame
+                # rows belong to the current frame
+                cost = 1 - F.normalize(e_normed, dim=-1) @ F.normalize(chain, dim=-1).T
                 rows, columns = linear_sum_assignment(cost.T.numpy())
                 chain, x = e_normed[columns], e[columns]
                 references.append(self.mlp('tracker.ref_proj', outputs[-1]))
@@ -133,7 +134,7 @@ class Plain:
         return torch.stack(outputs), torch.stack(references)
 
     def refine(self, x, context):
-        """The refiner's blocks on (T, Q, C); returns the last output behind the norm."""
+        """Apply the blocks of the refiner to (T, Q, C) and return the normalised output."""
         frames, slots = x.shape[:2]
         for k in range(LAYERS):
             time, objects, cross = (
@@ -165,14 +166,14 @@ class Plain:
 def test_the_complete_chain_equals_its_formulas():
     model, plain = build(), Plain(weights())
     frames = torch.randn(1, 5, 3, 64, 96)
-    states, features = model.segmenter.decode(frames)  # as DVIS, which has its own parity checks
+    states, features = model.segmenter.decode(frames)  # covered by the parity checks of DVIS
     raw, features = states[-1].double(), features[0].double()
     normed = plain.norm('sem_seg_head.predictor.decoder_norm', raw)
     reid = plain.mlp('sem_seg_head.predictor.reid_embed', normed)
     queries = in_double(model.segmenter(frames))
     torch.testing.assert_close(queries.match_embeds[0], torch.cat([normed, reid], -1), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(queries.embeds[0], torch.cat([raw, reid], -1), atol=1e-5, rtol=1e-4)
-    normed, raw = queries.match_embeds[0], queries.embeds[0]  # from here on in double
+    normed, raw = queries.match_embeds[0], queries.embeds[0]  # float64 from here on
     outputs, references = plain.track(normed, raw)
     x = plain.norm('tracker.decoder_norm', outputs)
     projected = F.conv2d(
@@ -239,7 +240,7 @@ def test_a_re_identifying_segmenter_cannot_learn():
 
 
 def test_projections_start_as_the_public_ones():
-    """Kaiming-uniform matrices with a = 1, zero biases."""
+    """Matrices are Kaiming-uniform with a = 1; biases are zero."""
     torch.manual_seed(0)
     mlp = DVISTracker(3, refer='mlp').ref_proj
     for layer in mlp[::2]:

@@ -1,4 +1,4 @@
-"""What a loss holds: masks of matched rows, layer by layer, and truth a few masks at a time."""
+"""Memory use of the loss: only masks of matched rows, and ground truth in blocks of masks."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ AREA = SIZE * SIZE
 
 
 def run(queries, matching, objects=OBJECTS, truth=(2 * SIZE, 2 * SIZE)):
-    """A loss and its gradients."""
+    """Return a function that computes a loss and its gradients; ``truth`` is the size of the ground truth masks."""
     spans = 1 if matching == 'video' else FRAMES
     logits, embeds = (
         torch.randn(LAYERS, 1, t, queries, width, requires_grad=True) for t, width in ((spans, 6), (FRAMES, WIDTH))
@@ -35,8 +35,8 @@ def run(queries, matching, objects=OBJECTS, truth=(2 * SIZE, 2 * SIZE)):
 
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
 def test_masks_are_those_of_objects_however_many_queries_there_are(matching, monkeypatch):
-    """More objects would be more; the plain form holds every query of every layer."""
-    monkeypatch.setattr(query_set_loss, 'MAX_MASKS', 1)  # a layer at a time
+    """The largest tensor grows with the objects, not with the queries; the plain loss holds all queries and layers."""
+    monkeypatch.setattr(query_set_loss, 'MAX_MASKS', 1)  # one layer at a time
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
     few, many = largest(run(10, matching)), largest(run(200, matching))
     assert few == many == OBJECTS * FRAMES * AREA
@@ -47,7 +47,7 @@ def test_masks_are_those_of_objects_however_many_queries_there_are(matching, mon
 
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
 def test_truth_is_never_copied_as_a_whole(matching, monkeypatch):
-    """However large the ground truth is, what is made of it is a mask, or points."""
+    """Allocations for large ground truth are limited to one mask or to sampled points."""
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
     large = (8 * SIZE, 8 * SIZE)
     step = run(10, matching, truth=large)
@@ -55,5 +55,5 @@ def test_truth_is_never_copied_as_a_whole(matching, monkeypatch):
 
 
 def test_layers_share_a_block_where_they_are_small():
-    """Blocks are a knob of memory alone."""
+    """Small layers are processed in one block."""
     assert largest(run(10, 'video')) == LAYERS * OBJECTS * FRAMES * AREA

@@ -1,4 +1,4 @@
-"""Online, causal, offline and semi-online are options of one detector."""
+"""Online, causal, offline and semi-online inference with the options of one detector."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ SEMANTIC = dict(type='SemanticPostprocessor')
 
 @pytest.fixture(scope='module')
 def fixture():
-    """A small model of the official code whose results have several segments."""
+    """Fixture of a small official model whose results have several segments."""
     return Fixture.read(DATA / 'parity' / 'dvis_swin')
 
 
@@ -25,7 +25,7 @@ def predict(model, source):
 
 
 def changed_from(source, frame):
-    """The same video with other frames from ``frame`` on."""
+    """Return the video with random frames from ``frame`` on."""
     frames = source.frames.clone()
     frames[frame:] = torch.randint(0, 256, frames[frame:].shape, dtype=torch.uint8)
     return ArrayFrames(frames, source.original)
@@ -56,7 +56,7 @@ def test_a_refiner_sees_the_future_of_its_clip_and_no_more(fixture):
 
 
 def test_the_benchmark_mean_does_depend_on_the_future(fixture):
-    """Else the test above would prove nothing."""
+    """Without causal=True the result depends on later frames, so the causal tests are not vacuous."""
     model = fixture.model('DVIS_online', 'vps')
     scores = [
         tuple(s.score for s in predict(model, video).pred_panoptic.segments)
@@ -67,7 +67,7 @@ def test_the_benchmark_mean_does_depend_on_the_future(fixture):
 
 @pytest.mark.parametrize('system', ['DVIS_online', 'DVIS_offline'])
 def test_a_causal_prediction_is_what_a_stream_gives(fixture, system):
-    """Frame by frame for an online model, clip by clip behind a refiner."""
+    """This holds frame by frame for an online model, and clip by clip with a refiner."""
     model, source = fixture.model(system, 'vps', causal=True, clip_len=2), fixture.source
     whole, maps, state = predict(model, source).pred_panoptic, [], None
     for start in range(0, len(source), 2):
@@ -94,18 +94,18 @@ def test_one_clip_for_the_whole_video_is_offline(fixture, task, clip_len):
 @torch.no_grad()
 @pytest.mark.parametrize('clip_len', [1, 3])
 def test_clips_are_refined_by_themselves(fixture, clip_len):
-    """Clips of one frame: the refiner on each frame alone."""
+    """The refiner processes each clip separately, even if a clip has one frame."""
     model, source = fixture.model('DVIS_offline', 'vps', clip_len=clip_len), fixture.source
     tracks = cat_time([clip for clip, _ in model.propagate([source])])
     alone = [model.refiner(tiny.part(tracks, t, min(t + clip_len, 7))) for t in range(0, 7, clip_len)]
     refined = model.refine(tracks)
     for name in ('class_logits', 'mask_embeds', 'embeds'):
         torch.testing.assert_close(getattr(refined, name), torch.cat([getattr(clip, name) for clip in alone], 1))
-    assert (refined.class_logits[:, 0] != refined.class_logits[:, -1]).any()  # every clip has classes of its own
+    assert (refined.class_logits[:, 0] != refined.class_logits[:, -1]).any()  # every clip has separate class logits
 
 
 def test_a_video_that_ends_before_the_others_clips(fixture):
-    """In a batch, a clip may hold nothing but padding of the shorter video."""
+    """In a batch, a clip may consist entirely of padding of the shorter video."""
     model = fixture.model('DVIS_offline', 'vps', clip_len=2)
     short = ArrayFrames(fixture.source.frames[:3], fixture.source.original)
     together = model.predict([fixture.source, short], [VideoDataSample(), VideoDataSample()])
@@ -127,9 +127,9 @@ def test_tracks_are_not_cut_into_nothing():
 
 
 class Shuffler(nn.Module):
-    """A segmenter of a scene that stands still, whose queries come in another order in every frame.
+    """Segmenter of a static scene whose query order differs in every frame.
 
-    The frame's number is the value of its first pixel.
+    The value of the first pixel is the frame number.
     """
 
     def __init__(self):
@@ -154,7 +154,7 @@ class Shuffler(nn.Module):
 
 
 def rows_apart(refiner):
-    """Takes all mixing of rows out of a refiner, so that its row q says what it thinks of object q."""
+    """Disable all interaction between rows of a refiner, so that row q depends on object q only."""
     for layer in refiner.layers:
         for part in (layer.time_attn, layer.object_attn, layer.cross_attn):
             nn.init.zeros_(part.out_proj.weight)
@@ -183,11 +183,11 @@ def test_identities_survive_the_cut_between_clips_by_the_state():
         second, _ = model.stream(ArrayFrames(frames[3:]), carried)
         maps.append([model.postprocessor(p).id_map for p in (first, second)])
     assert torch.equal(maps[0][0][-1], maps[0][1][0])
-    assert not torch.equal(maps[1][0][-1], maps[1][1][0])  # without the state the second clip has names of its own
+    assert not torch.equal(maps[1][0][-1], maps[1][1][0])  # without the state the ids of the second clip differ
 
 
 def test_semantic_maps_may_follow_the_panoptic_result(fixture):
-    """PVUW 2024: classes of segments where there are some, the official vote in void."""
+    """Segments give their class, void pixels use the official vote (PVUW 2024)."""
     panoptic = dict(
         type='PanopticPostprocessor',
         num_things=5,
@@ -197,11 +197,11 @@ def test_semantic_maps_may_follow_the_panoptic_result(fixture):
     for causal in (False, True):
         around = fixture.model('DVIS_offline', 'vss', dict(SEMANTIC, around=panoptic), causal=causal)
         ((_, prediction),) = around.predictions([fixture.source])
-        found, labels = MODELS.build(panoptic)(prediction), around.postprocessor(prediction).label_map
+        result, labels = MODELS.build(panoptic)(prediction), around.postprocessor(prediction).label_map
         plain = predict(fixture.model('DVIS_offline', 'vss', causal=causal), fixture.source).pred_semantic.label_map
-        void = (found.id_map == 0).numpy()
+        void = (result.id_map == 0).numpy()
         assert labels.dtype == 'uint8' and 0 < void.mean() < 1
         assert (labels[void] == plain[void]).all() and (labels != plain).any()
         for t in range(7):
-            for segment in found.segments_at(t):
-                assert (labels[t][(found.id_map[t] == segment.id).numpy()] == segment.label).all()
+            for segment in result.segments_at(t):
+                assert (labels[t][(result.id_map[t] == segment.id).numpy()] == segment.label).all()

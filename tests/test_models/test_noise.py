@@ -1,4 +1,4 @@
-"""Noise for the tracker's start, and contrastive losses: by hand, by counting, and by what they must not change."""
+"""Query noise for the tracker and contrastive losses, checked by hand and by invariants."""
 
 import math
 
@@ -16,14 +16,14 @@ SLOTS = 4
 
 
 def clip(frames=4, seed=0):
-    """Queries of a clip whose frames are permuted: row p[t][q] of frame t is object q."""
+    """Return queries of a clip with permuted frames, and the orders: row p[t][q] of frame t is object q."""
     g = torch.Generator().manual_seed(seed)
     objects = torch.eye(SLOTS, 6)
     orders = [torch.arange(SLOTS), *(torch.randperm(SLOTS, generator=g) for _ in range(frames - 1))]
-    found = torch.zeros(1, frames, SLOTS, 6)
+    embeds = torch.zeros(1, frames, SLOTS, 6)
     for t, order in enumerate(orders):
-        found[0, t, order] = objects + 0.01 * torch.randn(SLOTS, 6, generator=g)
-    return found, torch.stack(orders)[None]
+        embeds[0, t, order] = objects + 0.01 * torch.randn(SLOTS, 6, generator=g)
+    return embeds, torch.stack(orders)[None]
 
 
 def draw(active, partner, share, is_own):
@@ -33,7 +33,7 @@ def draw(active, partner, share, is_own):
 
 
 def noise_at(frame, frames, partner, share, is_own):
-    """Noise in one frame only; share (Q, 1) or (Q, C)."""
+    """Return noise that is active in one frame only; share has shape (Q, 1) or (Q, C)."""
     share = torch.as_tensor(share)
     whole = torch.zeros(frames, *share.shape, dtype=share.dtype)
     whole[frame] = share
@@ -45,44 +45,44 @@ SIGMA = [2, 0, 3, 1]
 
 @pytest.mark.parametrize('base', ('raw', 'matched'))
 def test_shuffled_queries(base):
-    """E[sigma(i)], and the next frame is matched to what the slots then hold."""
+    """Slot i holds E[sigma(i)], and the next frame is matched to the noised slots."""
     embeds, orders = clip()
-    found = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base)
-    assert found.kept[0, :2].tolist() == orders[0, :2].tolist()
+    noisy = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base)
+    assert noisy.kept[0, :2].tolist() == orders[0, :2].tolist()
     start = torch.arange(SLOTS) if base == 'raw' else orders[0, 2]
     expected = start[torch.tensor(SIGMA)]
-    assert found.kept[0, 2].tolist() == expected.tolist()
-    assert torch.equal(found.mix(embeds)[0, 2], embeds[0, 2, expected])
-    object_of = {int(row): q for q, row in enumerate(orders[0, 2])}  # which object each row of frame 2 is
-    assert found.kept[0, 3].tolist() == [int(orders[0, 3, object_of[int(row)]]) for row in expected]
-    assert torch.equal(found.mix(embeds)[0, 3], embeds[0, 3, found.kept[0, 3]])
+    assert noisy.kept[0, 2].tolist() == expected.tolist()
+    assert torch.equal(noisy.mix(embeds)[0, 2], embeds[0, 2, expected])
+    object_of = {int(row): q for q, row in enumerate(orders[0, 2])}  # row of frame 2 -> object
+    assert noisy.kept[0, 3].tolist() == [int(orders[0, 3, object_of[int(row)]]) for row in expected]
+    assert torch.equal(noisy.mix(embeds)[0, 3], embeds[0, 3, noisy.kept[0, 3]])
 
 
 @pytest.mark.parametrize('base', ('raw', 'matched'))
 def test_weighted_means(base):
-    """a E[i] + (1 - a) E[sigma(i)]; the slot counts as its own from a = 0.5 on."""
+    """Slot i holds a E[i] + (1 - a) E[sigma(i)] and keeps its own identity for a >= 0.5."""
     embeds, orders = clip()
     share = torch.tensor([[0.25], [0.5], [0.75], [1.0]])
-    found = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base)
+    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base)
     own = torch.arange(SLOTS) if base == 'raw' else orders[0, 1]
     other = own[torch.tensor(SIGMA)]
     for i in range(SLOTS):
         a = float(share[i])
         expected = a * embeds[0, 1, own[i]] + (1 - a) * embeds[0, 1, other[i]]
-        torch.testing.assert_close(found.mix(embeds)[0, 1, i], expected)
-    assert found.kept[0, 1].tolist() == [int(other[0]), int(own[1]), int(own[2]), int(own[3])]
+        torch.testing.assert_close(noisy.mix(embeds)[0, 1, i], expected)
+    assert noisy.kept[0, 1].tolist() == [int(other[0]), int(own[1]), int(own[2]), int(own[3])]
 
 
 def test_cropped_channels():
-    """Channels below k from E[i], the others from E[sigma(i)]; own from k = C / 2 on."""
+    """Channels below k come from E[i], the others from E[sigma(i)]; slot i keeps its own identity for k >= C / 2."""
     embeds, _ = clip()
     cuts = torch.tensor([0, 2, 3, 5])
     share = torch.arange(6) < cuts[:, None]
-    found = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (cuts >= 3).tolist()), 'raw')
-    mixed = found.mix(embeds)[0, 1]
+    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (cuts >= 3).tolist()), 'raw')
+    mixed = noisy.mix(embeds)[0, 1]
     for i, k in enumerate(cuts.tolist()):
         assert torch.equal(mixed[i, :k], embeds[0, 1, i, :k]) and torch.equal(mixed[i, k:], embeds[0, 1, SIGMA[i], k:])
-    assert found.kept[0, 1].tolist() == [2, 0, 2, 3]
+    assert noisy.kept[0, 1].tolist() == [2, 0, 2, 3]
 
 
 def test_what_is_drawn():
@@ -102,7 +102,7 @@ def test_what_is_drawn():
     assert cropped.share.dtype == torch.bool and torch.equal(cropped.is_own, cuts >= 3) and int(cuts.max()) <= 5
     assert torch.equal(cropped.share, torch.arange(6) < cuts[..., None])
     for noise in (shuffled, weighted, alone, cropped):
-        assert not noise.active[:, 0].any()  # never the first frame
+        assert not noise.active[:, 0].any()  # the first frame has no noise
 
 
 @pytest.mark.parametrize('ratio', (0.2, 0.5, 0.8))
@@ -115,9 +115,9 @@ def test_the_rate_is_what_was_asked_for(ratio):
 def test_without_noise_the_orders_are_those_of_matching():
     embeds, orders = clip(6)
     quiet = QueryNoise('shuffle', 0.0).draw(1, 6, SLOTS, 6, torch.Generator())
-    found = noisy_orders(embeds, quiet, 'raw')
-    assert torch.equal(found.kept, orders) and torch.equal(found.kept, track_orders(embeds))
-    assert torch.equal(found.mix(embeds), embeds.take_along_dim(orders[..., None], 2))
+    noisy = noisy_orders(embeds, quiet, 'raw')
+    assert torch.equal(noisy.kept, orders) and torch.equal(noisy.kept, track_orders(embeds))
+    assert torch.equal(noisy.mix(embeds), embeds.take_along_dim(orders[..., None], 2))
     assert torch.equal(noisy_orders(embeds, quiet, 'raw', inverse=True).kept, track_orders(embeds, inverse=True))
 
 
@@ -150,9 +150,9 @@ def test_ratio_zero_changes_no_bit(name):
     for iteration in range(2):
         a, b = losses(plain, iteration), losses(quiet, iteration)
         assert all(torch.equal(a[key], b[key]) for key in a)
-        for model, found in ((plain, a), (quiet, b)):
+        for model, values in ((plain, a), (quiet, b)):
             model.zero_grad()
-            sum(found.values()).backward()
+            sum(values.values()).backward()
         assert all(torch.equal(p.grad, q.grad) for p, q in zip(plain.parameters(), quiet.parameters()))
 
 
@@ -162,11 +162,11 @@ def test_noise_is_for_training_only(name, mode):
     plain, noisy = tracker(name), tracker(name, noise=dict(mode=mode, ratio=1.0))
     queries = tiny.frame_queries(5)
     for evaluate in (lambda model: model.eval()(queries)[0].embeds, lambda model: model.train()(queries)[0].embeds):
-        assert torch.equal(evaluate(plain), evaluate(noisy))  # also in training, what later stages get has no noise
+        assert torch.equal(evaluate(plain), evaluate(noisy))  # later stages get queries without noise, in training, too
     assert all(torch.equal(losses(plain.eval())[key], value) for key, value in losses(noisy.eval()).items())
     a, b = losses(plain.train()), losses(noisy.train())
     assert any(not torch.equal(a[key], b[key]) for key in a)
-    assert all(torch.equal(b[key], value) for key, value in losses(noisy).items())  # the same iteration, the same noise
+    assert all(torch.equal(b[key], value) for key, value in losses(noisy).items())  # same iteration, same noise
     assert any(not torch.equal(b[key], value) for key, value in losses(noisy, 4).items())
 
 
@@ -176,8 +176,8 @@ def test_noise_needs_matched_queries():
 
 
 def test_contrast_by_hand():
-    anchor, good = torch.tensor([[1.0, 2.0]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # products 1, 2
-    bad = torch.tensor([[[2.0, 1.0], [5.0, 5.0]]])  # products 4, 15; the second does not count
+    anchor, good = torch.tensor([[1.0, 2.0]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # dot products 1, 2
+    bad = torch.tensor([[[2.0, 1.0], [5.0, 5.0]]])  # dot products 4, 15; the second is masked out
     expected = math.log(1 + math.exp(4 - 1) + math.exp(4 - 2))
     assert float(contrastive_loss(anchor, good, bad, torch.tensor([[True, False]]))) == pytest.approx(expected)
     assert float(contrastive_loss(anchor, good, bad, torch.tensor([[False, False]]))) == 0.0
@@ -214,14 +214,14 @@ def test_contrast_of_tracks_in_loops():
 
 
 def test_pairs_of_contrast_are_those_of_the_set_loss_under_autocast():
-    """Both are matched in full precision."""
+    """Both are matched in float32."""
     model, queries, targets = tracker().train(), tiny.frame_queries(5), [tiny.targets(5, (32, 48))]
     orders, starts = model.training_starts(queries, StepContext())
     layers = model.predict(model.decode_clip(queries, starts, None), queries.mask_features)
     plain = model.criterion.pairs(layers.last(), targets, StepContext())
     with torch.autocast('cpu', torch.bfloat16):
         cast = model.criterion.pairs(layers.last(), targets, StepContext())
-    assert all((a == b).all() for one, other in zip(plain, cast) for a, b in zip(one, other))
+    assert all((a == b).all() for first, second in zip(plain, cast) for a, b in zip(first, second))
 
 
 @pytest.mark.parametrize('objects', (True, False))
@@ -229,16 +229,16 @@ def test_stages_with_contrast_learn(objects):
     targets = tiny.targets(5, (32, 48), objects=((2, 0), (4, 1)) if objects else ())
     queries = tiny.frame_queries(5)
     model = tracker('dvis_plus', loss=dict(tiny.LOSS, matching='first_appearance', contrast=2.0)).train()
-    found = model.loss(queries, [targets], StepContext(0.1))
+    values = model.loss(queries, [targets], StepContext(0.1))
     plain = tracker('dvis_plus').train().loss(queries, [targets], StepContext(0.1))
-    assert found.keys() - plain.keys() == {'loss_contrast'} and all(
-        torch.equal(found[key], plain[key]) for key in plain
+    assert values.keys() - plain.keys() == {'loss_contrast'} and all(
+        torch.equal(values[key], plain[key]) for key in plain
     )
-    assert (float(found['loss_contrast'].detach()) > 0) == objects and torch.isfinite(found['loss_contrast'])
-    sum(found.values()).backward()
+    assert (float(values['loss_contrast'].detach()) > 0) == objects and torch.isfinite(values['loss_contrast'])
+    sum(values.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
     torch.manual_seed(0)
     refiner = MODELS.build(dict(tiny.REFINER, loss=dict(tiny.LOSS, matching='video', contrast=2.0))).train()
-    found = refiner.loss(model(queries)[0], [targets], StepContext(0.1))
-    assert torch.isfinite(found['loss_contrast']) and (float(found['loss_contrast'].detach()) > 0) == objects
-    sum(found.values()).backward()
+    values = refiner.loss(model(queries)[0], [targets], StepContext(0.1))
+    assert torch.isfinite(values['loss_contrast']) and (float(values['loss_contrast'].detach()) > 0) == objects
+    sum(values.values()).backward()

@@ -1,4 +1,4 @@
-"""Small pure functions, by hand."""
+"""Small pure functions, checked by hand."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from mmdvis.models.postprocessors.instance import encode_masks
 
 
 def test_corners_of_a_point_between_four_pixels():
-    index, weight = map(torch.stack, zip(*corners(torch.tensor([[0.5, 0.5]]), 2, 2)))  # the middle of a map of 2 x 2
+    index, weight = map(torch.stack, zip(*corners(torch.tensor([[0.5, 0.5]]), 2, 2)))  # the centre of a 2 x 2 map
     assert sorted(index[:, 0].tolist()) == [0, 1, 2, 3] and weight[:, 0].tolist() == [0.25] * 4
 
 
@@ -36,16 +36,16 @@ def test_beyond_the_border_counts_as_zero():
     features = torch.ones(1, 1, 2, 2)
     at = torch.tensor([[[0.0, 0.0], [0.25, 0.0], [0.5, 0.5], [-0.3, 0.5]]])
     torch.testing.assert_close(sample_features(features, at)[0, 0], torch.tensor([0.25, 0.5, 1.0, 0.0]))
-    truth = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    gt = torch.ones(1, 1, 2, 2, dtype=torch.bool)
     torch.testing.assert_close(
-        sample_targets(truth, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
+        sample_targets(gt, torch.zeros(1, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long), at),
         torch.tensor([[0.25, 0.5, 1.0, 0.0]]),
     )
 
 
 @pytest.mark.parametrize('at_once', [1, 5, 1 << 15])
 def test_gradients_of_points_in_frames(at_once, monkeypatch):
-    """By finite differences; points beyond the border and several at one place included."""
+    """Gradients agree with finite differences, for points beyond the border and for repeated points, too."""
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', at_once)
     g = torch.Generator().manual_seed(0)
     masks = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=g, requires_grad=True)
@@ -61,19 +61,19 @@ def test_known_values_are_not_sampled_again_but_have_gradients(monkeypatch):
     coords = torch.rand(2, 6, 2)
     values = sample_masks(masks, frames, coords)
     (expected,) = torch.autograd.grad(values.square().sum(), masks)
-    monkeypatch.setattr(point_sampling, 'read_points', None)  # whoever calls it fails
+    monkeypatch.setattr(point_sampling, 'read_points', None)  # sampling again would fail
     again = sample_masks(masks, frames, coords, values.detach())
-    (found,) = torch.autograd.grad(again.square().sum(), masks)
-    assert torch.equal(again, values) and torch.equal(found, expected)
-    assert bool((found[:, [0, 2]] == 0).all())
+    (gradient,) = torch.autograd.grad(again.square().sum(), masks)
+    assert torch.equal(again, values) and torch.equal(gradient, expected)
+    assert bool((gradient[:, [0, 2]] == 0).all())
 
 
 def test_places_of_all_points_come_once(monkeypatch):
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 4)
     rows, frames, coords = torch.tensor([2, 0]), torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.full((2, 3, 2), 0.5)
-    found = list(point_offsets(rows, frames, coords, (3, 2, 2, 2)))
-    assert [(piece.start, piece.stop) for piece, _ in found] == [(0, 4), (4, 6)]
-    first = torch.cat([corner[0][0] for _, corner in found])  # upper left neighbour: first pixel of the map
+    offsets = list(point_offsets(rows, frames, coords, (3, 2, 2, 2)))
+    assert [(piece.start, piece.stop) for piece, _ in offsets] == [(0, 4), (4, 6)]
+    first = torch.cat([corner[0][0] for _, corner in offsets])  # the upper left neighbour is the first pixel of the map
     assert first.tolist() == [(v * 2 + t) * 4 for v, t in ((2, 0), (2, 1), (2, 1), (0, 1), (0, 0), (0, 0))]
 
 

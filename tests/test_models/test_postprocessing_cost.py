@@ -1,4 +1,4 @@
-"""What results cost: masks of kept rows only, and never all classes of all frames."""
+"""Cost of postprocessing: only masks of kept rows, and never all classes of all frames."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ CLASSES, SIZE = 6, (24, 40)
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Random masks that remember how many were asked for."""
+    """Random masks that record the requested frame and number of rows."""
 
     asked: list[tuple[int, int]] = field(default_factory=list)
 
@@ -27,7 +27,7 @@ class Recorded:
 
 
 def prediction(slots, frames=3, kept=4, causal=False):
-    """The first ``kept`` of the rows are surely something, the others nothing."""
+    """Return a prediction whose first ``kept`` rows have high scores; the other rows are no object."""
     scores = torch.zeros(slots, CLASSES + 1)
     scores[:, -1] = 1.0
     scores[:kept] = torch.eye(CLASSES + 1)[torch.arange(kept) % CLASSES] * 0.9 + 0.01
@@ -38,33 +38,33 @@ def prediction(slots, frames=3, kept=4, causal=False):
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('postprocessor', [PanopticPostprocessor(2, 0.5, 0.0), InstancePostprocessor(4)])
 def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, causal):
-    found = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
-    for given in found.values():
-        postprocessor(given)
-    assert found[10].masks.asked == found[100].masks.asked == [(t, 4) for t in range(3)]
+    predictions = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
+    for video in predictions.values():
+        postprocessor(video)
+    assert predictions[10].masks.asked == predictions[100].masks.asked == [(t, 4) for t in range(3)]
 
 
 def test_tensors_of_a_fusion_do_not_grow_with_the_queries():
     run = PanopticPostprocessor(2, 0.5, 0.0)
     few, many = (largest(lambda: run(prediction(slots))) for slots in (10, 300))
     assert few == many
-    assert largest(lambda: run(prediction(10, kept=8))) == 2 * few  # but with the kept ones
+    assert largest(lambda: run(prediction(10, kept=8))) == 2 * few  # memory grows with the kept rows
 
 
 @pytest.mark.parametrize('causal', [False, True])
 def test_no_tensor_of_semantic_results_holds_more_for_longer_videos(causal):
     run, frame = SemanticPostprocessor(), SIZE[0] * SIZE[1]
     sizes = [largest(lambda: run(prediction(8, frames, causal=causal))) for frames in (2, 9)]
-    assert sizes[0] == sizes[1] == 8 * frame  # the masks of a frame, and CLASSES * 9 frames would be more
+    assert sizes[0] == sizes[1] == 8 * frame  # masks of one frame, less than CLASSES * 9 frames
 
 
 def test_votes_in_stripes_are_votes(monkeypatch):
     whole = SemanticPostprocessor()(prediction(8)).label_map
-    monkeypatch.setattr(semantic, 'MAX_VOTES', CLASSES * SIZE[1] * 5)  # five lines, then a last one of four
-    given, run = prediction(8), SemanticPostprocessor()
-    assert (run(given).label_map == whole).all()
+    monkeypatch.setattr(semantic, 'MAX_VOTES', CLASSES * SIZE[1] * 5)  # stripes of five rows, the last has four
+    video, run = prediction(8), SemanticPostprocessor()
+    assert (run(video).label_map == whole).all()
     assert whole.dtype == 'uint8' and len(set(whole.ravel().tolist())) > 1
-    assert [frame for frame, _ in given.masks.asked] == [0, 1, 2]
+    assert [frame for frame, _ in video.masks.asked] == [0, 1, 2]
 
 
 @pytest.mark.parametrize('classes, dtype', [(255, 'uint8'), (300, 'uint16')])
@@ -72,5 +72,5 @@ def test_labels_take_the_bytes_they_need(classes, dtype):
     scores = torch.zeros(1, classes + 1)
     scores[0, classes - 1] = 1.0
     only = VideoPrediction(torch.arange(1), scores, torch.ones(2, 1, dtype=torch.bool), Recorded())
-    found = SemanticPostprocessor()(only).label_map
-    assert found.dtype == dtype and (found == classes - 1).all() and found.shape == (2, *SIZE)
+    labels = SemanticPostprocessor()(only).label_map
+    assert labels.dtype == dtype and (labels == classes - 1).all() and labels.shape == (2, *SIZE)

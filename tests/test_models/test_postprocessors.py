@@ -1,4 +1,4 @@
-"""From predictions to results, on cases counted by hand."""
+"""Postprocessors on small cases with known results."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from mmdvis.structures.masks import resize, to_image
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """Mask probabilities (T, Q, H, W) written down."""
+    """Explicit mask probabilities (T, Q, H, W)."""
 
     values: torch.Tensor
 
@@ -34,7 +34,10 @@ def prediction(probs, scores, valid=None):
 
 
 def scene():
-    """Two frames of 2 x 4 pixels; rows: thing 0 left, stuff 2 right, stuff 2 bottom right, and a weak one everywhere."""
+    """Return two frames of 2 x 4 pixels.
+
+    The rows are thing 0 left, stuff 2 top right, stuff 2 bottom right, and a low-scoring one everywhere.
+    """
     probs = torch.full((2, 4, 2, 4), 0.1)
     probs[:, 0, :, :2] = 0.9
     probs[:, 1, 0, 2:] = 0.9
@@ -54,30 +57,30 @@ def test_things_stuff_and_void():
     assert result.id_map[0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
     assert [(s.id, s.row, s.label, s.is_thing) for s in result.segments] == [(1, 0, 0, True), (2, 1, 2, False)]
     probs, scores = scene()
-    probs[1, 0] = 0.4  # in the second frame the thing is nowhere sure
+    probs[1, 0] = 0.4  # in the second frame the thing is below 0.5 everywhere
     result = panoptic(probs, scores)
     assert result.id_map[1].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2]]
 
 
 def test_a_row_that_keeps_too_little_goes_everywhere():
     probs = torch.zeros(2, 2, 1, 10)
-    probs[:, 1] = 0.1  # wins where nobody else is
-    probs[0, 0, 0, :], probs[1, 0, 0, 0] = 0.9, 0.9  # claims 11 pixels
-    probs[0, 1, 0, 1:] = 0.95  # takes nine of them
+    probs[:, 1] = 0.1  # wins where row 0 is zero
+    probs[0, 0, 0, :], probs[1, 0, 0, 0] = 0.9, 0.9  # row 0 claims 11 pixels
+    probs[0, 1, 0, 1:] = 0.95  # row 1 wins nine of them
     scores = [[0.9, 0.0, 0.0], [0.0, 0.95, 0.0]]
     assert [s.row for s in panoptic(probs, scores, overlap_thr=0.2).segments] == [1]
     assert [s.row for s in panoptic(probs, scores, overlap_thr=0.18).segments] == [0, 1]
-    gone = panoptic(probs, scores, overlap_thr=0.2).id_map
-    assert gone[1].tolist() == [[0] * 10] and gone[0, 0, 0] == 0
+    id_map = panoptic(probs, scores, overlap_thr=0.2).id_map
+    assert id_map[1].tolist() == [[0] * 10] and id_map[0, 0, 0] == 0
 
 
 def test_fusion_equals_the_whole_video_formula():
-    """The two streaming passes against the formula on all masks at once."""
+    """The two streaming passes equal the formula on all masks at once."""
     g = torch.Generator().manual_seed(0)
     probs = torch.rand(5, 8, 12, 16, generator=g)
     scores = (4 * torch.randn(8, 6, generator=g)).softmax(-1)
-    found = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), DiskBackedMaps(), 3, 0.3, 0.3)
-    id_map, segments = torch.stack([found[t] for t in range(5)]), found.segments
+    maps = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), DiskBackedMaps(), 3, 0.3, 0.3)
+    id_map, segments = torch.stack([maps[t] for t in range(5)]), maps.segments
     top, labels = scores.max(-1)
     rows = [q for q in range(8) if labels[q] != 5 and top[q] > 0.3]
     winner = (top[rows][None, :, None, None] * probs[:, rows]).argmax(1)
@@ -102,7 +105,7 @@ def test_no_object_gives_void():
 def test_causal_ids_do_not_depend_on_the_future():
     probs, scores = scene()
     causal = torch.tensor([scores, scores])
-    causal[0, 0] = torch.tensor([0.1, 0.1, 0.1, 0.7])  # the thing is not yet known in the first frame
+    causal[0, 0] = torch.tensor([0.1, 0.1, 0.1, 0.7])  # the thing has no score in the first frame
     result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, causal.tolist()))
     assert result.id_map[0].tolist() == [[0, 0, 7, 7], [0, 0, 7, 7]]  # stuff of class 2: Q + 1 + 2
     assert result.id_map[1].tolist() == [[1, 1, 7, 7], [1, 1, 7, 7]]  # thing of row 0: 0 + 1

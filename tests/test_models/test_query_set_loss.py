@@ -1,4 +1,4 @@
-"""The set loss: matching, guidance, edge cases."""
+"""The query set loss: matching, guidance and edge cases."""
 
 import logging
 from contextlib import nullcontext
@@ -29,7 +29,7 @@ def predictions(num_frames=3, layers=2, batch=1, per_video=False, seed=0, bias=F
 
 
 def ideal(targets, slots, num_classes=tiny.CLASSES, frames=None):
-    """Predictions that say object n in slot ``slots[n]``, perfectly."""
+    """Return perfect predictions with object n in slot ``slots[n]``."""
     n, t = targets.masks.shape[:2]
     small = torch.nn.functional.interpolate(targets.masks.float(), size=(8, 12), mode='area')
     features = (small * 40 - 20).transpose(0, 1)  # (T, N, h, w)
@@ -56,7 +56,7 @@ def test_a_perfect_prediction_costs_little(matching):
     if matching == 'frame':
         visible = targets.visible
         classes = perfect.class_logits.clone()
-        for n, slot in enumerate([4, 0, 6]):  # who is not there is no object
+        for n, slot in enumerate([4, 0, 6]):  # an absent object has the class "no object"
             classes[:, :, ~visible[n], slot] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
         perfect = LayerPredictions(classes, perfect.mask_embeds, perfect.mask_features)
     if matching == 'video':
@@ -68,13 +68,14 @@ def test_a_perfect_prediction_costs_little(matching):
 
 
 def test_first_appearance_matches_in_the_frame_where_an_object_is_born():
-    targets = tiny.targets(3, SIZE)  # the third object is born in frame 2
+    targets = tiny.targets(3, SIZE)  # the third object first appears in frame 2
     pairs = loss('first_appearance').match(ideal(targets, [4, 0, 6]), [targets], StepContext())
     assert pairs[0][0].tolist() == [[4, 0, 6]] and pairs[0][1].tolist() == [[0, 1, 2]]
 
 
 def test_a_slot_once_taken_stays_taken():
-    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])  # object 2 wants slot 0, which object 0 has
+    # object 2 prefers slot 0, which object 0 has
+    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])
     queries, objects = assign(cost, np.array([0, 0, 1]))
     assert objects.tolist() == [[0, 1, 2]]
     assert queries.tolist() == [[0, 2, 1]]
@@ -90,11 +91,11 @@ def test_more_objects_than_slots():
 
 
 def test_absent_objects_keep_their_class_and_an_empty_mask():
-    targets = tiny.targets(3, SIZE, objects=((2, 2),))  # born in the last frame
+    targets = tiny.targets(3, SIZE, objects=((2, 2),))  # first appears in the last frame
     criterion = loss('first_appearance', no_object_weight=1.0)
     perfect = ideal(targets, [1])
     values = criterion(perfect, [targets], StepContext())
-    assert values['loss_cls'] < 1e-3  # the class counts in all three frames
+    assert values['loss_cls'] < 1e-3  # the class is trained in all three frames
     late = perfect.class_logits.clone()
     late[:, :, :2, 1] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
     worse = criterion(LayerPredictions(late, perfect.mask_embeds, perfect.mask_features), [targets], StepContext())
@@ -109,7 +110,7 @@ def test_guidance_ends_at_half_of_the_run():
     def cls(progress):
         return float(criterion(own, [targets], StepContext(progress), guide)['loss_cls'])
 
-    assert cls(0.0) > 1 and cls(0.4999) > 1  # matched by the guide: its slots are wrong here
+    assert cls(0.0) > 1 and cls(0.4999) > 1  # matched by the guide, whose slots differ
     assert cls(0.5) < 1e-3 and cls(1.0) < 1e-3
     assert float(loss('first_appearance', guided=0.0)(own, [targets], StepContext(0.0), guide)['loss_cls']) < 1e-3
 
@@ -155,22 +156,22 @@ def test_a_bias_of_zero_is_no_bias():
 
 
 def test_costs_equal_dense_masks():
-    """Sampling the features and multiplying equals multiplying and sampling the masks."""
+    """Sampling features before the product equals sampling masks after the product."""
     p, targets = predictions(1, 1), tiny.targets(1, SIZE, objects=((2, 0), (1, 0)))
     criterion, context = loss('video', num_points=50), StepContext()
     ours = criterion.costs(p, 0, targets, context.generator('match'))
     coords = torch.rand(1, 50, 2, generator=context.generator('match'))
     dense = torch.einsum('qm,mhw->qhw', p.mask_embeds[0, 0, 0], p.mask_features[0, 0])
     logits = sample_features(dense[None], coords)[0]
-    truth = sample_features(targets.masks[:, 0].float()[None], coords)[0]
+    gt = sample_features(targets.masks[:, 0].float()[None], coords)[0]
     bce = torch.stack(
         [
             torch.nn.functional.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction='none').mean(1)
-            for t in truth
+            for t in gt
         ],
         1,
     )
-    dice = torch.stack([dice_loss(logits.sigmoid(), t.expand_as(logits)) for t in truth], 1)
+    dice = torch.stack([dice_loss(logits.sigmoid(), t.expand_as(logits)) for t in gt], 1)
     cls = -p.class_logits[0, 0, 0].softmax(-1)[:, targets.labels]
     torch.testing.assert_close(ours[0], 2 * cls + 5 * bce + 5 * dice, atol=1e-4, rtol=1e-4)
 
@@ -179,16 +180,16 @@ def test_costs_equal_dense_masks():
     'matching, bias', [('frame', False), ('first_appearance', False), ('first_appearance', True), ('video', False)]
 )
 def test_losses_and_gradients_equal_the_plain_form(matching, bias):
-    """Masks of all slots and layers at once, ground truth in float32, one call; the points are the same."""
-    found = []
+    """The plain loss computes the masks of all slots and layers at once, with the same points."""
+    results = []
     for way in (nullcontext(), plain_loss()):
         p = predictions(3, per_video=matching == 'video', bias=bias)
         leaves = [x.detach().requires_grad_() for x in (p.class_logits, p.mask_embeds, p.mask_features)]
-        given = LayerPredictions(*leaves, p.mask_bias)
+        layers = LayerPredictions(*leaves, p.mask_bias)
         with way:
-            losses = loss(matching, num_points=20)(given, [tiny.targets(3, SIZE)], StepContext())
-            found.append((losses, torch.autograd.grad(sum(losses.values()), leaves)))
-    (ours, our_gradients), (theirs, their_gradients) = found
+            losses = loss(matching, num_points=20)(layers, [tiny.targets(3, SIZE)], StepContext())
+            results.append((losses, torch.autograd.grad(sum(losses.values()), leaves)))
+    (ours, our_gradients), (theirs, their_gradients) = results
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=1e-5, msg=name)
     for a, b in zip(our_gradients, their_gradients):
@@ -197,9 +198,9 @@ def test_losses_and_gradients_equal_the_plain_form(matching, bias):
 
 def test_overlaps_add_up():
     g = torch.Generator().manual_seed(0)
-    logits, truth = torch.randn(4, 30, generator=g), torch.rand(2, 30, generator=g)
-    whole = PointOverlap.count(logits, truth)
-    parts = PointOverlap.count(logits[:, :10], truth[:, :10]) + PointOverlap.count(logits[:, 10:], truth[:, 10:])
+    logits, gt = torch.randn(4, 30, generator=g), torch.rand(2, 30, generator=g)
+    whole = PointOverlap.count(logits, gt)
+    parts = PointOverlap.count(logits[:, :10], gt[:, :10]) + PointOverlap.count(logits[:, 10:], gt[:, 10:])
     torch.testing.assert_close(whole.dice(), parts.dice())
     torch.testing.assert_close(whole.cross_entropy(), parts.cross_entropy())
 
@@ -213,37 +214,36 @@ def test_samples_equal_grid_sample():
     )[:, 0, 0]
     expected = expected.view(3, 2, 11).gather(1, frames[:, None])[:, 0]
     torch.testing.assert_close(sample_masks(masks, frames, coords), expected, atol=1e-5, rtol=1e-4)
-    truth = masks > 0
+    gt = masks > 0
     torch.testing.assert_close(
-        sample_targets(truth, torch.tensor([2, 0, 0]), frames, coords),
-        sample_masks(truth[[2, 0, 0]].float(), frames, coords),
+        sample_targets(gt, torch.tensor([2, 0, 0]), frames, coords), sample_masks(gt[[2, 0, 0]].float(), frames, coords)
     )
 
 
 @pytest.mark.parametrize('at_once', [1, 22, 1 << 15])
 def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
-    """Single frames are sampled as floats, frames of videos gathered; points may be the same for all rows."""
+    """Single frames are sampled as floats, frames of videos are gathered; points may be shared by all rows."""
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', at_once)
     g = torch.Generator().manual_seed(0)
-    truth, rows = torch.rand(4, 1, 5, 7, generator=g) > 0.5, torch.tensor([3, 0, 0, 1, 2])
+    gt, rows = torch.rand(4, 1, 5, 7, generator=g) > 0.5, torch.tensor([3, 0, 0, 1, 2])
     coords, frames = torch.rand(5, 11, 2, generator=g) * 1.2 - 0.1, torch.zeros(1, 1, dtype=torch.long)
-    twice = torch.cat([truth, ~truth], 1)
+    twice = torch.cat([gt, ~gt], 1)
     still, moving = (
-        sample_targets(truth, rows, frames, coords),
+        sample_targets(gt, rows, frames, coords),
         sample_targets(twice, rows, frames.expand(5, 11), coords),
     )
     torch.testing.assert_close(still, moving)
-    torch.testing.assert_close(sample_targets(truth, rows, frames, coords[:1])[0], still[0])
+    torch.testing.assert_close(sample_targets(gt, rows, frames, coords[:1])[0], still[0])
     torch.testing.assert_close(sample_targets(twice, rows, frames, coords[:1])[0], still[0])
 
 
 def test_most_points_lie_where_the_mask_is_unsure():
     logits = torch.full((1, 2, 16, 16), 9.0)
-    logits[0, 1, :, :4] = 0.0  # unsure in the second frame only
+    logits[0, 1, :, :4] = 0.0  # uncertain in the second frame only
     frames, coords = uncertain_points(logits, 40, 3.0, 0.75, torch.Generator().manual_seed(0))
     assert frames.shape == (1, 80) and coords.shape == (1, 80, 2)
     unsure = (frames[0, :60] == 1) & (coords[0, :60, 0] < 0.3)
-    assert unsure.float().mean() > 0.45  # an eighth of the area holds most of the chosen points
+    assert unsure.float().mean() > 0.45  # an eighth of the area has most of the uncertain points
 
 
 def test_draws_depend_on_iteration_rank_and_name_only():
@@ -263,7 +263,7 @@ def test_costs_that_are_not_finite_name_their_clip(caplog):
 
 
 def test_points_in_portions_give_the_same_losses_on_average(monkeypatch):
-    """How many masks are looked at together is a memory knob."""
+    """The number of masks processed together only affects memory."""
     from mmdvis.models.losses import query_set_loss
 
     p, targets = predictions(3, per_video=True), [tiny.targets(3, SIZE)]
@@ -291,27 +291,27 @@ def test_unknown_matching_is_refused():
 
 
 def test_legacy_frame_1_matching_ignores_when_an_object_is_born():
-    """The third object is born in the last frame, where slot 6 shows it; before, slot 1 says its class and is empty."""
+    """The third object first appears in the last frame, in slot 6; before, slot 1 has its class and an empty mask."""
     targets = tiny.targets(3, SIZE)
-    said = ideal(targets, [4, 0, 6])
-    classes = said.class_logits.clone()
+    predicted = ideal(targets, [4, 0, 6])
+    classes = predicted.class_logits.clone()
     classes[:, :, 0, 6], classes[:, :, 0, 1] = classes[:, :, 0, 1].clone(), classes[:, :, 0, 6].clone()
-    said.mask_embeds[:, :, 0, 1] = said.mask_embeds[:, :, 0, 6]
-    said = LayerPredictions(classes, said.mask_embeds, said.mask_features)
-    right = loss('first_appearance').match(said, [targets], StepContext())[0][0]
-    legacy = loss('first_appearance', legacy_frame1_match=True).match(said, [targets], StepContext())[0][0]
+    predicted.mask_embeds[:, :, 0, 1] = predicted.mask_embeds[:, :, 0, 6]
+    predicted = LayerPredictions(classes, predicted.mask_embeds, predicted.mask_features)
+    right = loss('first_appearance').match(predicted, [targets], StepContext())[0][0]
+    legacy = loss('first_appearance', legacy_frame1_match=True).match(predicted, [targets], StepContext())[0][0]
     assert right.tolist() == [[4, 0, 6]] and legacy.tolist() == [[4, 0, 1]]
 
 
 def test_legacy_labels_are_those_of_the_last_frame():
-    """An object that leaves before the last frame is trained as no object in all frames."""
+    """An object that disappears before the last frame is trained as "no object" in all frames."""
     targets = tiny.targets(3, SIZE, objects=((2, 0), (4, 0)))
-    gone = targets.masks.clone()
-    gone[1, 2] = False
-    targets = ClipTargets(targets.labels, targets.ids, gone, gone.flatten(2).any(-1))
-    said, other = ideal(targets, [1, 3]), ideal(targets, [1, 3])
+    masks = targets.masks.clone()
+    masks[1, 2] = False
+    targets = ClipTargets(targets.labels, targets.ids, masks, masks.flatten(2).any(-1))
+    predicted, other = ideal(targets, [1, 3]), ideal(targets, [1, 3])
     other.class_logits[:, :, :, 3] = torch.tensor([-10.0] * tiny.CLASSES + [10.0])
-    for legacy, good, bad in ((False, said, other), (True, other, said)):
+    for legacy, good, bad in ((False, predicted, other), (True, other, predicted)):
         criterion = loss('first_appearance', legacy_last_frame_labels=legacy, no_object_weight=1.0)
         assert criterion.labels(targets).tolist() == [2, tiny.CLASSES if legacy else 4]
         assert criterion(good, [targets], StepContext())['loss_cls'] < 1e-3
@@ -319,27 +319,29 @@ def test_legacy_labels_are_those_of_the_last_frame():
 
 
 def test_legacy_slots_may_be_shared_and_the_later_object_gives_the_class():
-    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])  # object 2 wants slot 0, which object 0 has
+    # object 2 prefers slot 0, which object 0 has
+    cost = np.array([[[0.0, 0.0, -9.0], [5.0, 5.0, 0.0], [5.0, 4.0, 5.0]]])
     queries, objects = assign(cost, np.array([0, 0, 1]), shared=True)
     assert objects.tolist() == [[0, 1, 2]] and queries.tolist() == [[0, 2, 0]]
     queries, objects = assign(cost, np.array([1, 0, 0]), shared=True)
-    assert objects.tolist() == [[1, 2, 0]] and queries.tolist() == [[2, 0, 0]]  # in the order of their frames
+    assert objects.tolist() == [[1, 2, 0]] and queries.tolist() == [[2, 0, 0]]  # in the order of their first frames
     assert matched_queries(queries, objects).tolist() == [[1, 0, 0]]
     assert matched_queries(np.zeros((2, 0), int), np.zeros((2, 0), int)).shape == (2, 0)
 
 
 def test_legacy_shared_slots_change_the_class_loss():
     targets = tiny.targets(2, SIZE, objects=((2, 0), (4, 1)))
-    said = ideal(targets, [3, 5])
-    said.class_logits[:, :, 1, 3] = said.class_logits[:, :, 1, 5]  # in its first frame slot 3 looks like object 1, too
-    said.mask_embeds[:, :, 1, 3] = said.mask_embeds[:, :, 1, 5]
-    said.class_logits[:, :, 1, 5] = said.class_logits[:, :, 0, 0]
-    said.mask_embeds[:, :, 1, 5] = -1.0
+    predicted = ideal(targets, [3, 5])
+    # in its first frame slot 3 also predicts object 1
+    predicted.class_logits[:, :, 1, 3] = predicted.class_logits[:, :, 1, 5]
+    predicted.mask_embeds[:, :, 1, 3] = predicted.mask_embeds[:, :, 1, 5]
+    predicted.class_logits[:, :, 1, 5] = predicted.class_logits[:, :, 0, 0]
+    predicted.mask_embeds[:, :, 1, 5] = -1.0
     right, legacy = (loss('first_appearance', legacy_shared_slots=shared) for shared in (False, True))
-    assert right.match(said, [targets], StepContext())[0][0].tolist()[0][0] == 3
-    assert right.match(said, [targets], StepContext())[0][0].tolist()[0][1] != 3
-    assert legacy.match(said, [targets], StepContext())[0][0].tolist() == [[3, 3]]
-    classes = [criterion(said, [targets], StepContext())['loss_cls'] for criterion in (right, legacy)]
+    assert right.match(predicted, [targets], StepContext())[0][0].tolist()[0][0] == 3
+    assert right.match(predicted, [targets], StepContext())[0][0].tolist()[0][1] != 3
+    assert legacy.match(predicted, [targets], StepContext())[0][0].tolist() == [[3, 3]]
+    classes = [criterion(predicted, [targets], StepContext())['loss_cls'] for criterion in (right, legacy)]
     assert classes[0] != classes[1] and all(x.isfinite() for x in classes)
 
 
@@ -367,13 +369,13 @@ def test_labels_of_the_last_frame_need_a_clip():
     [('frame', {}), ('first_appearance', {}), ('video', {}), ('video', dict(legacy_tall_video=True))],
 )
 def test_what_is_ignored_changes_nothing(matching, options):
-    """Features, and the truth, may be anything in a region that is ignored; without the mask the losses differ."""
+    """Features and ground truth have no effect in an ignored region; without the mask the losses differ."""
     targets, per_video = tiny.targets(3, SIZE), matching == 'video'
     ignored = torch.zeros(3, *SIZE, dtype=torch.bool)
     ignored[1, 8:28, 8:40] = True
     before = predictions(3, per_video=per_video)
     features = before.mask_features.clone()
-    features[:, 1, :, 3:6, 3:9] = 50.0  # two cells inside the region, so that no point outside sees it
+    features[:, 1, :, 3:6, 3:9] = 50.0  # two cells inside, out of reach of points outside
     after = LayerPredictions(before.class_logits, before.mask_embeds, features)
     masks = targets.masks.clone()
     masks[:, 1, 10:26, 10:38] = True

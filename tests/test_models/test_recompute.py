@@ -1,4 +1,4 @@
-"""Values that are made again have the gradients of values that are kept."""
+"""Recomputed values have the gradients of stored values."""
 
 import torch
 
@@ -25,9 +25,9 @@ def test_gradients_are_those_of_the_function():
 
 def test_nothing_but_the_inputs_is_kept():
     calls, x = [], torch.randn(5, 6).requires_grad_()
-    (found,) = Recomputed.apply(lambda t: calls.append(1) or (t.exp().sum(1),), (x.detach().exp().sum(1),), x)
+    (output,) = Recomputed.apply(lambda t: calls.append(1) or (t.exp().sum(1),), (x.detach().exp().sum(1),), x)
     assert not calls
-    found.sum().backward()
+    output.sum().backward()
     assert calls == [1]
     torch.testing.assert_close(x.grad, x.detach().exp())
 

@@ -1,4 +1,4 @@
-"""Tracker and refiner against plain float64 loops written from the formulas of the paper."""
+"""Tracker and refiner compared with plain float64 loops that follow the formulas of the paper."""
 
 import pytest
 import torch
@@ -13,13 +13,13 @@ from mmdvis.structures import FrameQueries
 
 
 def double(queries):
-    """The same frame queries in float64."""
+    """Convert frame queries to float64."""
     values = {name: getattr(queries, name) for name in queries.AXES}
     return FrameQueries(**{name: x.double() if x.is_floating_point() else x for name, x in values.items()})
 
 
 def attend(attention, query, memory):
-    """Attention of (Q, C) to (S, C) by torch's own module."""
+    """Attention of (Q, C) to (S, C) with the module of PyTorch."""
     torch_attention = nn.MultiheadAttention(query.shape[-1], attention.num_heads, dtype=torch.float64)
     torch_attention.load_state_dict(attention.state_dict())
     return torch_attention(query[:, None], memory[:, None], memory[:, None])[0][:, 0]
@@ -39,13 +39,13 @@ def referring_block(layer, identity, reference, frame):
 
 
 def match(reference, current):
-    """The column of each reference row, by cosine distance."""
+    """Return the matched column of each reference row, by cosine distance."""
     cost = 1 - F.normalize(reference, dim=-1) @ F.normalize(current, dim=-1).T
     return torch.as_tensor(linear_sum_assignment(cost.numpy())[1])
 
 
 def track(tracker, embeds, inverse=False, start='matched', standard=False):
-    """The outputs of the last block of every frame, for embeddings (T, Q, C).
+    """Return the outputs of the last block of every frame, for embeddings (T, Q, C).
 
     ``start``: table 6 of the paper. ``standard``: table 7, where the identity of equation 2 is the query.
     """
@@ -96,7 +96,7 @@ def test_the_ablations_of_the_tracker_equal_their_formulas(start, standard):
 
 @torch.no_grad()
 def test_standard_attention_cuts_the_chain_of_blocks():
-    """Table 7 of the paper, 2.9 AP: after the first frame, every block but the last is without effect."""
+    """After the first frame, only the last block has an effect (table 7 of the paper, a loss of 2.9 AP)."""
     options = dict(tiny.COMMON, decoder=dict(tiny.COMMON['decoder'], cross_attention='standard'))
     tracker, queries = DVISTracker(**options).eval(), tiny.frame_queries(4)
     _, state = tracker(tiny.part(queries, 0, 1))
@@ -113,7 +113,7 @@ def test_an_attention_that_there_is_not():
 
 
 def test_both_directions_of_matching_differ_here():
-    """Else the test above would prove nothing about the legacy switch."""
+    """The two directions differ for these queries, so the tests cover ``legacy_inverse_match``."""
     torch.manual_seed(0)
     embeds = double(tiny.frame_queries(5)).embeds[0]
     order = match(embeds[0], embeds[1])
@@ -133,7 +133,7 @@ def test_minvis_equals_its_formula():
 
 
 def replicate_conv(conv, x):
-    """A convolution over time of (T, C) that repeats the first and the last frame beyond the ends."""
+    """Temporal convolution of (T, C) with replicate padding."""
     reach = conv.kernel_size[0] // 2
     padded = torch.cat([x[:1].expand(reach, -1), x, x[-1:].expand(reach, -1)])
     return torch.stack(
@@ -142,7 +142,10 @@ def replicate_conv(conv, x):
 
 
 def temporal_block(layer, x, context, without=()):
-    """x and context (T, Q, C): time, convolution, objects, frame, feed-forward; parts in ``without`` are left out."""
+    """Apply a refiner block to x and context, both (T, Q, C), without the parts named in ``without``.
+
+    The order is time attention, convolution, object attention, cross attention to the frame, feed-forward.
+    """
     frames, slots = x.shape[:2]
     if 'time_attention' not in without:
         x = layer.norms[0](x + torch.stack([attend(layer.time_attn, x[:, q], x[:, q]) for q in range(slots)], 1))
@@ -160,7 +163,7 @@ def temporal_block(layer, x, context, without=()):
 @pytest.mark.parametrize('without', [(), ('time_attention',), ('convolution',), ('cross_attention',)], ids=str)
 @torch.no_grad()
 def test_the_refiner_equals_its_formulas(without):
-    """Whole, and without the parts that table 8 of the paper leaves out."""
+    """This holds for the full refiner and for the ablations in table 8 of the paper."""
     torch.manual_seed(0)
     decoder = dict(tiny.COMMON['decoder'], **dict.fromkeys(without, False))
     refiner = TemporalRefiner(**dict(tiny.COMMON, decoder=decoder)).double().eval()

@@ -73,7 +73,7 @@ def test_one_class_for_all_frames():
 
 def test_masks_of_time():
     valid = torch.tensor([[True, True, False], [True, True, True]])[..., None].expand(-1, -1, 2).clone()
-    valid[1, :, 1] = False  # a track that never lives
+    valid[1, :, 1] = False  # a track that is never valid
     allowed, hold = time_masks(valid)
     assert allowed[:, 0].tolist() == [[True, True, False]] * 2 + [[True] * 3, [True] * 3]
     assert hold.tolist() == [[0, 1, 1], [0, 1, 2]]

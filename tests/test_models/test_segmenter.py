@@ -59,7 +59,7 @@ def test_attention_refuses_odd_heads():
 
 
 def deformable_by_grid_sample(value, shapes, locations, weights):
-    """The definition: bilinear samples with zeros outside, weighted and added up."""
+    """Plain deformable attention: the weighted sum of bilinear samples with zero padding."""
     batch, _, heads, width = value.shape
     out = torch.zeros(batch, locations.shape[1], heads, width, dtype=value.dtype)
     for level, tokens in enumerate(value.split([h * w for h, w in shapes], 1)):
@@ -102,20 +102,20 @@ def test_deformable_attention_equals_mmcv():
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_the_compiled_operator_gets_what_it_can_take(dtype, monkeypatch):
-    """Float32 only, and a step that divides the batch, which 64, mmcv's own, does not for 70 frames."""
+    """The operator gets float32 and a step that divides the batch; mmcv's default of 64 does not divide 70."""
     from mmcv.ops import multi_scale_deform_attn as mmcv_op
 
-    seen = []
+    calls = []
 
     def forward(value, sizes, starts, locations, weights, im2col_step):
-        seen.append((value.dtype, locations.dtype, weights.dtype, sizes.tolist(), starts.tolist(), im2col_step))
+        calls.append((value.dtype, locations.dtype, weights.dtype, sizes.tolist(), starts.tolist(), im2col_step))
         return value.new_ones(len(value), locations.shape[1], value.shape[2] * value.shape[3])
 
     monkeypatch.setattr(mmcv_op, 'ext_module', SimpleNamespace(ms_deform_attn_forward=forward))
     value, locations, weights = torch.randn(70, 30, 2, 8), torch.rand(70, 5, 2, 2, 4, 2), torch.rand(70, 5, 2, 2, 4)
-    found = compiled_attention(value.to(dtype), [(4, 6), (2, 3)], locations.to(dtype), weights.to(dtype))
-    assert found.shape == (70, 5, 16) and found.dtype == dtype
-    ((*dtypes, sizes, starts, step),) = seen
+    output = compiled_attention(value.to(dtype), [(4, 6), (2, 3)], locations.to(dtype), weights.to(dtype))
+    assert output.shape == (70, 5, 16) and output.dtype == dtype
+    ((*dtypes, sizes, starts, step),) = calls
     assert set(dtypes) == {torch.float32} and 70 % step == 0
     assert sizes == [[4, 6], [2, 3]] and starts == [0, 24]
 
@@ -129,7 +129,7 @@ def test_the_compiled_operator_gets_what_it_can_take(dtype, monkeypatch):
     ],
 )
 def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
-    """``CC=/bin/false`` gives the last of these."""
+    """``CC=/bin/false`` causes the last failure."""
 
     def fail(*_):
         raise failure
@@ -141,7 +141,7 @@ def test_triton_steps_aside_with_one_sentence(failure, monkeypatch):
         assert not deform_attn.triton_runs(device)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert not deform_attn.triton_runs(device)  # said once
+        assert not deform_attn.triton_runs(device)  # warned once
     deform_attn.triton_runs.cache_clear()
 
 
@@ -192,7 +192,7 @@ def test_sine_encoding_equals_mmdet():
 
 
 def test_attention_masks_equal_those_made_at_stride_4():
-    """Resizing commutes with the product over channels, so no mask at stride 4 is needed."""
+    """Resizing commutes with the product over channels, so masks at stride 4 are not needed."""
     torch.manual_seed(0)
     features, embeds = torch.randn(1, 16, 16, 24), torch.randn(1, 7, 16)
     dense = torch.einsum('nqm,nmhw->nqhw', embeds, features)
@@ -225,7 +225,7 @@ def test_losses_of_all_layers_reach_all_parameters():
 
 
 def test_pixel_decoder_starts_as_the_public_one():
-    """Uniform weights with the bounds of detectron2's Mask2Former; biases zero."""
+    """Weights are uniform with the bounds of detectron2's Mask2Former; biases are zero."""
     torch.manual_seed(0)
     decoder = PixelDecoder((8, 16, 32, 64), 64, 48, num_layers=1, num_heads=4, ffn_channels=96, norm_groups=4)
     ffn = decoder.encoder.layers[0].ffn.layers

@@ -1,4 +1,4 @@
-"""What every registered segmenter, refiner and postprocessor promises."""
+"""Contract of every registered segmenter, refiner and postprocessor."""
 
 import pytest
 import torch

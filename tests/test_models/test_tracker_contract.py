@@ -1,4 +1,4 @@
-"""What every registered tracker promises."""
+"""Contract of every registered tracker."""
 
 import io
 

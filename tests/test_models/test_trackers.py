@@ -1,4 +1,4 @@
-"""What single trackers do."""
+"""Behaviour of individual trackers."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from mmdvis.structures import StepContext
 
 
 def shuffled_clip(num_frames=4, noise=0.01):
-    """Frames that are permutations of one set of embeddings; returns embeddings (1, T, Q, D) and the permutations."""
+    """Return embeddings (1, T, Q, D) whose frames are permutations of one set, and the permutations."""
     g = torch.Generator().manual_seed(0)
     base = torch.randn(9, 12, generator=g)
     perms = [torch.arange(9), *(torch.randperm(9, generator=g) for _ in range(num_frames - 1))]
@@ -101,7 +101,7 @@ def test_gradients_run_through_the_chain_of_frames():
 
     tracks, _ = tracker(replace(queries, embeds=embeds))
     tracks.class_logits[:, 2].sum().backward()
-    assert embeds.grad[:, 0].abs().sum() > 0  # the first frame reaches the third through the outputs
+    assert embeds.grad[:, 0].abs().sum() > 0  # the third frame depends on the first through the outputs
 
 
 def test_gradients_of_the_tracker_agree_with_finite_differences():

@@ -1,4 +1,4 @@
-"""Several passes and several checkpoints, fused."""
+"""Fusion of several passes and several checkpoints."""
 
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ POSTS = [PanopticPostprocessor(2, 0.2, 0.2), InstancePostprocessor(6), SemanticP
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """Mask probabilities (T, Q, H, W) written down."""
+    """Explicit mask probabilities (T, Q, H, W)."""
 
     values: torch.Tensor
 
@@ -31,7 +31,7 @@ class Dense:
 
 
 def prediction(seed=0, causal=False):
-    """Rows 0 to 2 are blobs, row 3 is empty."""
+    """Return a prediction whose rows 0 to 2 are rectangles and whose row 3 is empty."""
     g = torch.Generator().manual_seed(seed)
     probs = 0.05 + 0.1 * torch.rand(FRAMES, ROWS, *SIZE, generator=g)
     for row in range(3):
@@ -70,52 +70,52 @@ def same(a, b):
 @pytest.mark.parametrize('causal', (False, True))
 @pytest.mark.parametrize('order', ([0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]))
 def test_the_same_in_another_order_changes_nothing(causal, order):
-    one = prediction(causal=causal)
-    other = shuffled(one, order)
-    assert [order[k] for k in align(one, other).tolist()] == [0, 1, 2, 3]
-    fused = fuse_predictions([one, other, shuffled(one, order[::-1])])
-    torch.testing.assert_close(fused.scores, one.scores)
+    first = prediction(causal=causal)
+    second = shuffled(first, order)
+    assert [order[k] for k in align(first, second).tolist()] == [0, 1, 2, 3]
+    fused = fuse_predictions([first, second, shuffled(first, order[::-1])])
+    torch.testing.assert_close(fused.scores, first.scores)
     for t in range(FRAMES):
-        torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), t), one.masks.probs(torch.arange(ROWS), t))
-    assert same(results(fused), results(one))
-    assert same(results(fuse_predictions([one])), results(one))
+        torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), t), first.masks.probs(torch.arange(ROWS), t))
+    assert same(results(fused), results(first))
+    assert same(results(fuse_predictions([first])), results(first))
 
 
 def test_probabilities_are_means():
-    one, other = prediction(0), shuffled(prediction(1), [1, 0, 2, 3])
-    other = replace(other, scores=other.scores * 0.5)
-    fused = fuse_predictions([one, other])
-    torch.testing.assert_close(fused.scores[0], (one.scores[0] + other.scores[1]) / 2)
+    first, second = prediction(0), shuffled(prediction(1), [1, 0, 2, 3])
+    second = replace(second, scores=second.scores * 0.5)
+    fused = fuse_predictions([first, second])
+    torch.testing.assert_close(fused.scores[0], (first.scores[0] + second.scores[1]) / 2)
     rows = torch.tensor([2, 0])
-    expected = (one.masks.values[1, [2, 0]] + other.masks.values[1, [2, 1]]) / 2
+    expected = (first.masks.values[1, [2, 0]] + second.masks.values[1, [2, 1]]) / 2
     torch.testing.assert_close(fused.masks.probs(rows, 1), expected)
     torch.testing.assert_close(fused.masks.logits(rows, 1), expected.logit())
 
 
 def test_rows_that_a_pass_does_not_have():
-    one = prediction()
-    fewer = shuffled(one, [2, 0])
-    fused = fuse_predictions([one, fewer])
-    assert sorted(align(one, fewer).tolist()) == [-1, -1, 0, 1]
-    torch.testing.assert_close(fused.scores, one.scores)
-    torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), 0), one.masks.values[0])
+    full = prediction()
+    fewer = shuffled(full, [2, 0])
+    fused = fuse_predictions([full, fewer])
+    assert sorted(align(full, fewer).tolist()) == [-1, -1, 0, 1]
+    torch.testing.assert_close(fused.scores, full.scores)
+    torch.testing.assert_close(fused.masks.probs(torch.arange(ROWS), 0), full.masks.values[0])
 
 
 def test_what_a_pass_does_not_see_is_valid_where_another_does():
-    one, other = prediction(), prediction()
-    valid = one.valid.clone()
+    first, second = prediction(), prediction()
+    valid = first.valid.clone()
     valid[1, 2] = False
-    assert fuse_predictions([replace(one, valid=valid), other]).valid.all()
-    assert not fuse_predictions([replace(one, valid=valid), replace(other, valid=valid)]).valid[1, 2]
+    assert fuse_predictions([replace(first, valid=valid), second]).valid.all()
+    assert not fuse_predictions([replace(first, valid=valid), replace(second, valid=valid)]).valid[1, 2]
 
 
 def test_predictions_of_different_videos():
-    one = prediction()
-    short = VideoPrediction(one.ids, one.scores, one.valid[:2], one.masks)
+    full = prediction()
+    short = VideoPrediction(full.ids, full.scores, full.valid[:2], full.masks)
     with pytest.raises(
         ValueError, match=r'number of frames, number of classes and causality, got \(3, 3, False\) and \(2, 3, False\)'
     ):
-        fuse_predictions([one, short])
+        fuse_predictions([full, short])
     with pytest.raises(ValueError, match='at least one prediction'):
         fuse_predictions([])
 
@@ -163,8 +163,8 @@ def video(frames=4, size=(40, 56)):
 def test_one_pass_is_the_model_itself():
     fused = fusion([dict()])
     alone = fused.members[0].predict([video()], [VideoDataSample()])[0].pred_panoptic
-    found = fused.predict([video()], [VideoDataSample()])[0].pred_panoptic
-    assert torch.equal(found.id_map, alone.id_map) and found.segments == alone.segments
+    result = fused.predict([video()], [VideoDataSample()])[0].pred_panoptic
+    assert torch.equal(result.id_map, alone.id_map) and result.segments == alone.segments
     twice = fusion([dict()], seeds=(0, 0)).predict([video()], [VideoDataSample()])[0].pred_panoptic
     assert torch.equal(twice.id_map, alone.id_map)
 
@@ -185,23 +185,23 @@ def test_scales_and_mirror_for_every_task(post, field, causal):
     for member in model.members:
         member.segmenter.register_forward_pre_hook(lambda module, given: calls.append(tuple(given[0].shape[-2:])))
     sample = model.predict([video()], [VideoDataSample()])[0]
-    found = sample.get(field)
+    result = sample.get(field)
     shape = (
-        found.id_map.shape
+        result.id_map.shape
         if field == 'pred_panoptic'
-        else (found.label_map.shape if field == 'pred_semantic' else (4, *found.masks[0][0]['size']))
+        else (result.label_map.shape if field == 'pred_semantic' else (4, *result.masks[0][0]['size']))
     )
     assert tuple(shape) == (4, 40, 56) and set(calls) == {(64, 64), (64, 96)} and len(calls) == 2 * 2 * 4
 
 
 def test_a_symmetric_pair_gives_a_symmetric_answer():
-    """The mean over a video and its mirror image does not know left from right."""
+    """The mean over a video and its mirror image is invariant to flipping."""
     model = fusion([dict(), dict(flip=True)])
-    here = model.fused(video(size=(64, 64)))
-    there = model.fused(FlippedFrames(video(size=(64, 64))))
-    order = align(here, there)
-    rows = torch.arange(len(here.ids))
-    left, right = here.masks.probs(rows, 0).mean(0), there.masks.probs(order, 0).flip(-1).mean(0)
+    plain = model.fused(video(size=(64, 64)))
+    flipped = model.fused(FlippedFrames(video(size=(64, 64))))
+    order = align(plain, flipped)
+    rows = torch.arange(len(plain.ids))
+    left, right = plain.masks.probs(rows, 0).mean(0), flipped.masks.probs(order, 0).flip(-1).mean(0)
     torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3)
 
 

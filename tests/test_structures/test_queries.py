@@ -1,4 +1,4 @@
-"""The frozen types check their shapes and keep their rows together."""
+"""Frozen query types: shape checks, row selection and joining."""
 
 import weakref
 from dataclasses import FrozenInstanceError, replace
@@ -39,7 +39,7 @@ def test_rows_are_selected_together():
 
 def test_clips_are_joined_by_id():
     a, b = tracks(2, seed=1), tracks(1, seed=2)
-    other = replace(b, ids=b.ids + 2)  # two tracks end, two are born
+    other = replace(b, ids=b.ids + 2)  # two tracks end, two begin
     joined = cat_time([a, other])
     assert joined.ids.tolist() == list(range(tiny.QUERIES + 2))
     assert joined.valid[0, :2, : tiny.QUERIES].all() and not joined.valid[0, :2, tiny.QUERIES :].any()
@@ -55,14 +55,14 @@ def test_nothing_cannot_be_joined():
 
 def test_one_video_of_a_batch():
     both = tracks(4, 2)
-    one = both.video(1, 3)
-    assert isinstance(one, TrackQueries) and torch.equal(one.embeds[0], both.embeds[1, :3])
+    video = both.video(1, 3)
+    assert isinstance(video, TrackQueries) and torch.equal(video.embeds[0], both.embeds[1, :3])
 
 
 def test_targets_from_maps_of_indices():
     maps = torch.tensor([[[[0, 3], [3, 1]], [[0, 0], [1, 1]]]], dtype=torch.uint8)
     targets = ClipTargets.from_index_maps(maps, torch.tensor([3, 5, 7]), torch.tensor([1, 0, 2]), 'clip')
-    assert targets.ids.tolist() == [3, 7] and targets.labels.tolist() == [1, 2]  # id 5 has no pixel
+    assert targets.ids.tolist() == [3, 7] and targets.labels.tolist() == [1, 2]  # id 5 has no pixels
     assert targets.masks[0].tolist() == [[[False, False], [False, True]], [[False, False], [True, True]]]
     assert targets.visible.tolist() == [[True, True], [True, False]]
     assert targets.first_frame.tolist() == [0, 0]
@@ -85,7 +85,7 @@ def test_ignored_pixels_go_with_their_frame():
 
 
 def test_frames_of_targets_hold_who_is_visible():
-    frames = tiny.targets(3).frames()  # objects born in frames 0, 1 and 2
+    frames = tiny.targets(3).frames()  # objects first appear in frames 0, 1 and 2
     assert [frame.ids.tolist() for frame in frames] == [[1], [1, 2], [1, 2, 3]]
     assert all(frame.masks.shape[1] == 1 and frame.visible.all() for frame in frames)
 
@@ -93,14 +93,14 @@ def test_frames_of_targets_hold_who_is_visible():
 def test_windows_follow_each_other():
     whole = tiny.frame_queries(5)
     parts = (tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5)))
-    found = FrameQueries.of_windows(parts, 5)
-    assert all(torch.equal(getattr(found, name), getattr(whole, name)) for name in FrameQueries.AXES)
+    joined = FrameQueries.of_windows(parts, 5)
+    assert all(torch.equal(getattr(joined, name), getattr(whole, name)) for name in FrameQueries.AXES)
 
 
 def test_windows_of_tracks_are_the_whole():
     whole = tracks(5, batch=2)
-    found = TrackQueries.of_windows((tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5))), 5)
-    assert all(torch.equal(getattr(found, name), getattr(whole, name)) for name in TrackQueries.AXES)
+    joined = TrackQueries.of_windows((tiny.part(whole, *window) for window in ((0, 2), (2, 3), (3, 5))), 5)
+    assert all(torch.equal(getattr(joined, name), getattr(whole, name)) for name in TrackQueries.AXES)
 
 
 def test_windows_with_other_tracks_are_joined_as_clips_are():
@@ -122,7 +122,7 @@ def test_a_window_may_be_gone_before_the_next_is_made():
             alive.append(weakref.ref(window))
             yield window
             del window
-            assert sum(ref() is not None for ref in alive) <= 1  # the one at hand
+            assert sum(ref() is not None for ref in alive) <= 1  # only the current window
 
     assert TrackQueries.of_windows(windows(), 4).valid.shape[1] == 4
 

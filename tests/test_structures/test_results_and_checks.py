@@ -1,4 +1,4 @@
-"""Axes, contexts, masks, predictions and results."""
+"""Shape checks, step contexts, masks, predictions and results."""
 
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ def test_resizing_to_the_same_size_is_no_work():
 
 def test_padding_is_cut_before_the_last_resize():
     maps = torch.zeros(1, 2, 2)
-    maps[0, :, 1] = 5.0  # the padding says something else
+    maps[0, :, 1] = 5.0  # the padding has other values
     image = to_image(maps, FrameSize((8, 8), (8, 2), (8, 2)))
     assert image.shape == (1, 8, 2) and image.max() == 0.0
 

@@ -1,4 +1,4 @@
-"""Parts in one room."""
+"""Writing slices into a preallocated tensor."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The command lines of the tools, without running them."""
+"""Command-line arguments of the tools, without running them."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,13 @@ import pytest
 from helpers import tiny_config
 from helpers.commands import ROOT, load
 
+# other files are not scripts
 TOOLS = sorted(
     p
     for folder in ('tools', 'demo', 'benchmarks')
     for p in (ROOT / folder).rglob('*.py')
     if '__main__' in p.read_text()
-)  # the others are not called
+)
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda p: p.stem)
@@ -98,18 +99,18 @@ def test_several_processes_go_through_the_launcher():
 
 
 def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
-    module, seen = load('tools/train.py'), []
-    monkeypatch.setattr(module, 'train', lambda config, trust: seen.extend((config, trust)) or 'last.pth')
+    module, passed = load('tools/train.py'), []
+    monkeypatch.setattr(module, 'train', lambda config, trust: passed.extend((config, trust)) or 'last.pth')
     config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     monkeypatch.setattr(
         'sys.argv',
         ['train.py', config, '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=7', '--trust'],
     )
     module.main()
-    assert seen[1] is True
-    assert seen[0].optim_wrapper.type == 'AmpOptimWrapper' and seen[0].optim_wrapper.loss_scale == 'dynamic'
-    assert seen[0].auto_scale_lr.enable and seen[0].train_cfg.max_iters == 7
-    assert seen[0].work_dir == 'work_dirs/minvis_r50_8xb1-t1-20k_vipseg-720p'
+    assert passed[1] is True
+    assert passed[0].optim_wrapper.type == 'AmpOptimWrapper' and passed[0].optim_wrapper.loss_scale == 'dynamic'
+    assert passed[0].auto_scale_lr.enable and passed[0].train_cfg.max_iters == 7
+    assert passed[0].work_dir == 'work_dirs/minvis_r50_8xb1-t1-20k_vipseg-720p'
 
 
 def test_rate_scaling_needs_a_base(monkeypatch):
@@ -121,11 +122,11 @@ def test_rate_scaling_needs_a_base(monkeypatch):
 
 
 def test_clip_lengths_are_scored_one_after_the_other(monkeypatch, capsys, tmp_path, toy_root):
-    tool, seen = load('tools/analysis_tools/clip_lengths.py'), []
+    tool, calls = load('tools/analysis_tools/clip_lengths.py'), []
 
     def score(config, checkpoint, trust):
-        seen.append((config.model.clip_len, config.model.causal, checkpoint))
-        return {name: 0.1 * len(seen) for name in tool.COLUMNS}
+        calls.append((config.model.clip_len, config.model.causal, checkpoint))
+        return {name: 0.1 * len(calls) for name in tool.COLUMNS}
 
     monkeypatch.setattr(tool, 'test', score)
     config = tiny_config.write(tmp_path, 'offline', toy_root)
@@ -134,7 +135,7 @@ def test_clip_lengths_are_scored_one_after_the_other(monkeypatch, capsys, tmp_pa
         ['x', str(config), 'k.pth', '--lengths', '2', 'all', '--causal', '--json', str(tmp_path / 'out.json')],
     )
     tool.main()
-    assert seen == [(2, True, 'k.pth'), (None, True, 'k.pth')]
+    assert calls == [(2, True, 'k.pth'), (None, True, 'k.pth')]
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
     assert [row[1] for row in lines[1:]] == ['2', 'all'] and lines[2][3] == '20.0'
     assert set(json.loads((tmp_path / 'out.json').read_text())) == {'2', 'all'}

@@ -1,4 +1,4 @@
-"""check_dataset and browse_dataset on folders and on configs."""
+"""check_dataset and browse_dataset, on folders and on configs."""
 
 import json
 import sys
@@ -138,7 +138,8 @@ def test_browsing_shows_clips_before_and_after(tmp_path, monkeypatch):
         tmp_path / 'out',
     )
     sheet = np.asarray(Image.open(tmp_path / 'out/clips.png'))
-    assert sheet.shape == (4 * (20 + 150 + 6), 3 * (210 + 6), 3)  # two clips, before and after, three frames each
+    # two clips, before and after augmentation, three frames each
+    assert sheet.shape == (4 * (20 + 150 + 6), 3 * (210 + 6), 3)
     videos = sorted((tmp_path / 'out').glob('*.mp4'))
     with av.open(str(videos[0])) as container:
         frames = list(container.decode(video=0))

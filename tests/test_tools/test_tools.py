@@ -1,4 +1,4 @@
-"""The tools and demos as a user calls them, in processes of their own."""
+"""The tools and demos, run in subprocesses as a user runs them."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from mmdvis.checkpoints import read_checkpoint
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, toy_root):
-    """A work folder with the checkpoint of a first stage that was trained for two iterations."""
+    """Work folder, config and checkpoint of a first stage that was trained for two iterations."""
     folder = tmp_path_factory.mktemp('tools')
     config = tiny_config.write(folder, 'minvis', toy_root)
     text = call('tools/train.py', config, '--work-dir', folder / 'minvis')
@@ -27,7 +27,7 @@ def trained(tmp_path_factory, toy_root):
 
 def test_passes_and_checkpoints_are_fused(trained, tmp_path):
     _, config, checkpoint = trained
-    found = {}
+    scores = {}
     for name, options in dict(plain=[], one=['--ensemble', checkpoint], two=['--tta', 64, 80, '--tta-flip']).items():
         call(
             'tools/test.py',
@@ -39,8 +39,8 @@ def test_passes_and_checkpoints_are_fused(trained, tmp_path):
             tmp_path / f'{name}.json',
             *options,
         )
-        found[name] = json.loads((tmp_path / f'{name}.json').read_text())
-    assert found['plain'] == found['one'] and found['two'].keys() == found['one'].keys()
+        scores[name] = json.loads((tmp_path / f'{name}.json').read_text())
+    assert scores['plain'] == scores['one'] and scores['two'].keys() == scores['one'].keys()
 
 
 def test_scores_results_and_videos_are_written(trained):
@@ -174,7 +174,7 @@ def test_stages_are_chained(trained, toy_root, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_and_score_like_one(trained, toy_root, tmp_path):
-    """Three videos on two processes: the odd one counts once."""
+    """With three videos on two processes, no video is counted twice."""
     folder, config, checkpoint = trained
     call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', processes=True)
     assert (tmp_path / 'two' / 'iter_2.pth').exists()
@@ -192,7 +192,10 @@ def test_two_processes_train_and_score_like_one(trained, toy_root, tmp_path):
 
 @pytest.mark.slow
 def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
-    """Every parameter of the stage has a gradient, else the wrapper would stop; frozen weights stay, the others move."""
+    """Frozen weights stay unchanged, and every parameter of the trained stage is updated.
+
+    DistributedDataParallel would fail for a trainable parameter without a gradient.
+    """
     _, _, checkpoint = trained
     config = tiny_config.write(tmp_path, 'online', toy_root, load_from=checkpoint)
     call('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'online', processes=True)
@@ -204,7 +207,7 @@ def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
 
 
 def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
-    """What is written for the servers gives the figures that the run itself gives."""
+    """The submission gives the scores that the test run reports."""
     folder, config, checkpoint = trained
     text = call(
         'tools/test.py',

@@ -1,4 +1,4 @@
-"""Checkpoints are untrusted at every entry: what would run a command is refused with one sentence, and so is a torn file."""
+"""Untrusted checkpoints at every entry point: payloads and truncated files are refused with one error message."""
 
 import io
 import os
@@ -30,7 +30,7 @@ REFUSED = {
 
 
 class Payload:
-    """Makes a file when it is unpickled without care."""
+    """Create a file when unpickled by an unsafe loader."""
 
     def __init__(self, path):
         self.path = path
@@ -45,7 +45,7 @@ def config(tmp_path, toy_root):
 
 
 def bad_file(folder, kind, suffix, mark):
-    """A checkpoint with a command in it, or half of a good one."""
+    """Write a checkpoint that contains a command, or a truncated one."""
     path = folder / f'bad{suffix}'
     content = (
         dict(state_dict=dict(x=np.ones(1000)), extra=Payload(mark))
@@ -59,7 +59,7 @@ def bad_file(folder, kind, suffix, mark):
 
 
 def run(tool, monkeypatch, *words):
-    """The tool's own main; what it says when it stops."""
+    """Run the main function of a tool and return its exit message."""
     monkeypatch.setattr(sys, 'argv', [tool, *map(str, words)])
     with pytest.raises(SystemExit) as stop:
         sys.exit(load(tool).main())
@@ -106,8 +106,8 @@ def test_the_demo_and_the_model(tmp_path, monkeypatch, capsys, config, kind):
 
 @pytest.mark.parametrize('kind', REFUSED)
 def test_pretrained_parts_of_a_config(tmp_path, kind):
-    """mmengine's own loader of ``init_cfg`` would run the command."""
-    import mmdvis.engine  # noqa: F401 (installs the guards)
+    """The unguarded ``init_cfg`` loader of mmengine would run the command."""
+    import mmdvis.engine  # noqa: F401 (the import installs the guards)
 
     path = bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
     backbone = MODELS.build(dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=str(path))))
@@ -123,7 +123,7 @@ class Silent(SimpleHTTPRequestHandler):
 
 @pytest.mark.parametrize('kind', REFUSED)
 def test_pretrained_parts_from_an_address(tmp_path, monkeypatch, kind):
-    """mmengine would fetch the file and run the command."""
+    """The unguarded mmengine would download the file and run the command."""
     bad_file(tmp_path, kind, '.pth', tmp_path / 'mark')
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=str(tmp_path)))
@@ -137,21 +137,21 @@ def test_pretrained_parts_from_an_address(tmp_path, monkeypatch, kind):
 
 
 def test_a_good_buffer_is_read(tmp_path):
-    """What mmengine's other addresses hand over."""
+    """The other storage backends of mmengine pass a buffer to torch.load."""
     torch.save(dict(x=torch.ones(2)), tmp_path / 'good.pth')
     assert torch.equal(guarded_torch_load(io.BytesIO((tmp_path / 'good.pth').read_bytes()))['x'], torch.ones(2))
 
 
 @pytest.fixture
 def odd_file(tmp_path, config):
-    """Good weights, and a command beside them."""
+    """Checkpoint with valid weights and a command."""
     model = MODELS.build(Config.fromfile(config).model)
     torch.save(dict(state_dict=model.state_dict(), extra=Payload(tmp_path / 'mark')), tmp_path / 'odd.pth')
     return tmp_path / 'odd.pth'
 
 
 def test_trust_lets_a_file_do_what_it_likes(tmp_path, config, odd_file):
-    """The one named way out; what the file does is then its author's business."""
+    """``trust=True`` disables the checks, so the file may run code."""
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert isinstance(init_model(str(config), str(odd_file), trust=True), DVIS)
@@ -159,7 +159,7 @@ def test_trust_lets_a_file_do_what_it_likes(tmp_path, config, odd_file):
 
 
 def test_trust_of_a_run_is_not_written_down(tmp_path, config, odd_file):
-    """Else the next run with the config that is left in the work folder would trust, too."""
+    """The config saved in the work folder must not make later runs trust checkpoints."""
     settings = load_config(str(config), str(tmp_path / 'work'))
     make_runner(settings, trust=True).load_checkpoint(str(odd_file))
     assert (tmp_path / 'mark').exists() and not [key for key in settings if 'trust' in key]

@@ -1,4 +1,4 @@
-"""Colours, pictures and videos."""
+"""Visualisation: colours, images and videos."""
 
 import av
 import numpy as np
@@ -30,7 +30,7 @@ def test_void_stays_as_it_is():
     assert (drawn[:, :5] == 100).all()
     inside = 0.45 * 100 + 0.55 * np.array(colour_of(3))
     assert np.abs(drawn[3, 7] - inside).max() <= 1
-    assert drawn[3, 5].mean() > drawn[3, 7].mean()  # the border is lighter
+    assert drawn[3, 5].mean() > drawn[3, 7].mean()  # the border is brighter
 
 
 def panoptic(id_map, *segments):
@@ -122,7 +122,7 @@ def test_the_hook_draws_into_frames_of_the_original_size(tmp_path):
     result = VideoPanoptic(id_map, (Segment(1, 0, 0, True, 0.9),), CLASSES)
     sample = result.pack(VideoDataSample(metainfo=dict(video_id='v7')))
     frames = torch.zeros(3, 3, 40, 60, dtype=torch.uint8)
-    frames[..., 0, ::2] = 255  # lines of one pixel, which a resize would blur
+    frames[..., 0, ::2] = 255  # one-pixel lines, which a resize would blur
     source = PrefetchedFrames(ResizedFrames(ArrayFrames(frames), 20))
     VideoVisualizationHook(str(tmp_path)).after_test_iter(None, 0, dict(inputs=[source]), [sample])
     with av.open(str(tmp_path / 'v7.mp4')) as container:

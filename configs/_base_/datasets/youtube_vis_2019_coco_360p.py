@@ -4,7 +4,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ConcatClipDataset',
-        clip=dict(num_frames=1),
+        clip=_base_.train_dataloader.dataset.clip,
         datasets=dict(
             coco=dict(
                 type='CocoInstanceClipDataset',

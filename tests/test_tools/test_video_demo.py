@@ -1,0 +1,104 @@
+"""The demo and ``--show-dir`` on models of the three tasks."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+import torch
+from helpers import tiny
+from helpers.commands import call
+from mmengine.config import Config
+from PIL import Image
+
+from mmdvis.registry import MODELS
+
+NAMES = ('disc', 'star', 'sky', 'hill', 'sea')
+TASKS = dict(
+    vps=tiny.PANOPTIC, vis=dict(type='InstancePostprocessor', max_num=4), vss=dict(type='SemanticPostprocessor')
+)
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+    """Two folders of frames."""
+    root, random = tmp_path_factory.mktemp('clips'), np.random.default_rng(0)
+    for name in ('first', 'second'):
+        (root / name).mkdir()
+        for k in range(3):
+            Image.fromarray(random.integers(0, 256, (46, 62, 3), np.uint8)).save(root / name / f'{k}.png')
+    return root
+
+
+def write_checkpoint(folder, task, clips):
+    """A checkpoint that contains its config and its class names, as the runner writes it; returns both files."""
+    model = dict(
+        type='DVIS',
+        num_classes=tiny.CLASSES,
+        segmenter=tiny.SEGMENTER,
+        tracker=tiny.TRACKERS['dvis'],
+        postprocessor=TASKS[task],
+    )
+    dataset = dict(type='ImageFolderVideoDataset', data_root=str(clips), test=dict(short_edge=32, max_edge=1333))
+    config = Config(
+        dict(
+            default_scope='mmdvis',
+            model=model,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=[],
+            test_dataloader=dict(
+                batch_size=1,
+                num_workers=0,
+                dataset=dataset,
+                sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            ),
+        )
+    )
+    torch.manual_seed(0)
+    meta = dict(cfg=config.pretty_text, dataset_meta=dict(classes=NAMES, num_things=3 if task == 'vps' else 2))
+    torch.save(dict(state_dict=MODELS.build(model).state_dict(), meta=meta), folder / 'model.pth')
+    config.test_evaluator = [dict(type='SubmissionWriter', out_dir=str(folder / 'submission'))]
+    config.dump(folder / 'config.py')
+    return folder / 'config.py', folder / 'model.pth'
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path):
+    config, checkpoint = write_checkpoint(tmp_path, task, clips)
+    call(
+        'demo/video_demo.py',
+        clips / 'first',
+        config,
+        checkpoint,
+        '--out',
+        tmp_path / 'out',
+        '--offline',
+        '--exact',
+        '--short-edge',
+        32,
+        '--fps',
+        6,
+    )
+    shown = call('tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'work', '--show-dir', tmp_path / 'shown')
+    assert (tmp_path / 'submission').is_dir(), shown
+    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert result['classes'] == list(NAMES) and result['num_frames'] == 3
+    assert {info['category'] for frame in result['frames'] for info in frame['segments_info']} <= set(NAMES)
+    assert any(frame['segments_info'] for frame in result['frames'])
+    videos = decode(tmp_path / 'out' / 'video.mp4'), decode(tmp_path / 'shown' / 'first.mp4')
+    assert len(videos[0]) == len(videos[1]) == 3 and videos[0][0].shape == (46, 62, 3)
+    for ours, theirs in zip(*videos):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_checkpoint_alone_is_enough(clips, tmp_path):
+    from mmdvis.apis import init_model
+
+    _, checkpoint = write_checkpoint(tmp_path, 'vis', clips)
+    model = init_model(checkpoint)
+    assert model.classes.names == NAMES and type(model.postprocessor).__name__ == 'InstancePostprocessor'
