@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 class Steps:
-    """Runs commands once: a step whose output exists is not run again, unless one before it was; times are remembered."""
+    """Runs each command once: a step whose output exists is run again only if an earlier step was. Keeps the times."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / 'seconds.json'

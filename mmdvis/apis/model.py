@@ -25,15 +25,15 @@ def init_model(
 
     Args:
         config: config, config file, or a checkpoint of mmdvis, which contains its config.
-        checkpoint: checkpoint file of mmdvis, detectron2, mmdet or transformers; every weight of the model must be in it.
+        checkpoint: checkpoint file of mmdvis, detectron2, mmdet or transformers with every weight of the model;
             None: ``config`` is the checkpoint.
         device: as in torch.
         options: overrides of the config, as ``{'model.causal': True}``.
         trust: read the checkpoint without protection against code in it.
 
     Returns:
-        The model. ``model.classes`` has the names, colours and ids of the checkpoint's classes; if the checkpoint does not
-        contain them (converted ones do not), those of the config's test set; if that is unknown, numbered ones.
+        The model. ``model.classes`` has the names, colours and ids of the checkpoint's classes; if it does not contain
+        them (converted ones do not), those of the config's test set; if that is unknown, numbered ones.
 
     Raises:
         CheckpointError: the checkpoint is damaged, does not fit the config, or does not contain its config.

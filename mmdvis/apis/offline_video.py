@@ -50,8 +50,8 @@ class OfflineVideo:
         model: a model with a postprocessor, whose scores are not causal.
         short_edge: length of the short edge that the model processes; None keeps the size.
         max_edge: limit of the long edge.
-        max_memory: number of bytes that a video may add to the memory; determines where mask features are kept. None: in
-            half precision in memory.
+        max_memory: number of bytes that a video may add to the memory; determines where mask features are kept.
+            None: in half precision in memory.
         progress: show a progress bar for the pass that segments and tracks.
         store: where mask features are kept, see :func:`feature_store`; None: determined by ``max_memory``.
     """
@@ -84,7 +84,7 @@ class OfflineVideo:
         return self.model.result(prediction)
 
     def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
-        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame; the video is read two or three times."""
+        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame. Reads the video two or three times."""
         result = self.result(source)
         for t in range(len(source)):
             yield source.read(t, t + 1)[0].permute(1, 2, 0).numpy(), result.frame(t)

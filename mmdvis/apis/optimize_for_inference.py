@@ -18,7 +18,7 @@ DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """Folds batch norms of the backbone into its convolutions and uses the channels-last memory layout.
 
-    In half precision the weights of matrix products are stored in half precision, so that they are not cast in every step;
+    In half precision the weights of matrix products are stored in half precision, so that no step has to cast them;
     sampling offsets and attention weights of deformable attention stay float32. The result is for inference only.
 
     Args:

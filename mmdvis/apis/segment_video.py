@@ -98,9 +98,9 @@ def segment_video(
     """Segments a video and writes the results.
 
     ``video.mp4`` shows the results. ``panoptic/<frame>.png`` holds segment ids as colours (id = R + 256 G + 65536 B),
-    ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of every frame; for instance segmentation it contains their
-    masks as COCO run lengths. Files are written in a background thread into a temporary folder inside ``out_dir`` and moved
-    to their place when the video is complete, so that a failure leaves nothing half written.
+    ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of every frame; for instance segmentation
+    it contains their masks as COCO run lengths. Files are written in a background thread into a temporary folder inside
+    ``out_dir`` and moved to their place when the video is complete, so that a failure leaves nothing half written.
 
     Args:
         stream: a fresh :class:`VideoStream`, or an :class:`OfflineVideo`.

@@ -33,8 +33,8 @@ class VideoStream:
     def push(self, frames: Tensor) -> VideoResult:
         """The result of the next frames, uint8 RGB (t, 3, H, W), at their size; identities persist from call to call.
 
-        A model with a refiner refines the frames of each call together. Without a refiner the results do not depend on how
-        the video is divided into calls.
+        A model with a refiner refines the frames of each call together. Without a refiner the results do not depend on
+        how the video is divided into calls.
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')

@@ -54,7 +54,10 @@ class Checkpoint:
         """Reads a file and converts it if it comes from another project.
 
         Args:
-            path, map_location, trust, suffix: as for :func:`read_checkpoint`.
+            path: as for :func:`read_checkpoint`.
+            map_location: as for :func:`read_checkpoint`.
+            trust: as for :func:`read_checkpoint`.
+            suffix: as for :func:`read_checkpoint`.
             allow_leftover: prefixes of tensor names that may be unknown to the converter.
 
         Raises:

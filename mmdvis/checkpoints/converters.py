@@ -111,7 +111,7 @@ class Conversion:
 
 
 def rename_key(name: str, rules: Sequence[Rule]) -> tuple[str, str]:
-    """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none does."""
+    """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none."""
     for rule in rules:
         pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
         if re.match(pattern, name):
@@ -223,8 +223,9 @@ def released_options(state: dict[str, Tensor]) -> dict[str, Any]:
 def reorder_patch_merging(tensor: Tensor) -> Tensor:
     """Swin's patch merging in mmdet's order.
 
-    Swin lays the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them channel
-    by channel in the order (0, 0), (0, 1), (1, 0), (1, 1). Takes the weight (2c, 4c) or a vector of the norm (4c,).
+    Swin stores the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them
+    channel by channel in the order (0, 0), (0, 1), (1, 0), (1, 1). Takes the weight (2c, 4c) or a
+    vector of the norm (4c,).
     """
     if tensor.shape[-1] % 4:
         raise ValueError(f"a weight of Swin's patch merging has a width of four parts, got {tuple(tensor.shape)}")

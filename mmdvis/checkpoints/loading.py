@@ -1,4 +1,4 @@
-"""Loading a checkpoint into a model. The runner, the API, fusion and the parity check all use :func:`checked_weights`."""
+"""Loads a checkpoint into a model. The runner, the API, fusion and the parity check use :func:`checked_weights`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,8 @@ def load_weights(
     Args:
         model: the model, changed in place.
         checkpoint: the checkpoint.
-        required, allow_mismatch: as for :func:`plan_loading`.
+        required: as for :func:`plan_loading`.
+        allow_mismatch: as for :func:`plan_loading`.
 
     Raises:
         CheckpointError: a tensor is missing, unknown or of another shape.
@@ -84,7 +85,8 @@ def checked_weights(
     Args:
         model: the model, which is not changed.
         checkpoint: the checkpoint.
-        required, allow_mismatch: as for :func:`plan_loading`.
+        required: as for :func:`plan_loading`.
+        allow_mismatch: as for :func:`plan_loading`.
         expected: tensors with the names and shapes of the model's weights, if its own are sharded.
 
     Raises:
@@ -119,7 +121,8 @@ def plan_loading(
     """Decides what a model loads from a checkpoint: each stage completely or, if it is not ``required``, not at all.
 
     Args:
-        expected, weights: state dicts of the model and of the checkpoint.
+        expected: state dict of the model.
+        weights: state dict of the checkpoint.
         required: stages that the checkpoint must have; None: all stages of the model.
         allow_mismatch: prefixes of names that may be missing, unknown or of another shape.
         origin: name of the checkpoint for messages.
@@ -143,8 +146,8 @@ def plan_loading(
         examples = sorted(describe_mismatch(name, expected, relevant) for name in one_per_module.values())
         raise CheckpointError(
             f'{origin} does not fit: {len(faults)} weights are missing, unknown or of another shape, such as '
-            f'{"; ".join(examples[:4])}. Load the checkpoint of the previous stage, use the config that this checkpoint '
-            'was trained with, or list in allow_mismatch what may differ'
+            f'{"; ".join(examples[:4])}. Load the checkpoint of the previous stage, use the config that this '
+            'checkpoint was trained with, or list in allow_mismatch what may differ'
         )
     fitting = {name: tensor for name, tensor in relevant.items() if name in expected and name not in missing}
     return LoadPlan(fitting, new_stages, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
@@ -182,8 +185,8 @@ def option_conflicts(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
         return []
     values = {name: option_value(model, name) for name in options if name in TRAINED_OPTIONS}
     return [
-        f'its weights were trained with {name}={options[name]!r} and this config has {value!r}, which gives worse results; '
-        f'set model.{name}={options[name]!r}'
+        f'its weights were trained with {name}={options[name]!r} and this config has {value!r}, which gives worse '
+        f'results; set model.{name}={options[name]!r}'
         for name, value in values.items()
         if value is not None and value != options[name]
     ]
@@ -211,7 +214,8 @@ def with_default(config: Mapping[str, Any], path: Sequence[str], name: str, valu
     Args:
         config: the config; not changed.
         path: keys of nested dicts.
-        name, value: the entry. Values that are the default of a tracker without weights are not added.
+        name: key of the entry.
+        value: value of the entry; not added to a tracker without weights.
     """
     if path:
         inner = config.get(path[0]) or {}

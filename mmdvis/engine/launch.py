@@ -1,4 +1,4 @@
-"""What the tools do between the command line and the runner."""
+"""Functions that prepare configs and start training and testing for the command line tools."""
 
 import os
 from collections.abc import Sequence
@@ -27,13 +27,17 @@ TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
 def load_config(
     path: str, work_dir: str | None = None, options: dict[str, Any] | None = None, launcher: str = 'none'
 ) -> Config:
-    """A config with what the command line overrides.
+    """Loads a config and applies the overrides of the command line.
 
     Args:
-        path: the file.
-        work_dir: where logs and checkpoints go; None: the config's own, else ``work_dirs/<name of the config>``.
-        options: ``--cfg-options``.
-        launcher: none, pytorch, slurm or mpi.
+        path: Path of the config file.
+        work_dir: Folder for logs and checkpoints; None uses the ``work_dir`` of the config, or
+            ``work_dirs/<name of the config>`` if the config has none.
+        options: Overrides from ``--cfg-options``.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        ValueError: If a distributed run without CUDA uses another launcher than ``'pytorch'``.
     """
     config = Config.fromfile(path)
     config.merge_from_dict(options or {})
@@ -46,16 +50,27 @@ def load_config(
 
 
 def use_float32_on_cpu(config: Config) -> None:
-    """Replaces fp16 mixed precision, which scales losses and needs an accelerator, by float32 if there is none."""
+    """Replaces fp16 mixed precision by float32 if there is no accelerator, which its loss scaling requires.
+
+    Args:
+        config: Config, modified in place.
+    """
     wrapper = config.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
-        print_log('there is no accelerator, so the run uses float32 instead of fp16 mixed precision', 'current')
+        print_log('no accelerator is available, so the run uses float32 instead of fp16 mixed precision', 'current')
         wrapper['type'] = 'OptimWrapper'
         wrapper.pop('loss_scale', None)
 
 
 def start_cpu_group(config: Config) -> None:
-    """Starts the gloo group, and tells the model wrapper that there are no devices; mmengine does neither without CUDA."""
+    """Initialises a gloo process group and configures the model wrapper for the CPU; mmengine requires CUDA for both.
+
+    Args:
+        config: Config, modified in place.
+
+    Raises:
+        ValueError: If the launcher is not ``'pytorch'``.
+    """
     if config.launcher != 'pytorch':
         raise ValueError(
             f"without CUDA the launcher must be 'pytorch' (torchrun), got {config.launcher!r}; "
@@ -69,12 +84,13 @@ def start_cpu_group(config: Config) -> None:
 
 
 def set_resume(config: Config, resume: str | None) -> None:
-    """Sets what ``--resume`` means.
+    """Configures the checkpoint to resume from.
 
     Args:
-        config: changed in place.
-        resume: a checkpoint; ``'auto'``: the latest in the work folder, and where there is none the config's own
-            ``load_from`` stays, so that a later stage never trains on weights drawn at random; None: no resume.
+        config: Config, modified in place.
+        resume: Checkpoint file; ``'auto'`` selects the latest checkpoint in the work folder. If there is none,
+            ``load_from`` of the config is kept, so that a later stage does not start from randomly initialised weights.
+            None does not resume.
     """
     if resume is None:
         return
@@ -84,37 +100,40 @@ def set_resume(config: Config, resume: str | None) -> None:
 
 
 def set_precision(config: Config, kind: str) -> None:
-    """Sets mixed precision and, unless the model is sharded, convolutions channels last, which they then run quicker.
+    """Enables mixed precision and the channels-last memory layout, which makes its convolutions faster.
 
     Args:
-        config: changed in place.
-        kind: ``'fp16'`` with scaled losses, which needs an accelerator, or ``'bf16'``.
+        config: Config, modified in place. An existing ``channels_last`` entry is kept; sharded models ignore it.
+        kind: ``'fp16'``, with loss scaling and only on accelerators, or ``'bf16'``.
 
     Raises:
-        ValueError: there is no such precision, or the model is sharded and ``kind`` is ``'fp16'``.
+        ValueError: If the precision is unknown, or if it is ``'fp16'`` and the model is sharded.
     """
     mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
     if kind not in mixed:
-        raise ValueError(f'the precision is one of {", ".join(mixed)}, got {kind!r}')
+        raise ValueError(f'the precision must be one of {", ".join(mixed)}, got {kind!r}')
     if kind == 'fp16' and config.get('runner_type') == 'ShardedRunner':
-        raise ValueError('the scale of fp16 losses would differ between the processes of a sharded model; take bf16')
+        raise ValueError('a sharded model cannot use fp16, as its processes would use different loss scales; use bf16')
     config.optim_wrapper.update(mixed[kind])
     config.setdefault('channels_last', True)
 
 
 def set_accumulation(config: Config, steps: int) -> None:
-    """Lets one update take ``steps`` batches: as many updates as before, on as many times the clips.
+    """Accumulates the gradients of ``steps`` batches per update and keeps the number of updates.
 
-    Whatever counts batches is multiplied: the loop's length, what happens at intervals, when the rate falls. One process and
-    ``steps=8`` thus stand for eight processes.
+    All settings that count batches are multiplied by ``steps``: the number of iterations, the validation and checkpoint
+    intervals, and the learning rate schedule. One process with ``steps=8`` thus corresponds to eight processes.
 
     Args:
-        config: of a loop that counts iterations; changed in place.
-        steps: batches for an update.
+        config: Config with an iteration-based training loop, modified in place.
+        steps: Number of batches per update.
+
+    Raises:
+        ValueError: If ``steps`` is not positive or the training loop counts epochs.
     """
     if steps < 1 or 'max_iters' not in config.train_cfg:
         raise ValueError(
-            'accumulating needs at least one batch for an update and a loop that counts iterations, '
+            'gradient accumulation needs at least one batch per update and a training loop with max_iters, '
             f'got {steps} and {dict(config.train_cfg)}'
         )
     config.optim_wrapper.accumulative_counts = steps
@@ -128,7 +147,7 @@ def set_accumulation(config: Config, steps: int) -> None:
                 scheduler[name] *= steps
         if 'milestones' in scheduler:
             scheduler.milestones = [steps * milestone for milestone in scheduler.milestones]
-    if 'base_batch_size' in config.get('auto_scale_lr', {}):  # of one process's batches, as the runner counts them
+    if 'base_batch_size' in config.get('auto_scale_lr', {}):  # the runner does not count accumulated batches
         config.auto_scale_lr.base_batch_size /= steps
     checkpoint = config.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
@@ -136,11 +155,19 @@ def set_accumulation(config: Config, steps: int) -> None:
 
 
 def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
-    """The runner that ``runner_type`` of a config names, ``VideoRunner`` where it does not; see :attr:`VideoRunner.trust`."""
+    """Builds the runner of a config.
+
+    Args:
+        config: Config; without a ``runner_type``, a :class:`VideoRunner` is built.
+        trust: See :attr:`VideoRunner.trust`.
+
+    Raises:
+        CheckpointError: If ``trust`` is set and the runner is not a :class:`VideoRunner`.
+    """
     runner = RUNNERS.build(config) if config.get('runner_type') else VideoRunner.from_cfg(config)
     if trust and not isinstance(runner, VideoRunner):
         raise CheckpointError(
-            f'--trust is not for {config.runner_type}; write a checkpoint of plain tensors first, with '
+            f'{config.runner_type} does not support --trust; first convert the checkpoint to plain tensors with '
             'tools/model_converters/publish_model.py'
         )
     runner.trust = trust
@@ -148,35 +175,43 @@ def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
 
 
 def train(config: Config, trust: bool = False) -> Path:
-    """Trains; returns the last checkpoint."""
+    """Trains the model of a config.
+
+    Args:
+        config: Config, modified in place.
+        trust: See :attr:`VideoRunner.trust`.
+
+    Returns:
+        Path of the last checkpoint.
+    """
     if config.get('load_from'):
         set_trained_options(config, config.load_from, trust)
     make_runner(config, trust).train()
-    barrier()  # the first process may still be writing it
+    barrier()  # wait until the main process has written the last checkpoint
     return Path(find_latest_checkpoint(config.work_dir))
 
 
 def set_trained_options(config: Config, filename: str, trust: bool = False) -> None:
-    """Sets the options of the model that a checkpoint was trained with, unless the config states them.
+    """Sets the model options that a checkpoint was trained with, unless the config sets them.
 
-    A missing file is left to the runner, which reports it.
+    A missing file is ignored here; the runner reports it.
 
     Args:
-        config: changed in place.
-        filename: the checkpoint.
-        trust: see :attr:`VideoRunner.trust`.
+        config: Config, modified in place.
+        filename: Path of the checkpoint.
+        trust: See :attr:`VideoRunner.trust`.
     """
     if Path(filename).is_file():
         config.model = with_trained_options(config.model, Checkpoint.read(filename, trust=trust))
 
 
 def set_fusion(config: Config, num_members: int, passes: Sequence[dict[str, Any]]) -> None:
-    """Makes the config test several checkpoints of its model in several passes, fused.
+    """Configures test-time fusion of several checkpoints of the model and several passes.
 
     Args:
-        config: changed in place; its test set then provides frames at their original size.
-        num_members: number of checkpoints.
-        passes: see :class:`VideoFusion`.
+        config: Config, modified in place. Its test set then provides frames at their original size.
+        num_members: Number of checkpoints.
+        passes: See :class:`VideoFusion`.
     """
     config.model = dict(type='VideoFusion', members=[config.model] * num_members, passes=list(passes))
     config.test_dataloader.dataset.test = dict(
@@ -187,13 +222,17 @@ def set_fusion(config: Config, num_members: int, passes: Sequence[dict[str, Any]
 def fusion_passes(
     short_edges: Sequence[int | None], flip: bool, usual: int | None = None, max_edge: int | None = None
 ) -> list[dict[str, Any]]:
-    """Test-time passes: one for each short edge and, with ``flip``, one for its mirror image.
+    """Test-time passes: one per short edge and, with ``flip``, one with horizontally flipped frames.
 
     Args:
-        short_edges: short edges in pixels; None keeps the size.
-        flip: whether mirrored passes are added.
-        usual: short edge of the config's test.
-        max_edge: limit of the long edge of the config's test; it grows with the short edge.
+        short_edges: Short edges in pixels; None keeps the original size.
+        flip: Whether to add flipped passes.
+        usual: Short edge of the test pipeline of the config; None if unknown.
+        max_edge: Limit of the long edge in the test pipeline of the config; it is scaled up for passes with a short
+            edge above ``usual``. None does not limit the long edge.
+
+    Returns:
+        Arguments of :func:`transform_frames` for each pass.
     """
 
     def limit(edge: int | None) -> int | None:
@@ -222,14 +261,17 @@ TEST_EXCLUDES = (
 
 
 def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) -> dict[str, float]:
-    """Scores checkpoints on the test set of the config.
+    """Evaluates checkpoints on the test set of the config.
 
-    Names, colours and ids of the classes come from the (first) checkpoint, if it contains them.
+    Names, colours and ids of the classes are read from the first checkpoint if it contains them.
 
     Args:
-        config: changed in place.
-        checkpoints: one file; for a :class:`VideoFusion` one per member.
-        trust: see :attr:`VideoRunner.trust`.
+        config: Config, modified in place.
+        checkpoints: Path of a checkpoint; for a :class:`VideoFusion` one path per member.
+        trust: See :attr:`VideoRunner.trust`.
+
+    Returns:
+        Metric name -> value.
     """
     filenames = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
     config.load_from, config.resume = None, False
@@ -244,12 +286,12 @@ def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) 
     runner = make_runner(config, trust)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
-        load_weights(member, checkpoint)  # every stage must be in the checkpoint
+        load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
     return runner.test()
 
 
 def with_checkpoint(model: Config, checkpoint: Checkpoint) -> dict[str, Any]:
-    """A model config with the trained options and the classes of a checkpoint."""
+    """A copy of a model config with the trained options and the class information of a checkpoint."""
     result = with_trained_options(model, checkpoint)
     meta = checkpoint.meta.get('dataset_meta')
     return dict(result, dataset_meta=dict(meta)) if isinstance(meta, dict) and 'classes' in meta else result

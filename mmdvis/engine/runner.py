@@ -1,4 +1,4 @@
-"""The runner, with the one change that matters: checkpoints are untrusted."""
+"""Runner that loads checkpoints without executing code from them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,17 +19,19 @@ install_guards()
 
 @RUNNERS.register_module()
 class VideoRunner(Runner):
-    """mmengine's runner, whose own loader falls back to unsafe unpickling; this one never does.
+    """Runner that loads checkpoints safely and converts checkpoints of other projects.
+
+    The runner of mmengine falls back to unrestricted unpickling, which can execute arbitrary code.
 
     Attributes:
-        trust: load checkpoints without guarding against code in them. Not an option of the config, which is written to the
-            work folder and would carry it on.
+        trust: Whether to allow unrestricted unpickling of checkpoints. It is not a config option, because configs are
+            saved to the work folder and reused for later runs.
     """
 
     trust = False
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """As in mmengine; where the config says ``channels_last=True``, convolutions are laid out so before."""
+        """Wraps the model; converts it to the channels-last memory layout if the config has ``channels_last=True``."""
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
         return super().wrap_model(model_wrapper_cfg, model)
@@ -41,10 +43,20 @@ class VideoRunner(Runner):
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
     ) -> dict:
-        """As in mmengine, but the file may hold nothing but tensors, plain values and log buffers, unless ``trust`` is set.
+        """Loads a checkpoint into the model.
+
+        Args:
+            filename: Path or URL of the checkpoint.
+            map_location: See ``torch.load``.
+            strict: Whether the names of the checkpoint must match those of the model exactly.
+            revise_keys: Pairs (pattern, replacement) that are applied to the names of the checkpoint.
+
+        Returns:
+            Content of the checkpoint with the names of mmdvis.
 
         Raises:
-            ValueError: it holds anything else; see :func:`mmdvis.structures.read_checkpoint`.
+            CheckpointError: If ``trust`` is not set and the file contains anything other than tensors, plain values and
+                log buffers; see :func:`mmdvis.checkpoints.read_checkpoint`.
         """
         with get_local_path(filename) as path:
             content = read_checkpoint(path, map_location, self.trust, Path(filename).suffix)
@@ -58,7 +70,10 @@ class VideoRunner(Runner):
 
 
 def converted(content: dict, filename: str) -> dict:
-    """The content of a checkpoint with the names of mmdvis, and without the config that mmengine would execute on resume."""
+    """The content of a checkpoint with the names of mmdvis.
+
+    The config is removed from the meta information, because mmengine would execute it when a run is resumed.
+    """
     checkpoint = Checkpoint.from_content(content, str(filename))
     meta = {name: value for name, value in checkpoint.meta.items() if name != 'config'}
     return dict(content, state_dict=checkpoint.weights, meta=meta, filename=str(filename))

@@ -11,7 +11,7 @@ from mmdvis.checks import Size
 
 
 class DiskBackedMaps:
-    """Maps of integers, in memory up to a limit and in an anonymous temporary file beyond it. Safe to read from threads.
+    """Integer maps, in memory up to a limit and in an anonymous temporary file beyond it. Safe to read from threads.
 
     Args:
         limit: limit in bytes.

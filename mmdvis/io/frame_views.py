@@ -98,7 +98,7 @@ class FlippedFrames(FrameView):
 def transform_frames(
     source: FrameSource, short_edge: int | None = None, max_edge: int | None = None, flip: bool = False
 ) -> FrameSource:
-    """A source resized so that its short edge has a length (unless the long one would pass ``max_edge``), and mirrored."""
+    """A source resized so that its short edge has a length (unless the long one exceeds ``max_edge``), and mirrored."""
     shown = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)
     return FlippedFrames(shown) if flip else shown
 

@@ -86,7 +86,8 @@ def map_objects(values: np.ndarray, entries: list[dict[str, Any]]) -> tuple[Segm
 
     Args:
         values: map of ids or labels.
-        entries: for each object its ``value`` in the map and the fields of :class:`SegmentedObject` but box, area, mask.
+        entries: for each object its ``value`` in the map and the fields of :class:`SegmentedObject` except box, area
+            and mask.
     """
     index = lookup(values, {entry['value']: k for k, entry in enumerate(entries, 1)})
     areas = np.bincount(index.ravel(), minlength=len(entries) + 1)

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from test_configs.test_recipes import test_the_base_that_no_recipe_uses  # noqa: E402
+from test_configs.test_recipes import test_the_base_that_no_recipe_uses
 
-from helpers.recipe_table import CONFIGS, Reader, listed, rows  # noqa: E402
+from helpers.recipe_table import CONFIGS, Reader, listed, rows
 
 OPERATIONAL = {
     'num_workers', 'prefetch_factor', 'interval', 'max_keep_ckpts', 'window_size', 'seed', 'val_interval',

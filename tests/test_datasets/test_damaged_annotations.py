@@ -170,7 +170,7 @@ def test_annotated_frames_of_another_split(tmp_path):
 def test_images_beside_folders_and_two_videos_of_one_name(tmp_path):
     official.folders(tmp_path)
     Image.new('RGB', (4, 4)).save(tmp_path / 'preview.png')
-    with pytest.raises(DataError, match=r'holds images \(preview.png, ...\) beside videos \(a, ...\)'):
+    with pytest.raises(DataError, match=r'contains both images \(preview.png, ...\) and videos \(a, ...\)'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path)))
     (tmp_path / 'preview.png').rename(tmp_path / 'a.mp4')
     with pytest.raises(DataError, match='the video a occurs more than once'):

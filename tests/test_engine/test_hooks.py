@@ -54,10 +54,12 @@ def test_a_learning_stage_is_there_as_a_whole_or_not_at_all():
 
 def test_options_are_lists_of_names():
     with pytest.raises(
-        ValueError, match='are lists of names, got None and .segmenter.cls_embed.; put a single name in brackets'
+        ValueError, match='must be lists of names, got None and .segmenter.cls_embed.; put a single name into a list'
     ):
         CheckpointLoadingHook(allow_mismatch='segmenter.cls_embed')
-    with pytest.raises(ValueError, match=r"required names stages \(segmenter, tracker, refiner\), got 'head'"):
+    with pytest.raises(
+        ValueError, match=r"required must contain names of stages \(segmenter, tracker, refiner\), got 'head'"
+    ):
         CheckpointLoadingHook(required=['head'])
 
 

@@ -88,7 +88,7 @@ def test_the_next_stage_starts_from_it_and_it_is_scored_by_one_process(sharded, 
     assert {name.split('.')[0] for name in after} == {'segmenter', 'tracker'}
     assert 'VPQ' in call('tools/test.py', path, tmp_path / 'out' / 'iter_2.pth', '--work-dir', tmp_path / 'test')
     missing = write(tmp_path / 'none', toy_root, True, stage='online')
-    assert 'segmenter must come from the stage before' in call(
+    assert 'segmenter must come from the previous stage' in call(
         'tools/dist_train.sh', missing, 2, '--work-dir', tmp_path / 'none', fails=True, processes=True
     )
 

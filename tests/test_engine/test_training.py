@@ -46,7 +46,7 @@ def test_three_stages_hand_over(minvis, toy_root):
 
 def test_a_stage_without_the_one_before_stops(minvis, toy_root):
     folder, _ = minvis
-    with pytest.raises(ValueError, match='segmenter must come from the stage before and nothing was loaded'):
+    with pytest.raises(ValueError, match='the weights of segmenter must come from the previous stage'):
         train(stage(folder, 'online', toy_root, None))
 
 
@@ -217,9 +217,9 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
 
 
 def test_an_unknown_precision_is_named(toy_root, tmp_path):
-    with pytest.raises(ValueError, match='would differ between the processes of a sharded model; take bf16'):
+    with pytest.raises(ValueError, match='a sharded model cannot use fp16, .*; use bf16'):
         set_precision(stage(tmp_path, 'minvis', toy_root, None, runner_type='ShardedRunner'), 'fp16')
-    with pytest.raises(ValueError, match="the precision is one of fp16, bf16, got 'fp8'"):
+    with pytest.raises(ValueError, match="the precision must be one of fp16, bf16, got 'fp8'"):
         set_precision(stage(tmp_path, 'minvis', toy_root, None), 'fp8')
 
 

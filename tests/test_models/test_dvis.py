@@ -94,7 +94,7 @@ def test_several_stages_may_learn():
 
 @pytest.mark.parametrize('learns', ['refiner', (), ('tracker', 'head')])
 def test_what_cannot_learn_is_refused(learns):
-    with pytest.raises(ValueError, match=r"'last' or name stages with parameters \(segmenter, tracker\)"):
+    with pytest.raises(ValueError, match=r"'last' or stages with parameters \(segmenter, tracker\)"):
         tiny.model('dvis', trainable=learns)
 
 
@@ -127,7 +127,7 @@ def test_a_window_without_a_frame_is_refused():
 
 
 def test_videos_of_different_sizes_do_not_go_together():
-    with pytest.raises(ValueError, match=r'one padded size, got \[\(32, 64\), \(64, 96\)\]'):
+    with pytest.raises(ValueError, match=r'the same padded size, got \[\(32, 64\), \(64, 96\)\]'):
         next(tiny.model().propagate([source(2), source(2, (20, 40))]))
 
 
@@ -250,7 +250,7 @@ def test_void_is_ignored_where_a_clip_says_so():
 def test_a_batch_of_mixed_sizes_is_warned_of():
     clips = [packed(2, (20, 30)), packed(2, (20, 70))]
     data = dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips])
-    with pytest.warns(UserWarning, match='clips of different sizes are in one batch') as caught:
+    with pytest.warns(UserWarning, match='a batch contains clips of different sizes') as caught:
         ClipPreprocessor()(data, True)
     assert len(caught) == 1
     import warnings

@@ -115,7 +115,9 @@ def test_a_video_that_ends_before_the_others_clips(fixture):
         assert [s.row for s in alone.segments] == [s.row for s in result.pred_panoptic.segments]
 
 
-@pytest.mark.parametrize('name, meaning', [('window', 'what suits the device'), ('clip_len', 'the whole video')])
+@pytest.mark.parametrize(
+    'name, meaning', [('window', 'a default that depends on the device'), ('clip_len', 'the whole video')]
+)
 def test_lengths_are_positive(name, meaning):
     with pytest.raises(ValueError, match=f'{name} must be at least one frame, got 0; {name}=None means {meaning}'):
         tiny.model(**{name: 0})

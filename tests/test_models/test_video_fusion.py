@@ -212,5 +212,5 @@ def test_fusion_of_nothing(members, passes):
 
 
 def test_fusion_does_not_train():
-    with pytest.raises(ValueError, match="fusion can only predict, got mode='loss'"):
+    with pytest.raises(ValueError, match="VideoFusion only supports mode='predict', got 'loss'"):
         fusion([dict()])(None, None, mode='loss')

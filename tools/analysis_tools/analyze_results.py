@@ -1,4 +1,4 @@
-"""Shows where panoptic results on disk lose their score: classes, videos, identity switches, and the worst videos as pictures."""
+"""Shows where panoptic results lose their score: classes, videos, identity switches, pictures of the worst videos."""
 
 import argparse
 import json

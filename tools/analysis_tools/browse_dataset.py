@@ -1,4 +1,4 @@
-"""Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and all in one picture."""
+"""Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and one picture."""
 
 import argparse
 from pathlib import Path

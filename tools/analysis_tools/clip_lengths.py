@@ -1,4 +1,4 @@
-"""Scores a model with a refiner for several clip lengths, offline and semi-online, as section 4.2 of the DVIS paper tells."""
+"""Scores a model with a refiner for several clip lengths, offline and semi-online (section 4.2 of the DVIS paper)."""
 
 import argparse
 import json

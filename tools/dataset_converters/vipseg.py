@@ -1,4 +1,4 @@
-"""Prepares VIPSeg's raw release: frames and masks of 720 rows, panoptic PNGs, a json for each split; can be run again."""
+"""Prepares VIPSeg's raw release: frames and masks of 720 rows, panoptic PNGs, a json per split; can be run again."""
 
 import argparse
 import json

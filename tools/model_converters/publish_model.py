@@ -1,4 +1,4 @@
-"""Writes a checkpoint as a model zoo does: the weights and what they need, without the optimizer, named by their hash."""
+"""Writes a checkpoint for a model zoo: the weights and what they need, without the optimizer, named by their hash."""
 
 import argparse
 import os

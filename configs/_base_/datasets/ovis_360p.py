@@ -24,5 +24,5 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-val_evaluator = []  # the labels of the split are private; tools/dataset_converters/split_train_dev.py makes one to score on
+val_evaluator = []  # the labels are private; tools/dataset_converters/split_train_dev.py makes a split to score on
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ovis')]

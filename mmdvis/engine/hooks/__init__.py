@@ -1,4 +1,4 @@
-"""Hooks."""
+"""Hooks of the runner."""
 
 from .bad_frames import BadFramesHook
 from .checkpoint_loading import CheckpointLoadingHook

@@ -1,4 +1,4 @@
-"""Checks that a stage starts from the stage before it."""
+"""Hook that checks that a stage is trained on the weights of the previous stage."""
 
 import logging
 from collections.abc import Sequence
@@ -16,27 +16,31 @@ from mmdvis.structures import STAGES
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """The model inside a wrapper for several processes."""
+    """The model without the wrapper for distributed training."""
     return model.module if is_model_wrapper(model) else model
 
 
 def expected_weights(runner: Runner) -> dict[str, Tensor]:
-    """Tensors with the names and shapes of the model's weights; of a sharded model they hold no values."""
+    """Tensors with the names and shapes of the weights of the model; on the meta device if the model is sharded."""
     sharded = getattr(getattr(runner, 'strategy', None), 'blank_weights', None)
     return unwrap_model(runner.model).state_dict() if sharded is None else sharded
 
 
 @HOOKS.register_module()
 class CheckpointLoadingHook(Hook):
-    """Stops the run where the weights of a frozen stage would be random, and keeps what no shape of a weight shows.
+    """Stops the run if a frozen stage would keep randomly initialised weights, and saves the trained options.
 
-    A checkpoint must have every stage in ``required``. What it has of a stage must be the whole stage, in the right shapes;
-    stages that the model does not have are dropped with a note. A checkpoint that says with which options its weights were
-    trained, and a config that contradicts it, give a warning.
+    A checkpoint must contain every stage of ``required``. Each stage that it contains must be complete, with the right
+    shapes. Stages that the model does not have are dropped with a warning. A warning is also logged if the options that
+    the weights were trained with differ from the config.
 
     Args:
-        required: stages that the checkpoint must have; None: those that do not learn, and all where a run is resumed.
-        allow_mismatch: beginnings of names that may be missing, unknown or of another shape.
+        required: Stages that the checkpoint must contain; None requires the frozen stages, or all stages if a run is
+            resumed.
+        allow_mismatch: Prefixes of tensor names that may be missing, unknown or of another shape.
+
+    Raises:
+        ValueError: If an argument is a single string, or ``required`` contains an unknown stage.
     """
 
     priority = 'VERY_HIGH'
@@ -44,23 +48,32 @@ class CheckpointLoadingHook(Hook):
     def __init__(self, required: Sequence[str] | None = None, allow_mismatch: Sequence[str] = ()) -> None:
         if isinstance(required, str) or isinstance(allow_mismatch, str):
             raise ValueError(
-                f'required and allow_mismatch are lists of names, got {required!r} and {allow_mismatch!r}; '
-                'put a single name in brackets'
+                f'required and allow_mismatch must be lists of names, got {required!r} and {allow_mismatch!r}; '
+                'put a single name into a list'
             )
         unknown = [name for name in required or () if name not in STAGES]
         if unknown:
-            raise ValueError(f'required names stages ({", ".join(STAGES)}), got {unknown[0]!r}')
+            raise ValueError(f'required must contain names of stages ({", ".join(STAGES)}), got {unknown[0]!r}')
         self.required, self.allow_mismatch = required, tuple(allow_mismatch)
 
     def stages(self, model: nn.Module, resume: bool = False) -> list[str]:
-        """The stages that must be there for ``model``."""
+        """Names of the stages that a checkpoint must contain.
+
+        Args:
+            model: Model without wrapper.
+            resume: Whether a run is resumed, which requires all stages.
+        """
         if self.required is not None and not resume:
             return list(self.required)
         trainable = getattr(model, 'trainable', ())
         return [name for name in model.parts() if resume or name not in trainable]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Leaves in the checkpoint what the model loads; raises CheckpointError if required stages are not complete."""
+        """Checks the weights and replaces them in the checkpoint by those that the model loads.
+
+        Raises:
+            CheckpointError: If a required stage is missing or incomplete, or a tensor has another shape.
+        """
         model, origin = unwrap_model(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
         weights, sentences = checked_weights(
@@ -75,14 +88,18 @@ class CheckpointLoadingHook(Hook):
         checkpoint['state_dict'] = weights
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Stores the options that the weights depend on."""
+        """Adds the options that the weights depend on to the meta information of the checkpoint."""
         checkpoint['meta']['switches'] = trained_options(unwrap_model(runner.model))
 
     def before_train(self, runner: Runner) -> None:
-        """Raises CheckpointError if nothing was loaded although a stage is frozen."""
+        """Checks that a checkpoint was loaded.
+
+        Raises:
+            CheckpointError: If no checkpoint was loaded although stages are required.
+        """
         needed = self.stages(unwrap_model(runner.model))
         if needed and not runner._has_loaded:
             raise CheckpointError(
-                f'{", ".join(needed)} must come from the stage before and nothing was loaded; '
-                'set load_from to its checkpoint, as with --cfg-options load_from=FILE'
+                f'no checkpoint was loaded, but the weights of {", ".join(needed)} must come from the previous stage; '
+                'set load_from to its checkpoint, e.g. with --cfg-options load_from=FILE'
             )

@@ -1,4 +1,4 @@
-"""Checks that model and dataset agree on the classes."""
+"""Hook that checks that the model and the dataset have the same classes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from mmdvis.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Raises ValueError if the model has another number of classes or of things than the dataset."""
+    """Raises a ValueError if the numbers of classes or thing classes of model and dataset differ."""
 
     def before_train(self, runner: Runner) -> None:
         """Compares the model with the training set."""
@@ -28,11 +28,14 @@ class ClassCountHook(Hook):
 
 
 def check_classes(runner: Runner, metainfo: Mapping[str, Any]) -> None:
-    """Raises ValueError if the runner's model and a dataset disagree about the classes.
+    """Compares the number of classes and thing classes of a model with a dataset.
 
     Args:
-        runner: the runner; of a fused model, every member is compared.
-        metainfo: meta information of the dataset; without ``classes`` nothing is compared.
+        runner: Runner with the model. Every member of a :class:`VideoFusion` is compared.
+        metainfo: Meta information of the dataset. Without ``classes``, nothing is compared.
+
+    Raises:
+        ValueError: If the numbers differ.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     names = metainfo.get('classes')
@@ -47,6 +50,6 @@ def check_classes(runner: Runner, metainfo: Mapping[str, Any]) -> None:
         num_things = getattr(part, 'num_things', None)
         if num_things is not None and num_things != metainfo.get('num_things', num_things):
             raise ValueError(
-                f'the postprocessor has num_things={num_things} and the dataset has {metainfo["num_things"]} things; '
-                f'set model.postprocessor.num_things={metainfo["num_things"]}'
+                f'the postprocessor has num_things={num_things} and the dataset {metainfo["num_things"]} thing '
+                f'classes; set model.postprocessor.num_things={metainfo["num_things"]}'
             )

@@ -1,4 +1,4 @@
-"""Detectors: the conductors that compose the stages."""
+"""Detectors: models that combine the stages."""
 
 from .clip_preprocessor import ClipPreprocessor
 from .dvis import DVIS

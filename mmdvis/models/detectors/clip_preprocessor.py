@@ -1,4 +1,4 @@
-"""From uint8 frames to what the network sees."""
+"""Normalisation and padding of uint8 frames."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,18 +13,19 @@ from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, VideoDataSample
 
 MIXED_SIZES_WARNING = (
-    'clips of different sizes are in one batch, and all are padded to the largest; ClipSampler(by_shape=True) puts clips '
-    'of a shape together, and a crop makes them equal'
+    'a batch contains clips of different sizes, so all are padded to the largest; use ClipSampler(by_shape=True) to '
+    'batch clips of the same shape, or crop all clips to one size'
 )
 
 
 @MODELS.register_module()
 class ClipPreprocessor(BaseDataPreprocessor):
-    """Normalises, then pads on the right and at the bottom with zeros.
+    """Normalises frames and pads them with zeros on the right and at the bottom.
 
     Args:
-        mean, std: of the RGB channels, in [0, 255].
-        divisor: padded sizes are multiples of it.
+        mean: Mean of each RGB channel, for values in [0, 255].
+        std: Standard deviation of each RGB channel, for values in [0, 255].
+        divisor: Padded heights and widths are multiples of it.
     """
 
     def __init__(
@@ -39,45 +40,66 @@ class ClipPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """A collated training batch as (B, T, 3, H, W) inputs and samples with ``gt_targets`` of the same size.
+        """Prepares a collated batch.
+
+        Args:
+            data: ``inputs`` and ``data_samples``, one entry per clip.
+            training: Whether the batch is used for training. At test time it is returned unchanged.
+
+        Returns:
+            ``inputs``: normalised and padded clips (B, T, 3, H, W). ``data_samples``: samples with ``gt_targets`` of
+            the same size.
 
         Raises:
-            ValueError: the clips of the batch have different lengths.
+            ValueError: If the clips of the batch have different lengths.
         """
         if not training:  # at test time the detector reads frame sources window by window
             return data
         data = self.cast_data(data)
         lengths = {len(clip) for clip in data['inputs']}
         if len(lengths) > 1:
-            raise ValueError(f'the clips of a training batch must have one length, got {sorted(lengths)} frames')
+            raise ValueError(f'the clips of a training batch must have the same length, got {sorted(lengths)} frames')
         if len({self.padded(tuple(clip.shape[-2:])) for clip in data['inputs']}) > 1:
-            warnings.warn(MIXED_SIZES_WARNING, stacklevel=2)  # Python shows it once
+            warnings.warn(MIXED_SIZES_WARNING, stacklevel=2)  # shown only once by default
         size = self.padded(tuple(max(clip.shape[axis] for clip in data['inputs']) for axis in (-2, -1)))
         inputs = torch.stack([self.normalise(clip, size) for clip in data['inputs']])
         return dict(inputs=inputs, data_samples=[with_targets(sample, size) for sample in data['data_samples']])
 
     def padded(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The padded size of frames of ``size`` (height, width)."""
+        """Padded (height, width) of frames of ``size`` (height, width)."""
         height, width = (-(-length // self.divisor) * self.divisor for length in size)
         return height, width
 
     def normalise(self, frames: Tensor, size: tuple[int, int]) -> Tensor:
-        """uint8 frames (t, 3, H, W) -> float (t, 3, *size) on the device of this module."""
+        """Normalises and pads frames on the device of this module.
+
+        Args:
+            frames: Frames (t, 3, H, W) uint8.
+            size: Padded (height, width).
+
+        Returns:
+            Frames (t, 3, *size) float32.
+        """
         frames = (frames.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
         return pad(frames, size)
 
 
 def pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Zeros on the right and at the bottom of (..., H, W) up to ``size``."""
+    """Pads maps (..., H, W) with zeros on the right and at the bottom to ``size`` (height, width)."""
     return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
 
 
 def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSample:
-    """A copy of a training sample with ``gt_targets`` in place of its maps."""
+    """A copy of a training sample with ``gt_targets`` instead of its index maps.
+
+    Args:
+        sample: Sample with ``gt_index_maps``, ``gt_ids`` and ``gt_labels``.
+        size: Padded (height, width) of the targets.
+    """
     name = f'video {sample.get("video_id", "?")}, frames {list(sample.get("frame_indices", []))}'
     maps, ignored = sample.gt_index_maps, None
     if sample.get('ignore_void'):
-        ignored = pad((maps == 0).all(0), size)  # padding stays a place where no object is
+        ignored = pad((maps == 0).all(0), size)  # padding is background and not ignored
     targets = ClipTargets.from_index_maps(pad(maps, size), sample.gt_ids, sample.gt_labels, name, ignored)
     copy = VideoDataSample(metainfo=sample.metainfo)
     copy.set_field(targets, 'gt_targets')

@@ -1,4 +1,4 @@
-"""The detector of the DVIS family: segment each frame, track, refine, post-process."""
+"""Detector of the DVIS family: segmenter, tracker, refiner and postprocessor."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -35,29 +35,32 @@ from .options import InferenceOptions, StreamState, class_info, has_parameters, 
 
 @MODELS.register_module()
 class DVIS(BaseModel):
-    """A chain of stages: segmenter, tracker, refiner, postprocessor.
+    """Video segmentation model with a chain of stages: segmenter, tracker, refiner and postprocessor.
 
-    By default the last stage with parameters is trained and the stages before it are frozen.
+    By default, the last stage with parameters is trained and the stages before it are frozen.
 
     Args:
-        num_classes: number of classes K; passed on to every stage that takes it.
-        segmenter, tracker, refiner, postprocessor: configs of the stages; the last two may be None.
-        data_preprocessor: config of the preprocessor.
-        trainable: ``'last'``, or the names of the stages that are trained. If several are, each but the last runs twice
-            per training step.
-        window: number of frames that pass through segmenter and tracker together at test time; results do not depend on
-            it. None: 1 on the CPU, whose cache larger windows exceed, and 3 on other devices.
-        clip_len: number of frames that the refiner processes together at test time (semi-online); identities persist from
-            clip to clip. None: the whole video (offline).
-        causal: score every frame by the mean class logits of the frames up to it. Results then do not depend on later
-            frames (with a refiner: not on frames after the clip). The default, one mean over the whole video, is what
-            benchmarks report, including those of online methods.
-        dataset_meta: names, palette and category ids of the classes, as in the ``dataset_meta`` of a checkpoint (see
-            :meth:`ClassInfo.from_meta`). None: classes are named by numbers.
-        init_cfg: as in mmengine.
+        num_classes: Number of classes K; passed on to every stage that accepts it.
+        segmenter: Config of the segmenter.
+        tracker: Config of the tracker.
+        refiner: Config of the refiner; None for a model without refiner.
+        postprocessor: Config of the postprocessor, which determines the task; None for training only.
+        data_preprocessor: Config of the preprocessor; None uses :class:`ClipPreprocessor` with its default values.
+        trainable: ``'last'``, or the names of the stages that are trained. If several stages are trained, each of them
+            except the last runs its forward pass twice per training step.
+        window: Number of frames that segmenter and tracker process together at test time; results do not depend on it.
+            None uses 1 on the CPU, where larger windows exceed the cache, and 3 on other devices.
+        clip_len: Number of frames that the refiner processes together at test time (semi-online); identities persist
+            across clips. None processes the whole video at once (offline).
+        causal: Whether the class scores of a frame are computed from the mean class logits of the frames up to it.
+            Results then do not depend on later frames (with a refiner: on frames after the clip). By default, the class
+            logits are averaged over the whole video, as in published benchmarks, including those of online methods.
+        dataset_meta: Names, palette and category ids of the classes, as in the ``dataset_meta`` of a checkpoint (see
+            :meth:`ClassInfo.from_meta`). None numbers the classes.
+        init_cfg: See ``mmengine.model.BaseModule``.
 
     Raises:
-        ValueError: an option is out of range, or a stage or ``dataset_meta`` disagrees with ``num_classes``.
+        ValueError: If an option is out of range, or a stage or ``dataset_meta`` contradicts ``num_classes``.
     """
 
     def __init__(
@@ -91,10 +94,10 @@ class DVIS(BaseModel):
         """The same model with other inference options; parameters and submodules are shared.
 
         Args:
-            **options: fields of :class:`InferenceOptions`.
+            **options: Fields of :class:`InferenceOptions`.
 
         Raises:
-            ValueError: there is no such option, or a value is not allowed.
+            ValueError: If an option is unknown or a value is not allowed.
         """
         model = copy.copy(self)
         model.__dict__['options'] = self.options.updated(options)
@@ -110,14 +113,24 @@ class DVIS(BaseModel):
         return [(name, stage) for name, stage in stages if stage is not None and name not in self.trainable]
 
     def train(self, mode: bool = True) -> 'DVIS':
-        """As in torch, but frozen stages stay in evaluation mode."""
+        """Sets the training mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         for _, stage in self.frozen_stages():
             stage.eval()
         return self
 
     def forward(self, inputs: Any, data_samples: Sequence[VideoDataSample] | None = None, mode: str = 'tensor') -> Any:
-        """``'loss'`` and ``'predict'`` as in mmengine; ``'tensor'``: frames (B, T, 3, H, W) -> TrackQueries."""
+        """Runs the model in one of the modes of mmengine.
+
+        Args:
+            inputs: Normalised clips (B, T, 3, H, W); frame sources for ``mode='predict'``.
+            data_samples: Sample of each clip or video.
+            mode: ``'loss'`` returns :meth:`loss`, ``'predict'`` returns :meth:`predict`, and ``'tensor'`` returns the
+                refined :class:`TrackQueries`.
+
+        Raises:
+            ValueError: If the mode is unknown.
+        """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
@@ -127,7 +140,15 @@ class DVIS(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
-        """Losses of the trainable stages on clips (B, T, 3, H, W), prefixed with the stage if several are trained."""
+        """Losses of the trainable stages.
+
+        Args:
+            inputs: Normalised clips (B, T, 3, H, W).
+            data_samples: Samples with ``gt_targets``.
+
+        Returns:
+            Loss name -> value; the names have the stage as prefix if several stages are trained.
+        """
         targets, context = [sample.gt_targets for sample in data_samples], self.step_context()
         losses, value = {}, inputs
         for name in STAGES[: STAGES.index(self.trainable[-1]) + 1]:
@@ -139,15 +160,21 @@ class DVIS(BaseModel):
         return losses
 
     def forward_stage(self, name: str, inputs: Any) -> Any:
-        """Output of one stage in training; no graph is kept for frozen stages."""
+        """Output of one stage during training; frozen stages are run without gradients.
+
+        Args:
+            name: Name of the stage.
+            inputs: Normalised clips (B, T, 3, H, W) for the segmenter, else the output of the previous stage.
+        """
         stage, is_trainable = getattr(self, name), name in self.trainable
         with torch.set_grad_enabled(is_trainable):
-            if name == 'segmenter' and not is_trainable and inputs.device.type == 'cpu':  # frame by frame, see window
+            if name == 'segmenter' and not is_trainable and inputs.device.type == 'cpu':
+                # frame by frame, because larger windows exceed the cache of a CPU
                 return FrameQueries.of_windows(map(stage, inputs.split(1, 1)), inputs.shape[1])
             return stage(inputs)[0] if name == 'tracker' else stage(inputs)
 
     def step_context(self) -> StepContext:
-        """Progress, seed and rank of this iteration, as published by mmengine's runner."""
+        """Progress, seed and rank of this iteration, from the message hub of mmengine's runner."""
         hub = MessageHub.get_current_instance()
         iteration, total, seed = (hub.get_info(name) for name in ('iter', 'max_iters', 'seed'))
         if iteration is None or not total:
@@ -157,12 +184,21 @@ class DVIS(BaseModel):
     def step(
         self, frames: Tensor, state: object | None = None, present: Tensor | None = None
     ) -> tuple[TrackQueries, object]:
-        """Tracks of the next normalised frames (B, T, 3, H, W) and the state after them."""
+        """Runs segmenter and tracker on the next frames.
+
+        Args:
+            frames: Normalised frames (B, T, 3, H, W).
+            state: State of the tracker after the previous frames; None starts new videos.
+            present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
+
+        Returns:
+            Tracks of the frames, and the state of the tracker after them.
+        """
         with mixed_precision(self.options.precision, frames.device):
             return self.tracker(self.segmenter(frames, present), state)
 
     def refine(self, tracks: TrackQueries) -> TrackQueries:
-        """The tracks refined clip by clip; unchanged without a refiner."""
+        """Refines the tracks clip by clip; without a refiner, they are returned unchanged."""
         if self.refiner is None:
             return tracks
         with mixed_precision(self.options.precision, tracks.embeds.device):
@@ -172,22 +208,22 @@ class DVIS(BaseModel):
     def propagate(
         self, sources: Sequence[FrameSource], state: object | None = None
     ) -> Iterator[tuple[TrackQueries, object]]:
-        """Iterates over windows of videos of one padded size; shorter videos are padded with absent frames.
+        """Tracks a batch of videos window by window; shorter videos are padded with frames that are not ``present``.
 
         Args:
-            sources: the videos.
-            state: state of the tracker after earlier frames; None starts the videos.
+            sources: Videos of the same padded size.
+            state: State of the tracker after the previous frames; None starts new videos.
 
         Yields:
-            The tracks of a window, and the tracker's state after it.
+            Tracks of a window, and the state of the tracker after it.
 
         Raises:
-            ValueError: the videos have different padded sizes.
+            ValueError: If the videos have different padded sizes.
         """
         lengths, sizes = [len(source) for source in sources], {self.data_preprocessor.padded(s.size) for s in sources}
         if len(sizes) != 1:
             raise ValueError(
-                f'videos of one batch must have one padded size, got {sorted(sizes)}; pass them one by one'
+                f'the videos of a batch must have the same padded size, got {sorted(sizes)}; predict them one by one'
             )
         (size,) = sizes
         device = self.data_preprocessor.mean.device
@@ -195,30 +231,38 @@ class DVIS(BaseModel):
         for start in range(0, max(lengths), window):
             stop = min(start + window, max(lengths))
             frames = torch.zeros(len(sources), stop - start, 3, *size, device=device)
-            ends = torch.tensor([min(stop, length) - start for length in lengths], device=device)
+            num_present = torch.tensor([min(stop, length) - start for length in lengths], device=device)
             for b, source in enumerate(sources):
                 if start < lengths[b]:
-                    read = source.read(start, min(stop, lengths[b]))
-                    frames[b, : len(read)] = self.data_preprocessor.normalise(read, size)
-            present = torch.arange(stop - start, device=device) < ends[:, None]
+                    images = source.read(start, min(stop, lengths[b]))
+                    frames[b, : len(images)] = self.data_preprocessor.normalise(images, size)
+            present = torch.arange(stop - start, device=device) < num_present[:, None]
             tracks, state = self.step(frames, state, present)
             yield tracks, state
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
-        """Samples with the results of whole videos; videos of one padded size form a batch."""
+        """Predicts whole videos; videos of the same padded size form a batch.
+
+        Args:
+            inputs: Videos.
+            data_samples: Sample of each video.
+
+        Returns:
+            Samples with the results.
+        """
         results = {b: self.result(prediction) for b, prediction in self.predictions(inputs)}
         return [results[b].pack(data_samples[b]) for b in range(len(inputs))]
 
     def result(self, prediction: VideoPrediction) -> VideoResult:
-        """The result of a video for the task of the postprocessor.
+        """Converts the prediction of a video to a result of the task of the postprocessor.
 
         Raises:
-            ValueError: the model has no postprocessor.
+            ValueError: If the model has no postprocessor.
         """
         if self.postprocessor is None:
             raise ValueError(
-                'a model needs a postprocessor to predict; set one in the config, e.g. PanopticPostprocessor'
+                'the model needs a postprocessor to predict; set one in the config, e.g. PanopticPostprocessor'
             )
         return self.postprocessor(prediction, self.classes)
 
@@ -226,11 +270,14 @@ class DVIS(BaseModel):
     def predictions(
         self, inputs: Sequence[FrameSource], store: str | None = None
     ) -> Iterator[tuple[int, VideoPrediction]]:
-        """Yields the index and the prediction of each video; videos of one padded size form a batch.
+        """Predicts videos before postprocessing; videos of the same padded size form a batch.
 
         Args:
-            inputs: the videos.
-            store: where mask features are kept, see :func:`feature_store`; None: the model's option.
+            inputs: Videos.
+            store: Storage of the mask features, see :func:`feature_store`; None uses the option of the model.
+
+        Yields:
+            Index and prediction of each video.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for b, source in enumerate(inputs):
@@ -252,7 +299,12 @@ class DVIS(BaseModel):
                 yield b, self.video_prediction(video, refined_video, inputs[b], features=features)
 
     def tracked(self, sources: Sequence[FrameSource], stores: Sequence[FeatureStore]) -> Iterator[TrackQueries]:
-        """Tracks of each window without mask features, which are moved into the stores."""
+        """Tracks of each window; their mask features are moved to the stores.
+
+        Args:
+            sources: Videos of the same padded size.
+            stores: Feature store of each video.
+        """
         start = 0
         for clip, _ in self.propagate(sources):
             for store, features, source in zip(stores, clip.mask_features, sources):
@@ -261,7 +313,15 @@ class DVIS(BaseModel):
             yield clip.without_features()
 
     def mask_features(self, size: tuple[int, int], frames: Tensor) -> Tensor:
-        """Mask features (t, M, h, w) of frames (t, 3, H, W) uint8 that are padded to ``size``."""
+        """Computes the mask features of frames.
+
+        Args:
+            size: Padded (height, width).
+            frames: Frames (t, 3, H, W) uint8.
+
+        Returns:
+            Mask features (t, M, h, w).
+        """
         frames = self.data_preprocessor.normalise(frames, size)
         with torch.no_grad(), mixed_precision(self.options.precision, frames.device):
             return self.segmenter.mask_features(frames[None])[0]
@@ -274,13 +334,14 @@ class DVIS(BaseModel):
         scores: Tensor | None = None,
         features: FeatureStore | None = None,
     ) -> VideoPrediction:
-        """The prediction of one video (B = 1).
+        """Combines the tracks of one video (B = 1) into a prediction.
 
         Args:
-            tracks, refined: its tracks before and after the refiner.
-            source: the video.
-            scores: class probabilities; None: computed from the tracks.
-            features: mask features; None: those of the tracks.
+            tracks: Tracks before the refiner.
+            refined: Tracks after the refiner.
+            source: The video.
+            scores: Class probabilities; None computes them from the tracks.
+            features: Mask features; None uses those of the tracks.
         """
         if scores is None:
             tracked = None if self.refiner is None else tracks.class_logits[0]
@@ -296,14 +357,17 @@ class DVIS(BaseModel):
 
     @torch.no_grad()
     def stream(self, source: FrameSource, state: StreamState | None = None) -> tuple[VideoPrediction, StreamState]:
-        """Causal prediction of the next clip of a video, independent of the option ``causal``.
+        """Causal prediction of the next clip of a video, regardless of the option ``causal``.
 
         Args:
-            source: the frames of the clip. A refiner processes ``clip_len`` of them together.
-            state: state after the clips before; None starts a video.
+            source: Frames of the clip. A refiner processes ``clip_len`` of them together.
+            state: State after the previous clips; None starts a new video.
+
+        Returns:
+            Prediction of the clip, and the state after it.
         """
         windows = list(self.propagate([source], None if state is None else state.tracker))
-        clips, before = [clip for clip, _ in windows], windows[-1][1]
+        clips, tracker_state = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)
         refined = self.refine(tracks)
         logits, tracked = refined.class_logits[0].float(), tracks.class_logits[0].float()
@@ -312,10 +376,13 @@ class DVIS(BaseModel):
         scores = causal_scores(
             logits, None if self.refiner is None else tracked, (state.logit_sum, state.tracked_sum), state.num_frames
         )
-        after = StreamState(
-            before, state.logit_sum + logits.sum(0), state.tracked_sum + tracked.sum(0), state.num_frames + len(logits)
+        next_state = StreamState(
+            tracker_state,
+            state.logit_sum + logits.sum(0),
+            state.tracked_sum + tracked.sum(0),
+            state.num_frames + len(logits),
         )
-        return self.video_prediction(tracks, refined, source, scores), after
+        return self.video_prediction(tracks, refined, source, scores), next_state
 
     def val_step(self, data: dict[str, Any]) -> list[VideoDataSample]:
         """Predicts a collated batch of frame sources."""

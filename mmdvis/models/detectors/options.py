@@ -1,4 +1,4 @@
-"""Options and state of :class:`DVIS`, and the checks of its arguments."""
+"""Options and stream state of :class:`DVIS`, and checks of its arguments."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from mmdvis.structures import STAGES, ClassInfo
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """What a stream of frames leaves behind.
+    """State of a video stream after the frames that have been processed.
 
     Attributes:
-        tracker: the tracker's own state.
-        logit_sum (Q, K + 1): sum over all frames of the last stage's class logits.
-        tracked_sum (Q, K + 1): the same of the tracker.
-        num_frames: frames seen.
+        tracker: State of the tracker.
+        logit_sum: Sum over all frames of the class logits of the last stage, (Q, K + 1).
+        tracked_sum: Sum over all frames of the class logits of the tracker, (Q, K + 1).
+        num_frames: Number of processed frames.
     """
 
     tracker: object
@@ -33,13 +33,18 @@ class StreamState:
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Options of a model that do not change its parameters.
+    """Inference options of a model; they do not change its parameters.
 
     Attributes:
-        window, clip_len, causal: see :class:`DVIS`.
-        precision: precision of matrix products at test time: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Matching, scores,
-            sampling locations and norms are float32 in each.
-        store: where the mask features of a whole video are kept until its masks are made, see :func:`feature_store`.
+        window: See :class:`DVIS`.
+        clip_len: See :class:`DVIS`.
+        causal: See :class:`DVIS`.
+        precision: Compute precision at test time: ``'fp32'``, ``'bf16'`` or ``'fp16'``. Matching, scores, sampling
+            locations and norms always use float32.
+        store: Storage of the mask features of a whole video until its masks are computed, see :func:`feature_store`.
+
+    Raises:
+        ValueError: If a value is not allowed.
     """
 
     window: int | None = None
@@ -50,7 +55,7 @@ class InferenceOptions:
 
     def __post_init__(self) -> None:
         for name, length, default in (
-            ('window', self.window, 'what suits the device'),
+            ('window', self.window, 'a default that depends on the device'),
             ('clip_len', self.clip_len, 'the whole video'),
         ):
             if length is not None and length < 1:
@@ -59,7 +64,14 @@ class InferenceOptions:
         check_choice('store', self.store, STORES)
 
     def updated(self, options: Mapping[str, Any]) -> 'InferenceOptions':
-        """The options with other values; raises ValueError for unknown names."""
+        """A copy of the options with other values.
+
+        Args:
+            options: Names and values of the options to change.
+
+        Raises:
+            ValueError: If a name is unknown or a value is not allowed.
+        """
         names = [field.name for field in fields(self)]
         for name in options:
             check_choice('an inference option', name, names)
@@ -67,49 +79,62 @@ class InferenceOptions:
 
 
 def has_parameters(stage: nn.Module | None) -> bool:
-    """Whether a stage is there and has parameters."""
+    """Whether a stage is not None and has parameters."""
     return stage is not None and any(True for _ in stage.parameters())
 
 
 def with_num_classes(stage: dict, num_classes: int) -> dict:
-    """The config of a stage with the number of classes, if the stage takes one.
+    """Adds the number of classes to the config of a stage if the stage accepts it.
+
+    Args:
+        stage: Config of the stage; not changed.
+        num_classes: Number of classes K of the model.
 
     Raises:
-        ValueError: the config states another number.
+        ValueError: If the config has another number of classes.
     """
     if stage.get('num_classes', num_classes) != num_classes:
         raise ValueError(
             f'{stage["type"]} has num_classes={stage["num_classes"]} and the model has num_classes={num_classes}; '
             'remove it from the stage'
         )
-    takes_it = 'num_classes' in inspect.signature(MODELS.get(stage['type'])).parameters
-    return dict(stage, num_classes=num_classes) if takes_it else stage
+    accepts_num_classes = 'num_classes' in inspect.signature(MODELS.get(stage['type'])).parameters
+    return dict(stage, num_classes=num_classes) if accepts_num_classes else stage
 
 
 def class_info(num_classes: int, num_things: int | None, dataset_meta: Mapping[str, Any] | None) -> ClassInfo:
-    """The classes of a model.
+    """Class information of a model.
+
+    Args:
+        num_classes: Number of classes K of the model.
+        num_things: Number of thing classes of the postprocessor; None if it has no such argument.
+        dataset_meta: Names, palette and category ids of the classes; without ``classes``, the classes are numbered.
 
     Raises:
-        ValueError: the number of classes or of things differs between the model and ``dataset_meta``.
+        ValueError: If the number of classes or thing classes differs between the model and ``dataset_meta``.
     """
     if not dataset_meta or 'classes' not in dataset_meta:
         return ClassInfo.numbered(num_classes, num_things)
     classes = ClassInfo.from_meta(dataset_meta)
     if len(classes) != num_classes:
-        raise ValueError(f'the model has num_classes={num_classes} and its dataset_meta names {len(classes)} classes')
+        raise ValueError(f'the model has num_classes={num_classes} and its dataset_meta has {len(classes)} classes')
     if num_things is not None and 'num_things' in dataset_meta and num_things != sum(classes.is_thing):
         raise ValueError(
-            f'the postprocessor has num_things={num_things} and the dataset_meta has {sum(classes.is_thing)} things; '
-            f'set postprocessor.num_things={sum(classes.is_thing)}'
+            f'the postprocessor has num_things={num_things} and the dataset_meta has {sum(classes.is_thing)} thing '
+            f'classes; set postprocessor.num_things={sum(classes.is_thing)}'
         )
     return classes
 
 
 def resolve_trainable(model: nn.Module, trainable: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the stages that are trained, in the order of the chain.
+    """Names of the stages that are trained, in the order of the chain.
+
+    Args:
+        model: Model with the stages.
+        trainable: ``'last'``, or the name or names of the stages that are trained.
 
     Raises:
-        ValueError: a name is no stage, or its stage has no parameters.
+        ValueError: If a name is not a stage with parameters, or there are no names.
     """
     candidates = [name for name in STAGES if has_parameters(getattr(model, name))]
     if trainable == 'last':
@@ -118,6 +143,6 @@ def resolve_trainable(model: nn.Module, trainable: str | Sequence[str]) -> tuple
     unknown = [name for name in names if name not in candidates]
     if unknown or not names:
         raise ValueError(
-            f"trainable must be 'last' or name stages with parameters ({', '.join(candidates)}), got {trainable!r}"
+            f"trainable must be 'last' or stages with parameters ({', '.join(candidates)}), got {trainable!r}"
         )
     return tuple(name for name in STAGES if name in names)

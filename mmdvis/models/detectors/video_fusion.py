@@ -1,4 +1,4 @@
-"""Several passes over a video, fused before the task: scales, mirror image, checkpoints."""
+"""Fusion of the predictions of several models and test-time passes (scales, horizontal flip)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,13 +19,13 @@ class VideoFusion(BaseModel):
     """Runs several models and passes on whole videos, and fuses their predictions before the postprocessor.
 
     Args:
-        members: configs of :class:`DVIS` models. The first one determines the identities, and its postprocessor is used.
-            Weights are loaded into ``members[k]`` like into any model.
-        passes: arguments of :func:`transform_frames` for each pass of each member:
+        members: Configs of :class:`DVIS` models. The first one determines the identities, and its postprocessor is
+            used. Weights are loaded into each member separately.
+        passes: Arguments of :func:`transform_frames` for each pass of each member, e.g.
             ``dict(short_edge=720, max_edge=1333, flip=False)``.
 
     Raises:
-        ValueError: there is no member or no pass.
+        ValueError: If there are no members or no passes.
     """
 
     def __init__(self, members: Sequence[dict], passes: Sequence[dict] = ({},)) -> None:
@@ -37,28 +37,36 @@ class VideoFusion(BaseModel):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes K."""
+        """Number of classes K of the first member."""
         return self.members[0].num_classes
 
     @property
     def classes(self) -> ClassInfo:
-        """The classes of the first member."""
+        """Class information of the first member."""
         return self.members[0].classes
 
     def parts(self) -> list[str]:
-        """Names of the members that have parameters."""
+        """Names of the members."""
         return [f'members.{k}' for k in range(len(self.members))]
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
-        """Samples with the results of whole videos, one after the other."""
+        """Predicts whole videos one after the other.
+
+        Args:
+            inputs: Videos.
+            data_samples: Sample of each video.
+
+        Returns:
+            Samples with the results.
+        """
         postprocessor = self.members[0].postprocessor
         return [
             postprocessor(self.fused(source), self.classes).pack(sample) for source, sample in zip(inputs, data_samples)
         ]
 
     def fused(self, source: FrameSource) -> VideoPrediction:
-        """The fused prediction of one video."""
+        """Fused prediction of one video."""
         predictions = []
         for member in self.members:
             for options in self.passes:
@@ -69,9 +77,18 @@ class VideoFusion(BaseModel):
         return fuse_predictions(predictions)
 
     def forward(self, inputs: Any, data_samples: Sequence[VideoDataSample] | None = None, mode: str = 'predict') -> Any:
-        """Predicts; the members are trained separately."""
+        """Predicts videos; the members are trained separately.
+
+        Args:
+            inputs: Videos.
+            data_samples: Sample of each video.
+            mode: Must be ``'predict'``.
+
+        Raises:
+            ValueError: If the mode is not ``'predict'``.
+        """
         if mode != 'predict':
-            raise ValueError(f'fusion can only predict, got mode={mode!r}; train its members separately')
+            raise ValueError(f"VideoFusion only supports mode='predict', got {mode!r}; train its members separately")
         return self.predict(inputs, data_samples)
 
     def val_step(self, data: dict[str, Any]) -> list[VideoDataSample]:

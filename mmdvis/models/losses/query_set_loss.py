@@ -37,8 +37,8 @@ class QuerySetLoss(nn.Module):
         weights: Weights of the class, mask and dice terms, in the losses and in the matching costs.
         no_object_weight: Weight of the no-object class in the cross-entropy.
         num_points: Number of sampled points per mask and frame.
-        importance_sampling: Number of candidates per sampled point, and fraction of the points that are selected where the
-            mask is most uncertain.
+        importance_sampling: Number of candidates per sampled point, and fraction of the points that are selected where
+            the mask is most uncertain.
         plugins: Configs of losses that replace the defaults, by name: ``mask`` (default: binary cross-entropy) and
             ``dice``. They are called as ``loss(logits, gt, reduction_override='none')`` with (N, P) each, as the losses
             of mmdet are, and return (N,) or (N, P).

@@ -18,9 +18,9 @@ class InstancePostprocessor(nn.Module):
 
     Args:
         max_num: number of pairs that are kept in a video.
-        mask_scores: multiply the class score of a pair by the mean probability of its mask, over the pixels where the mask
-            exceeds 0.5, as Mask2Former does for images (COCO mask AP). The pairs are chosen by their class scores and then
-            sorted by the product.
+        mask_scores: multiply the class score of a pair by the mean probability of its mask, over the pixels where the
+            mask exceeds 0.5, as Mask2Former does for images (COCO mask AP). The pairs are chosen by their class scores
+            and then sorted by the product.
     """
 
     def __init__(self, max_num: int = 10, mask_scores: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Segmenters."""
+"""Segmenters: per-frame query outputs from frames."""
 
 from .mask2former_segmenter import Mask2FormerSegmenter
 

@@ -1,4 +1,4 @@
-"""Mask2Former (arXiv:2112.01527) applied frame by frame, as MinVIS (arXiv:2208.02245) does."""
+"""Mask2Former (arXiv:2112.01527) applied to each frame independently, as in MinVIS (arXiv:2208.02245)."""
 
 from collections.abc import Sequence
 
@@ -16,24 +16,24 @@ from mmdvis.structures import ClipTargets, FrameQueries, StepContext
 
 @MODELS.register_module()
 class Mask2FormerSegmenter(BaseModule):
-    """Frames -> the queries of each frame by itself.
+    """Mask2Former that segments each frame independently.
 
     Args:
-        backbone: config of a backbone with four feature maps at strides 4, 8, 16 and 32.
-        in_channels: channels of the feature maps that the pixel decoder receives.
-        num_classes: number of classes K, things first.
-        num_queries: number of queries Q.
-        channels: number of channels C of queries and memories.
-        mask_channels: number of channels M of the mask features.
-        neck: config of a neck between backbone and pixel decoder, e.g. ``mmdet.FPN``; None: no neck.
-        pixel_decoder: config of the pixel decoder; ``type`` defaults to :class:`PixelDecoder`. Others are built as they are
-            and return the mask features and three memories from coarse to fine, as ``mmdet.MSDeformAttnPixelDecoder`` does.
-        decoder: arguments of :class:`MaskedDecoder`.
-        reid: append a re-identification embedding of C channels to the queries (DVIS++), so that trackers and refiners
-            have 2 C channels. Its loss (CTVIS) is not implemented, so such a segmenter cannot be trained here.
-        normed_embeds: pass the queries on after the norm of the decoder (DVIS) or before it (DVIS++); trackers always match
-            the normed ones.
-        loss: config of the set loss, e.g. ``QuerySetLoss``; None: inference only.
+        backbone: Config of a backbone with four feature maps at strides 4, 8, 16 and 32.
+        in_channels: Numbers of channels of the feature maps that the pixel decoder receives.
+        num_classes: Number of classes K, things first.
+        num_queries: Number of queries Q.
+        channels: Number of channels C of queries and memories.
+        mask_channels: Number of channels M of the mask features.
+        neck: Config of a neck between backbone and pixel decoder, e.g. ``mmdet.FPN``; None uses no neck.
+        pixel_decoder: Config of the pixel decoder; ``type`` defaults to :class:`PixelDecoder`. Other types must return
+            the mask features and three memories from coarse to fine, as ``mmdet.MSDeformAttnPixelDecoder`` does.
+        decoder: Arguments of :class:`MaskedDecoder`.
+        reid: Whether to append a re-identification embedding of C channels to the queries (DVIS++), so that trackers
+            and refiners have 2 C channels. Its loss (CTVIS) is not implemented, so such a segmenter cannot be trained.
+        normed_embeds: Whether later stages receive the queries after the norm of the decoder (DVIS) or before it
+            (DVIS++). Trackers always match the normalised queries.
+        loss: Config of the set loss, e.g. ``QuerySetLoss``; None for inference only.
     """
 
     def __init__(
@@ -66,7 +66,12 @@ class Mask2FormerSegmenter(BaseModule):
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
 
     def forward(self, frames: Tensor, present: Tensor | None = None) -> FrameQueries:
-        """Normalised frames (B, T, 3, H, W), H and W multiples of 32, and present (B, T) -> the frames' queries."""
+        """Computes the queries of each frame.
+
+        Args:
+            frames: Normalised frames (B, T, 3, H, W); H and W are multiples of 32.
+            present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
+        """
         states, features = self.decode(frames)
         layer = self.predict(states[-1:], features)
         normed = self.transformer_decoder.post_norm(states[-1])
@@ -78,53 +83,84 @@ class Mask2FormerSegmenter(BaseModule):
         )
 
     def features(self, frames: Tensor) -> Sequence[Tensor]:
-        """Feature maps (B * T, ...) of frames (B, T, 3, H, W), after the neck."""
+        """Feature maps (B * T, ...) of frames (B, T, 3, H, W), after the neck if there is one."""
         maps = self.backbone(frames.flatten(0, 1))
         return maps if self.neck is None else self.neck(maps)
 
     def mask_features(self, frames: Tensor) -> Tensor:
-        """The mask features (B, T, M, h, w) alone, without the queries."""
+        """Mask features (B, T, M, h, w) of frames (B, T, 3, H, W); does not compute the queries."""
         features, _ = self.pixel_decoder(self.features(frames))
         return features.unflatten(0, frames.shape[:2])
 
     def embeds(self, normed: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """What trackers match and what later stages decode from, given the queries after and before the norm."""
-        handed = normed if self.normed_embeds else raw
+        """Embeddings for matching and for later stages.
+
+        Args:
+            normed: Queries after the norm of the decoder, (..., Q, C).
+            raw: Queries before the norm, (..., Q, C).
+
+        Returns:
+            Embeddings that trackers match, and embeddings that later stages receive; (..., Q, 2 C) each with ``reid``,
+            else (..., Q, C).
+        """
+        stage_embeds = normed if self.normed_embeds else raw
         if self.reid_embed is None:
-            return normed, handed
+            return normed, stage_embeds
         reid = self.reid_embed(normed)
-        return torch.cat([normed, reid], -1), torch.cat([handed, reid], -1)
+        return torch.cat([normed, reid], -1), torch.cat([stage_embeds, reid], -1)
 
     def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
-        """Losses of all layers on frames (B, T, 3, H, W).
+        """Losses of all layers.
+
+        Args:
+            frames: Normalised frames (B, T, 3, H, W).
+            targets: Ground truth of each clip.
+            context: Progress and random seed of the training step.
 
         Raises:
-            ValueError: the segmenter has a re-identification embedding.
+            ValueError: If the segmenter has a re-identification embedding.
         """
         if self.reid_embed is not None:
             raise ValueError(
-                'a segmenter with reid=True cannot learn here, for the loss of its re-identification embedding '
-                "(CTVIS) is not part of mmdvis; load trained weights and let trainable name 'tracker' or 'refiner'"
+                'a segmenter with reid=True cannot be trained, because the loss of its re-identification embedding '
+                "(CTVIS) is not implemented; load trained weights and set trainable to 'tracker' or 'refiner'"
             )
         return self.criterion(self.predict(*self.decode(frames)), targets, context)
 
     def decode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The queries before the norm, at the start and after each layer, (B * T, Q, C); features (B, T, M, h, w)."""
+        """Runs backbone, pixel decoder and transformer decoder.
+
+        Returns:
+            Queries (B * T, Q, C) before the norm: the initial queries and those after each layer. Mask features
+            (B, T, M, h, w).
+        """
         features, memories = self.pixel_decoder(self.features(frames))
-        start = self.query_feat.weight.expand(len(features), -1, -1)
+        initial_queries = self.query_feat.weight.expand(len(features), -1, -1)
         states = self.transformer_decoder(
-            start, self.query_embed.weight, memories, self.level_embed.weight, features, self.mask_embed
+            initial_queries, self.query_embed.weight, memories, self.level_embed.weight, features, self.mask_embed
         )
         return states, features.unflatten(0, frames.shape[:2])
 
     def predict(self, states: Sequence[Tensor], features: Tensor) -> LayerPredictions:
-        """The heads on the queries of some layers, each (B * T, Q, C), with features (B, T, M, h, w)."""
+        """Applies the prediction heads to the queries of several layers.
+
+        Args:
+            states: Queries (B * T, Q, C) of each layer, before the norm.
+            features: Mask features (B, T, M, h, w).
+        """
         x = self.transformer_decoder.post_norm(torch.stack(list(states))).unflatten(1, features.shape[:2])
         return LayerPredictions(self.cls_embed(x), self.mask_embed(x), features)
 
 
 def with_sizes(config: dict, in_channels: Sequence[int], channels: int, mask_channels: int) -> dict:
-    """The config of a pixel decoder with its type and its numbers of channels, unless the config states them."""
+    """Adds the type and the numbers of channels to the config of a pixel decoder, unless the config sets them.
+
+    Args:
+        config: Config of a pixel decoder; not changed.
+        in_channels: Numbers of channels of the feature maps.
+        channels: Number of channels C of queries and memories.
+        mask_channels: Number of channels M of the mask features.
+    """
     if config.get('type', PixelDecoder) in ('PixelDecoder', PixelDecoder):
         sizes = dict(type=PixelDecoder, in_channels=in_channels, channels=channels, mask_channels=mask_channels)
     else:
