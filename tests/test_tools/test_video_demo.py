@@ -11,7 +11,10 @@ from helpers.commands import call
 from mmengine.config import Config
 from PIL import Image
 
-from mmdvis.registry import MODELS
+from mmdvis.apis import OfflineVideo, init_model, segment_video
+from mmdvis.io import VideoWriter, open_frames
+from mmdvis.registry import DATASETS, MODELS
+from mmdvis.visualization import VideoVisualizationHook
 
 NAMES = ('disc', 'star', 'sky', 'hill', 'sea')
 TASKS = dict(
@@ -22,11 +25,12 @@ TASKS = dict(
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
     """Two folders of frames."""
-    root, random = tmp_path_factory.mktemp('clips'), np.random.default_rng(0)
+    root = tmp_path_factory.mktemp('clips')
+    ramp = np.linspace(0, 200, 64, dtype=np.uint8)[None, :, None] + np.zeros((48, 1, 3), np.uint8)
     for name in ('first', 'second'):
         (root / name).mkdir()
         for k in range(3):
-            Image.fromarray(random.integers(0, 256, (46, 62, 3), np.uint8)).save(root / name / f'{k}.png')
+            Image.fromarray(np.roll(ramp, 9 * k, axis=1)).save(root / name / f'{k}.png')
     return root
 
 
@@ -91,14 +95,28 @@ def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path):
     assert {info['category'] for frame in result['frames'] for info in frame['segments_info']} <= set(NAMES)
     assert any(frame['segments_info'] for frame in result['frames'])
     videos = decode(tmp_path / 'out' / 'video.mp4'), decode(tmp_path / 'shown' / 'first.mp4')
-    assert len(videos[0]) == len(videos[1]) == 3 and videos[0][0].shape == (46, 62, 3)
-    for ours, theirs in zip(*videos):
-        assert np.array_equal(ours, theirs)
+    assert len(videos[0]) == len(videos[1]) == 3 and videos[0][0].shape == (48, 64, 3)
+    for ours, theirs in zip(*videos):  # the encoder itself is not deterministic
+        assert np.abs(ours.astype(int) - theirs).mean() < 3
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_both_give_the_encoder_the_same_pixels(task, clips, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(VideoWriter, 'write', lambda self, frame: drawn.append(frame.copy()))
+    config, checkpoint = write_checkpoint(tmp_path, task, clips)
+    model = init_model(config, checkpoint)
+    sample = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)[0]
+    batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
+    VideoVisualizationHook(str(tmp_path / 'shown')).after_test_iter(None, 0, batch, model.test_step(batch))
+    offline = OfflineVideo(model, 32, 1333, progress=False, store='exact')
+    segment_video(offline, open_frames(clips / 'first'), tmp_path / 'out', progress=False)
+    assert len(drawn) == 6
+    for shown, demo in zip(drawn[:3], drawn[3:]):
+        assert np.array_equal(shown, demo)
 
 
 def test_a_checkpoint_alone_is_enough(clips, tmp_path):
-    from mmdvis.apis import init_model
-
     _, checkpoint = write_checkpoint(tmp_path, 'vis', clips)
     model = init_model(checkpoint)
     assert model.classes.names == NAMES and type(model.postprocessor).__name__ == 'InstancePostprocessor'
