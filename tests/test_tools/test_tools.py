@@ -12,6 +12,7 @@ from helpers import tiny_config
 from helpers.commands import DATA, call
 from PIL import Image
 
+from mmdvis.apis import init_model
 from mmdvis.checkpoints import read_checkpoint
 
 
@@ -272,7 +273,8 @@ def test_a_model_is_published_without_what_training_needs(trained, tmp_path):
     (path,) = (tmp_path / 'zoo').iterdir()
     assert re.fullmatch(r'model-[0-9a-f]{8}\.pth', path.name) and str(path) in text
     before, after = read_checkpoint(checkpoint), read_checkpoint(path)
-    assert set(after) == {'meta', 'state_dict'} and set(after['meta']) >= {'dataset_meta', 'switches'}
+    assert set(after) == {'meta', 'state_dict'} and set(after['meta']) >= {'cfg', 'dataset_meta', 'switches'}
+    assert init_model(path).classes.names == tuple(after['meta']['dataset_meta']['classes'])
     assert 'optimizer' in before and path.stat().st_size < 0.6 * checkpoint.stat().st_size
     assert all(torch.equal(before['state_dict'][name], value) for name, value in after['state_dict'].items())
     assert 'there is no checkpoint file' in call(

@@ -12,6 +12,7 @@ from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.annotation_index import file_digest
 
 KEPT = (
+    'cfg',
     'dataset_meta',
     'switches',
     'mmengine_version',
