@@ -1,4 +1,4 @@
-"""The whole chain on synthetic videos: make data, train three stages, score them, draw a video."""
+"""Complete example on synthetic videos: creates data, trains and evaluates three stages, and draws a video."""
 
 import argparse
 import json
@@ -26,17 +26,31 @@ RECIPES = dict(demo=dict(suffix='', videos=(400, 24)), bench=dict(suffix='-bench
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', default='work_dirs/toy')
-    parser.add_argument('--recipe', choices=RECIPES, default='demo')
-    parser.add_argument('--seed', type=int, default=0, help='of the videos and of the training')
-    parser.add_argument('--video', help='a video to segment with the trained model, too')
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--work-dir', default='work_dirs/toy', help='output folder')
+    parser.add_argument(
+        '--recipe',
+        choices=RECIPES,
+        default='demo',
+        help='demo: few videos and short training; bench: recipe of the toy benchmark',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the videos and the training')
+    parser.add_argument('--video', help='video file to segment with the trained model')
     return parser.parse_args()
 
 
 class Steps:
-    """Runs each command once: a step whose output exists is run again only if an earlier step was. Keeps the times."""
+    """Runs commands and stores their durations; completed steps are skipped until an earlier step has been run again.
+
+    Args:
+        folder: Work folder.
+
+    Attributes:
+        file: Path of the stored durations.
+        seconds: Step -> duration in seconds.
+        has_run: Whether a step has been run by this object.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / 'seconds.json'
@@ -44,34 +58,51 @@ class Steps:
         self.has_run = False
 
     def run(self, name: str, output: Path, command: list[str]) -> None:
-        """Runs a tool of the repository unless ``output`` is there."""
+        """Runs a tool of the repository, unless its output exists and no earlier step has been run.
+
+        Args:
+            name: Name of the step.
+            output: File that the step writes.
+            command: Path of the tool in the repository, and its arguments.
+
+        Raises:
+            SystemExit: If the tool fails.
+        """
         if output.exists() and name in self.seconds and not self.has_run:
-            print(f'{name}: {output} is there, not made again')
+            print(f'{name}: skipped, because {output} exists')
             return
         print(f'{name}: {" ".join(command)}', flush=True)
         start, self.has_run = time.time(), True
         if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
-            raise SystemExit(f'the step {name} failed; see above')
+            raise SystemExit(f'the step {name} failed; see its output above')
         self.seconds[name] = round(time.time() - start, 1)
         self.file.write_text(json.dumps(self.seconds))
 
 
 def prepare(folder: Path, args: argparse.Namespace) -> None:
-    """Makes the work folder; what another seed or recipe of this demo left there is removed."""
+    """Creates the work folder and removes the results of another recipe or seed from it.
+
+    Args:
+        folder: Work folder.
+        args: Arguments of this script.
+
+    Raises:
+        SystemExit: If the folder contains files that this script did not write.
+    """
     settings = json.dumps(dict(recipe=args.recipe, seed=args.seed))
-    mark = folder / 'settings.json'
-    if folder.exists() and any(folder.iterdir()) and not mark.exists():
-        raise SystemExit(f'{folder} holds other things; name a folder of its own with --work-dir')
-    if mark.exists() and mark.read_text() != settings:
+    settings_file = folder / 'settings.json'
+    if folder.exists() and any(folder.iterdir()) and not settings_file.exists():
+        raise SystemExit(f'{folder} contains files of another program; choose an empty or new folder with --work-dir')
+    if settings_file.exists() and settings_file.read_text() != settings:
         for name in ('data', *STAGES, 'oracle', 'seconds.json', 'summary.json'):
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(settings)
+    settings_file.write_text(settings)
 
 
 def main() -> None:
-    """All steps in turn."""
+    """Runs all steps."""
     args = parse_args()
     folder, recipe = Path(args.work_dir).resolve(), RECIPES[args.recipe]
     prepare(folder, args)
@@ -92,14 +123,16 @@ def main() -> None:
             '--layouts',
         ],
     )
-    before: list[str] = []
+    load_options: list[str] = []
     checkpoints: dict[str, Path] = {}
     configs = {name: ROOT / 'configs' / 'toy' / f'{stem}{recipe["suffix"]}.py' for name, stem in STAGES.items()}
     for name, config in configs.items():
         options = ['--cfg-options', f'randomness.seed={args.seed}']
         last = folder / name / f'iter_{Config.fromfile(config).train_cfg["max_iters"]}.pth'
         steps.run(
-            f'train {name}', last, ['tools/train.py', str(config), '--work-dir', str(folder / name), *options, *before]
+            f'train {name}',
+            last,
+            ['tools/train.py', str(config), '--work-dir', str(folder / name), *options, *load_options],
         )
         steps.run(
             f'test {name}',
@@ -114,7 +147,7 @@ def main() -> None:
                 str(folder / name / 'metrics.json'),
             ],
         )
-        before, checkpoints[name] = [f'load_from={last}'], last
+        load_options, checkpoints[name] = [f'load_from={last}'], last
     steps.run(
         'test oracle',
         folder / 'oracle' / 'metrics.json',

@@ -82,7 +82,7 @@ def test_another_seed_starts_anew(demo, tmp_path):
 
 def test_a_folder_of_others_is_left_alone(demo, tmp_path):
     (tmp_path / 'data').mkdir()
-    with pytest.raises(SystemExit, match='holds other things; name a folder of its own'):
+    with pytest.raises(SystemExit, match='contains files of another program; choose an empty or new folder'):
         demo.prepare(tmp_path, settings())
     assert (tmp_path / 'data').is_dir()
 

@@ -1,4 +1,4 @@
-"""Scores results on disk in the official layouts, whoever wrote them; needs no model."""
+"""Evaluates results on disk in the formats of the official benchmarks; does not need a model."""
 
 import argparse
 import json
@@ -23,20 +23,22 @@ from mmdvis.evaluation.files.scoring import (
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('--json', type=Path, help='write the figures, as fractions, to this file')
-    common.add_argument('--details', type=Path, help='write the figures of every class and video, too, to this file')
-    common.add_argument('--per-class', action='store_true', help='also a table of classes')
-    common.add_argument('--per-video', action='store_true', help='also a table of videos')
-    common.add_argument('--workers', type=int, default=default_workers(), help='processes')
+    common.add_argument('--json', type=Path, help='json file to write the metrics to, in [0, 1]')
+    common.add_argument('--details', type=Path, help='json file to write the metrics of every class and video to')
+    common.add_argument('--per-class', action='store_true', help='also print a table of classes')
+    common.add_argument('--per-video', action='store_true', help='also print a table of videos')
+    common.add_argument('--workers', type=int, default=default_workers(), help='number of processes')
     tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
     for name, text in (('vpq', 'video panoptic quality'), ('stq', 'segmentation and tracking quality')):
-        task = tasks.add_parser(name, parents=[common], help=text)
-        task.add_argument('--flavour', choices=FLAVOURS, default='vipseg')
-        task.add_argument('--gt-json', type=Path, required=True)
-        task.add_argument('--gt-dir', type=Path, required=True)
+        task = tasks.add_parser(
+            name, parents=[common], help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        task.add_argument('--flavour', choices=FLAVOURS, default='vipseg', help='dataset that determines the format')
+        task.add_argument('--gt-json', type=Path, required=True, help='json of the ground truth')
+        task.add_argument('--gt-dir', type=Path, required=True, help='folder with the PNGs of the ground truth')
         task.add_argument('--pred', type=Path, required=True, help='folder with pred.json and pan_pred/')
         if name == 'vpq':
             task.add_argument(
@@ -45,30 +47,50 @@ def parse_args() -> argparse.Namespace:
                 nargs='*',
                 default=[],
                 metavar='ID',
-                help="category ids to leave out of the means (VIPER's public code leaves out 11)",
+                help='category ids to exclude from the averages (the public code of VIPER excludes 11)',
             )
-    task = tasks.add_parser('vss', parents=[common], help='video semantic segmentation (VSPW)')
+    task = tasks.add_parser(
+        'vss',
+        parents=[common],
+        help='video semantic segmentation (VSPW)',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     task.add_argument('--gt', type=Path, required=True, help='folder with data/<video>/mask/')
-    task.add_argument('--list', type=Path, required=True, help='file with a video a line')
+    task.add_argument('--list', type=Path, required=True, help='text file with one video name per line')
     task.add_argument('--pred', type=Path, required=True, help='folder with <video>/<frame>.png')
-    task = tasks.add_parser('pq', parents=[common], help='image panoptic quality (COCO)')
-    for name in ('gt-json', 'gt-dir', 'pred-json', 'pred-dir'):
-        task.add_argument(f'--{name}', type=Path, required=True)
-    task = tasks.add_parser('vis', parents=[common], help='average precision of tracks (YouTube-VIS, OVIS)')
-    task.add_argument('--gt', type=Path, required=True, help='json of the truth')
-    task.add_argument('--pred', type=Path, required=True, help='results.json')
-    task.add_argument('--ovis', action='store_true', help='also by occlusion')
+    task = tasks.add_parser(
+        'pq',
+        parents=[common],
+        help='image panoptic quality (COCO)',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for name, text in (
+        ('gt-json', 'json of the ground truth'),
+        ('gt-dir', 'folder with the PNGs of the ground truth'),
+        ('pred-json', 'json of the predictions'),
+        ('pred-dir', 'folder with the PNGs of the predictions'),
+    ):
+        task.add_argument(f'--{name}', type=Path, required=True, help=text)
+    task = tasks.add_parser(
+        'vis',
+        parents=[common],
+        help='average precision of tracks (YouTube-VIS, OVIS)',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    task.add_argument('--gt', type=Path, required=True, help='json of the ground truth')
+    task.add_argument('--pred', type=Path, required=True, help='results.json of the predictions')
+    task.add_argument('--ovis', action='store_true', help='also evaluate by degree of occlusion')
     task.add_argument(
         '--long-min-frames',
         type=int,
         metavar='N',
-        help='also of short and of long videos, those of N frames or more (YouTube-VIS 2022)',
+        help='also evaluate short videos and long videos with at least N frames (YouTube-VIS 2022)',
     )
     return parser.parse_args()
 
 
 def score(args: argparse.Namespace) -> Scores:
-    """What the command line asks for."""
+    """Computes the metrics of the task of the command line."""
     options = dict(workers=args.workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
     if args.task == 'vpq':
         return score_vpq(args.flavour, args.gt_json, args.gt_dir, args.pred, args.exclude_classes, **options)
@@ -82,17 +104,22 @@ def score(args: argparse.Namespace) -> Scores:
 
 
 def table(title: str, rows: dict[str, dict[str, float]]) -> str:
-    """Rows of figures in percent."""
+    """Formats metrics as a text table in percent.
+
+    Args:
+        title: Header of the first column.
+        rows: Row name -> (column -> value in [0, 1]).
+    """
     columns: list[str] = list(dict.fromkeys(name for row in rows.values() for name in row))
-    text = PrettyTable([title, *columns])
-    text.align, text.align[title] = 'r', 'l'
+    table = PrettyTable([title, *columns])
+    table.align, table.align[title] = 'r', 'l'
     for name, row in rows.items():
-        text.add_row([name, *('' if column not in row else f'{100 * row[column]:.2f}' for column in columns)])
-    return str(text)
+        table.add_row([name, *('' if column not in row else f'{100 * row[column]:.2f}' for column in columns)])
+    return str(table)
 
 
 def main() -> int:
-    """Prints tables; the exit code is 2 where files cannot be scored."""
+    """Prints tables; returns exit code 2 if the files cannot be evaluated."""
     args = parse_args()
     try:
         scores = score(args)

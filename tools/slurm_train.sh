@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains on a cluster: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGUMENTS OF train.py]; GPUS, GPUS_PER_NODE, CPUS_PER_TASK and
-# SRUN_ARGS from the environment.
+# Trains on a Slurm cluster: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [OPTIONS OF tools/train.py]
+# The environment variables GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS set the resources of the job.
 set -e
 if [ $# -lt 3 ]; then echo "usage: $0 PARTITION JOB_NAME CONFIG [ARGUMENTS OF train.py]" >&2; exit 2; fi
 PARTITION=$1; JOB_NAME=$2; CONFIG=$3; shift 3

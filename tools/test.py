@@ -1,4 +1,4 @@
-"""Scores a checkpoint on the test set of a config."""
+"""Evaluates a checkpoint on the test set of a config."""
 
 import argparse
 import json
@@ -8,46 +8,61 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
+import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import fusion_passes, load_config, set_fusion, test
 from mmdvis.errors import BadInputError
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line, with the flags of mmdet's test.py."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line, which has the options of test.py of mmdet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='folder for logs')
-    parser.add_argument('--out', help='write the results of all videos to this .pkl file')
-    parser.add_argument('--show-dir', help='write a video with the results drawn in for each test video to this folder')
+    parser.add_argument('--work-dir', help='folder for logs; None: as in the config, or work_dirs/<name of the config>')
+    parser.add_argument('--out', help='.pkl file to write the results of all videos to')
+    parser.add_argument('--show-dir', help='folder to write visualisations of the results to, one video per test video')
     parser.add_argument(
         '--format-only',
         metavar='DIR',
-        help='score nothing, but write and zip the results as the challenge servers take them',
+        help='folder to write a zip file of the results for the challenge servers to; no metrics are computed',
     )
     parser.add_argument(
         '--tta',
         nargs='+',
         type=int,
         metavar='EDGE',
-        help="fuse passes with these short edges (PVUW 2023: 720 800); the long edge's limit grows with them",
+        help='short edges of the test-time passes to fuse (PVUW 2023: 720 800); the limit of the long edge is scaled '
+        'with them',
     )
-    parser.add_argument('--tta-flip', action='store_true', help='also fuse the mirror image of each pass')
     parser.add_argument(
-        '--ensemble', nargs='+', default=[], metavar='CKPT', help='fuse with further checkpoints of the config'
+        '--tta-flip', action='store_true', help='also fuse a pass with horizontally flipped frames for each short edge'
     )
-    parser.add_argument('--metrics', help='write the figures to this json file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
-    parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--ensemble', nargs='+', default=[], metavar='CKPT', help='further checkpoints of the same config to fuse'
+    )
+    parser.add_argument('--metrics', help='json file to write the metrics to')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='allow unrestricted unpickling of checkpoints, which can execute arbitrary code',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher of a distributed run'
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='rank of the process on its machine, set by the launcher',
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Scores, and writes what was asked for."""
+    """Evaluates the checkpoint and writes the requested files."""
     args = parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise SystemExit(f'--out must be a .pkl file, got {args.out}')

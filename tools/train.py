@@ -1,51 +1,67 @@
-"""Trains the stage that a config describes."""
+"""Trains a model with a config."""
 
 import argparse
 import os
 
 from mmengine.config import DictAction
 
-import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
+import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
 from mmdvis.errors import BadInputError
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line, with the flags of mmdet's train.py."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line, which has the options of train.py of mmdet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument(
+        '--work-dir', help='folder for logs and checkpoints; None: as in the config, or work_dirs/<name of the config>'
+    )
     parser.add_argument(
         '--amp',
         nargs='?',
         const='fp16',
         choices=['fp16', 'bf16'],
-        help='mixed precision, behind the config; fp16, which is meant without a name, needs an accelerator',
+        help='mixed precision; must follow the config; fp16 if no value is passed, which requires an accelerator',
     )
     parser.add_argument(
         '--accumulate',
         type=int,
         default=1,
         metavar='BATCHES',
-        help='batches for an update; lengths and schedules grow with it, so that 8 on one GPU stand for 8 GPUs',
+        help='batches per update; iterations and schedules are scaled, so that 8 on one GPU corresponds to 8 GPUs',
     )
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size'
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        help='checkpoint to resume from; without a name the latest of the work folder, if there is one',
+        help='checkpoint to resume from; the latest one in the work folder if no value is passed',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
-    parser.add_argument('--trust', action='store_true', help='load checkpoints without guarding against code in them')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='allow unrestricted unpickling of checkpoints, which can execute arbitrary code',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher of a distributed run'
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='rank of the process on its machine, set by the launcher',
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Trains, and prints the last checkpoint."""
+    """Trains the model and prints the path of the last checkpoint."""
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
@@ -56,7 +72,9 @@ def main() -> None:
             set_accumulation(config, args.accumulate)
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
-            raise SystemExit(f'{args.config} says no auto_scale_lr.base_batch_size, so the rate cannot be scaled')
+            raise SystemExit(
+                f'{args.config} has no auto_scale_lr.base_batch_size, required by --auto-scale-lr; set it in the config'
+            )
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
     with exit_on_error(BadInputError):

@@ -1,4 +1,4 @@
-"""From a config and a checkpoint, or a checkpoint alone, to a model that predicts."""
+"""Builds a model for inference from a config and a checkpoint, or from a checkpoint alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,19 +24,20 @@ def init_model(
     """Builds a model in evaluation mode.
 
     Args:
-        config: config, config file, or a checkpoint of mmdvis, which contains its config.
-        checkpoint: checkpoint file of mmdvis, detectron2, mmdet or transformers with every weight of the model;
-            None: ``config`` is the checkpoint.
-        device: as in torch.
-        options: overrides of the config, as ``{'model.causal': True}``.
-        trust: read the checkpoint without protection against code in it.
+        config: Config, path of a config file, or path of a checkpoint of mmdvis, which contains its config.
+        checkpoint: Path of a checkpoint of mmdvis, detectron2, mmdet or transformers, which must contain every weight
+            of the model; None if ``config`` is the checkpoint.
+        device: Device of the model.
+        options: Overrides of the config, e.g. ``{'model.causal': True}``.
+        trust: Whether to allow unrestricted unpickling, which can execute arbitrary code.
 
     Returns:
-        The model. ``model.classes`` has the names, colours and ids of the checkpoint's classes; if it does not contain
-        them (converted ones do not), those of the config's test set; if that is unknown, numbered ones.
+        Model in evaluation mode. ``model.classes`` has the names, colours and ids of the classes of the checkpoint. If
+        the checkpoint does not contain them (e.g. a converted one), those of the test set of the config are used. If
+        these are also unknown, the classes are numbered.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, does not fit the config, or does not contain its config.
+        CheckpointError: If the checkpoint is damaged, does not fit the config, or does not contain its config.
     """
     loaded = Checkpoint.read(config if checkpoint is None else checkpoint, trust=trust)
     if checkpoint is None:

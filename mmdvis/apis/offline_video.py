@@ -19,7 +19,7 @@ LOGGER = logging.getLogger('mmdvis')
 
 
 def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
-    """The memory that one frame of a video adds, at the size that the model processes."""
+    """Memory that each frame of a video requires, at the size that the model processes."""
     segmenter = model.segmenter
     num_queries, channels = segmenter.query_feat.weight.shape
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels
@@ -47,13 +47,16 @@ class OfflineVideo:
     """Segments whole videos; a refiner processes all frames of a video together.
 
     Args:
-        model: a model with a postprocessor, whose scores are not causal.
-        short_edge: length of the short edge that the model processes; None keeps the size.
-        max_edge: limit of the long edge.
-        max_memory: number of bytes that a video may add to the memory; determines where mask features are kept.
-            None: in half precision in memory.
-        progress: show a progress bar for the pass that segments and tracks.
-        store: where mask features are kept, see :func:`feature_store`; None: determined by ``max_memory``.
+        model: Model with a postprocessor and without causal scores.
+        short_edge: Short edge of the frames that the model processes, in pixels; None keeps the size.
+        max_edge: Limit of the long edge, in pixels.
+        max_memory: Number of bytes that a video may add to the memory; it determines the storage of the mask features.
+            None keeps them in memory in half precision.
+        progress: Whether to show a progress bar while the video is segmented and tracked.
+        store: Storage of the mask features, see :func:`feature_store`; None selects it by ``max_memory``.
+
+    Raises:
+        ValueError: If the model is causal.
     """
 
     def __init__(
@@ -72,10 +75,10 @@ class OfflineVideo:
 
     @torch.no_grad()
     def result(self, source: FrameSource) -> VideoResult:
-        """The result of a whole video.
+        """Result of a whole video.
 
         Raises:
-            ValueError: the queries alone exceed ``max_memory``.
+            ValueError: If the queries alone exceed ``max_memory``.
         """
         resized = transform_frames(source, self.short_edge, self.max_edge)
         store = self.choose_store(resized)
@@ -84,13 +87,20 @@ class OfflineVideo:
         return self.model.result(prediction)
 
     def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
-        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame. Reads the video two or three times."""
+        """Segments a video, which is read two or three times.
+
+        Args:
+            source: Video to segment.
+
+        Yields:
+            Image (H, W, 3) uint8 RGB and result of every frame.
+        """
         result = self.result(source)
         for t in range(len(source)):
             yield source.read(t, t + 1)[0].permute(1, 2, 0).numpy(), result.frame(t)
 
     def choose_store(self, source: FrameSource) -> str:
-        """Where mask features are kept, by ``max_memory``; the decision is logged."""
+        """Selects and logs the storage of the mask features."""
         if self.store is not None or self.max_memory is None:
             return self.store or 'memory'
         need, length = memory_need(self.model, source), len(source)

@@ -18,19 +18,20 @@ DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """Folds batch norms of the backbone into its convolutions and uses the channels-last memory layout.
 
-    In half precision the weights of matrix products are stored in half precision, so that no step has to cast them;
-    sampling offsets and attention weights of deformable attention stay float32. The result is for inference only.
+    With ``'bf16'`` or ``'fp16'``, the weights of matrix multiplications are also stored in this precision, so that they
+    are not cast in every step. Sampling offsets and attention weights of deformable attention stay float32. The model
+    can then be used for inference only.
 
     Args:
-        model: a model in evaluation mode; its parameters are changed in place.
+        model: Model in evaluation mode; its parameters are changed in place.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
-        compiled: compile parts of the model at the first frame, see :func:`compile_parts`.
+        compiled: Whether to compile parts of the model at the first frame, see :func:`compile_parts`.
 
     Returns:
-        The model with the given precision. In fp32 its results agree with those before up to rounding.
+        Model with the given precision. In fp32, its results agree with those of the original model up to rounding.
 
     Raises:
-        ValueError: the model is in training mode, or the precision is unknown.
+        ValueError: If the model is in training mode, or the precision is unknown.
     """
     if model.training:
         raise ValueError('a model in training mode cannot be optimised for inference; call eval() first')

@@ -97,20 +97,22 @@ def segment_video(
 ) -> dict[str, Path]:
     """Segments a video and writes the results.
 
-    ``video.mp4`` shows the results. ``panoptic/<frame>.png`` holds segment ids as colours (id = R + 256 G + 65536 B),
-    ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of every frame; for instance segmentation
-    it contains their masks as COCO run lengths. Files are written in a background thread into a temporary folder inside
-    ``out_dir`` and moved to their place when the video is complete, so that a failure leaves nothing half written.
+    ``video.mp4`` shows the results. ``panoptic/<frame>.png`` stores segment ids as colours (id = R + 256 G + 65536 B),
+    ``semantic/<frame>.png`` stores category ids. ``result.json`` lists the objects of every frame; for instance
+    segmentation, it contains their masks as COCO run lengths.
+
+    Files are written in a background thread to a temporary folder inside ``out_dir``. They are moved to their final
+    paths when the video is complete, so an interrupted run leaves no incomplete files.
 
     Args:
-        stream: a fresh :class:`VideoStream`, or an :class:`OfflineVideo`.
-        source: the video.
-        out_dir: folder to write to; files of the same names in it are replaced.
-        fps: frame rate of the output if the source does not have one.
-        progress: show a progress bar.
+        stream: New :class:`VideoStream`, or an :class:`OfflineVideo`.
+        source: Video to segment.
+        out_dir: Output folder; existing files with the same names are replaced.
+        fps: Frames per second of the output if the source has no frame rate.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Name -> path of everything that was written.
+        Name -> path of each written file or folder.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

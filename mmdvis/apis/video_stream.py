@@ -31,10 +31,19 @@ class VideoStream:
         self.state: Any = None
 
     def push(self, frames: Tensor) -> VideoResult:
-        """The result of the next frames, uint8 RGB (t, 3, H, W), at their size; identities persist from call to call.
+        """Segments the next frames; identities persist across calls.
 
-        A model with a refiner refines the frames of each call together. Without a refiner the results do not depend on
-        how the video is divided into calls.
+        A model with a refiner refines the frames of each call together. Without a refiner, the results do not depend on
+        the division of the video into calls.
+
+        Args:
+            frames: Frames (t, 3, H, W) uint8 RGB.
+
+        Returns:
+            Result of the frames, at their size.
+
+        Raises:
+            ValueError: If there are no frames.
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')

@@ -1,4 +1,4 @@
-"""A checkpoint of any supported project, converted to the names of mmdvis in memory."""
+"""Checkpoints of all supported projects, converted to the tensor names of mmdvis in memory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ MARKERS = {  # format -> parts of tensor names that only this format has
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights with the names of mmdvis, and what is known about them.
+    """Weights with the tensor names of mmdvis, and meta information.
 
     Attributes:
-        weights: name -> tensor.
-        meta: meta information: ``dataset_meta`` (classes), ``switches`` (options that the weights were trained with),
-            ``cfg`` (the text of the training config), ... as far as the file has them.
-        origin: the file, for messages.
-        format: ``'mmdvis'``, ``'detectron2'``, ``'transformers'`` or ``'mmdet'``.
+        weights: Name -> tensor.
+        meta: Meta information of the file, e.g. ``dataset_meta`` (classes), ``switches`` (options that the weights were
+            trained with) and ``cfg`` (text of the training config).
+        origin: Name of the file in error messages.
+        format: Original format: ``'mmdvis'``, ``'detectron2'``, ``'transformers'`` or ``'mmdet'``.
     """
 
     weights: dict[str, Tensor]
@@ -51,24 +51,33 @@ class Checkpoint:
         suffix: str = '',
         allow_leftover: Sequence[str] = (),
     ) -> 'Checkpoint':
-        """Reads a file and converts it if it comes from another project.
+        """Reads a checkpoint and converts it if it comes from another project.
 
         Args:
-            path: as for :func:`read_checkpoint`.
-            map_location: as for :func:`read_checkpoint`.
-            trust: as for :func:`read_checkpoint`.
-            suffix: as for :func:`read_checkpoint`.
-            allow_leftover: prefixes of tensor names that may be unknown to the converter.
+            path: Path of the file.
+            map_location: See :func:`read_checkpoint`.
+            trust: See :func:`read_checkpoint`.
+            suffix: See :func:`read_checkpoint`.
+            allow_leftover: Prefixes of names of tensors that the converter may ignore.
 
         Raises:
-            CheckpointError: the file is damaged or unsafe, or has tensors that the converter does not know.
+            CheckpointError: If the file is damaged or unsafe, or has tensors that the converter does not support.
         """
         content = read_checkpoint(path, map_location, trust, suffix)
         return cls.from_content(content, str(path), allow_leftover)
 
     @classmethod
     def from_content(cls, content: dict[str, Any], origin: str, allow_leftover: Sequence[str] = ()) -> 'Checkpoint':
-        """Converts the content of a file; see :meth:`read`."""
+        """Converts the content of a checkpoint file; see :meth:`read`.
+
+        Args:
+            content: Content of the file.
+            origin: Name of the file in error messages.
+            allow_leftover: See :meth:`read`.
+
+        Raises:
+            CheckpointError: If the file has tensors that the converter does not support.
+        """
         weights, meta = state_dict_of(content), meta_of(content)
         kind = checkpoint_format(weights)
         if kind == 'mmdvis':
@@ -77,14 +86,14 @@ class Checkpoint:
         leftover = [name for name in result.leftover if not name.startswith(tuple(allow_leftover))]
         if leftover:
             raise CheckpointError(
-                f'{origin} is a {kind} checkpoint with {len(leftover)} tensors that have no place in mmdvis, such as '
+                f'{origin} is a {kind} checkpoint with {len(leftover)} tensors without counterpart in mmdvis, such as '
                 f'{leftover[0]}; convert it with tools/model_converters and --allow-leftover to drop them'
             )
         return cls(result.state_dict, dict(meta, switches=result.switches), origin, kind)
 
 
 def checkpoint_format(names: Iterable[str]) -> str:
-    """The project whose tensor names these are; ``'mmdvis'`` unless they have the marks of another one."""
+    """Format of a checkpoint, recognised by its tensor names; ``'mmdvis'`` if no other format matches."""
     for kind, markers in MARKERS.items():
         if any(name.startswith(markers) for name in names):
             return kind

@@ -1,4 +1,4 @@
-"""Weights of other projects -> ours, by tables of renames; two tensors change besides their name."""
+"""Converters of checkpoints of detectron2, mmdet and transformers to the tensor names of mmdvis."""
 
 import os
 import re
@@ -49,12 +49,12 @@ class Conversion:
     """A converted checkpoint.
 
     Attributes:
-        state_dict: our names.
-        renamed: their name -> our name.
-        reasons: their name -> what is special about it, where something is.
-        dropped: their name -> why.
-        leftover: their names that no rule knows.
-        switches: options that the weights were trained with and no shape shows.
+        state_dict: Name in mmdvis -> tensor.
+        renamed: Original name -> name in mmdvis.
+        reasons: Original name -> remark, for tensors that need one.
+        dropped: Original name -> reason why the tensor is not needed.
+        leftover: Original names that no rule matches.
+        switches: Options that the weights were trained with and that cannot be derived from tensor shapes.
     """
 
     state_dict: dict[str, Tensor]
@@ -65,7 +65,7 @@ class Conversion:
     switches: dict[str, Any]
 
     def report(self) -> list[str]:
-        """A line for every tensor, and their numbers."""
+        """One line per tensor and option, and a line with the totals."""
         why = {old: f' ({reason})' for old, reason in self.reasons.items()}
         return [
             *(f'renamed  {old} -> {new}{why.get(old, "")}' for old, new in self.renamed.items()),
@@ -79,39 +79,48 @@ class Conversion:
         """Writes a checkpoint.
 
         Args:
-            path: where to.
-            source: where the weights come from, to be kept in it.
-            allow_leftover: beginnings of names that may be left over.
+            path: Path to write to.
+            source: Path of the original checkpoint; its name is stored in the meta information.
+            allow_leftover: Prefixes of names of tensors that may be left over.
 
         Raises:
-            ValueError: other names are left over, or there is no weight at all.
+            ValueError: If other tensors are left over, there are no converted tensors, or ``path`` is ``source``.
+            OSError: If the file cannot be written.
         """
         if not self.state_dict:
-            example = next(iter(self.leftover), 'no tensor at all')
+            example = next(iter(self.leftover), 'no tensors')
             raise ValueError(
-                f'{source} holds nothing that this converter knows, but {example}; nothing was written. '
-                'Take the converter of the project that the weights come from'
+                f'{source} contains no tensors that this converter supports, but {example}; nothing was written. '
+                'Use the converter of the project that the weights come from'
             )
         left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
         if left:
             raise ValueError(
-                f'{len(left)} tensors of {source} have no place in mmdvis, the first is {left[0]}; nothing was '
-                'written. Name their prefix in --allow-leftover to go on without them'
+                f'{len(left)} tensors of {source} have no counterpart in mmdvis, such as {left[0]}; nothing was '
+                'written. Pass their prefix to --allow-leftover to drop them'
             )
         if Path(path).resolve() == Path(source).resolve():
-            raise ValueError(f'{path} is the source itself; name another file to write')
+            raise ValueError(f'{path} is the source file; choose another output file')
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         meta = dict(source=Path(source).name, switches=self.switches)
         with tempfile.TemporaryDirectory(prefix='.part-', dir=Path(path).parent) as folder:
             try:
                 torch.save(dict(meta=meta, state_dict=self.state_dict), Path(folder) / 'weights.pth')
-            except RuntimeError as error:  # torch's word for a full disk
+            except RuntimeError as error:  # torch raises it if the disk is full
                 raise OSError(f'{path} cannot be written: {str(error).splitlines()[0]}') from None
             os.replace(Path(folder) / 'weights.pth', path)
 
 
 def rename_key(name: str, rules: Sequence[Rule]) -> tuple[str, str]:
-    """The new name by the first rule that knows the beginning of ``name``, and its reason; two empty texts if none."""
+    """Renames a tensor by the first rule that matches the beginning of its name.
+
+    Args:
+        name: Original name.
+        rules: Rules in order of precedence.
+
+    Returns:
+        New name and remark of the rule; two empty strings if no rule matches.
+    """
     for rule in rules:
         pattern = '^' + re.sub(r'(?<!\\)\.', r'\.', rule.source)
         if re.match(pattern, name):
@@ -126,44 +135,46 @@ def convert(
     dropped: dict[str, str],
     change: Callable[[str, Tensor], Tensor],
 ) -> Conversion:
-    """Renames weights.
+    """Converts a state dict by renaming its tensors.
 
     Args:
-        weights: as the other project names them.
-        rules: tried in their order.
-        aliases: applied to a name before the rules.
-        dropped: pattern -> why such a tensor is not needed.
-        change: our name, tensor -> the tensor in our layout.
+        weights: Original state dict.
+        rules: Rules in order of precedence.
+        aliases: Rules that are applied to a name before ``rules``.
+        dropped: Pattern of names -> reason why these tensors are not needed.
+        change: Function of the new name and the tensor that returns the tensor in the layout of mmdvis.
 
     Raises:
-        ValueError: two tensors get one name.
+        ValueError: If two tensors get the same name.
     """
     state: dict[str, Tensor] = {}
     renamed: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    gone: dict[str, str] = {}
+    dropped_names: dict[str, str] = {}
     leftover: list[str] = []
     for name, tensor in weights.items():
         alias, reason = rename_key(name, aliases)
         why = next((why for pattern, why in dropped.items() if re.match(pattern, alias or name)), None)
         if why is not None:
-            gone[name] = why
+            dropped_names[name] = why
             continue
-        new, special = rename_key(alias or name, rules)
-        if not new:
+        new_name, remark = rename_key(alias or name, rules)
+        if not new_name:
             leftover.append(name)
             continue
-        if new in state:
-            other = next(old for old, target in renamed.items() if target == new)
-            raise ValueError(f'{name} and {other} would both become {new}; the file holds the same weights twice')
-        renamed[name], state[new] = new, change(new, tensor)
-        if reason or special:
-            reasons[name] = reason or special
-    return Conversion(state, renamed, reasons, gone, tuple(leftover), released_options(state))
+        if new_name in state:
+            other = next(old for old, target in renamed.items() if target == new_name)
+            raise ValueError(
+                f'{name} and {other} would both become {new_name}; the file contains the same weights twice'
+            )
+        renamed[name], state[new_name] = new_name, change(new_name, tensor)
+        if reason or remark:
+            reasons[name] = reason or remark
+    return Conversion(state, renamed, reasons, dropped_names, tuple(leftover), released_options(state))
 
 
 def convert_detectron2(official: dict[str, Tensor]) -> Conversion:
-    """Converts a state dict of Mask2Former, MinVIS, DVIS or DVIS++ as detectron2 names it."""
+    """Converts a detectron2 state dict of Mask2Former, MinVIS, DVIS or DVIS++."""
 
     def change(name: str, tensor: Tensor) -> Tensor:
         return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
@@ -172,14 +183,14 @@ def convert_detectron2(official: dict[str, Tensor]) -> Conversion:
 
 
 def convert_mmdet(official: dict[str, Tensor]) -> Conversion:
-    """Converts a state dict of mmdet's Mask2Former, of its image or its video model."""
+    """Converts a state dict of Mask2Former from mmdet, for images or videos."""
     return convert(official, MMDET, (), MMDET_DROPPED, lambda name, tensor: tensor)
 
 
 def convert_transformers(official: dict[str, Tensor]) -> Conversion:
-    """Converts a state dict of transformers' ``Mask2FormerForUniversalSegmentation`` with a Swin backbone.
+    """Converts a state dict of ``Mask2FormerForUniversalSegmentation`` of transformers with a Swin backbone.
 
-    Both the names of the files on the hub and those of the class are accepted.
+    Both the tensor names of the files on the hub and those of the class are supported.
     """
 
     def change(name: str, tensor: Tensor) -> Tensor:
@@ -192,7 +203,7 @@ CONVERTERS = dict(detectron2=convert_detectron2, mmdet=convert_mmdet, transforme
 
 
 def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Joins separate query, key and value projections of self-attention as ``<module>.qkv.weight`` and ``.bias``."""
+    """Concatenates the query, key and value projections of self-attention to ``<module>.qkv.weight`` and ``.bias``."""
     pattern = re.compile(
         r'(.*(?:attention|attention\.self|decoder\.layers\.\d+\.self_attn))\.(query|key|value|[qkv]_proj)\.(weight|bias)$'
     )
@@ -214,20 +225,27 @@ def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def released_options(state: dict[str, Tensor]) -> dict[str, Any]:
-    """The options that released weights of these names were trained with, for the stages that they contain."""
+    """Options that released weights were trained with, for the stages that a state dict contains."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
     stages = {name.split('.')[0] for name in state}
     return {name: value for (name, stage), value in RELEASED_OPTIONS[family].items() if stage in stages}
 
 
 def reorder_patch_merging(tensor: Tensor) -> Tensor:
-    """Swin's patch merging in mmdet's order.
+    """Reorders the channels of a patch merging layer of Swin to the order of mmdet.
 
-    Swin stores the four neighbours side by side as (0, 0), (1, 0), (0, 1), (1, 1), each c wide; mmdet unfolds them
-    channel by channel in the order (0, 0), (0, 1), (1, 0), (1, 1). Takes the weight (2c, 4c) or a
-    vector of the norm (4c,).
+    Swin concatenates the four neighbours (0, 0), (1, 0), (0, 1), (1, 1) with c channels each. mmdet unfolds them
+    channel by channel in the order (0, 0), (0, 1), (1, 0), (1, 1).
+
+    Args:
+        tensor: Weight (2c, 4c) of the linear layer, or weight or bias (4c,) of the norm.
+
+    Raises:
+        ValueError: If the last dimension is not a multiple of four.
     """
     if tensor.shape[-1] % 4:
-        raise ValueError(f"a weight of Swin's patch merging has a width of four parts, got {tuple(tensor.shape)}")
+        raise ValueError(
+            f'the last dimension of a patch merging weight must be a multiple of four, got {tuple(tensor.shape)}'
+        )
     blocks = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return blocks.transpose(-1, -2).flatten(-2).contiguous()

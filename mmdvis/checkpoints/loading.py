@@ -1,4 +1,7 @@
-"""Loads a checkpoint into a model. The runner, the API, fusion and the parity check use :func:`checked_weights`."""
+"""Checks which tensors of a checkpoint a model loads, and loads them.
+
+The runner, the API, fusion and the parity check all use :func:`checked_weights`.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,7 @@ from mmdvis.structures import STAGES
 from .checkpoint import Checkpoint
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-TRAINED_OPTIONS = {  # option that no tensor shape shows -> the stage whose weights depend on it
+TRAINED_OPTIONS = {  # option that cannot be derived from tensor shapes -> stage whose weights depend on it
     'segmenter.normed_embeds': 'tracker',
     'tracker.legacy_inverse_match': 'tracker',
     'tracker.start': 'tracker',
@@ -21,7 +24,7 @@ TRAINED_OPTIONS = {  # option that no tensor shape shows -> the stage whose weig
     'tracker.context': 'refiner',
     'tracker.normed_outputs': 'refiner',
 }
-CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # where configs have an option
+CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # option -> keys in configs
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class LoadPlan:
     """Which tensors of a checkpoint are loaded into a model.
 
     Attributes:
-        weights: tensors that are loaded.
-        new_stages: stages of the model that the checkpoint does not have; they keep their random initialisation.
-        dropped_stages: stages of the checkpoint that the model does not have.
-        reinitialised: tensors of the model that stay randomly initialised because ``allow_mismatch`` permits it.
-        ignored: unknown tensors of the checkpoint that ``allow_mismatch`` permits.
+        weights: Name -> tensor that is loaded.
+        new_stages: Stages of the model that the checkpoint does not contain; they stay randomly initialised.
+        dropped_stages: Stages of the checkpoint that the model does not have.
+        reinitialised: Names of tensors of the model that stay randomly initialised, as ``allow_mismatch`` permits.
+        ignored: Names of unknown tensors of the checkpoint, as ``allow_mismatch`` permits.
     """
 
     weights: dict[str, Tensor]
@@ -43,12 +46,12 @@ class LoadPlan:
     ignored: tuple[str, ...]
 
     def notes(self) -> list[str]:
-        """A sentence for everything that was not simply loaded."""
+        """Warnings about stages and tensors that are not loaded."""
         sentences = (
             ('the weights of the later stage {} were dropped', self.dropped_stages),
             ('it does not contain {}, which stays randomly initialised', self.new_stages),
             ('{} stays randomly initialised, as allow_mismatch permits', self.reinitialised),
-            ('{} has no place in the model and was ignored, as allow_mismatch permits', self.ignored),
+            ('{} is unknown to the model and was ignored, as allow_mismatch permits', self.ignored),
         )
         return [sentence.format(name) for sentence, names in sentences for name in names]
 
@@ -56,16 +59,16 @@ class LoadPlan:
 def load_weights(
     model: nn.Module, checkpoint: Checkpoint, required: Sequence[str] | None = None, allow_mismatch: Sequence[str] = ()
 ) -> None:
-    """Loads a checkpoint into a model and warns about everything that was not simply loaded.
+    """Loads a checkpoint into a model and warns about stages, tensors and options that differ.
 
     Args:
-        model: the model, changed in place.
-        checkpoint: the checkpoint.
-        required: as for :func:`plan_loading`.
-        allow_mismatch: as for :func:`plan_loading`.
+        model: Model, modified in place.
+        checkpoint: Checkpoint to load.
+        required: See :func:`plan_loading`.
+        allow_mismatch: See :func:`plan_loading`.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape.
+        CheckpointError: If a tensor is missing, unknown or of another shape.
     """
     weights, sentences = checked_weights(model, checkpoint, required, allow_mismatch)
     model.load_state_dict(weights, strict=False)
@@ -80,17 +83,20 @@ def checked_weights(
     allow_mismatch: Sequence[str] = (),
     expected: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of a checkpoint that a model loads, and sentences about what a user should know.
+    """The tensors of a checkpoint that a model loads.
 
     Args:
-        model: the model, which is not changed.
-        checkpoint: the checkpoint.
-        required: as for :func:`plan_loading`.
-        allow_mismatch: as for :func:`plan_loading`.
-        expected: tensors with the names and shapes of the model's weights, if its own are sharded.
+        model: Model; not changed.
+        checkpoint: Checkpoint to load.
+        required: See :func:`plan_loading`.
+        allow_mismatch: See :func:`plan_loading`.
+        expected: Tensors with the names and shapes of the weights of the model, if those of ``model`` are sharded.
+
+    Returns:
+        Name -> tensor, and warnings about stages, tensors and options that differ.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape.
+        CheckpointError: If a tensor is missing, unknown or of another shape.
     """
     expected = model.state_dict() if expected is None else expected
     plan = plan_loading(expected, checkpoint.weights, required, allow_mismatch, checkpoint.origin)
@@ -98,7 +104,12 @@ def checked_weights(
 
 
 def missing_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    """Names of ``expected`` that ``weights`` lacks or has in another shape; recomputed buffers do not count."""
+    """Names of tensors that a model needs and that are missing or have another shape.
+
+    Args:
+        expected: State dict of the model; buffers that are recomputed are not needed.
+        weights: State dict of the checkpoint.
+    """
     return [
         name
         for name, tensor in expected.items()
@@ -107,7 +118,7 @@ def missing_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor
 
 
 def stage_of(name: str) -> str:
-    """The first part of a tensor's name."""
+    """Name of the stage that a tensor belongs to, which is the first part of its name."""
     return name.split('.')[0]
 
 
@@ -121,14 +132,15 @@ def plan_loading(
     """Decides what a model loads from a checkpoint: each stage completely or, if it is not ``required``, not at all.
 
     Args:
-        expected: state dict of the model.
-        weights: state dict of the checkpoint.
-        required: stages that the checkpoint must have; None: all stages of the model.
-        allow_mismatch: prefixes of names that may be missing, unknown or of another shape.
-        origin: name of the checkpoint for messages.
+        expected: State dict of the model.
+        weights: State dict of the checkpoint.
+        required: Stages that the checkpoint must contain; None requires all stages of the model.
+        allow_mismatch: Prefixes of names of tensors that may be missing, unknown or of another shape.
+        origin: Name of the checkpoint in error messages.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape.
+        CheckpointError: If a tensor is missing, unknown or of another shape.
+        ValueError: If ``required`` or ``allow_mismatch`` is a single string or contains an empty name.
     """
     for option, names in (('required', required or ()), ('allow_mismatch', allow_mismatch)):
         if isinstance(names, str) or not all(names):
@@ -154,7 +166,7 @@ def plan_loading(
 
 
 def describe_mismatch(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """What is wrong with a tensor."""
+    """Description of the mismatch of a tensor, for error messages."""
     if name not in weights:
         return f'{name} is missing'
     if name not in expected:
@@ -163,7 +175,15 @@ def describe_mismatch(name: str, expected: Mapping[str, Tensor], weights: Mappin
 
 
 def option_value(model: nn.Module, name: str) -> Any:
-    """The value of ``stage.option``; None if the model has no such option, or no weights that depend on it."""
+    """Value of an option of a model.
+
+    Args:
+        model: Model with the stages.
+        name: Name of the option, ``<stage>.<option>``.
+
+    Returns:
+        Value; None if the model has no such option, or no weights that depend on it.
+    """
     dependent = getattr(model, TRAINED_OPTIONS.get(name, ''), None)
     if dependent is None or not any(True for _ in dependent.parameters()):
         return None
@@ -174,13 +194,18 @@ def option_value(model: nn.Module, name: str) -> Any:
 
 
 def trained_options(model: nn.Module) -> dict[str, Any]:
-    """The options of a model that its weights depend on, as stored in the ``switches`` of a checkpoint."""
+    """Options of a model that its weights depend on, as stored in the ``switches`` of a checkpoint."""
     values = {name: option_value(model, name) for name in TRAINED_OPTIONS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def option_conflicts(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
-    """A sentence for every option of a checkpoint that the model has with another value."""
+    """A warning for every option whose value differs between a checkpoint and the model.
+
+    Args:
+        model: Model with the stages.
+        options: Options that the weights were trained with.
+    """
     if not isinstance(options, Mapping):
         return []
     values = {name: option_value(model, name) for name in options if name in TRAINED_OPTIONS}
@@ -193,11 +218,11 @@ def option_conflicts(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
 
 
 def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
-    """A model config with the options that a checkpoint was trained with, unless the config states them itself.
+    """Adds the options that a checkpoint was trained with to a model config, unless the config sets them.
 
     Args:
-        model: config of a detector; not changed.
-        checkpoint: the checkpoint; its ``switches`` are used.
+        model: Config of a detector; not changed.
+        checkpoint: Checkpoint with the options in its ``switches``.
     """
     options = checkpoint.meta.get('switches')
     result = dict(model)
@@ -209,13 +234,13 @@ def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> di
 
 
 def with_default(config: Mapping[str, Any], path: Sequence[str], name: str, value: Any) -> dict[str, Any]:
-    """A copy of a nested config with ``value`` at ``path`` and ``name``, unless there is one.
+    """A copy of a nested config with ``value`` at ``path`` and ``name``, unless the config has this entry.
 
     Args:
-        config: the config; not changed.
-        path: keys of nested dicts.
-        name: key of the entry.
-        value: value of the entry; not added to a tracker without weights.
+        config: Nested config; not changed.
+        path: Keys of the nested dicts.
+        name: Key of the entry.
+        value: Value of the entry. It is not added to the config of a :class:`CosineTracker`, which has no weights.
     """
     if path:
         inner = config.get(path[0]) or {}

@@ -1,1 +1,1 @@
-"""What the command line tools share: arguments, errors, tables."""
+"""Arguments and error handling that the command line tools share."""

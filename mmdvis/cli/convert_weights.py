@@ -1,4 +1,4 @@
-"""The command line that all weight converters share."""
+"""Command line of the checkpoint converters."""
 
 import argparse
 from collections.abc import Callable
@@ -10,23 +10,38 @@ from mmdvis.checkpoints.converters import Conversion
 
 
 def converter_arguments(description: str) -> argparse.Namespace:
-    """The command line that all converters share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('src', help='.pkl, .pth, .safetensors or .npz with the names of the other project')
-    parser.add_argument('dst', help='.pth to write')
+    """Parses the command line of a converter.
+
+    Args:
+        description: Description of the converter for ``--help``.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('src', help='checkpoint of the other project (.pkl, .pth, .safetensors or .npz)')
+    parser.add_argument('dst', help='.pth file to write')
     parser.add_argument(
-        '--allow-leftover', nargs='*', default=[], metavar='PREFIX', help='beginnings of names that may be left behind'
+        '--allow-leftover',
+        nargs='*',
+        default=[],
+        metavar='PREFIX',
+        help='prefixes of names of tensors that the converter may drop',
     )
-    parser.add_argument('--trust', action='store_true', help='read the file without guarding against code in it')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
+    )
     return parser.parse_args()
 
 
 def convert_file(converter: Callable[[dict[str, Tensor]], Conversion], args: argparse.Namespace) -> None:
-    """Converts a file, and prints what became of every tensor; a file that cannot be converted ends the program.
+    """Converts a checkpoint and prints a report with one line per tensor.
 
     Args:
-        converter: of this module.
-        args: of :func:`converter_arguments`.
+        converter: Function that converts a state dict.
+        args: Result of :func:`converter_arguments`.
+
+    Raises:
+        SystemExit: If the file cannot be converted.
     """
     try:
         result = converter(state_dict_of(read_checkpoint(args.src, trust=args.trust)))

@@ -1,4 +1,4 @@
-"""Ends a program with one sentence if its input is invalid."""
+"""Exits a program with an error message instead of a traceback if its input is invalid."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,13 @@ from mmdvis.errors import CheckpointError, DataError
 
 @contextmanager
 def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
-    """Ends the program with one sentence instead of a traceback if a checkpoint, dataset or file cannot be used.
+    """Exits with an error message instead of a traceback if a checkpoint, dataset or file cannot be used.
 
     Args:
-        *kinds: further kinds of errors that are reported in this way.
+        *kinds: Additional exception types that are reported in this way.
+
+    Raises:
+        SystemExit: If one of these errors is raised in the context.
     """
     reported: tuple[type[Exception], ...] = (CheckpointError, DataError, OSError, *kinds)
     try:
@@ -21,7 +24,7 @@ def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def error_message(error: BaseException) -> str:
-    """The message of an error, without the traceback that errors of data loader workers contain."""
+    """Message of an error; the traceback in errors of data loader workers is removed."""
     text = str(error)
     if 'Original Traceback' not in text:
         return text

@@ -11,10 +11,10 @@ from mmdvis.checks import Size
 
 
 class DiskBackedMaps:
-    """Integer maps, in memory up to a limit and in an anonymous temporary file beyond it. Safe to read from threads.
+    """Integer maps, kept in memory up to a limit and in an anonymous temporary file beyond it; reading is thread-safe.
 
     Args:
-        limit: limit in bytes.
+        limit: Limit in bytes.
     """
 
     def __init__(self, limit: int = 1 << 26) -> None:

@@ -98,9 +98,16 @@ class FlippedFrames(FrameView):
 def transform_frames(
     source: FrameSource, short_edge: int | None = None, max_edge: int | None = None, flip: bool = False
 ) -> FrameSource:
-    """A source resized so that its short edge has a length (unless the long one exceeds ``max_edge``), and mirrored."""
-    shown = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)
-    return FlippedFrames(shown) if flip else shown
+    """Resizes and optionally flips the frames of a source.
+
+    Args:
+        source: Source of the frames.
+        short_edge: Short edge in pixels after resizing; None keeps the size.
+        max_edge: Limit of the long edge in pixels; None for no limit.
+        flip: Whether to flip the frames horizontally.
+    """
+    view = source if short_edge is None else ResizedFrames(source, short_edge, max_edge)
+    return FlippedFrames(view) if flip else view
 
 
 def original_frames(source: FrameSource) -> FrameSource:

@@ -38,7 +38,7 @@ class ClassInfo:
 
     @classmethod
     def numbered(cls, num_classes: int, num_things: int | None = None) -> 'ClassInfo':
-        """Classes named ``class 0``, ``class 1``, ...; labels below ``num_things`` are things (default: all)."""
+        """Classes with the names ``class 0``, ``class 1``, ...; labels below ``num_things`` (None: all) are things."""
         return cls.from_meta(dict(classes=[f'class {label}' for label in range(num_classes)], num_things=num_things))
 
     @classmethod
@@ -63,8 +63,8 @@ class ClassInfo:
         if not len(names) == len(category_ids) == len(palette) or not 0 <= num_things <= len(names):
             raise CheckpointError(
                 f'the class information has {len(names)} names, {num_things} things, {len(category_ids)} category ids '
-                f'and {len(palette)} colours; it must have one id and one colour for each name, and no more things '
-                'than names'
+                f'and {len(palette)} colours; it must have one id and one colour per name, and at most as many things '
+                'as names'
             )
         return cls(names, tuple(label < num_things for label in range(len(names))), category_ids, palette)
 

@@ -85,9 +85,9 @@ def map_objects(values: np.ndarray, entries: list[dict[str, Any]]) -> tuple[Segm
     """The objects of a map (H, W) of non-negative integers that have a pixel in it.
 
     Args:
-        values: map of ids or labels.
-        entries: for each object its ``value`` in the map and the fields of :class:`SegmentedObject` except box, area
-            and mask.
+        values: Map of ids or labels.
+        entries: For each object its ``value`` in the map, and the fields of :class:`SegmentedObject` except ``box``,
+            ``area`` and ``make_mask``.
     """
     index = lookup(values, {entry['value']: k for k, entry in enumerate(entries, 1)})
     areas = np.bincount(index.ravel(), minlength=len(entries) + 1)

@@ -172,10 +172,10 @@ def test_switches_are_written_down(tmp_path):
 
 def test_nothing_is_written_of_nothing(tmp_path):
     with pytest.raises(
-        ValueError, match='x.pth holds nothing that this converter knows, but neck.x; nothing was written'
+        ValueError, match='x.pth contains no tensors that this converter supports, but neck.x; nothing was written'
     ):
         convert_mmdet({'neck.x': torch.ones(1)}).save(tmp_path / 'a.pth', 'x.pth')
-    with pytest.raises(ValueError, match='1 tensors of x.pth have no place in mmdvis, the first is neck.x'):
+    with pytest.raises(ValueError, match='1 tensors of x.pth have no counterpart in mmdvis, such as neck.x'):
         convert_mmdet({'neck.x': torch.ones(1), 'backbone.x': torch.ones(1)}).save(tmp_path / 'a.pth', 'x.pth')
     assert not list(tmp_path.iterdir())
 
@@ -193,14 +193,14 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
         with pytest.raises(OSError, match=r'a.pth cannot be written: \[enforce fail .*no space$'):
             result.save(tmp_path / 'a.pth', 'x.pth')
     assert [p.name for p in tmp_path.iterdir()] == ['a.tmp']
-    with pytest.raises(ValueError, match='x.pth is the source itself; name another file to write'):
+    with pytest.raises(ValueError, match='x.pth is the source file; choose another output file'):
         result.save(tmp_path / 'x.pth', str(tmp_path / 'x.pth'))
     result.save(tmp_path / 'a.pth', 'x.pth')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.pth', 'a.tmp']
 
 
 def test_a_torn_merging_weight_is_named():
-    with pytest.raises(ValueError, match=r'width of four parts, got \(2, 6\)'):
+    with pytest.raises(ValueError, match=r'must be a multiple of four, got \(2, 6\)'):
         reorder_patch_merging(torch.ones(2, 6))
 
 

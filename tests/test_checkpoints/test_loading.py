@@ -68,7 +68,7 @@ def test_another_shape_and_an_unknown_name_are_refused_unless_allowed():
     assert set(result.weights) == {'segmenter.x', 'segmenter.bn.num_batches_tracked', 'tracker.z'}
     assert result.notes() == [
         'tracker.y stays randomly initialised, as allow_mismatch permits',
-        'tracker.new has no place in the model and was ignored, as allow_mismatch permits',
+        'tracker.new is unknown to the model and was ignored, as allow_mismatch permits',
     ]
 
 

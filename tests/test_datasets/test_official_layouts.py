@@ -206,7 +206,7 @@ def test_folders_of_images(tmp_path):
     assert len(alone) == 1 and dataset.metainfo['classes'] == ()  # results take the classes of the model
     named = DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), categories='VIPSeg'))
     assert named.metainfo['num_things'] == 58
-    with pytest.raises(ValueError, match='cannot be trained on'):
+    with pytest.raises(ValueError, match='has no labels and cannot be used for training'):
         DATASETS.build(dict(type='ImageFolderVideoDataset', data_root=str(tmp_path), test_mode=False))
 
 

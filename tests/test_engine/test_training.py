@@ -249,8 +249,8 @@ def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
 
 def test_accumulating_needs_a_loop_of_iterations(toy_root, tmp_path):
     config = stage(tmp_path, 'minvis', toy_root, None)
-    with pytest.raises(ValueError, match='at least one batch for an update .* got 0'):
+    with pytest.raises(ValueError, match='at least one batch per update .* got 0'):
         set_accumulation(config, 0)
     config.train_cfg = dict(by_epoch=True, max_epochs=3)
-    with pytest.raises(ValueError, match='a loop that counts iterations, got 2 and .*max_epochs'):
+    with pytest.raises(ValueError, match='a training loop with max_iters, got 2 and .*max_epochs'):
         set_accumulation(config, 2)

@@ -94,7 +94,7 @@ def test_several_stages_may_learn():
 
 @pytest.mark.parametrize('learns', ['refiner', (), ('tracker', 'head')])
 def test_what_cannot_learn_is_refused(learns):
-    with pytest.raises(ValueError, match=r"'last' or stages with parameters \(segmenter, tracker\)"):
+    with pytest.raises(ValueError, match=r"'last' or names of stages with parameters \(segmenter, tracker\)"):
         tiny.model('dvis', trainable=learns)
 
 
@@ -225,7 +225,7 @@ def test_training_batch_has_targets_of_the_padded_size():
 
 def test_clips_of_different_lengths_are_refused():
     clips = [packed(2, (20, 30)), packed(3, (20, 30))]
-    with pytest.raises(ValueError, match=r'one length, got \[2, 3\] frames'):
+    with pytest.raises(ValueError, match=r'the same length, got \[2, 3\] frames'):
         ClipPreprocessor()(
             dict(inputs=[c['inputs'] for c in clips], data_samples=[c['data_samples'] for c in clips]), True
         )

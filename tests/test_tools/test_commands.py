@@ -117,7 +117,7 @@ def test_rate_scaling_needs_a_base(monkeypatch):
     module = load('tools/train.py')
     config = str(ROOT / 'configs' / 'toy' / 'minvis_r18_1xb8-t1_toy.py')
     monkeypatch.setattr('sys.argv', ['train.py', config, '--auto-scale-lr'])
-    with pytest.raises(SystemExit, match='says no auto_scale_lr.base_batch_size'):
+    with pytest.raises(SystemExit, match='has no auto_scale_lr.base_batch_size'):
         module.main()
 
 
@@ -143,5 +143,5 @@ def test_clip_lengths_are_scored_one_after_the_other(monkeypatch, capsys, tmp_pa
 
 @pytest.mark.parametrize('word', ['0', '-1', 'half'])
 def test_lengths_that_there_are_not(word):
-    with pytest.raises(SystemExit, match=f"takes numbers of frames and 'all', got '{word}'"):
+    with pytest.raises(SystemExit, match=f"must be positive numbers of frames or 'all', got '{word}'"):
         load('tools/analysis_tools/clip_lengths.py').lengths_of(['1', word])

@@ -1,4 +1,4 @@
-"""Scores a segmenter as if association were perfect: its masks and classes, the identities of the ground truth."""
+"""Evaluates a segmenter with oracle tracking: predicted masks and classes, identities of the ground truth."""
 
 import argparse
 import json
@@ -15,16 +15,16 @@ from mmdvis.registry import DATASETS, METRICS
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file of a model without refiner, with VPQ and STQ as test evaluators')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--metrics', required=True, help='json file to write')
+    parser.add_argument('--metrics', required=True, help='json file to write the metrics to')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Scores the test set of the config."""
+    """Evaluates the test set of the config."""
     args = parse_args()
     init_default_scope('mmdvis')
     config = Config.fromfile(args.config)
@@ -39,10 +39,10 @@ def main() -> None:
         for metric in metrics:
             metric.dataset_meta = dataset.metainfo
             metric.process(None, [sample.to_dict()])
-    figures = {name: value for metric in metrics for name, value in metric.evaluate(len(dataset)).items()}
+    results = {name: value for metric in metrics for name, value in metric.evaluate(len(dataset)).items()}
     Path(args.metrics).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.metrics).write_text(json.dumps(figures, indent=1))
-    print(json.dumps(figures))
+    Path(args.metrics).write_text(json.dumps(results, indent=1))
+    print(json.dumps(results))
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Times and memory of a config's model, by component, with random weights: a video's prediction, or a training step."""
+"""Measures time and memory of a model with random weights, by component, for inference or a training step."""
 
 import argparse
 import json
@@ -30,34 +30,42 @@ from mmdvis.testing.plain_paths import plain_path
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--device', default='cpu', help='device to measure')
     parser.add_argument(
-        '--frames', type=int, help='of the video (default 20), or of a training clip (default: as in the config)'
+        '--frames', type=int, help='frames of the video or training clip; None: 20, or the clip length of the config'
     )
     parser.add_argument(
-        '--size', type=int, help='short edge of the frames (default 360), or edge of the crop (default 608)'
+        '--size',
+        type=int,
+        help='short edge of the video frames, or size of the training crop, in pixels; None: 360, or 608 for training',
     )
-    parser.add_argument('--video', help='take the first frames of this video; else noise of 16 : 9')
-    parser.add_argument('--kept', type=int, default=0, help='rows that become segments; random weights show none')
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
-    parser.add_argument('--compile', action='store_true', help='torch.compile for the parts for which it pays')
-    parser.add_argument(
-        '--baseline', choices=['plain'], help='also run the plain path of mmdvis/testing/plain_paths.py'
-    )
-    parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step on so many clips instead')
-    parser.add_argument('--objects', type=int, default=20, help='of a training clip')
-    parser.add_argument('--threads', type=int, help='of torch on the CPU')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--video', help='video file to segment; None: random noise in 16:9')
+    parser.add_argument('--kept', type=int, default=0, help='number of queries that become segments')
+    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='compute precision')
+    parser.add_argument('--compile', action='store_true', help='compile the parts of the model that gain from it')
+    parser.add_argument('--baseline', choices=['plain'], help='also measure the unoptimised reference path')
+    parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step with this batch size')
+    parser.add_argument('--objects', type=int, default=20, help='objects per training clip')
+    parser.add_argument('--threads', type=int, help='CPU threads of torch')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    parser.add_argument('--json', type=Path, help='json file to write the measurements to')
     return parser.parse_args()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was done, at what size, on how many frames, and what it took, ours and the plain way."""
+    """Measured run.
+
+    Attributes:
+        work: Description of the run.
+        size: (height, width) of the frames.
+        frames: Number of frames.
+        ours: Usage of the optimised model.
+        plain: Usage of the reference path; None if it was not measured.
+    """
 
     work: str
     size: tuple[int, int]
@@ -67,9 +75,9 @@ class Run:
 
 
 def predict(args: argparse.Namespace, config: Config) -> Run:
-    """What the prediction of a video takes a frame; ours is tuned."""
-    number, short, device, plain = args.frames or 20, args.size or 360, torch.device(args.device), None
-    source = ArrayFrames(first_frames(args.video, number, short))
+    """Measures the prediction of a video with an optimised model."""
+    num_frames, short_edge, device, plain = args.frames or 20, args.size or 360, torch.device(args.device), None
+    source = ArrayFrames(first_frames(args.video, num_frames, short_edge))
     with torch.no_grad():
         ours = profile_inference(
             optimize_for_inference(build(args, config).eval(), args.precision, args.compile), source, device
@@ -78,11 +86,11 @@ def predict(args: argparse.Namespace, config: Config) -> Run:
             model = build(args, config).eval().to(memory_format=torch.contiguous_format)
             with plain_path(model):
                 plain = profile_inference(model, source, device)
-    return Run(f'{number} frames of {source.size[0]} x {source.size[1]}', source.size, number, ours, plain)
+    return Run(f'{num_frames} frames of {source.size[0]} x {source.size[1]}', source.size, num_frames, ours, plain)
 
 
 def learn(args: argparse.Namespace, config: Config) -> Run:
-    """What a training step takes."""
+    """Measures a training step."""
     clip, size, plain = config.get('train_dataloader', {}).get('dataset', {}).get('clip', {}), args.size or 608, None
     frames = args.frames or clip.get('num_frames', 1)
     batch = training_batch(args.train, frames, size, args.objects, config.model.num_classes)
@@ -97,7 +105,7 @@ def learn(args: argparse.Namespace, config: Config) -> Run:
 
 
 def build(args: argparse.Namespace, config: Config) -> DVIS:
-    """The model with weights that are random, but the same each time."""
+    """Builds a model with random weights, which are the same in every call."""
     torch.manual_seed(0)
     if args.kept:
         config.model.postprocessor.overlap_thr = 0.0
@@ -108,7 +116,7 @@ def build(args: argparse.Namespace, config: Config) -> DVIS:
 
 
 def main() -> None:
-    """Measures the machine, the model, then the baseline; prints a table."""
+    """Measures the throughput of the machine, the model and the baseline, and prints a table."""
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -118,9 +126,9 @@ def main() -> None:
     machine = measure_throughput(device)
     run, unit = (learn(args, config), 'step') if args.train else (predict(args, config), 'frame')
     model = MODELS.build(config.model)
-    floor = lower_bounds(model, run.size, machine, args.precision)
+    lower_bound = lower_bounds(model, run.size, machine, args.precision)
     if args.train:
-        floor = training_lower_bounds(floor, model, run.frames)
+        lower_bound = training_lower_bounds(lower_bound, model, run.frames)
     print(
         f'{args.config}, {run.work}, {args.precision}, {platform.processor()}, {torch.get_num_threads()} threads, '
         f'torch {torch.__version__}, {date.today()}'
@@ -129,16 +137,16 @@ def main() -> None:
         f'this machine: {machine.products["fp32"] / 1e9:.0f} GFLOP/s fp32, {machine.products["bf16"] / 1e9:.0f} bf16, '
         f'{machine.gathered / 1e9:.1f} GB/s gathered'
     )
-    print(usage_table(run.ours, floor, run.plain, unit))
-    for name, took in (('ours', run.ours), ('plain', run.plain)):
-        if took is not None:
+    print(usage_table(run.ours, lower_bound, run.plain, unit))
+    for name, usage in (('ours', run.ours), ('plain', run.plain)):
+        if usage is not None:
             print(
-                f'{name}: {1 / took.seconds["all"]:.2f} {unit}s/s, {took.host / 2**20:.0f} MB host and '
-                f'{took.device / 2**20:.0f} MB device over the model'
+                f'{name}: {1 / usage.seconds["all"]:.2f} {unit}s/s, {usage.host / 2**20:.0f} MB host and '
+                f'{usage.device / 2**20:.0f} MB device memory in addition to the model'
             )
     if args.json:
-        found = dict(vars(args), json=None, machine=asdict(machine), floor=floor, **asdict(run))
-        args.json.write_text(json.dumps(found, indent=1))
+        report = dict(vars(args), json=None, machine=asdict(machine), floor=lower_bound, **asdict(run))
+        args.json.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == '__main__':

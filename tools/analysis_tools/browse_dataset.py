@@ -1,4 +1,7 @@
-"""Draws clips of a dataset with their objects, before and after augmentation: an mp4 for each, and one picture."""
+"""Draws clips of a dataset with their objects, before and after augmentation.
+
+Writes a video per clip and an image with all clips.
+"""
 
 import argparse
 from pathlib import Path
@@ -20,30 +23,42 @@ from mmdvis.registry import DATASETS
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('source', help='config file, or folder of a dataset')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='dataloader of the config')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'), help='folder to write to')
-    parser.add_argument('--number', type=int, default=4, help='clips of each dataset')
-    parser.add_argument('--columns', type=int, default=5, help='frames of a clip in the picture')
-    parser.add_argument('--num-frames', type=int, help='frames of a clip, in place of what the config says')
-    parser.add_argument('--any-classes', action='store_true', help='do not compare the class list with the known one')
-    parser.add_argument('--seed', type=int, default=0, help='of clips and augmentation')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'), help='output folder')
+    parser.add_argument('--number', type=int, default=4, help='number of clips per dataset')
+    parser.add_argument('--columns', type=int, default=5, help='number of frames per clip in the image')
+    parser.add_argument('--num-frames', type=int, help='number of frames per clip; None: as in the config')
+    parser.add_argument(
+        '--any-classes', action='store_true', help='do not compare the classes with the known class list of the dataset'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of the selection of clips and of the augmentation'
+    )
     return parser.parse_args()
 
 
 def of_config(path: Path, loader: str) -> list[dict[str, Any]]:
-    """The datasets of a dataloader of a config."""
+    """Configs of the datasets of a dataloader.
+
+    Args:
+        path: Path of the config file.
+        loader: Name of the dataloader.
+
+    Raises:
+        DataError: If the config has no such dataloader.
+    """
     config = Config.fromfile(path)
     if not config.get(loader):
-        there = [name for name in ('train', 'val', 'test') if config.get(f'{name}_dataloader')]
-        raise DataError(f'{path} has no {loader}; --split may be {" or ".join(there) or "nothing"}')
+        available = [name for name in ('train', 'val', 'test') if config.get(f'{name}_dataloader')]
+        raise DataError(f'{path} has no {loader}; --split may be {" or ".join(available) or "nothing"}')
     return datasets_in(config[loader].dataset.to_dict())
 
 
 def main() -> None:
-    """Draws, and prints where."""
+    """Draws the clips and prints the path of the image."""
     args = parse_args()
     if args.number < 1 or args.columns < 1:
         raise SystemExit(f'--number and --columns must be at least 1, got {args.number} and {args.columns}')
@@ -52,8 +67,8 @@ def main() -> None:
     clips = []
     with exit_on_error():
         source = Path(args.source)
-        found = find_datasets(source) if source.is_dir() else of_config(source, f'{args.split}_dataloader')
-        for config in found:
+        dataset_configs = find_datasets(source) if source.is_dir() else of_config(source, f'{args.split}_dataloader')
+        for config in dataset_configs:
             if args.any_classes:
                 config['class_list'] = None
             if not config.get('test_mode'):

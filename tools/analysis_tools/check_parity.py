@@ -1,4 +1,4 @@
-"""Runs official weights through the converters and our models, and compares with what the official code gave."""
+"""Converts official weights and compares the outputs of the models with stored outputs of the official code."""
 
 import argparse
 import sys
@@ -11,24 +11,26 @@ from mmdvis.testing.parity.fixtures import compare_fixtures
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folders', nargs='+', metavar='DIR', help='folder of fixtures; its files say of which kind')
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        'folders', nargs='+', metavar='DIR', help='folder of fixtures; their kind is recognised by its files'
+    )
     return parser.parse_args()
 
 
 def main() -> int:
-    """Prints a line for every quantity; the exit code is 1 where one is outside its tolerance."""
+    """Prints one line per compared quantity; returns exit code 1 if a quantity is outside its tolerance."""
     init_default_scope('mmdvis')
-    all_hold = True
+    all_passed = True
     for folder in map(Path, parse_args().folders):
         try:
-            text, holds = report(compare_fixtures(folder))
-        except Exception as error:  # a folder that cannot be read must not hide the others
-            text, holds = f'FAIL {folder} cannot be compared: {type(error).__name__}: {error}', False
+            text, passed = report(compare_fixtures(folder))
+        except Exception as error:  # an unreadable folder must not prevent the comparison of the others
+            text, passed = f'FAIL {folder} cannot be compared: {type(error).__name__}: {error}', False
         print(f'{folder}\n{text}', flush=True)
-        all_hold &= holds
-    return 0 if all_hold else 1
+        all_passed &= passed
+    return 0 if all_passed else 1
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Scores a model with a refiner for several clip lengths, offline and semi-online (section 4.2 of the DVIS paper)."""
+"""Evaluates a model with a refiner for several clip lengths, semi-online and offline (DVIS paper, section 4.2)."""
 
 import argparse
 import json
@@ -14,49 +14,69 @@ COLUMNS = ('VPQ', 'VPQ_Th', 'VPQ_St', 'STQ_corrected', 'AQ_corrected', 'SQ_corre
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--lengths',
         nargs='+',
         default=['1', '2', '4', '8', '16', 'all'],
-        help='frames that the refiner sees together; all: the whole video',
+        help='numbers of frames that the refiner processes together; all: the whole video',
     )
-    parser.add_argument('--causal', action='store_true', help='score every frame by the frames up to it')
-    parser.add_argument('--work-dir', help='folder for logs')
-    parser.add_argument('--json', help='write the figures to this file')
-    parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    parser.add_argument('--causal', action='store_true', help='compute the scores of a frame from the frames up to it')
+    parser.add_argument('--work-dir', help='folder for logs; None: as in the config, or work_dirs/<name of the config>')
+    parser.add_argument('--json', help='json file to write the results to')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
     return parser.parse_args()
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """The figures in percent, a row for each length."""
-    text = PrettyTable(['clip length', *(name.replace('_corrected', '') for name in COLUMNS)])
-    text.align = 'r'
-    for length, figures in rows.items():
-        text.add_row([length, *(f'{100 * figures[name]:.1f}' for name in COLUMNS)])
-    return str(text)
+    """Formats the metrics as a text table in percent, with one row per clip length.
+
+    Args:
+        rows: Clip length -> (metric -> value in [0, 1]).
+    """
+    table = PrettyTable(['clip length', *(name.replace('_corrected', '') for name in COLUMNS)])
+    table.align = 'r'
+    for length, metrics in rows.items():
+        table.add_row([length, *(f'{100 * metrics[name]:.1f}' for name in COLUMNS)])
+    return str(table)
 
 
 def lengths_of(words: list[str]) -> dict[str, object]:
-    """Word -> clip length, None for the whole video."""
-    wrong = [word for word in words if word != 'all' and not (word.isdigit() and int(word))]
-    if wrong:
-        raise SystemExit(f"--lengths takes numbers of frames and 'all', got {wrong[0]!r}")
+    """Parses the values of ``--lengths``.
+
+    Args:
+        words: Numbers of frames, or ``'all'``.
+
+    Returns:
+        Word -> clip length, which is None for the whole video.
+
+    Raises:
+        SystemExit: If a word is invalid.
+    """
+    invalid = [word for word in words if word != 'all' and not (word.isdigit() and int(word))]
+    if invalid:
+        raise SystemExit(f"--lengths must be positive numbers of frames or 'all', got {invalid[0]!r}")
     return {word: None if word == 'all' else int(word) for word in words}
 
 
 def main() -> None:
-    """Scores every length, then prints the table."""
+    """Evaluates every clip length and prints a table."""
     args, rows = parse_args(), {}
     for word, length in lengths_of(args.lengths).items():
         config = load_config(args.config, args.work_dir, args.cfg_options)
         config.model.update(clip_len=length, causal=args.causal)
         if not config.model.get('refiner'):
-            raise SystemExit(f'{args.config} has no refiner, so no result depends on the clip length')
+            raise SystemExit(
+                f'{args.config} has no refiner, so its results do not depend on the clip length; use one with a refiner'
+            )
         with exit_on_error():
             rows[word] = test(config, args.checkpoint, args.trust)
     print(table(rows))

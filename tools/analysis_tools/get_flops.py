@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and activations of a config's model, by component and frame."""
+"""Counts the parameters, multiply-adds and activations of a model, per component and frame."""
 
 import argparse
 import json
@@ -7,26 +7,26 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-import mmdvis.models  # noqa: F401 (registers what configs name)
+import mmdvis.models  # noqa: F401 (registers the modules of configs)
 from mmdvis.analysis.flops import cost_summary, cost_table, model_cost
 from mmdvis.registry import MODELS
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='of a frame'
+        '--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='size of the frames'
     )
-    parser.add_argument('--frames', type=int, default=5, help='of the clip that tracker and refiner see')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
+    parser.add_argument('--frames', type=int, default=5, help='length of the clip that tracker and refiner process')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    parser.add_argument('--json', type=Path, help='json file to write the results to')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Counts the operations and prints a table."""
     args = parse_args()
     init_default_scope('mmdvis')
     config = Config.fromfile(args.config)
@@ -36,8 +36,8 @@ def main() -> None:
     print(cost_table(costs))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        found = dict(config=args.config, shape=args.shape, frames=args.frames, **cost_summary(costs))
-        args.json.write_text(json.dumps(found, indent=1))
+        report = dict(config=args.config, shape=args.shape, frames=args.frames, **cost_summary(costs))
+        args.json.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Makes panoptic maps and jsons of Cityscapes-VPS out of its class and instance images; can be run again."""
+"""Creates the panoptic PNGs and jsons of Cityscapes-VPS from its class and instance images; can be run repeatedly."""
 
 import argparse
 from pathlib import Path
@@ -8,26 +8,28 @@ from mmdvis.datasets.converters.cityscapes_vps import prepare_split
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('root', type=Path, help='folder with <split>/{img,cls,inst}; everything is written below it')
-    parser.add_argument('--splits', nargs='+', default=['train', 'val', 'test'])
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
-        '--sequence', type=Path, help='leftImg8bit_sequence/val of Cityscapes, for frames without annotation'
+        'root', type=Path, help='folder with <split>/{img,cls,inst}; the output is written to the same folder'
     )
-    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('--splits', nargs='+', default=['train', 'val', 'test'], help='splits to convert')
+    parser.add_argument(
+        '--sequence', type=Path, help='folder leftImg8bit_sequence/val of Cityscapes, for frames without annotations'
+    )
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepares, and prints what was written."""
+    """Converts the dataset and prints what was written."""
     args = parse_args()
     with exit_on_error():
         for split in args.splits:
             written = prepare_split(args.root, split, args.sequence, args.workers)
             print(*(f'{split}: {path}' for path in written.values()), sep='\n')
             if not written:
-                print(f'{split}: there is no {args.root / split / "img"}, nothing was done')
+                print(f'{split}: skipped, because {args.root / split / "img"} does not exist')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Writes COCO's instance json with the classes of a video dataset, as joint training uses it."""
+"""Converts an instance json of COCO to the classes of a video dataset, for joint training."""
 
 import argparse
 from pathlib import Path
@@ -9,16 +9,16 @@ from mmdvis.datasets.converters.json_files import coco_to_clips
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('source', type=Path, help='instances_train2017.json')
-    parser.add_argument('out', type=Path, help='json to write')
-    parser.add_argument('--target', choices=list(CLASS_MAPS), required=True)
+    parser.add_argument('out', type=Path, help='json file to write')
+    parser.add_argument('--target', choices=list(CLASS_MAPS), required=True, help='dataset whose classes are used')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepares, and prints what was written."""
+    """Converts the json and prints the numbers of its entries."""
     args = parse_args()
     with exit_on_error():
         print(

@@ -1,4 +1,4 @@
-"""Writes the synthetic videos of the toy recipe in VIPSeg's layout, and also as YouTube-VIS and VSPW lie on disk."""
+"""Writes the synthetic videos of the toy recipe in the layouts of VIPSeg, YouTube-VIS and VSPW."""
 
 import argparse
 from pathlib import Path
@@ -8,25 +8,25 @@ from mmdvis.datasets.toy.videos import write_toy_videos
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='folder to write to')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--num-train', type=int, default=400, help='training videos')
-    parser.add_argument('--num-val', type=int, default=24, help='validation videos')
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('out', help='output folder')
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the videos')
+    parser.add_argument('--num-train', type=int, default=400, help='number of training videos')
+    parser.add_argument('--num-val', type=int, default=24, help='number of validation videos')
     parser.add_argument(
         '--layouts',
         nargs='*',
         choices=list(LAYOUTS),
         default=list(LAYOUTS),
-        help='layouts to write besides that of VIPSeg; none: --layouts',
+        help='layouts to write in addition to that of VIPSeg; pass --layouts without a value for none',
     )
-    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Writes both splits and prints where."""
+    """Writes both splits and prints their paths."""
     args = parse_args()
     files = write_toy_videos(args.out, args.seed, args.num_train, args.num_val, num_workers=args.workers)
     for split, path in files.items():

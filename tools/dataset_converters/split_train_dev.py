@@ -1,4 +1,7 @@
-"""Divides a training json of YouTube-VIS or OVIS, whose validation labels are private, so that a part can be scored."""
+"""Splits a training json of YouTube-VIS or OVIS into a part for training and a part for evaluation.
+
+The labels of the official validation sets are private.
+"""
 
 import argparse
 from pathlib import Path
@@ -8,15 +11,17 @@ from mmdvis.datasets.converters.json_files import split_train_dev
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', type=Path, help='training json; *_sub.json and *_dev.json are written beside it')
-    parser.add_argument('--share', type=float, default=0.1, help='of the videos that are validated on')
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        'source', type=Path, help='training json; *_sub.json and *_dev.json are written to the same folder'
+    )
+    parser.add_argument('--share', type=float, default=0.1, help='fraction of the videos that are used for evaluation')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepares, and prints what was written."""
+    """Splits the json and prints what was written."""
     args = parse_args()
     with exit_on_error():
         for part, (path, videos, digest) in split_train_dev(args.source, args.share).items():

@@ -1,4 +1,7 @@
-"""Brings VIPER into VIPSeg's layout. Untested on the real files, which nobody here has seen; can be run again."""
+"""Converts VIPER to the layout of VIPSeg; can be run repeatedly.
+
+Not validated on the official release.
+"""
 
 import argparse
 from pathlib import Path
@@ -8,23 +11,24 @@ from mmdvis.datasets.converters.viper import CODINGS, prepare_viper
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('raw', type=Path, help='folder with <split>/{img,cls,inst}/<video>/<video>_<frame>.*')
-    parser.add_argument('out', type=Path, help='folder to write to, e.g. data/viper_vps')
+    parser.add_argument('out', type=Path, help='output folder, e.g. data/viper_vps')
     parser.add_argument(
         '--inst-coding',
         choices=list(CODINGS),
         required=True,
-        help='of the instance images: every colour an instance; or one channel the class, the others the number',
+        help='encoding of the instance images: one colour per instance, or one channel with the class and two with '
+        'the instance number',
     )
-    parser.add_argument('--splits', nargs='+', default=['train', 'val_day'])
-    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('--splits', nargs='+', default=['train', 'val_day'], help='splits to convert')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepares, and prints what was written."""
+    """Converts the dataset and prints what was written."""
     args = parse_args()
     with exit_on_error():
         for split in args.splits:

@@ -1,4 +1,4 @@
-"""Makes a smaller copy of VSPW (VSPW_480p from the full-size release); can be run again."""
+"""Creates a resized copy of VSPW (VSPW_480p from the full-size release); can be run repeatedly."""
 
 import argparse
 from pathlib import Path
@@ -8,17 +8,17 @@ from mmdvis.datasets.converters.vspw import prepare_vspw
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('raw', type=Path, help='folder with data/ and {train,val,test}.txt')
-    parser.add_argument('out', type=Path, help='folder to write to, e.g. data/VSPW_480p')
-    parser.add_argument('--height', type=int, default=480, help='rows of the frames')
-    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('out', type=Path, help='output folder, e.g. data/VSPW_480p')
+    parser.add_argument('--height', type=int, default=480, help='height of the resized frames in pixels')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prepares, and prints what was written."""
+    """Converts the dataset and prints what was written."""
     args = parse_args()
     with exit_on_error():
         for split, frames in prepare_vspw(args.raw, args.out, args.height, args.workers).items():

@@ -1,4 +1,4 @@
-"""Reads every file of the datasets of a config or a folder, and tells all that is wrong with them."""
+"""Reads every file of the datasets of a config or a folder and reports all problems."""
 
 import argparse
 import json
@@ -18,37 +18,47 @@ from mmdvis.datasets.detect_layout import find_datasets
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog='exit code: 0 all is well, 1 there are problems, 2 nothing read'
+        description=__doc__,
+        epilog='exit code: 0 no problems, 1 problems were found, 2 the datasets could not be read',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('source', help='config file, or folder of a dataset')
-    parser.add_argument('--any-classes', action='store_true', help='do not compare the class list with the known one')
-    parser.add_argument('--workers', type=int, default=2, help='processes')
-    parser.add_argument('--show', type=int, default=20, help='problems to print')
-    parser.add_argument('--out', help='write everything to this json file')
+    parser.add_argument(
+        '--any-classes', action='store_true', help='do not compare the classes with the known class list of the dataset'
+    )
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
+    parser.add_argument('--show', type=int, default=20, help='maximum number of problems to print')
+    parser.add_argument('--out', help='json file to write all problems to')
     return parser.parse_args()
 
 
 def configs_of(source: Path) -> list[dict[str, Any]]:
-    """The datasets of a config (each once), or of a folder."""
+    """Configs of the datasets of a config file, without duplicates, or of a folder."""
     if source.is_dir():
         return find_datasets(source)
-    config, found = Config.fromfile(source), []
+    config, dataset_configs = Config.fromfile(source), []
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for dataset in datasets_in(config[name].dataset.to_dict()) if config.get(name) else ():
-            if dataset not in found:
-                found.append(dataset)
-    return found
+            if dataset not in dataset_configs:
+                dataset_configs.append(dataset)
+    return dataset_configs
 
 
 def progress(name: str, videos: Iterable, total: int) -> Iterable:
-    """The videos with a progress bar."""
+    """Adds a progress bar to an iterable of videos.
+
+    Args:
+        name: Name in front of the progress bar.
+        videos: Videos.
+        total: Number of videos.
+    """
     return tqdm(videos, desc=name, total=total, unit='video', disable=None)
 
 
 def main() -> None:
-    """Checks, prints and writes."""
+    """Checks the datasets, and prints and writes the problems."""
     args = parse_args()
     init_default_scope('mmdvis')
     try:
@@ -68,7 +78,7 @@ def main() -> None:
     for problem in problems[: args.show]:
         print(f'{problem.kind}: {problem.text}')
     if len(problems) > args.show:
-        print(f'and {len(problems) - args.show} more; --out writes all')
+        print(f'and {len(problems) - args.show} more; use --out to write all problems to a file')
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps([report.summary() for report in reports], indent=1))

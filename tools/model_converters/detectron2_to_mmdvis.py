@@ -7,12 +7,12 @@ from mmdvis.cli.convert_weights import convert_file, converter_arguments
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     return converter_arguments(__doc__)
 
 
 def main() -> None:
-    """Converts, prints what became of every tensor, and writes the result."""
+    """Converts the checkpoint, prints a report with one line per tensor, and writes the result."""
     convert_file(convert_detectron2, parse_args())
 
 

@@ -1,4 +1,4 @@
-"""Converts a checkpoint of mmdet's Mask2Former to a segmenter of mmdvis."""
+"""Converts a Mask2Former checkpoint of mmdet to a segmenter of mmdvis."""
 
 import argparse
 
@@ -7,12 +7,12 @@ from mmdvis.cli.convert_weights import convert_file, converter_arguments
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     return converter_arguments(__doc__)
 
 
 def main() -> None:
-    """Converts, prints what became of every tensor, and writes the result."""
+    """Converts the checkpoint, prints a report with one line per tensor, and writes the result."""
     convert_file(convert_mmdet, parse_args())
 
 

@@ -1,4 +1,4 @@
-"""Writes a checkpoint for a model zoo: the weights and what they need, without the optimizer, named by their hash."""
+"""Publishes a checkpoint: keeps the weights and the required meta information, and adds a hash to the file name."""
 
 import argparse
 import os
@@ -18,26 +18,32 @@ KEPT = (
     'mmengine_version',
     'mmdvis_version',
     'experiment_name',
-)  # of a checkpoint's meta information
+)  # entries of the meta information that are kept
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', type=Path, help='checkpoint of a training')
-    parser.add_argument('out', type=Path, help='file to write; its name gets the first eight digits of its hash')
-    parser.add_argument('--trust', action='store_true', help='load the checkpoint without guarding against code in it')
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of a training run')
+    parser.add_argument(
+        'out', type=Path, help='file to write; the first eight digits of its hash are appended to the name'
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
+    )
     return parser.parse_args()
 
 
 def published(content: Any) -> dict[str, Any]:
-    """What of a checkpoint is published: weights on the CPU, and the part of ``meta`` that tests need."""
+    """Content of a published checkpoint: weights on the CPU, and the meta information that inference requires."""
     meta = {key: value for key, value in meta_of(content).items() if key in KEPT}
     return dict(meta=meta, state_dict={name: value.cpu().clone() for name, value in state_dict_of(content).items()})
 
 
 def main() -> None:
-    """Writes the file and prints its name."""
+    """Writes the file and prints its path."""
     args = parse_args()
     with exit_on_error():
         content = published(read_checkpoint(args.checkpoint, trust=args.trust))

@@ -50,6 +50,6 @@ def check_classes(runner: Runner, metainfo: Mapping[str, Any]) -> None:
         num_things = getattr(part, 'num_things', None)
         if num_things is not None and num_things != metainfo.get('num_things', num_things):
             raise ValueError(
-                f'the postprocessor has num_things={num_things} and the dataset {metainfo["num_things"]} thing '
-                f'classes; set model.postprocessor.num_things={metainfo["num_things"]}'
+                f'the postprocessor has num_things={num_things}, but the dataset has {metainfo["num_things"]} things; '
+                f'set model.postprocessor.num_things={metainfo["num_things"]}'
             )

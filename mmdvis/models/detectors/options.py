@@ -143,6 +143,6 @@ def resolve_trainable(model: nn.Module, trainable: str | Sequence[str]) -> tuple
     unknown = [name for name in names if name not in candidates]
     if unknown or not names:
         raise ValueError(
-            f"trainable must be 'last' or stages with parameters ({', '.join(candidates)}), got {trainable!r}"
+            f"trainable must be 'last' or names of stages with parameters ({', '.join(candidates)}), got {trainable!r}"
         )
     return tuple(name for name in STAGES if name in names)

@@ -17,10 +17,10 @@ class InstancePostprocessor(nn.Module):
     This is the inference of DVIS for video instance segmentation.
 
     Args:
-        max_num: number of pairs that are kept in a video.
-        mask_scores: multiply the class score of a pair by the mean probability of its mask, over the pixels where the
-            mask exceeds 0.5, as Mask2Former does for images (COCO mask AP). The pairs are chosen by their class scores
-            and then sorted by the product.
+        max_num: Maximum number of pairs per video.
+        mask_scores: Whether to multiply the class score of a pair by the mean mask probability over the pixels where it
+            exceeds 0.5, as Mask2Former does for images (COCO mask AP). The pairs are selected by their class scores and
+            then sorted by the product.
     """
 
     def __init__(self, max_num: int = 10, mask_scores: bool = False) -> None:

@@ -15,10 +15,10 @@ class SemanticPostprocessor(nn.Module):
     """Assigns to every pixel the class with the largest sum, over the queries, of class times mask probability.
 
     Args:
-        min_score: queries whose best class probability is below it are ignored; 0 keeps all, as in the official code.
-        around: config of a panoptic postprocessor. Its segments decide the classes, and the sums fill only the pixels
-            that it leaves void. The winner of the VPS track of PVUW 2024 derived VSS results from a VPS model in this
-            way; the report does not state how void pixels were filled.
+        min_score: Queries whose best class probability is below it are ignored; 0 keeps all, as the official code does.
+        around: Config of a panoptic postprocessor. Pixels of its segments get the class of the segment; only the void
+            pixels are classified by the sums. The winner of the VPS track of PVUW 2024 derived VSS results from a VPS
+            model in this way; the report does not state how void pixels were filled.
     """
 
     def __init__(self, min_score: float = 0.0, around: dict | None = None) -> None:
