@@ -106,7 +106,7 @@ def test_tracks():
         )
 
 
-def test_long_and_short_videos():
+def test_long_and_short_videos(tmp_path):
     gt = json.loads((SET / 'ytvis' / 'gt.json').read_text())
     middle = sorted(v['length'] for v in gt['videos'])[3]
     long = [v['id'] for v in gt['videos'] if v['length'] >= middle]
@@ -116,6 +116,15 @@ def test_long_and_short_videos():
     )
     assert by_list == by_length and by_list['AP_SL'] == (by_list['AP_S'] + by_list['AP_L']) / 2
     assert by_list['AP'] == pytest.approx(EXPECTED['ytvis_ap']['AP'], abs=1e-8) and by_list['AP_S'] != by_list['AP_L']
+    for suffix, is_long in (('S', False), ('L', True)):  # the metrics of a dataset with these videos only
+        videos = [video for video in gt['videos'] if (video['id'] in long) == is_long]
+        ids = {video['id'] for video in videos}
+        tracks = [track for track in gt['annotations'] if track['video_id'] in ids]
+        (tmp_path / 'part.json').write_text(json.dumps(dict(gt, videos=videos, annotations=tracks)))
+        samples = [sample for sample in track_samples() if int(sample['video_id']) in ids]
+        alone = run(VISMetric(str(tmp_path / 'part.json')), samples, range(30))
+        for name in ('AP', 'AP50', 'AP75', 'AR1', 'AR10'):
+            assert by_list[f'{name}_{suffix}'] == alone[name]
 
 
 @pytest.mark.parametrize(

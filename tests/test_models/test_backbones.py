@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmdvis.models.backbones import DINOv2, HFBackbone, ViTAdapter
+from mmdvis.models.backbones.hf_backbone import pyramid
 from mmdvis.models.backbones.vit_adapter import MRFP, join_levels, split_levels
 from mmdvis.registry import MODELS
 
@@ -329,6 +330,58 @@ def test_checkpointing_of_transformers(tmp_path):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients)) and len(gradients[0]) > 20
 
 
+def test_the_last_map_of_each_stride_is_selected():
+    sizes = (32, 32, 16, 8, 8, 8, 4)
+    maps = [torch.full((1, 1, size, size), float(number)) for number, size in enumerate(sizes)]
+    tokens = torch.zeros(1, 16, 3)
+    assert [int(x[0, 0, 0, 0]) for x in pyramid([tokens, *maps], (128, 128), 'model')] == [1, 2, 5, 6]
+    with pytest.raises(ValueError, match='at strides .* but not at \\[32\\]'):
+        pyramid(maps[:-1], (128, 128), 'model')
+
+
+INTERNVIT = dict(
+    model_type='internvl_vision',
+    hidden_size=48,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=96,
+    image_size=[56, 56],
+    patch_size=[14, 14],
+)
+
+
+def test_tokens_of_internvit():
+    stages = [(0, 0), (1, 1), (2, 2), (3, 3)]
+    model = HFBackbone(config=INTERNVIT, stages=stages).eval()
+    images = torch.randn(1, 3, 56, 84)
+    with torch.no_grad():
+        tokens, size = model.tokens(images)
+        hidden = model.model(images, output_hidden_states=True).hidden_states
+    assert size == (4, 6) and model.patch_size == 14
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(tokens, hidden[1:]))
+    maps = adapter(vit=dict(type='HFBackbone', config=INTERNVIT, stages=stages))(torch.randn(1, 3, 60, 90))
+    assert [tuple(x.shape[-2:]) for x in maps] == [(15, 23), (8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize('size', [(840, 840), (630, 1120), (64, 96)], ids=str)
+@pytest.mark.parametrize('patch', [14, 16])
+def test_patches_cover_the_area_of_the_maps(size, patch, monkeypatch):
+    model = adapter(vit=dict(VIT, patch_size=patch)).eval()
+    grids = []
+
+    def tokens(images):
+        grids.append((tuple(images.shape[-2:]), tuple(length // patch for length in images.shape[-2:])))
+        return [torch.zeros(1, grids[0][1][0] * grids[0][1][1], 48)] * 4, grids[0][1]
+
+    monkeypatch.setattr(model.vit_module, 'tokens', tokens)
+    with torch.no_grad():
+        maps = model(torch.zeros(1, 3, *size))
+    ((padded, grid),) = grids
+    assert tuple(patch * cells for cells in grid) == padded  # no pixel is outside the patches
+    assert all(length % 32 == 0 for length in padded)  # nor outside the maps
+    assert [tuple(x.shape[-2:]) for x in maps] == [tuple(-(-length // s) for length in size) for s in (4, 8, 16, 32)]
+
+
 @pytest.mark.parametrize(
     'options, error, message',
     [
@@ -339,7 +392,7 @@ def test_checkpointing_of_transformers(tmp_path):
         ),
         (dict(), ValueError, "needs config=dict\\(model_type='...'"),
         (dict(config=DINOV3, stages=[(0, 8)]), ValueError, 'stages must be pairs of first and last block, from 0 to 3'),
-        (dict(config=MOBILE, stages=[(0, 1)]), (ValueError, AttributeError), 'num_hidden_layers|no list of'),
+        (dict(config=MOBILE, stages=[(0, 1)]), ValueError, 'is not a plain transformer|has no list of'),
     ],
 )
 def test_backbones_that_cannot_be_had(options, error, message):

@@ -239,15 +239,22 @@ def mean_of_valid(values: list[np.ndarray]) -> float:
 
 
 def by_length(parts: Sequence[dict[int, list[Pair]]]) -> dict[str, float]:
-    """AP of short videos (``AP_S``), of long videos (``AP_L``) and their mean (``AP_SL``).
+    """Metrics of short videos (``*_S``), of long videos (``*_L``), and the mean of both AP (``AP_SL``).
 
-    A value is -1 where the ground truth contains no object.
+    For each length these are ``AP``, ``AP50``, ``AP75``, ``AR1`` and ``AR10``, which the server of YouTube-VIS 2022
+    reports. A value is -1 where the ground truth contains no object.
 
     Args:
         parts: Category -> pairs, for the short videos and for the long videos.
     """
-    short, long = (summarize_ap(pairs)['AP'] for pairs in parts)
-    return dict(AP_S=short, AP_L=long, AP_SL=-1.0 if -1 in (short, long) else (short + long) / 2)
+    short, long = (summarize_ap(pairs) for pairs in parts)
+    result = {
+        f'{name}_{suffix}': part[name]
+        for suffix, part in (('S', short), ('L', long))
+        for name in ('AP', 'AP50', 'AP75', 'AR1', 'AR10')
+    }
+    both = short['AP'], long['AP']
+    return dict(result, AP_SL=-1.0 if -1 in both else sum(both) / 2)
 
 
 def per_class_ap(pairs: dict[int, list[Pair]]) -> dict[int, float]:

@@ -43,8 +43,8 @@ class VISMetric(BaseMetric):
     Args:
         gt_json: JSON file of the official ground truth.
         ovis: Whether to add AP and AR of lightly, moderately and heavily occluded tracks.
-        long_videos: Ids of the long videos of YouTube-VIS 2022. If this or ``long_min_frames`` is set, ``AP_S``,
-            ``AP_L`` and their mean ``AP_SL`` are added.
+        long_videos: Ids of the long videos of YouTube-VIS 2022. If this or ``long_min_frames`` is set, AP, AP50,
+            AP75, AR1 and AR10 of short (``AP_S``) and long videos (``AP_L``) and ``AP_SL`` are added.
         long_min_frames: Videos with at least this many frames are long.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See :class:`mmengine.evaluator.BaseMetric`.

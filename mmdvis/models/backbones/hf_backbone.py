@@ -102,6 +102,12 @@ def blocks_of(model: nn.Module, number: int) -> nn.ModuleList:
     return candidates[0]
 
 
+def square_patch(size: Any) -> int | None:
+    """Edge of the patches in pixels from a number or a pair (InternViT has a pair); None if they are not square."""
+    edges = set(size) if isinstance(size, (list, tuple)) else {size}
+    return edges.pop() if len(edges) == 1 else None
+
+
 @MODELS.register_module()
 class HFBackbone(BaseModule):
     """Backbone from the transformers library.
@@ -136,9 +142,14 @@ class HFBackbone(BaseModule):
         self.stages = None if stages is None else tuple(map(tuple, stages))
         self.frozen = frozen
         self.channels = getattr(settings, 'hidden_size', None)
-        self.patch_size = getattr(settings, 'patch_size', None)
+        self.patch_size = square_patch(getattr(settings, 'patch_size', None))
         if self.stages is not None:
-            number = settings.num_hidden_layers
+            number = getattr(settings, 'num_hidden_layers', None)
+            if number is None or self.patch_size is None:
+                raise ValueError(
+                    f'{type(self.model).__name__} is not a plain transformer with square patches, so stages are not '
+                    'supported; use stages=None for a pyramid'
+                )
             blocks_of(self.model, number)  # fails early if the model has no such blocks
             if any(not 0 <= first <= last < number for first, last in self.stages):
                 raise ValueError(

@@ -16,7 +16,7 @@ from mmdvis.models.layers.pixel_decoder import grid_centres
 from mmdvis.registry import MODELS
 
 Size = tuple[int, int]
-EPS, DIVISOR = 1e-6, 32
+EPS, MAX_STRIDE = 1e-6, 32
 
 
 def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
@@ -179,13 +179,16 @@ class Extractor(nn.Module):
 
 @MODELS.register_module()
 class ViTAdapter(BaseModule):
-    """Computes four maps at strides 4, 8, 16 and 32 from a transformer with patches of 16 pixels.
+    """Computes four maps at strides 4, 8, 16 and 32 from a plain transformer.
+
+    Images are padded to a multiple of 32 and of the patch size (224 for patches of 14 pixels), so that the patches and
+    the maps of the convolutional stem cover the same area.
 
     The parameter names are those of the official DVIS++ checkpoints without the prefix ``backbone.``.
 
     Args:
-        vit: Config of the transformer. It must have four stages and, as :class:`DINOv2`, the attribute ``channels`` and
-            the methods ``tokens(images)`` and ``patches(tokens, size)``.
+        vit: Config of the transformer. It must have four stages and, as :class:`DINOv2`, the attributes ``channels``
+            and ``patch_size`` and the methods ``tokens(images)`` and ``patches(tokens, size)``.
         num_heads: Number of attention heads of the extractors.
         num_points: Number of sampling points per head.
         ffn_ratio: Hidden channels of the feed-forward blocks as a fraction of the channels.
@@ -214,6 +217,7 @@ class ViTAdapter(BaseModule):
         norm_cfg = norm_cfg or dict(type='BN')
         self.vit_module, self.checkpointing = MODELS.build(vit), checkpointing
         channels = self.vit_module.channels
+        self.divisor = math.lcm(MAX_STRIDE, self.vit_module.patch_size)
         mrfp = None if mrfp is None else dict(mrfp, norm_cfg=norm_cfg)
 
         def extractor() -> Extractor:
@@ -235,12 +239,12 @@ class ViTAdapter(BaseModule):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (B, C, ceil(H / s), ceil(W / s)) at strides s = 4, 8, 16 and 32 for images (B, 3, H, W) of any size."""
         height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
+        images = F.pad(images, (0, -width % self.divisor, 0, -height % self.divisor))
         maps = self.extract(images)
         return [x[..., : -(-height // s), : -(-width // s)] for x, s in zip(maps, (4, 8, 16, 32))]
 
     def extract(self, images: Tensor) -> list[Tensor]:
-        """:meth:`forward` for images whose sizes are multiples of 32."""
+        """:meth:`forward` for images whose sizes are multiples of 32 and of the patch size."""
         stages, size = self.vit_module.tokens(images)
         c1, *levels = self.spm(images)
         shapes = [tuple(level.shape[-2:]) for level in levels]
