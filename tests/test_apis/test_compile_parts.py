@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 FRAMES = torch.randn(1, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -22,6 +23,7 @@ print(torch.equal(compiled, expected), [str(x.message) for x in caught if 'torch
 """
 
 
+@pytest.mark.slow
 def test_without_a_compiler_one_sentence_says_so(tmp_path):
     environment = dict(
         PATH='/usr/bin:/bin',

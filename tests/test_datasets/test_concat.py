@@ -56,6 +56,7 @@ def test_images_move_and_have_the_classes_of_the_videos(kind, tmp_path):
         assert max(sample.gt_labels.tolist(), default=0) < len(classes)
 
 
+@pytest.mark.slow
 def test_a_mixture_trains_in_batches_of_one_shape(tmp_path):
     settings = mixture('youtube_vis_2019_360p', tmp_path)
     for name in ('val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg'):

@@ -20,10 +20,10 @@ KINDS = (
     'ovis_360p',
     'youtube_vis_2019_360p',
     'youtube_vis_2021_360p',
-    'cityscapes_vps',
-    'viper_vps',
-    'coco_panoptic',
-    'coco_instance',
+    *(
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ('cityscapes_vps', 'viper_vps', 'coco_panoptic', 'coco_instance')
+    ),
 )
 FIGURE = dict(vipseg='VPQ', vspw_720p='mIoU', cityscapes_vps='VPQ', viper_vps='VPQ', coco_panoptic='PQ')
 WRITTEN = dict(  # files in the submission of each dataset

@@ -58,6 +58,7 @@ def sharded(toy_root, tmp_path_factory):
     return three_steps(tmp_path_factory.mktemp('sharded'), toy_root, True)
 
 
+@pytest.mark.slow
 def test_a_sharded_model_trains_as_a_whole_one(plain, sharded):
     """Gradient clipping needs the norm over all shards; with SGD, weights show the gradient scale."""
     single, split = plain[2], sharded[2]

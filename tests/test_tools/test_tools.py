@@ -26,6 +26,7 @@ def trained(tmp_path_factory, toy_root):
     return folder, config, folder / 'minvis' / 'iter_2.pth'
 
 
+@pytest.mark.slow
 def test_passes_and_checkpoints_are_fused(trained, tmp_path):
     _, config, checkpoint = trained
     scores = {}
@@ -207,6 +208,7 @@ def test_a_later_stage_trains_on_two_processes(trained, toy_root, tmp_path):
     assert moments and all(state['exp_avg'].abs().sum() > 0 for state in moments.values())
 
 
+@pytest.mark.slow
 def test_results_are_packed_and_score_the_same(trained, toy_root, tmp_path):
     """The submission gives the scores that the test run reports."""
     folder, config, checkpoint = trained

@@ -1,13 +1,14 @@
 """The demo and ``--show-dir`` on models of the three tasks."""
 
 import json
+import sys
 
 import av
 import numpy as np
 import pytest
 import torch
 from helpers import tiny
-from helpers.commands import call
+from helpers.commands import load
 from mmengine.config import Config
 from PIL import Image
 
@@ -72,24 +73,14 @@ def decode(path):
 
 
 @pytest.mark.parametrize('task', TASKS)
-def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path):
+def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path, monkeypatch):
     config, checkpoint = write_checkpoint(tmp_path, task, clips)
-    call(
-        'demo/video_demo.py',
-        clips / 'first',
-        config,
-        checkpoint,
-        '--out',
-        tmp_path / 'out',
-        '--offline',
-        '--exact',
-        '--short-edge',
-        32,
-        '--fps',
-        6,
-    )
-    shown = call('tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'work', '--show-dir', tmp_path / 'shown')
-    assert (tmp_path / 'submission').is_dir(), shown
+    demo = f'{clips / "first"} {config} {checkpoint} --out {tmp_path / "out"} --offline --exact --short-edge 32 --fps 6'
+    test = f'{config} {checkpoint} --work-dir {tmp_path / "work"} --show-dir {tmp_path / "shown"}'
+    for tool, arguments in (('demo/video_demo.py', demo), ('tools/test.py', test)):
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments.split()])
+        assert not load(tool).main()
+    assert (tmp_path / 'submission').is_dir()
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     assert result['classes'] == list(NAMES) and result['num_frames'] == 3
     assert {info['category'] for frame in result['frames'] for info in frame['segments_info']} <= set(NAMES)
