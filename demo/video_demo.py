@@ -7,15 +7,16 @@ from mmengine.config import DictAction
 
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, optimize_for_inference, segment_video
 from mmdvis.io import PrefetchedFrames, open_frames
+from mmdvis.models.detectors import DVIS
 
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('input', help='video file, or folder of frames (any image type, natural order)')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', required=True, help='folder for video.mp4, panoptic/*.png and result.json')
+    parser.add_argument('config', help='config file; or a checkpoint of mmdvis, which contains its config')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; not needed if the previous argument is one')
+    parser.add_argument('--out', required=True, help='folder for video.mp4, result.json, and panoptic/ or semantic/')
     parser.add_argument('--device', default='cpu', help='device of the model')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='compute precision')
     parser.add_argument(
@@ -58,15 +59,25 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Segments the video and prints the written paths; returns exit code 1 if the input is invalid."""
-    args = parse_args()
+def build_model(args: argparse.Namespace) -> DVIS:
+    """The model with the options of the command line."""
     options = dict(args.cfg_options or {})
     if args.score_thr is not None:
         options['model.postprocessor.score_thr'] = args.score_thr
     try:
+        return init_model(args.config, args.checkpoint, args.device, options, args.trust)
+    except TypeError as error:
+        if args.score_thr is not None and 'score_thr' in str(error):
+            raise ValueError('--score-thr applies to panoptic models only, and this model is not one') from None
+        raise
+
+
+def main() -> int:
+    """Segments the video and prints the written paths; returns exit code 1 if the input is invalid."""
+    args = parse_args()
+    try:
         source = PrefetchedFrames(open_frames(args.input))
-        model = init_model(args.config, args.checkpoint, args.device, options, args.trust)
+        model = build_model(args)
         if args.exact and (args.precision != 'fp32' or args.compile):
             raise ValueError(
                 '--exact cannot be combined with --precision or --compile, which change the results; use one of them'
@@ -79,7 +90,7 @@ def main() -> int:
                 model, args.short_edge, args.max_edge, limit, **({'store': 'exact'} if args.exact else {})
             )
         written = segment_video(stream, source, args.out, args.fps)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except (ValueError, KeyError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     for path in written.values():

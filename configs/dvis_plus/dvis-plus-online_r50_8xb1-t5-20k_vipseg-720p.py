@@ -5,10 +5,6 @@ _base_ = [
     '../_base_/schedules/schedule_20k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    num_classes=_base_.num_classes,
-    tracker=dict(noise=dict(mode='weighted', ratio=0.5)),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))
 load_from = 'checkpoints/ctvis_r50_vipseg-720p.pth'

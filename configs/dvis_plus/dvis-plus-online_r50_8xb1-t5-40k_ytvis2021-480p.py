@@ -4,10 +4,6 @@ _base_ = [
     '../_base_/schedules/schedule_40k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    num_classes=_base_.num_classes,
-    tracker=dict(noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
-    postprocessor=_base_.postprocessor,
-)
+model = dict(num_classes=_base_.num_classes, tracker=dict(loss=dict(contrast=2.0)), postprocessor=_base_.postprocessor)
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5), augment=dict(crop_first=_base_.crop_first)))
 load_from = 'checkpoints/ctvis_r50_ytvis2021-480p.pth'

@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     num_classes=_base_.num_classes,
-    tracker=dict(noise=dict(mode='weighted', ratio=0.8), loss=dict(contrast=2.0)),
+    tracker=dict(noise=dict(ratio=0.8), loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5), augment=dict(crop_first=_base_.crop_first)))

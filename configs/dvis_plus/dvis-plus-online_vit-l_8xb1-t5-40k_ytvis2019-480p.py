@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     num_classes=_base_.num_classes,
     segmenter=_base_.segmenter,
-    tracker=dict(noise=dict(mode='weighted', ratio=0.5), loss=dict(contrast=2.0)),
+    tracker=dict(loss=dict(contrast=2.0)),
     postprocessor=_base_.postprocessor,
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=5)))

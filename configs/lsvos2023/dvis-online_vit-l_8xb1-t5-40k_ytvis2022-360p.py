@@ -1,11 +1,4 @@
 # the model of YouTube-VIS 2021 on the videos of 2022, which have no training set of their own
 _base_ = './dvis-online_vit-l_8xb1-t5-40k_ytvis2021-360p.py'
-test_dataloader = dict(
-    dataset=dict(
-        version=2022,
-        data_root='data/ytvis_2022/',
-        ann_file='valid/instances.json',
-        data_prefix=dict(img='valid/JPEGImages'),
-    )
-)
+test_dataloader = dict(dataset=dict(version=2022, data_root='data/ytvis_2022/', ann_file='valid/instances.json'))
 test_evaluator = [dict(type='SubmissionWriter', out_dir='work_dirs/submission_ytvis_2022')]

@@ -1,11 +1,5 @@
-_base_ = [
-    '../_base_/models/minvis.py',
-    '../_base_/backbones/swin-l.py',
-    '../_base_/datasets/ovis_720p.py',
-    '../_base_/schedules/schedule_20k.py',
-    '../_base_/finetune_runtime.py',
-]
-model = dict(
-    num_classes=_base_.num_classes, segmenter=_base_.segmenter, postprocessor=dict(_base_.postprocessor, max_num=10)
-)
-load_from = 'checkpoints/mask2former_swin-l_coco-instance.pth'
+_base_ = './minvis_swin-l_8xb1-t1-20k_ovis-480p.py'
+edges = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
+train_dataloader = dict(dataset=dict(augment=dict(short_edges=edges, max_edge=1333)))
+val_dataloader = dict(dataset=dict(test=dict(short_edge=720)))
+test_dataloader = val_dataloader

@@ -112,10 +112,17 @@ def set_precision(config: Config, kind: str) -> None:
     mixed = dict(fp16=dict(type='AmpOptimWrapper', loss_scale='dynamic'), bf16=dict(type='BFloat16OptimWrapper'))
     if kind not in mixed:
         raise ValueError(f'the precision must be one of {", ".join(mixed)}, got {kind!r}')
-    if kind == 'fp16' and config.get('runner_type') == 'ShardedRunner':
-        raise ValueError('a sharded model cannot use fp16, as its processes would use different loss scales; use bf16')
     config.optim_wrapper.update(mixed[kind])
     config.setdefault('channels_last', True)
+    check_sharded_precision(config)
+    use_float32_on_cpu(config)
+
+
+def check_sharded_precision(config: Config) -> None:
+    """Raises a ValueError if a sharded model would be trained in fp16."""
+    wrapper = config.get('optim_wrapper') or {}
+    if config.get('runner_type') == 'ShardedRunner' and wrapper.get('type') == 'AmpOptimWrapper':
+        raise ValueError('a sharded model cannot use fp16, as its processes would use different loss scales; use bf16')
 
 
 def set_accumulation(config: Config, steps: int) -> None:
@@ -163,7 +170,9 @@ def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
 
     Raises:
         CheckpointError: If ``trust`` is set and the runner is not a :class:`VideoRunner`.
+        ValueError: If a sharded model would be trained in fp16.
     """
+    check_sharded_precision(config)
     runner = RUNNERS.build(config) if config.get('runner_type') else VideoRunner.from_cfg(config)
     if trust and not isinstance(runner, VideoRunner):
         raise CheckpointError(

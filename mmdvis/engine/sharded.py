@@ -169,7 +169,7 @@ class ShardedRunner(FlexibleRunner):
         if not dist.is_initialized() and kwargs.get('launcher', 'none') == 'none':
             raise CheckpointError(
                 'sharded training needs a distributed run, got launcher=none; start it with tools/dist_train.sh or use '
-                'the config without _fsdp'
+                'a config without -fsdp in its name'
             )
         for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
             kwargs[name] = None

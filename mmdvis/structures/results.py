@@ -155,6 +155,7 @@ class VideoInstances:
         classes: the classes of the model.
         num_frames: number of frames T.
         size: (height, width) of the masks.
+        by_frame: of a causal result, the instances known in each frame, as results of one frame.
     """
 
     scores: Tensor
@@ -164,11 +165,14 @@ class VideoInstances:
     classes: ClassInfo
     num_frames: int
     size: Size
+    by_frame: tuple['VideoInstances', ...] | None = None
 
     task: ClassVar[str] = 'instance'
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame; a track that occurs with several labels is shown with its best one."""
+        if self.by_frame is not None:
+            return self.by_frame[index].frame(0)
         objects, shown = [], set()
         for score, label, number, track in zip(
             self.scores.tolist(), self.labels.tolist(), self.ids.tolist(), self.masks

@@ -157,7 +157,7 @@ def test_one_sentence_even_from_a_worker(root, workers):
 
 def test_training_says_it_at_the_end(root, tmp_path, capsys):
     """End to end: training on damaged videos succeeds, and the log counts the bad frames."""
-    from test_official_layouts import settings_of
+    from helpers.tiny_datasets import settings_of
 
     from mmdvis.engine.launch import load_config, train
 

@@ -6,10 +6,12 @@ import os
 import pytest
 import torch
 from helpers import tiny_config
+from helpers.commands import ROOT
+from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from mmdvis.checkpoints import read_checkpoint
-from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
+from mmdvis.engine.launch import load_config, make_runner, set_accumulation, set_precision, set_resume, train
 from mmdvis.engine.launch import test as run_test
 
 
@@ -221,6 +223,20 @@ def test_an_unknown_precision_is_named(toy_root, tmp_path):
         set_precision(stage(tmp_path, 'minvis', toy_root, None, runner_type='ShardedRunner'), 'fp16')
     with pytest.raises(ValueError, match="the precision must be one of fp16, bf16, got 'fp8'"):
         set_precision(stage(tmp_path, 'minvis', toy_root, None), 'fp8')
+
+
+def test_a_sharded_recipe_with_the_default_precision_is_refused():
+    config = Config.fromfile(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
+    assert config.optim_wrapper.type == 'AmpOptimWrapper'
+    config.runner_type = 'ShardedRunner'
+    with pytest.raises(ValueError, match='a sharded model cannot use fp16, .*; use bf16'):
+        make_runner(config, trust=False)
+
+
+def test_fp16_without_an_accelerator_becomes_float32(toy_root, tmp_path):
+    config = stage(tmp_path, 'minvis', toy_root, None)
+    set_precision(config, 'fp16')
+    assert config.optim_wrapper.type == ('AmpOptimWrapper' if torch.cuda.is_available() else 'OptimWrapper')
 
 
 def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):

@@ -183,3 +183,18 @@ def test_a_video_without_objects_is_void_at_its_own_size():
     empty = VideoPrediction(torch.arange(3), scores, torch.ones(2, 3, dtype=torch.bool), masks)
     result = PanopticPostprocessor(2)(empty)
     assert result.id_map.shape == (2, 45, 75) and not result.id_map.any()
+
+
+@pytest.mark.parametrize('mask_scores', [False, True])
+def test_causal_instances_do_not_depend_on_the_division_into_calls(mask_scores):
+    torch.manual_seed(0)
+    probs, scores = torch.rand(4, 3, 6, 8), torch.rand(4, 3, 5).softmax(-1)
+    model = InstancePostprocessor(3, mask_scores)
+    whole = model(prediction(probs, scores.tolist()))
+    for t in range(4):
+        alone = model(prediction(probs[t : t + 1], scores[t : t + 1].tolist())).frame(0).objects
+        together = whole.frame(t).objects
+        assert len(alone) > 0 and len(alone) == len(together)
+        for first, second in zip(alone, together):
+            assert (first.id, first.label, first.score) == (second.id, second.label, second.score)
+            assert (first.mask == second.mask).all()

@@ -111,3 +111,13 @@ def test_a_checkpoint_alone_is_enough(clips, tmp_path):
     _, checkpoint = write_checkpoint(tmp_path, 'vis', clips)
     model = init_model(checkpoint)
     assert model.classes.names == NAMES and type(model.postprocessor).__name__ == 'InstancePostprocessor'
+
+
+def test_the_demo_needs_no_config_and_explains_a_threshold(clips, tmp_path, monkeypatch, capsys):
+    _, checkpoint = write_checkpoint(tmp_path, 'vis', clips)
+    arguments = [clips / 'first', checkpoint, '--out', tmp_path / 'out', '--short-edge', '32']
+    monkeypatch.setattr(sys, 'argv', ['demo', *map(str, arguments)])
+    assert load('demo/video_demo.py').main() == 0 and (tmp_path / 'out' / 'video.mp4').exists()
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--score-thr', '0.5'])
+    assert load('demo/video_demo.py').main() == 1
+    assert 'error: --score-thr applies to panoptic models only' in capsys.readouterr().err

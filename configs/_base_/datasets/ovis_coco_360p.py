@@ -1,4 +1,4 @@
-_base_ = './ovis_360p.py'
+_base_ = ['./ovis_360p.py', './coco_source.py']
 train_dataloader = dict(
     sampler=dict(ratios=[1.0, 1.0]),
     dataset=dict(
@@ -7,11 +7,8 @@ train_dataloader = dict(
         clip=_base_.train_dataloader.dataset.clip,
         datasets=dict(
             coco=dict(
-                type='CocoInstanceClipDataset',
+                _base_.coco_source,
                 target='OVIS',
-                data_root='data/coco/',
-                ann_file='annotations/instances_train2017.json',
-                data_prefix=dict(img='train2017'),
                 filter_empty=False,
                 augment=dict(_base_.train_dataloader.dataset.augment, max_edge=768, rotate=dict(angle=15.0)),
             ),

@@ -1,4 +1,4 @@
-_base_ = './youtube_vis_2019_360p.py'
+_base_ = ['./youtube_vis_2019_360p.py', './coco_source.py']
 train_dataloader = dict(
     sampler=dict(ratios=[1.0, 0.75]),
     dataset=dict(
@@ -7,12 +7,8 @@ train_dataloader = dict(
         clip=_base_.train_dataloader.dataset.clip,
         datasets=dict(
             coco=dict(
-                type='CocoInstanceClipDataset',
+                _base_.coco_source,
                 target='YouTubeVIS2019',
-                data_root='data/coco/',
-                ann_file='annotations/instances_train2017.json',
-                data_prefix=dict(img='train2017'),
-                filter_empty=True,
                 augment=dict(_base_.train_dataloader.dataset.augment, rotate=dict(angle=15.0)),
             ),
             videos=dict(_base_.train_dataloader.dataset, filter_empty=True),

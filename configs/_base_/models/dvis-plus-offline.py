@@ -1,4 +1,4 @@
-_base_ = './dvis-plus-online.py'
+_base_ = './dvis-plus-tracker.py'
 model = dict(
     refiner=dict(
         type='TemporalRefiner',

@@ -1,5 +1,2 @@
-_base_ = './dvis-online.py'
-model = dict(
-    segmenter=dict(reid=True, normed_embeds=False),
-    tracker=dict(channels=512, refer='mlp', project_features=True, normed_outputs=False),
-)
+_base_ = './dvis-plus-tracker.py'
+model = dict(tracker=dict(noise=dict(mode='weighted', ratio=0.5)))

@@ -1,5 +1,7 @@
 """Video instance segmentation from a prediction."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,19 +30,32 @@ class InstancePostprocessor(nn.Module):
         self.max_num, self.mask_scores = max_num, mask_scores
 
     def forward(self, prediction: VideoPrediction, classes: ClassInfo | None = None) -> VideoInstances:
-        """The instance result of a video; of causal scores, those of the last frame count.
+        """The instance result of a video.
+
+        The tracks have the scores of the last frame if the scores are causal; each frame then has its own objects, with
+        the scores known in that frame.
 
         Args:
-            prediction: the video; its masks are read once, frame by frame.
+            prediction: the video; its masks are read frame by frame, twice if the scores are causal.
             classes: the classes of the model; None: numbered ones.
         """
-        scores = (prediction.scores[-1] if prediction.is_causal else prediction.scores)[:, :-1]
+        if not prediction.is_causal:
+            return self.tracks(prediction, prediction.scores, range(prediction.num_frames), classes)
+        frames = [self.tracks(prediction, scores, [t], classes) for t, scores in enumerate(prediction.scores)]
+        result = self.tracks(prediction, prediction.scores[-1], range(prediction.num_frames), classes)
+        return replace(result, by_frame=tuple(frames))
+
+    def tracks(
+        self, prediction: VideoPrediction, scores: Tensor, frames: Sequence[int], classes: ClassInfo | None
+    ) -> VideoInstances:
+        """The tracks with the best scores (Q, K + 1), with their masks in the given frames."""
+        scores = scores[:, :-1]
         classes = classes or ClassInfo.numbered(scores.shape[1])
         top, pair = scores.flatten().topk(min(self.max_num, scores.numel()))
         row, label = pair // scores.shape[1], pair % scores.shape[1]
         rows, place = row.unique(return_inverse=True)  # masks of a track are made once, however many classes it has
         codes, sums, areas = [], scores.new_zeros(len(rows)), scores.new_zeros(len(rows))
-        for frame in range(prediction.num_frames):
+        for frame in frames:
             logits = prediction.masks.logits(rows, frame)
             masks = (logits > 0) & prediction.valid[frame, rows, None, None]
             codes.append(encode_masks(masks))
@@ -53,7 +68,7 @@ class InstancePostprocessor(nn.Module):
         tracks = [[frame[k] for frame in codes] for k in place.tolist()]
         size = tuple(logits.shape[-2:]) if codes else (0, 0)
         ids = prediction.ids[row].cpu()
-        return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, prediction.num_frames, size)
+        return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, len(frames), size)
 
 
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
