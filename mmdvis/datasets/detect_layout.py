@@ -148,7 +148,7 @@ def find_coco(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_images(folder: Path) -> Iterator[dict[str, Any]]:
-    """Config of a folder of image folders or video files."""
+    """Returns the dataset config of a folder that contains image folders or video files."""
     try:
         ImageFolderVideoDataset(data_root=str(folder))
     except DataError:

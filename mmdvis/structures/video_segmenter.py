@@ -40,4 +40,4 @@ class VideoSegmenter(Protocol):
         """Samples with the results of whole videos."""
 
     def stream(self, source: FrameSource, state: Any | None = None) -> tuple[VideoPrediction, Any]:
-        """Prediction of the next frames and the state after them."""
+        """Segments the next frames of a stream; returns their prediction and the updated state."""

@@ -281,6 +281,6 @@ def id_maps_of(info: Info) -> np.ndarray:
 
 
 def labels_of(info: Info) -> dict[int, int]:
-    """Ground-truth id -> label of the objects of a whole video."""
+    """Maps the id of each ground-truth object of a video to its class label."""
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
     return dict(zip(reader.ids.tolist(), reader.labels.tolist()))

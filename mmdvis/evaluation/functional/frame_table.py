@@ -30,7 +30,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Segments and pixel overlaps of one frame.
+    """Segments of one frame, and the pixel overlaps of ground truth and prediction.
 
     Attributes:
         truth: Ground-truth id -> listed segment, in the order of the JSON file.

@@ -86,7 +86,7 @@ class MaskTargets:
 def target_rows(
     pairs: Sequence[Pairs], units: Sequence[Tensor], objects: Sequence[int], device: torch.device
 ) -> Tensor:
-    """Index of the ground-truth unit for each matched unit of each layer.
+    """For each decoder layer, the index of the ground truth that is assigned to each matched query.
 
     Args:
         pairs: Matched pairs of each clip.
