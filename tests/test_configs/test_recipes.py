@@ -28,6 +28,7 @@ def test_the_table_has_every_config_and_no_other():
 def test_a_config_has_the_numbers_of_its_recipe(path):
     reader = Reader(path)
     assert list(differences(rows()[name_of(path)], listed(reader.row()))) == []
+    assert reader.get('test_dataloader.batch_size') == 1  # one video at a time
     assert reader.unread() == [], 'these numbers are not covered by the table'
 
 

@@ -67,7 +67,7 @@ class TemporalRefiner(BaseModule):
         )
 
     def loss(self, tracks: TrackQueries, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
-        """Computes the losses of all layers. Matching uses the predictions of the tracker, with averaged class logits."""
+        """Computes the losses of all layers. Matching uses the predictions of the tracker, with mean class logits."""
         x = self.decoder_norm(torch.stack(list(self.decode(tracks))))
         logits = torch.stack([self.classify(layer, tracks.valid) for layer in x])
         layers = LayerPredictions(logits[:, :, None], self.mask_embed(x), tracks.mask_features)
