@@ -115,7 +115,6 @@ def set_precision(config: Config, kind: str) -> None:
     config.optim_wrapper.update(mixed[kind])
     config.setdefault('channels_last', True)
     check_sharded_precision(config)
-    use_float32_on_cpu(config)
 
 
 def check_sharded_precision(config: Config) -> None:

@@ -233,12 +233,6 @@ def test_a_sharded_recipe_with_the_default_precision_is_refused():
         make_runner(config, trust=False)
 
 
-def test_fp16_without_an_accelerator_becomes_float32(toy_root, tmp_path):
-    config = stage(tmp_path, 'minvis', toy_root, None)
-    set_precision(config, 'fp16')
-    assert config.optim_wrapper.type == ('AmpOptimWrapper' if torch.cuda.is_available() else 'OptimWrapper')
-
-
 def test_accumulating_keeps_updates_and_rates(toy_root, tmp_path):
     """Two updates of three batches each need six iterations; the learning rate schedule is scaled accordingly."""
     config = stage(tmp_path, 'minvis', toy_root, None)

@@ -41,7 +41,11 @@ def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, caus
     predictions = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
     for video in predictions.values():
         postprocessor(video)
-    assert predictions[10].masks.asked == predictions[100].masks.asked == [(t, 4) for t in range(3)]
+    passes = (
+        2 if causal and isinstance(postprocessor, InstancePostprocessor) else 1
+    )  # causal instances: see its docstring
+    asked = [(t, 4) for t in range(3)] * passes
+    assert predictions[10].masks.asked == predictions[100].masks.asked == asked
 
 
 def test_tensors_of_a_fusion_do_not_grow_with_the_queries():
