@@ -41,9 +41,7 @@ def test_masks_are_those_of_kept_rows_however_many_there_are(postprocessor, caus
     predictions = {slots: prediction(slots, causal=causal) for slots in (10, 100)}
     for video in predictions.values():
         postprocessor(video)
-    passes = (
-        2 if causal and isinstance(postprocessor, InstancePostprocessor) else 1
-    )  # masks of each frame, too
+    passes = 2 if causal and isinstance(postprocessor, InstancePostprocessor) else 1  # masks of each frame, too
     asked = [(t, 4) for t in range(3)] * passes
     assert predictions[10].masks.asked == predictions[100].masks.asked == asked
 
