@@ -101,6 +101,38 @@ def prepare(folder: Path, args: argparse.Namespace) -> None:
     settings_file.write_text(settings)
 
 
+def create_videos(steps: Steps, data: Path, videos: tuple[int, int], seed: int) -> None:
+    """Creates the numbers of training and validation videos in the folder ``data``."""
+    numbers = ['--num-train', str(videos[0]), '--num-val', str(videos[1])]
+    command = ['tools/dataset_converters/make_toy_videos.py', str(data), '--seed', str(seed), *numbers, '--layouts']
+    steps.run('data', data / 'panoptic_gt_VIPSeg_val.json', command)
+
+
+def train_and_test(steps: Steps, folder: Path, name: str, config: Path, options: list[str]) -> Path:
+    """Trains and evaluates a stage in ``folder / name``; returns its checkpoint."""
+    work = folder / name
+    checkpoint = work / f'iter_{Config.fromfile(config).train_cfg["max_iters"]}.pth'
+    common = ['--work-dir', str(work)]
+    steps.run(f'train {name}', checkpoint, ['tools/train.py', str(config), *common, '--cfg-options', *options])
+    metrics = work / 'metrics.json'
+    steps.run(
+        f'test {name}', metrics, ['tools/test.py', str(config), str(checkpoint), *common, '--metrics', str(metrics)]
+    )
+    return checkpoint
+
+
+def show_results(folder: Path, config: Path, checkpoint: Path, video: str | None) -> None:
+    """Draws a validation video beside its ground truth, and the results of ``video`` if there is one."""
+    init_default_scope('mmdvis')
+    model = init_model(str(config), str(checkpoint))
+    dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
+    print(compare_video(model, dataset, 0, folder / 'result_and_truth'))
+    if video:
+        source = str(Path(video).resolve())
+        command = ['demo/video_demo.py', source, str(config), str(checkpoint), '--out', str(folder / 'video')]
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+
+
 def main() -> None:
     """Runs all steps."""
     args = parse_args()
@@ -108,78 +140,20 @@ def main() -> None:
     prepare(folder, args)
     steps, data = Steps(folder), folder / 'data'
     os.environ['TOY_DATA'] = str(data)
-    steps.run(
-        'data',
-        data / 'panoptic_gt_VIPSeg_val.json',
-        [
-            'tools/dataset_converters/make_toy_videos.py',
-            str(data),
-            '--seed',
-            str(args.seed),
-            '--num-train',
-            str(recipe['videos'][0]),
-            '--num-val',
-            str(recipe['videos'][1]),
-            '--layouts',
-        ],
-    )
-    load_options: list[str] = []
-    checkpoints: dict[str, Path] = {}
+    create_videos(steps, data, recipe['videos'], args.seed)
+    options = [f'randomness.seed={args.seed}']
     configs = {name: ROOT / 'configs' / 'toy' / f'{stem}{recipe["suffix"]}.py' for name, stem in STAGES.items()}
+    checkpoints: dict[str, Path] = {}
     for name, config in configs.items():
-        options = ['--cfg-options', f'randomness.seed={args.seed}']
-        last = folder / name / f'iter_{Config.fromfile(config).train_cfg["max_iters"]}.pth'
-        steps.run(
-            f'train {name}',
-            last,
-            ['tools/train.py', str(config), '--work-dir', str(folder / name), *options, *load_options],
-        )
-        steps.run(
-            f'test {name}',
-            folder / name / 'metrics.json',
-            [
-                'tools/test.py',
-                str(config),
-                str(last),
-                '--work-dir',
-                str(folder / name),
-                '--metrics',
-                str(folder / name / 'metrics.json'),
-            ],
-        )
-        load_options, checkpoints[name] = [f'load_from={last}'], last
-    steps.run(
-        'test oracle',
-        folder / 'oracle' / 'metrics.json',
-        [
-            'tools/analysis_tools/association_ceiling.py',
-            str(configs['minvis']),
-            str(checkpoints['minvis']),
-            '--metrics',
-            str(folder / 'oracle' / 'metrics.json'),
-        ],
-    )
+        start = [f'load_from={last}' for last in list(checkpoints.values())[-1:]]
+        checkpoints[name] = train_and_test(steps, folder, name, config, [*options, *start])
+    oracle = folder / 'oracle' / 'metrics.json'
+    minvis = [str(configs['minvis']), str(checkpoints['minvis'])]
+    steps.run('test oracle', oracle, ['tools/analysis_tools/association_ceiling.py', *minvis, '--metrics', str(oracle)])
     summary = write_summary(folder, (*STAGES, 'oracle'), steps.seconds)
     print(summary_table(summary))
     print(f'total {sum(steps.seconds.values()) / 60:.1f} minutes; {folder / "summary.json"}')
-    init_default_scope('mmdvis')
-    model = init_model(str(config), str(last))
-    dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
-    print(compare_video(model, dataset, 0, folder / 'result_and_truth'))
-    if args.video:
-        subprocess.run(
-            [
-                sys.executable,
-                'demo/video_demo.py',
-                str(Path(args.video).resolve()),
-                str(config),
-                str(last),
-                '--out',
-                str(folder / 'video'),
-            ],
-            cwd=ROOT,
-            check=True,
-        )
+    show_results(folder, configs['dvis_offline'], checkpoints['dvis_offline'], args.video)
 
 
 if __name__ == '__main__':

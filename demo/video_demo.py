@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, optimize_for_inference, segment_video
+from mmdvis.cli.arguments import add_config_options, add_trust
 from mmdvis.io import PrefetchedFrames, open_frames
 from mmdvis.models.detectors import DVIS
 
@@ -50,12 +49,8 @@ def parse_args() -> argparse.Namespace:
         '--score-thr', type=float, help='minimum class probability of a segment; None: as in the config'
     )
     parser.add_argument('--fps', type=float, default=24.0, help='frames per second for folders of frames')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    add_trust(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -32,55 +32,36 @@ def parse_args() -> argparse.Namespace:
     common.add_argument('--per-video', action='store_true', help='also print a table of videos')
     common.add_argument('--workers', type=int, default=default_workers(), help='number of processes')
     tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
-    for name, text in (('vpq', 'video panoptic quality'), ('stq', 'segmentation and tracking quality')):
-        task = tasks.add_parser(
-            name, parents=[common], help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+    options = dict(parents=[common], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    vpq = tasks.add_parser('vpq', help='video panoptic quality', **options)
+    stq = tasks.add_parser('stq', help='segmentation and tracking quality', **options)
+    vss = tasks.add_parser('vss', help='video semantic segmentation (VSPW)', **options)
+    pq = tasks.add_parser('pq', help='image panoptic quality (COCO)', **options)
+    vis = tasks.add_parser('vis', help='average precision of tracks (YouTube-VIS, OVIS)', **options)
+    for task in (vpq, stq):
         task.add_argument('--flavour', choices=FLAVOURS, default='vipseg', help='dataset that determines the format')
+    for task in (vpq, stq, pq):
         task.add_argument('--gt-json', type=Path, required=True, help='json of the ground truth')
         task.add_argument('--gt-dir', type=Path, required=True, help='folder with the PNGs of the ground truth')
+    for task in (vpq, stq):
         task.add_argument('--pred', type=Path, required=True, help='folder with pred.json and pan_pred/')
-        if name == 'vpq':
-            task.add_argument(
-                '--exclude-classes',
-                type=int,
-                nargs='*',
-                default=[],
-                metavar='ID',
-                help='category ids to exclude from the averages (the public code of VIPER excludes 11)',
-            )
-    task = tasks.add_parser(
-        'vss',
-        parents=[common],
-        help='video semantic segmentation (VSPW)',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    vpq.add_argument(
+        '--exclude-classes',
+        type=int,
+        nargs='*',
+        default=[],
+        metavar='ID',
+        help='category ids to exclude from the averages (the public code of VIPER excludes 11)',
     )
-    task.add_argument('--gt', type=Path, required=True, help='folder with data/<video>/mask/')
-    task.add_argument('--list', type=Path, required=True, help='text file with one video name per line')
-    task.add_argument('--pred', type=Path, required=True, help='folder with <video>/<frame>.png')
-    task = tasks.add_parser(
-        'pq',
-        parents=[common],
-        help='image panoptic quality (COCO)',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    for name, text in (
-        ('gt-json', 'json of the ground truth'),
-        ('gt-dir', 'folder with the PNGs of the ground truth'),
-        ('pred-json', 'json of the predictions'),
-        ('pred-dir', 'folder with the PNGs of the predictions'),
-    ):
-        task.add_argument(f'--{name}', type=Path, required=True, help=text)
-    task = tasks.add_parser(
-        'vis',
-        parents=[common],
-        help='average precision of tracks (YouTube-VIS, OVIS)',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    task.add_argument('--gt', type=Path, required=True, help='json of the ground truth')
-    task.add_argument('--pred', type=Path, required=True, help='results.json of the predictions')
-    task.add_argument('--ovis', action='store_true', help='also evaluate by degree of occlusion')
-    task.add_argument(
+    pq.add_argument('--pred-json', type=Path, required=True, help='json of the predictions')
+    pq.add_argument('--pred-dir', type=Path, required=True, help='folder with the PNGs of the predictions')
+    vss.add_argument('--gt', type=Path, required=True, help='folder with data/<video>/mask/')
+    vss.add_argument('--list', type=Path, required=True, help='text file with one video name per line')
+    vss.add_argument('--pred', type=Path, required=True, help='folder with <video>/<frame>.png')
+    vis.add_argument('--gt', type=Path, required=True, help='json of the ground truth')
+    vis.add_argument('--pred', type=Path, required=True, help='results.json of the predictions')
+    vis.add_argument('--ovis', action='store_true', help='also evaluate by degree of occlusion')
+    vis.add_argument(
         '--long-min-frames',
         type=int,
         metavar='N',

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
+from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import fusion_passes, load_config, set_fusion, test
 from mmdvis.errors import BadInputError
@@ -42,22 +41,9 @@ def parse_args() -> argparse.Namespace:
         '--ensemble', nargs='+', default=[], metavar='CKPT', help='further checkpoints of the same config to fuse'
     )
     parser.add_argument('--metrics', help='json file to write the metrics to')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of checkpoints, which can execute arbitrary code',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher of a distributed run'
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='rank of the process on its machine, set by the launcher',
-    )
+    add_config_options(parser)
+    add_trust(parser)
+    add_launcher(parser)
     return parser.parse_args()
 
 
@@ -66,7 +52,7 @@ def main() -> None:
     args = parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise SystemExit(f'--out must be a .pkl file, got {args.out}')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.format_only:
         config.test_evaluator = [dict(type='SubmissionWriter', out_dir=args.format_only)]

@@ -1,11 +1,9 @@
 """Trains a model with a config."""
 
 import argparse
-import os
-
-from mmengine.config import DictAction
 
 import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
+from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
 from mmdvis.errors import BadInputError
@@ -41,29 +39,16 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='checkpoint to resume from; the latest one in the work folder if no value is passed',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of checkpoints, which can execute arbitrary code',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher of a distributed run'
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='rank of the process on its machine, set by the launcher',
-    )
+    add_config_options(parser)
+    add_trust(parser)
+    add_launcher(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Trains the model and prints the path of the last checkpoint."""
     args = parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     with exit_on_error(ValueError):
         if args.amp:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmdvis.checkpoints import read_checkpoint, state_dict_of
 from mmdvis.checkpoints.converters import Conversion
+from mmdvis.cli.arguments import add_trust
 
 
 def converter_arguments(description: str) -> argparse.Namespace:
@@ -25,11 +26,7 @@ def converter_arguments(description: str) -> argparse.Namespace:
         metavar='PREFIX',
         help='prefixes of names of tensors that the converter may drop',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
-    )
+    add_trust(parser)
     return parser.parse_args()
 
 

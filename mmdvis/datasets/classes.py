@@ -112,6 +112,22 @@ class ClassList:
             classes=self.names, num_things=self.num_things, category_ids=self.category_ids, palette=self.palette
         )
 
+    def panoptic_categories(self, colours: Sequence[Sequence[int]] | None = None) -> list[dict[str, Any]]:
+        """The entries ``categories`` of a panoptic JSON file, by ascending category id.
+
+        Args:
+            colours: RGB colour of each category id; None for the palette of the class list.
+        """
+        return [
+            dict(
+                id=number,
+                name=self.names[label],
+                isthing=int(label < self.num_things),
+                color=list(self.palette[label] if colours is None else colours[number]),
+            )
+            for number, label in sorted(self.labels.items())
+        ]
+
 
 def build_class_list(rows: Sequence[tuple[int, str, bool, Sequence[int] | None]]) -> ClassList:
     """Build a class list.

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdvis.analysis.profile_inference import (
@@ -22,6 +22,7 @@ from mmdvis.analysis.profile_inference import (
 )
 from mmdvis.analysis.profile_training import profile_training, training_batch, training_lower_bounds
 from mmdvis.apis import optimize_for_inference
+from mmdvis.cli.arguments import add_config_options
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -50,7 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step with this batch size')
     parser.add_argument('--objects', type=int, default=20, help='objects per training clip')
     parser.add_argument('--threads', type=int, help='CPU threads of torch')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    add_config_options(parser)
     parser.add_argument('--json', type=Path, help='json file to write the measurements to')
     return parser.parse_args()
 

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import DictAction
 from prettytable import PrettyTable
 
+from mmdvis.cli.arguments import add_config_options, add_trust
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, test
 
@@ -27,12 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--causal', action='store_true', help='compute the scores of a frame from the frames up to it')
     parser.add_argument('--work-dir', help='folder for logs; None: as in the config, or work_dirs/<name of the config>')
     parser.add_argument('--json', help='json file to write the results to')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    add_trust(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

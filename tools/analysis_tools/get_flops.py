@@ -4,11 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmdvis.models  # noqa: F401 (registers the modules of configs)
 from mmdvis.analysis.flops import cost_summary, cost_table, model_cost
+from mmdvis.cli.arguments import add_config_options
 from mmdvis.registry import MODELS
 
 
@@ -20,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         '--shape', type=int, nargs=2, default=[720, 1280], metavar=('HEIGHT', 'WIDTH'), help='size of the frames'
     )
     parser.add_argument('--frames', type=int, default=5, help='length of the clip that tracker and refiner process')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, as key=value')
+    add_config_options(parser)
     parser.add_argument('--json', type=Path, help='json file to write the results to')
     return parser.parse_args()
 

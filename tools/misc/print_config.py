@@ -3,10 +3,11 @@
 import argparse
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.analysis.check_dataset import datasets_in
+from mmdvis.cli.arguments import add_config_options
 from mmdvis.datasets.base import train_transforms
 from mmdvis.datasets.transforms import OpenVideo
 
@@ -15,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, as key=value')
+    add_config_options(parser)
     parser.add_argument('--pipelines-only', action='store_true', help='print only the pipelines')
     return parser.parse_args()
 

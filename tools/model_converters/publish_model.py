@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
+from mmdvis.cli.arguments import add_trust
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.annotation_index import file_digest
 
@@ -28,11 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'out', type=Path, help='file to write; the first eight digits of its hash are appended to the name'
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='allow unrestricted unpickling of the checkpoint, which can execute arbitrary code',
-    )
+    add_trust(parser)
     return parser.parse_args()
 
 

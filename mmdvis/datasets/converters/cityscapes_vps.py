@@ -173,8 +173,9 @@ def prepare_split(root: Path, split: str, sequence: Path | None = None, workers:
     """
     if not (root / split / 'img').is_dir():
         return {}
-    stems = [stem_of(name) for name in sorted(list_folder(root / split / 'img', ('.png',)))]
-    files = dict(zip(stems, sorted(list_folder(root / split / 'img', ('.png',)))))
+    file_names = sorted(list_folder(root / split / 'img', ('.png',)))
+    stems = [stem_of(name) for name in file_names]
+    files = dict(zip(stems, file_names))
     videos: dict[str, list[str]] = {}
     for stem in stems:
         videos.setdefault(stem.split('_')[0], []).append(stem)
@@ -184,16 +185,7 @@ def prepare_split(root: Path, split: str, sequence: Path | None = None, workers:
             f'{root / split / "img"}: video {invalid_videos[0] if invalid_videos else "?"} has '
             f'{len(videos[invalid_videos[0]]) if invalid_videos else 0} annotated frames; Cityscapes-VPS has 6'
         )
-    classes = known_classes('CityscapesVPS')
-    categories = [
-        dict(
-            id=k,
-            name=classes.names[classes.labels[k]],
-            isthing=int(k >= FIRST_THING_TRAIN_ID),
-            color=list(CITYSCAPES_PALETTE[k]),
-        )
-        for k in range(len(CITYSCAPES_PALETTE))
-    ]
+    categories = known_classes('CityscapesVPS').panoptic_categories(CITYSCAPES_PALETTE)
     labelled, written, maps = (root / split / 'cls').is_dir(), {}, []
     if labelled:
         maps = run_jobs(prepare_frame, stems, workers, split, root=str(root), split=split)

@@ -135,21 +135,11 @@ def prepare_viper(raw: Path, out: Path, split: str, coding: str, workers: int = 
     entries = run_jobs(
         prepare_viper_video, names, workers, split, raw=str(raw), out=str(out), split=split, coding=coding
     )
-    classes = known_classes('VIPER')
-    categories = [
-        dict(
-            id=k,
-            name=classes.names[classes.labels[k]],
-            isthing=int(k >= FIRST_THING_CLASS),
-            color=list(VIPER_PALETTE[k]),
-        )
-        for k in range(len(VIPER_PALETTE))
-    ]
     return write_json(
         out / f'panoptic_gt_VIPER_{split}.json',
         dict(
             videos=[video for video, _ in entries],
             annotations=[annotation for _, annotation in entries],
-            categories=categories,
+            categories=known_classes('VIPER').panoptic_categories(VIPER_PALETTE),
         ),
     )

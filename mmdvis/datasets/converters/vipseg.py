@@ -169,12 +169,7 @@ def prepare_vipseg(
     """
     result: dict[str, Any] = dict(errata=[])
     splits = splits_in(raw)
-    classes = known_classes('VIPSeg')
-    rows = sorted(zip(classes.category_ids, classes.names, range(len(classes.names)), classes.palette))
-    categories = [
-        dict(id=number, name=name, isthing=int(label < classes.num_things), color=list(colour))
-        for number, name, label, colour in rows
-    ]
+    categories = known_classes('VIPSeg').panoptic_categories()
     for split in splits:
         entries = run_jobs(
             prepare_vipseg_video,
