@@ -1,6 +1,6 @@
 # Every target creates .venv and installs what it needs.
 #   TORCH='torch==2.13.0'        torch to install if none is importable
-#   TORCH_INDEX=URL              an extra package index for torch (a CPU or a CUDA build)
+#   TORCH_INDEX=URL              the package index for torch in place of PyPI (a CPU or a CUDA build)
 #   PYTHON=python3               interpreter that creates .venv
 PYTHON ?= python3
 TORCH ?= torch==2.13.0

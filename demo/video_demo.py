@@ -81,9 +81,8 @@ def main() -> int:
         stream = VideoStream(model, args.short_edge, args.max_edge, args.clip_len)
         if args.offline:
             limit = None if args.max_memory is None else int(args.max_memory * 2**30)
-            stream = OfflineVideo(
-                model, args.short_edge, args.max_edge, limit, **({'store': 'exact'} if args.exact else {})
-            )
+            store = 'exact' if args.exact else None
+            stream = OfflineVideo(model, args.short_edge, args.max_edge, limit, store=store)
         written = segment_video(stream, source, args.out, args.fps)
     except (ValueError, KeyError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)

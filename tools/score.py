@@ -1,7 +1,6 @@
 """Evaluates results on disk in the formats of the official benchmarks; does not need a model."""
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from mmdvis.evaluation.files.scoring import (
     score_vpq,
     score_vss,
 )
+from mmdvis.io import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -117,8 +117,7 @@ def main() -> int:
     details = dict(figures=scores.figures, per_class=scores.per_class, per_video=scores.per_video)
     for path, content in ((args.json, scores.figures), (args.details, details)):
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content, indent=1))
+            write_json(path, content, indent=1)
     return 0
 
 

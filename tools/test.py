@@ -1,16 +1,13 @@
 """Evaluates a checkpoint on the test set of a config."""
 
 import argparse
-import json
-from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
 from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import fusion_passes, load_config, set_fusion, test
-from mmdvis.errors import BadInputError
+from mmdvis.io import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,12 +66,10 @@ def main() -> None:
         short_edge, max_edge = sizes.get('short_edge'), sizes.get('max_edge')
         passes = fusion_passes(args.tta or [short_edge], args.tta_flip, short_edge, max_edge)
         set_fusion(config, len(checkpoints), passes)
-    with exit_on_error(BadInputError):
+    with exit_on_error():
         metrics = test(config, checkpoints, args.trust)
     if args.metrics and is_main_process():
-        path = Path(args.metrics)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(metrics, indent=1))
+        write_json(args.metrics, metrics, indent=1)
 
 
 if __name__ == '__main__':

@@ -2,11 +2,9 @@
 
 import argparse
 
-import mmdvis.registry  # noqa: F401 (registers the scope of configs that inherit from mmdvis::...)
 from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
-from mmdvis.errors import BadInputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='fp16',
         choices=['fp16', 'bf16'],
-        help='mixed precision; must follow the config; fp16 if no value is passed, which requires an accelerator',
+        help='mixed precision; pass it after the config; fp16 if no value is passed, which requires an accelerator',
     )
     parser.add_argument(
         '--accumulate',
@@ -62,7 +60,7 @@ def main() -> None:
             )
         config.auto_scale_lr.enable = True
     set_resume(config, args.resume)
-    with exit_on_error(BadInputError):
+    with exit_on_error():
         print(f'last checkpoint: {train(config, args.trust)}')
 
 

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mmdvis.datasets.transforms import id_maps_of, labels_of
 from mmdvis.datasets.vipseg import VIPSegDataset
-from mmdvis.io import VideoWriter
+from mmdvis.io import VideoWriter, write_json
 from mmdvis.models.detectors import DVIS
 from mmdvis.structures import ClassInfo, FrameResult, FrameSource, Segment, VideoPanoptic
 from mmdvis.visualization import ResultVisualizer
@@ -36,7 +36,7 @@ def write_summary(folder: Path, systems: tuple[str, ...], seconds: dict[str, flo
     """
     rows = {name: row_of(json.loads((folder / name / 'metrics.json').read_text())) for name in systems}
     summary = dict(rows, seconds=seconds)
-    (folder / 'summary.json').write_text(json.dumps(summary, indent=1))
+    write_json(folder / 'summary.json', summary, indent=1)
     return summary
 
 

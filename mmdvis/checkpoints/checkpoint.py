@@ -10,7 +10,7 @@ from torch import Tensor
 from mmdvis.errors import CheckpointError
 
 from .converters import CONVERTERS
-from .reader import MapLocation, meta_of, read_checkpoint, state_dict_of
+from .reader import meta_of, read_checkpoint, state_dict_of
 
 MARKERS = {  # format -> parts of tensor names that only this format has
     'detectron2': (
@@ -43,28 +43,17 @@ class Checkpoint:
     format: str
 
     @classmethod
-    def read(
-        cls,
-        path: str | Path,
-        map_location: MapLocation = 'cpu',
-        trust: bool = False,
-        suffix: str = '',
-        allow_leftover: Sequence[str] = (),
-    ) -> 'Checkpoint':
+    def read(cls, path: str | Path, trust: bool = False) -> 'Checkpoint':
         """Reads a checkpoint and converts it if it comes from another project.
 
         Args:
             path: Path of the file.
-            map_location: See :func:`read_checkpoint`.
             trust: See :func:`read_checkpoint`.
-            suffix: See :func:`read_checkpoint`.
-            allow_leftover: Prefixes of names of tensors that the converter may ignore.
 
         Raises:
             CheckpointError: If the file is damaged or unsafe, or has tensors that the converter does not support.
         """
-        content = read_checkpoint(path, map_location, trust, suffix)
-        return cls.from_content(content, str(path), allow_leftover)
+        return cls.from_content(read_checkpoint(path, trust=trust), str(path))
 
     @classmethod
     def from_content(cls, content: dict[str, Any], origin: str, allow_leftover: Sequence[str] = ()) -> 'Checkpoint':
@@ -73,7 +62,7 @@ class Checkpoint:
         Args:
             content: Content of the file.
             origin: Name of the file in error messages.
-            allow_leftover: See :meth:`read`.
+            allow_leftover: Prefixes of names of tensors that the converter may ignore.
 
         Raises:
             CheckpointError: If the file has tensors that the converter does not support.
@@ -83,17 +72,18 @@ class Checkpoint:
         if kind == 'mmdvis':
             return cls(weights, meta, origin, kind)
         result = CONVERTERS[kind](weights)
-        leftover = [name for name in result.leftover if not name.startswith(tuple(allow_leftover))]
+        leftover = result.unexpected(allow_leftover)
         if leftover:
             raise CheckpointError(
                 f'{origin} is a {kind} checkpoint with {len(leftover)} tensors without counterpart in mmdvis, such as '
-                f'{leftover[0]}; convert it with tools/model_converters and --allow-leftover to drop them'
+                f'{leftover[0]}; remove them from the file, or drop them with --allow-leftover of its converter in '
+                'tools/model_converters'
             )
         return cls(result.state_dict, dict(meta, switches=result.switches), origin, kind)
 
 
 def checkpoint_format(names: Iterable[str]) -> str:
-    """Format of a checkpoint, recognised by its tensor names; ``'mmdvis'`` if no other format matches."""
+    """Format of a checkpoint by its tensor names: detectron2, transformers, mmdet, or mmdvis if no other matches."""
     for kind, markers in MARKERS.items():
         if any(name.startswith(markers) for name in names):
             return kind

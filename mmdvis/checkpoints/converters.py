@@ -1,8 +1,6 @@
 """Converters of checkpoints of detectron2, mmdet and transformers to the tensor names of mmdvis."""
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmdvis.io import atomic_write
 
 from .key_maps import (
     ALIASES,
@@ -22,26 +22,32 @@ from .key_maps import (
     Rule,
 )
 
-RELEASED_OPTIONS: dict[str, dict[tuple[str, str], Any]] = (
-    dict(  # (option, stage that depends on it) of released weights
-        dvis={
-            ('segmenter.normed_embeds', 'tracker'): True,
-            ('tracker.legacy_inverse_match', 'tracker'): True,
-            ('tracker.start', 'tracker'): 'matched',
-            ('tracker.cross_attention', 'tracker'): 'referring',
-            ('tracker.context', 'refiner'): 'first_frame',
-            ('tracker.normed_outputs', 'refiner'): True,
-        },
-        dvis_plus={
-            ('segmenter.normed_embeds', 'tracker'): False,
-            ('tracker.legacy_inverse_match', 'tracker'): False,
-            ('tracker.start', 'tracker'): 'matched',
-            ('tracker.cross_attention', 'tracker'): 'referring',
-            ('tracker.context', 'refiner'): 'embeds',
-            ('tracker.normed_outputs', 'refiner'): False,
-        },
-    )
-)
+TRAINED_OPTIONS = {  # option that cannot be derived from tensor shapes -> stage whose weights depend on it
+    'segmenter.normed_embeds': 'tracker',
+    'tracker.legacy_inverse_match': 'tracker',
+    'tracker.start': 'tracker',
+    'tracker.cross_attention': 'tracker',
+    'tracker.context': 'refiner',
+    'tracker.normed_outputs': 'refiner',
+}
+RELEASED_OPTIONS: dict[str, dict[str, Any]] = {  # values of these options in released weights
+    'dvis': {
+        'segmenter.normed_embeds': True,
+        'tracker.legacy_inverse_match': True,
+        'tracker.start': 'matched',
+        'tracker.cross_attention': 'referring',
+        'tracker.context': 'first_frame',
+        'tracker.normed_outputs': True,
+    },
+    'dvis_plus': {
+        'segmenter.normed_embeds': False,
+        'tracker.legacy_inverse_match': False,
+        'tracker.start': 'matched',
+        'tracker.cross_attention': 'referring',
+        'tracker.context': 'embeds',
+        'tracker.normed_outputs': False,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,10 @@ class Conversion:
             f'{len(self.renamed)} renamed, {len(self.dropped)} dropped, {len(self.leftover)} left over',
         ]
 
+    def unexpected(self, allowed: Sequence[str]) -> list[str]:
+        """Names of :attr:`leftover` that begin with none of the prefixes ``allowed``."""
+        return [name for name in self.leftover if not name.startswith(tuple(allowed))]
+
     def save(self, path: str | Path, source: str, allow_leftover: Sequence[str] = ()) -> None:
         """Writes a checkpoint.
 
@@ -93,7 +103,7 @@ class Conversion:
                 f'{source} contains no tensors that this converter supports, but {example}; nothing was written. '
                 'Use the converter of the project that the weights come from'
             )
-        left = [name for name in self.leftover if not name.startswith(tuple(allow_leftover))]
+        left = self.unexpected(allow_leftover)
         if left:
             raise ValueError(
                 f'{len(left)} tensors of {source} have no counterpart in mmdvis, such as {left[0]}; nothing was '
@@ -101,14 +111,17 @@ class Conversion:
             )
         if Path(path).resolve() == Path(source).resolve():
             raise ValueError(f'{path} is the source file; choose another output file')
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         meta = dict(source=Path(source).name, switches=self.switches)
-        with tempfile.TemporaryDirectory(prefix='.part-', dir=Path(path).parent) as folder:
+        with atomic_write(path) as temporary:
             try:
-                torch.save(dict(meta=meta, state_dict=self.state_dict), Path(folder) / 'weights.pth')
+                torch.save(dict(meta=meta, state_dict=self.state_dict), temporary)
             except RuntimeError as error:  # torch raises it if the disk is full
                 raise OSError(f'{path} cannot be written: {str(error).splitlines()[0]}') from None
-            os.replace(Path(folder) / 'weights.pth', path)
+
+
+def stage_of(name: str) -> str:
+    """Name of the stage that a tensor belongs to, which is the first part of its name."""
+    return name.split('.')[0]
 
 
 def rename_key(name: str, rules: Sequence[Rule]) -> tuple[str, str]:
@@ -173,13 +186,14 @@ def convert(
     return Conversion(state, renamed, reasons, dropped_names, tuple(leftover), released_options(state))
 
 
+def reorder_swin(name: str, tensor: Tensor) -> Tensor:
+    """The tensor ``name`` in the layout of mmdvis; only the patch merging layers of Swin change."""
+    return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
+
+
 def convert_detectron2(official: dict[str, Tensor]) -> Conversion:
     """Converts a detectron2 state dict of Mask2Former, MinVIS, DVIS or DVIS++."""
-
-    def change(name: str, tensor: Tensor) -> Tensor:
-        return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
-
-    return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, change)
+    return convert(official, DETECTRON2, ALIASES, DETECTRON2_DROPPED, reorder_swin)
 
 
 def convert_mmdet(official: dict[str, Tensor]) -> Conversion:
@@ -192,11 +206,7 @@ def convert_transformers(official: dict[str, Tensor]) -> Conversion:
 
     Both the tensor names of the files on the hub and those of the class are supported.
     """
-
-    def change(name: str, tensor: Tensor) -> Tensor:
-        return reorder_patch_merging(tensor) if '.backbone.stages.' in name and '.downsample.' in name else tensor
-
-    return convert(concatenate_qkv(official), TRANSFORMERS, (), TRANSFORMERS_DROPPED, change)
+    return convert(concatenate_qkv(official), TRANSFORMERS, (), TRANSFORMERS_DROPPED, reorder_swin)
 
 
 CONVERTERS = dict(detectron2=convert_detectron2, mmdet=convert_mmdet, transformers=convert_transformers)
@@ -227,8 +237,8 @@ def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
 def released_options(state: dict[str, Tensor]) -> dict[str, Any]:
     """Options that released weights were trained with, for the stages that a state dict contains."""
     family = 'dvis_plus' if any(name.startswith('tracker.ref_proj.') for name in state) else 'dvis'
-    stages = {name.split('.')[0] for name in state}
-    return {name: value for (name, stage), value in RELEASED_OPTIONS[family].items() if stage in stages}
+    stages = set(map(stage_of, state))
+    return {name: value for name, value in RELEASED_OPTIONS[family].items() if TRAINED_OPTIONS[name] in stages}
 
 
 def reorder_patch_merging(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rename rules from the weight names of detectron2 and mmdet to those of mmdvis, in order of precedence."""
+"""Rules that rename the weights of detectron2, mmdet and transformers to mmdvis, in order of precedence."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,7 @@
 """Checks which tensors of a checkpoint a model loads, and loads them.
 
-The runner, the API, fusion and the parity check all use :func:`checked_weights`.
+:class:`CheckpointLoadingHook` calls :func:`checked_weights`; the API, test runs and the parity check call
+:func:`load_weights`.
 """
 
 import warnings
@@ -14,16 +15,9 @@ from mmdvis.errors import CheckpointError
 from mmdvis.structures import STAGES
 
 from .checkpoint import Checkpoint
+from .converters import TRAINED_OPTIONS, stage_of
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-TRAINED_OPTIONS = {  # option that cannot be derived from tensor shapes -> stage whose weights depend on it
-    'segmenter.normed_embeds': 'tracker',
-    'tracker.legacy_inverse_match': 'tracker',
-    'tracker.start': 'tracker',
-    'tracker.cross_attention': 'tracker',
-    'tracker.context': 'refiner',
-    'tracker.normed_outputs': 'refiner',
-}
 CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # option -> keys in configs
 
 
@@ -115,11 +109,6 @@ def missing_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor
         for name, tensor in expected.items()
         if not name.endswith(RECOMPUTED_BUFFERS) and (name not in weights or weights[name].shape != tensor.shape)
     ]
-
-
-def stage_of(name: str) -> str:
-    """Name of the stage that a tensor belongs to, which is the first part of its name."""
-    return name.split('.')[0]
 
 
 def plan_loading(
@@ -228,7 +217,11 @@ def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> di
     result = dict(model)
     for name, value in options.items() if isinstance(options, Mapping) else ():
         *path, option = CONFIG_PATHS.get(name, tuple(name.split('.')))
-        if name in TRAINED_OPTIONS and result.get(TRAINED_OPTIONS[name]) and result.get(path[0]):
+        stages = (
+            result.get(path[0]),
+            result.get(TRAINED_OPTIONS.get(name, '')),
+        )  # that has the option, and that needs it
+        if all(stage and stage.get('type') != 'CosineTracker' for stage in stages):
             result = with_default(result, path, option, value)
     return result
 
@@ -240,11 +233,8 @@ def with_default(config: Mapping[str, Any], path: Sequence[str], name: str, valu
         config: Nested config; not changed.
         path: Keys of the nested dicts.
         name: Key of the entry.
-        value: Value of the entry. It is not added to the config of a :class:`CosineTracker`, which has no weights.
+        value: Value of the entry.
     """
     if path:
-        inner = config.get(path[0]) or {}
-        if len(path) == 1 and inner.get('type') == 'CosineTracker':
-            return dict(config)
-        return dict(config, **{path[0]: with_default(inner, path[1:], name, value)})
+        return dict(config, **{path[0]: with_default(config.get(path[0]) or {}, path[1:], name, value)})
     return dict(config) if name in config else dict(config, **{name: value})

@@ -8,6 +8,7 @@ from torch import Tensor
 from mmdvis.checkpoints import read_checkpoint, state_dict_of
 from mmdvis.checkpoints.converters import Conversion
 from mmdvis.cli.arguments import add_trust
+from mmdvis.cli.exit_on_error import exit_on_error
 
 
 def converter_arguments(description: str) -> argparse.Namespace:
@@ -40,10 +41,8 @@ def convert_file(converter: Callable[[dict[str, Tensor]], Conversion], args: arg
     Raises:
         SystemExit: If the file cannot be converted.
     """
-    try:
+    with exit_on_error(ValueError):
         result = converter(state_dict_of(read_checkpoint(args.src, trust=args.trust)))
         print('\n'.join(result.report()))
         result.save(args.dst, args.src, args.allow_leftover)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
     print(f'wrote {args.dst}')

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import numpy as np
 from filelock import FileLock
 
 from mmdvis.errors import DataError
+from mmdvis.io import atomic_write
 
 FORMAT = 1  # increase when the content of the records changes
 MIN_CACHED_BYTES = 4 << 20  # smaller files are parsed each time
@@ -104,24 +104,14 @@ class AnnotationIndex:
 
     def save(self, path: Path) -> None:
         """Write the index to a temporary file, then rename it to ``path``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=path.name, suffix='.part', dir=path.parent)
-        try:
-            with os.fdopen(descriptor, 'wb') as file:
-                meta = dict(self.meta, crc32=zlib.crc32(self.blob))
-                np.save(file, np.frombuffer(json.dumps(meta).encode(), np.uint8))
-                for name in INDEX_COLUMNS:
-                    np.save(file, self.columns[name])
-                np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # other users may share the folder
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as temporary, open(temporary, 'wb') as file:
+            meta = dict(self.meta, crc32=zlib.crc32(self.blob))
+            np.save(file, np.frombuffer(json.dumps(meta).encode(), np.uint8))
+            for name in INDEX_COLUMNS:
+                np.save(file, self.columns[name])
+            np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
+            file.flush()
+            os.fsync(file.fileno())
 
     @classmethod
     def load(cls, path: Path) -> 'AnnotationIndex':

@@ -5,8 +5,6 @@ The files are not trusted. Error messages contain the file and the location in i
 
 import json
 import math
-import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,18 +170,6 @@ def list_folder(folder: Path, suffixes: tuple = ()) -> list[str]:
     except OSError as error:
         raise DataError(f'the folder {folder} cannot be read ({error.strerror})') from None
     return sorted((name for name in names if not suffixes or Path(name).suffix.lower() in suffixes), key=natural_key)
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """Write a JSON file under a temporary name, then rename it to ``path``; returns ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
-    try:
-        temporary.write_text(json.dumps(content))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def has_annotations(content: Entry) -> bool:

@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 
 from mmdvis.checkpoints import Checkpoint, load_weights, with_trained_options
+from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import RUNNERS
 
@@ -168,18 +168,25 @@ def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:
         trust: See :attr:`VideoRunner.trust`.
 
     Raises:
-        CheckpointError: If ``trust`` is set and the runner is not a :class:`VideoRunner`.
+        CheckpointError: If ``trust`` is set and the config has a ``runner_type``.
         ValueError: If a sharded model would be trained in fp16.
     """
-    check_sharded_precision(config)
-    runner = RUNNERS.build(config) if config.get('runner_type') else VideoRunner.from_cfg(config)
-    if trust and not isinstance(runner, VideoRunner):
-        raise CheckpointError(
-            f'{config.runner_type} does not support --trust; first convert the checkpoint to plain tensors with '
-            'tools/model_converters/publish_model.py'
-        )
+    check_runner(config, trust)
+    if config.get('runner_type'):
+        return RUNNERS.build(config)
+    runner = VideoRunner.from_cfg(config)
     runner.trust = trust
     return runner
+
+
+def check_runner(config: Config, trust: bool) -> None:
+    """Checks options that the runner of a config does not support; see :func:`make_runner`."""
+    check_sharded_precision(config)
+    if trust and config.get('runner_type'):
+        raise CheckpointError(
+            f'{config.runner_type} does not support --trust; first convert the checkpoint to plain tensors with '
+            'tools/model_converters/publish_model.py --trust'
+        )
 
 
 def train(config: Config, trust: bool = False) -> Path:
@@ -192,6 +199,7 @@ def train(config: Config, trust: bool = False) -> Path:
     Returns:
         Path of the last checkpoint.
     """
+    check_runner(config, trust)  # before any checkpoint is read
     if config.get('load_from'):
         set_trained_options(config, config.load_from, trust)
     make_runner(config, trust).train()
@@ -202,7 +210,7 @@ def train(config: Config, trust: bool = False) -> Path:
 def set_trained_options(config: Config, filename: str, trust: bool = False) -> None:
     """Sets the model options that a checkpoint was trained with, unless the config sets them.
 
-    A missing file is ignored here; the runner reports it.
+    Only local files are read here. The runner reports a missing file.
 
     Args:
         config: Config, modified in place.
@@ -292,7 +300,7 @@ def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) 
     prepared = [with_checkpoint(member, checkpoint) for member, checkpoint in zip(members, loaded)]
     config.model = dict(config.model, members=prepared) if config.model.get('members') else prepared[0]
     runner = make_runner(config, trust)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner.model)
     for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
         load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
     return runner.test()

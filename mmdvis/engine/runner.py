@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 from mmengine.fileio import get_local_path
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmdvis.checkpoints import Checkpoint, read_checkpoint
 from mmdvis.checkpoints.mmengine_guard import install_guards
+from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.registry import RUNNERS
 
 install_guards()
@@ -62,7 +62,7 @@ class VideoRunner(Runner):
             content = read_checkpoint(path, map_location, self.trust, Path(filename).suffix)
         checkpoint = converted(content, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrap_model(self.model)
         checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=list(revise_keys))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from mmdvis.checkpoints import meta_of, state_dict_of
 from mmdvis.checkpoints.mmengine_guard import install_guards
+from mmdvis.engine.runner import converted
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import FUNCTIONS, RUNNERS, STRATEGIES
 
@@ -138,8 +138,7 @@ class ShardedStrategy(FSDPStrategy):
         """Loads a checkpoint as in mmengine, but removes the config text, which mmengine would execute on resuming."""
 
         def checked(checkpoint: dict[str, Any]) -> None:
-            checkpoint['meta'] = {name: value for name, value in meta_of(checkpoint).items() if name != 'config'}
-            checkpoint.update(state_dict=state_dict_of(checkpoint), filename=str(filename))
+            checkpoint.update(converted(checkpoint, filename))
             if callback is not None:
                 callback(checkpoint)
 

@@ -1,7 +1,7 @@
 """Reading and writing of frames, images, masks, videos and feature stores."""
 
 from .arrays import ArrayFrames
-from .atomic_write import atomic_write, replace_path
+from .atomic_write import atomic_write, replace_path, write_json
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
@@ -45,4 +45,5 @@ __all__ = [
     'read_pixels',
     'short_edge_size',
     'transform_frames',
+    'write_json',
 ]

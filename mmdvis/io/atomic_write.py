@@ -1,11 +1,13 @@
 """Files that appear under their name only when they are complete."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -24,6 +26,19 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         if temporary.exists():
             os.replace(temporary, path)
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = None) -> Path:
+    """Writes a JSON file that appears only when it is complete; returns its path.
+
+    Args:
+        path: the file; its folder is created.
+        content: the content.
+        indent: spaces of indentation; None for one line.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent))
+    return Path(path)
 
 
 def replace_path(source: Path, target: Path) -> Path:

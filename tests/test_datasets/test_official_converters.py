@@ -156,7 +156,7 @@ def test_a_test_split_as_it_is_released_is_left_alone(tmp_path, monkeypatch, cap
 def test_two_processes_may_write_one_json(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from mmdvis.datasets.annotation_json import write_json
+    from mmdvis.io import write_json
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda k: write_json(tmp_path / 'x.json', [k] * 2000), range(40)))

@@ -117,7 +117,8 @@ def test_the_demo_needs_no_config_and_explains_a_threshold(clips, tmp_path, monk
     _, checkpoint = write_checkpoint(tmp_path, 'vis', clips)
     arguments = [clips / 'first', checkpoint, '--out', tmp_path / 'out', '--short-edge', '32']
     monkeypatch.setattr(sys, 'argv', ['demo', *map(str, arguments)])
-    assert load('demo/video_demo.py').main() == 0 and (tmp_path / 'out' / 'video.mp4').exists()
+    assert load('demo/video_demo.py').main() == 0
+    assert (tmp_path / 'out' / 'video.mp4').exists()
     monkeypatch.setattr(sys, 'argv', [*sys.argv, '--score-thr', '0.5'])
     assert load('demo/video_demo.py').main() == 1
     assert 'error: --score-thr applies to panoptic models only' in capsys.readouterr().err

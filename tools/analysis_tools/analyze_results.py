@@ -4,7 +4,6 @@ Prints scores per class and video and the numbers of identity switches, and draw
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from mmdvis.analysis.error_analysis import analyse, per_class_figures, worst_first, write_worst
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.files.scoring import FLAVOURS
+from mmdvis.io import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> int:
     rows = {name: videos[name].row() for name in worst_first(videos)}
     print(table('class', classes, FLAVOURS[args.flavour].averaged))
     print(table('video', rows, ('VPQ', 'switches', 'right', 'switched', 'class', 'missed', 'false')))
-    (args.out / 'analysis.json').write_text(json.dumps(dict(classes=classes, videos=rows), indent=1))
+    write_json(args.out / 'analysis.json', dict(classes=classes, videos=rows), indent=1)
     for path in (args.out / 'analysis.json', *images):
         print(path)
     return 0

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -11,6 +10,7 @@ from tqdm import tqdm
 from mmdvis.analysis.oracle_tracking import predict_with_oracle_tracking
 from mmdvis.apis import init_model
 from mmdvis.datasets.transforms import id_maps_of, labels_of
+from mmdvis.io import write_json
 from mmdvis.registry import DATASETS, METRICS
 
 
@@ -40,8 +40,7 @@ def main() -> None:
             metric.dataset_meta = dataset.metainfo
             metric.process(None, [sample.to_dict()])
     results = {name: value for metric in metrics for name, value in metric.evaluate(len(dataset)).items()}
-    Path(args.metrics).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.metrics).write_text(json.dumps(results, indent=1))
+    write_json(args.metrics, results, indent=1)
     print(json.dumps(results))
 
 

@@ -1,7 +1,6 @@
 """Measures time and memory of a model with random weights, by component, for inference or a training step."""
 
 import argparse
-import json
 import platform
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -23,7 +22,7 @@ from mmdvis.analysis.profile_inference import (
 from mmdvis.analysis.profile_training import profile_training, training_batch, training_lower_bounds
 from mmdvis.apis import optimize_for_inference
 from mmdvis.cli.arguments import add_config_options
-from mmdvis.io import ArrayFrames
+from mmdvis.io import ArrayFrames, write_json
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 from mmdvis.testing.plain_loss import plain_loss
@@ -147,7 +146,7 @@ def main() -> None:
             )
     if args.json:
         report = dict(vars(args), json=None, machine=asdict(machine), floor=lower_bound, **asdict(run))
-        args.json.write_text(json.dumps(report, indent=1))
+        write_json(args.json, report, indent=1)
 
 
 if __name__ == '__main__':

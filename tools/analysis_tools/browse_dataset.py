@@ -13,7 +13,6 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from tqdm import tqdm
 
-import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.analysis.browse_dataset import contact_sheet, training_clip, whole_video, write_clip
 from mmdvis.analysis.check_dataset import datasets_in
 from mmdvis.cli.exit_on_error import exit_on_error

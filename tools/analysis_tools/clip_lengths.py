@@ -1,14 +1,14 @@
 """Evaluates a model with a refiner for several clip lengths, semi-online and offline (DVIS paper, section 4.2)."""
 
 import argparse
-import json
-from pathlib import Path
+import copy
 
 from prettytable import PrettyTable
 
 from mmdvis.cli.arguments import add_config_options, add_trust
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config, test
+from mmdvis.io import write_json
 
 COLUMNS = ('VPQ', 'VPQ_Th', 'VPQ_St', 'STQ_corrected', 'AQ_corrected', 'SQ_corrected')
 
@@ -45,7 +45,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return str(table)
 
 
-def lengths_of(words: list[str]) -> dict[str, object]:
+def lengths_of(words: list[str]) -> dict[str, int | None]:
     """Parses the values of ``--lengths``.
 
     Args:
@@ -66,19 +66,19 @@ def lengths_of(words: list[str]) -> dict[str, object]:
 def main() -> None:
     """Evaluates every clip length and prints a table."""
     args, rows = parse_args(), {}
-    for word, length in lengths_of(args.lengths).items():
-        config = load_config(args.config, args.work_dir, args.cfg_options)
-        config.model.update(clip_len=length, causal=args.causal)
-        if not config.model.get('refiner'):
-            raise SystemExit(
-                f'{args.config} has no refiner, so its results do not depend on the clip length; use one with a refiner'
-            )
+    lengths, config = lengths_of(args.lengths), load_config(args.config, args.work_dir, args.cfg_options)
+    if not config.model.get('refiner'):
+        raise SystemExit(
+            f'{args.config} has no refiner, so its results do not depend on the clip length; use one with a refiner'
+        )
+    for word, length in lengths.items():
+        run_config = copy.deepcopy(config)  # a test changes its config
+        run_config.model.update(clip_len=length, causal=args.causal)
         with exit_on_error():
-            rows[word] = test(config, args.checkpoint, args.trust)
+            rows[word] = test(run_config, args.checkpoint, args.trust)
     print(table(rows))
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(rows, indent=1))
+        write_json(args.json, rows, indent=1)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Counts the parameters, multiply-adds and activations of a model, per component and frame."""
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,6 +9,7 @@ from mmengine.registry import init_default_scope
 import mmdvis.models  # noqa: F401 (registers the modules of configs)
 from mmdvis.analysis.flops import cost_summary, cost_table, model_cost
 from mmdvis.cli.arguments import add_config_options
+from mmdvis.io import write_json
 from mmdvis.registry import MODELS
 
 
@@ -36,9 +36,8 @@ def main() -> None:
     print(f'{args.config}, {args.shape[0]} x {args.shape[1]}, {args.frames} frames')
     print(cost_table(costs))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         report = dict(config=args.config, shape=args.shape, frames=args.frames, **cost_summary(costs))
-        args.json.write_text(json.dumps(report, indent=1))
+        write_json(args.json, report, indent=1)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Reads every file of the datasets of a config or a folder and reports all problems."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-import mmdvis.registry  # noqa: F401 (configs may inherit from mmdvis::...)
 from mmdvis.analysis.check_dataset import check_dataset, datasets_in, report_table
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.detect_layout import find_datasets
+from mmdvis.io import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -80,8 +79,7 @@ def main() -> None:
     if len(problems) > args.show:
         print(f'and {len(problems) - args.show} more; use --out to write all problems to a file')
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps([report.summary() for report in reports], indent=1))
+        write_json(args.out, [report.summary() for report in reports], indent=1)
     raise SystemExit(1 if problems else 0)
 
 

@@ -11,6 +11,7 @@ from mmdvis.checkpoints import meta_of, read_checkpoint, state_dict_of
 from mmdvis.cli.arguments import add_trust
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.annotation_index import file_digest
+from mmdvis.io import atomic_write
 
 KEPT = (
     'cfg',
@@ -44,11 +45,10 @@ def main() -> None:
     args = parse_args()
     with exit_on_error():
         content = published(read_checkpoint(args.checkpoint, trust=args.trust))
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = args.out.with_name(f'.{args.out.name}.part')
-        torch.save(content, temporary)
-        final = args.out.with_name(f'{args.out.stem}-{file_digest(temporary)[:8]}{args.out.suffix or ".pth"}')
-        os.replace(temporary, final)
+        with atomic_write(args.out) as temporary:  # leaves nothing behind, because the file is moved to its final name
+            torch.save(content, temporary)
+            final = args.out.with_name(f'{args.out.stem}-{file_digest(temporary)[:8]}{args.out.suffix or ".pth"}')
+            os.replace(temporary, final)
     print(f'{final}: {len(content["state_dict"])} tensors, {final.stat().st_size / 2**20:.1f} MB')
 
 

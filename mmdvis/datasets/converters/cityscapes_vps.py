@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from mmdvis.datasets.annotation_json import list_folder, write_json
+from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.datasets.cityscapes_vps import IDS_PER_VIDEO, sequence_of, stem_of
 from mmdvis.datasets.classes import known_classes
 from mmdvis.errors import DataError
-from mmdvis.io import image_size, read_pixels
+from mmdvis.io import image_size, read_pixels, write_json
 
 from .frames import run_jobs, save_image, segments_info, write_exact, write_ids
 

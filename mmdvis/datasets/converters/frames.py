@@ -1,7 +1,5 @@
 """Shared functions of the dataset converters: atomic writing of frames, verification, and parallel execution."""
 
-import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,7 +13,7 @@ from tqdm import tqdm
 from mmdvis.datasets.annotation_index import record_or_error
 from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.errors import DataError
-from mmdvis.io import id_to_rgb, image_size, read_pixels
+from mmdvis.io import atomic_write, id_to_rgb, image_size, read_pixels
 
 Size = tuple[int, int]
 SPLIT_NAMES = ('train', 'val', 'test')
@@ -29,13 +27,8 @@ def save_image(image: Image.Image, path: Path, **options: object) -> None:
         path: Target file; JPEG if the suffix is ``.jpg``, else PNG.
         **options: Options of ``Image.save``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
-    try:
+    with atomic_write(path) as temporary:
         image.save(temporary, format='JPEG' if path.suffix == '.jpg' else 'PNG', **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_complete_image(path: Path, size: Size) -> bool:

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mmdvis.datasets.annotation_json import parse_json, read_bytes, write_json
+from mmdvis.datasets.annotation_json import parse_json, read_bytes
 from mmdvis.datasets.classes import categories_of, check_against_known, known_classes
 from mmdvis.datasets.coco import CLASS_MAPS
 from mmdvis.errors import DataError
+from mmdvis.io import write_json
 
 
 def coco_to_clips(source: Path, out: Path, target: str) -> dict[str, int]:

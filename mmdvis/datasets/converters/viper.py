@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdvis.datasets.annotation_json import list_folder, write_json
+from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.datasets.classes import known_classes
 from mmdvis.errors import DataError
-from mmdvis.io import image_size, read_pixels
+from mmdvis.io import image_size, read_pixels, write_json
 
 from .cityscapes_vps import VOID, labels_of_colours
 from .frames import frames_in, pair_frames, run_jobs, segments_info, write_frame, write_ids

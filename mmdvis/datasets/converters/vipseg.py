@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from mmdvis.datasets.annotation_json import write_json
 from mmdvis.datasets.classes import ClassList, known_classes
 from mmdvis.datasets.vspw import read_list
 from mmdvis.errors import DataError
-from mmdvis.io import IMAGE_SUFFIXES, image_size, read_pixels
+from mmdvis.io import IMAGE_SUFFIXES, image_size, read_pixels, write_json
 
 from .frames import (
     check_sizes,

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmdvis.datasets.annotation_json import write_json
 from mmdvis.datasets.transforms.ground_truth import read_id_map
+from mmdvis.io import write_json
 
 YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # VIPSeg split -> YouTube-VIS split
 ToyFrame = tuple[str, np.ndarray, dict[int, int]]

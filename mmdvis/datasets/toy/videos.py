@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdvis.datasets.annotation_json import write_json
-from mmdvis.io import id_to_rgb
+from mmdvis.io import id_to_rgb, write_json
 
 from .scene import SHAPES, STUFF, STUFF_ID, VOID_ID, SceneOptions, draw_scene, render
 

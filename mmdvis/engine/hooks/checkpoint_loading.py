@@ -5,25 +5,14 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 
 from mmdvis.checkpoints import Checkpoint, checked_weights, trained_options
+from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import HOOKS
 from mmdvis.structures import STAGES
-
-
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """The model without the wrapper for distributed training."""
-    return model.module if is_model_wrapper(model) else model
-
-
-def expected_weights(runner: Runner) -> dict[str, Tensor]:
-    """Tensors with the names and shapes of the weights of the model; on the meta device if the model is sharded."""
-    sharded = getattr(getattr(runner, 'strategy', None), 'blank_weights', None)
-    return unwrap_model(runner.model).state_dict() if sharded is None else sharded
 
 
 @HOOKS.register_module()
@@ -81,7 +70,7 @@ class CheckpointLoadingHook(Hook):
             Checkpoint.from_content(checkpoint, origin),
             self.stages(model, resume),
             () if resume else self.allow_mismatch,
-            expected_weights(runner),
+            getattr(getattr(runner, 'strategy', None), 'blank_weights', None),  # names and shapes before sharding
         )
         for sentence in sentences:
             print_log(f'{origin}: {sentence}', 'current', logging.WARNING)

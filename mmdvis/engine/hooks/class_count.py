@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.registry import HOOKS
 
 
@@ -37,7 +37,7 @@ def check_classes(runner: Runner, metainfo: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If the numbers differ.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner.model)
     names = metainfo.get('classes')
     if not names:
         return

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -28,7 +28,7 @@ class GroupedConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the optimizer wrapper for the trainable parameters of ``model``."""
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap_model(model)
         wrapper = dict(self.wrapper)
         optimizer = dict(wrapper.pop('optimizer'))
         wrapper.setdefault('type', 'OptimWrapper')
