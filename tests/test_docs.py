@@ -21,7 +21,7 @@ METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
+    for target in re.findall(r'\]\(([^)#\s]+)(?:#[^)]*)?\)', page.read_text()):
         if '://' not in target:
             assert (page.parent / target).exists(), f'{page}: {target}'
 
@@ -33,7 +33,9 @@ def test_no_page_waits_to_be_filled_in(page):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_that_pages_name_exist(page):
-    for name in re.findall(r'(?:tools|configs|demo|tests|docs)/[\w./-]+\.(?:py|sh|md|yml)', page.read_text()):
+    for name in re.findall(
+        r'(?:tools|configs|demo|tests|docs|benchmarks|data|mmdvis)/[\w./-]+\.(?:py|sh|md|yml)', page.read_text()
+    ):
         assert (ROOT / name).exists(), f'{page}: {name}'
 
 
@@ -56,23 +58,29 @@ def test_the_index_names_every_metafile():
 def test_one_version():
     from mmdvis import __version__
 
-    assert f'version: {__version__}' in (ROOT / 'CITATION.cff').read_text()
+    assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == __version__
 
 
 def test_commands_of_the_readme_are_those_of_the_makefile():
     targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.M))
     for page in PAGES:
-        assert set(re.findall(r'make (demo|test-all|test|lint|toy-bench)\b', page.read_text())) <= targets
+        commands = re.findall(r'`make ([a-z-]+)|^make ([a-z-]+)', page.read_text(), re.M)
+        assert {first or second for first, second in commands} <= targets, page
+    assert 'demo' in targets and '\nmake demo' in (ROOT / 'README.md').read_text()
 
 
 def test_no_path_of_a_machine_is_in_the_tree():
     import subprocess
 
     pattern = r'(^|[^A-Za-z0-9_.])/(home|root|Users)/'
-    matches = subprocess.run(
-        ['git', 'grep', '-nE', pattern, '--', '*.py', '*.md', '*.sh', '*.yml'], cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    assert not [line for line in matches.splitlines() if 'test_docs.py' not in line]
+    names = subprocess.run(
+        ['git', 'ls-files', '*.py', '*.md', '*.sh', '*.yml'], cwd=ROOT, capture_output=True, text=True
+    )
+    if names.returncode:
+        pytest.skip('this is not a git checkout')
+    paths = [ROOT / name for name in names.stdout.splitlines() if (ROOT / name).is_file()]
+    assert len(paths) > 300
+    assert not [path for path in paths if path.name != 'test_docs.py' and re.search(pattern, path.read_text(), re.M)]
 
 
 def test_the_dataset_index_is_what_configs_and_page_say():

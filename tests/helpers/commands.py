@@ -52,6 +52,18 @@ def load(path):
     return module
 
 
+def count_calls(monkeypatch, module, name):
+    """Record the arguments of every call of a function of a module; return the list of calls."""
+    calls, original = [], getattr(module, name)
+
+    def recorded(*arguments, **options):
+        calls.append(arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, name, recorded)
+    return calls
+
+
 def named(windows):
     """Return the windows by metric name, and the names that are averaged."""
     return {f'VPQ{k}': k for k in windows}, [f'VPQ{k}' for k in windows]

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 import torch
+from helpers import tiny
+
+from mmdvis.apis.optimize_for_inference import inductor_or_eager, optimize_for_inference
 
 FRAMES = torch.randn(1, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 SCRIPT = """
@@ -21,6 +24,26 @@ with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
     model(frames)
 print(torch.equal(compiled, expected), [str(x.message) for x in caught if 'torch.compile' in str(x.message)])
 """
+
+
+@pytest.mark.slow
+def test_compiled_results_agree_up_to_rounding():
+    with torch.no_grad():
+        plain = optimize_for_inference(tiny.model('dvis').eval())(FRAMES)
+        compiled = optimize_for_inference(tiny.model('dvis').eval(), compiled=True)(FRAMES)
+    for name in ('class_logits', 'mask_embeds', 'mask_features'):
+        torch.testing.assert_close(getattr(compiled, name), getattr(plain, name), atol=1e-4, rtol=1e-3)
+
+
+def test_a_graph_that_does_not_compile_runs_as_it_is(monkeypatch):
+    def fail(graph, inputs):
+        raise OSError('no compiler')
+
+    monkeypatch.setattr(torch._dynamo, 'lookup_backend', lambda name: fail)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    with pytest.warns(UserWarning, match=r'torch.compile failed \(OSError\), .* install a C\+\+ compiler to enable it'):
+        run = inductor_or_eager(graph, [])
+    assert run(5) == 6
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ def test_a_video_is_segmented_as_a_whole(limit, store, tmp_path):
     written = segment_video(whole, source(), tmp_path / 'out', progress=False)
     assert whole.choose_store(source()) == store
     result = json.loads(written['result.json'].read_text())
+    assert len(result['frames']) == len(expected.id_map)
     for frame, ids in zip(result['frames'], expected.id_map):
         assert {s['id'] for s in frame['segments_info']} == set(ids.unique().tolist()) - {0}
     maps = np.stack([result.id_map for _, result in OfflineVideo(model(), progress=False).frames(source())])

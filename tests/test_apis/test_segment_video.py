@@ -63,6 +63,7 @@ def test_everything_is_written(tmp_path, refiner):
 
 def test_an_online_stream_does_not_depend_on_how_it_is_cut():
     runs = [[result for _, result in stream(clip_len=length).frames(source())] for length in (1, 3, 7)]
+    assert [len(run) for run in runs] == [7, 7, 7]
     for run in runs[1:]:
         for result, other in zip(runs[0], run):
             assert (result.id_map != other.id_map).mean() < 1e-3

@@ -32,6 +32,7 @@ def test_recomputed_buffers_do_not_count():
 
 
 def test_released_weights_name_every_switch():
+    assert set(RELEASED_OPTIONS) == {'dvis', 'dvis_plus'}
     assert all(set(options) == set(TRAINED_OPTIONS) for options in RELEASED_OPTIONS.values())
 
 

@@ -109,9 +109,7 @@ def test_a_zoo_pickle_is_arrays_and_nothing_else(tmp_path, protocol):
     assert list(loaded) == ['x'] and loaded['x'].dtype == torch.float32
     for bad in (Payload(mark), np.array([Payload(mark)], object), print, os.system, torch.ones(1)):
         (tmp_path / 'bad.pkl').write_bytes(pickle.dumps(dict(model=dict(weights, y=bad)), protocol))
-        with pytest.raises(
-            ValueError, match='bad.pkl was not loaded: it holds objects other than .* GLOBAL|bad.pkl was not'
-        ):
+        with pytest.raises(ValueError, match='bad.pkl was not loaded: it holds objects other than'):
             read_checkpoint(tmp_path / 'bad.pkl')
     assert not mark.exists()
 

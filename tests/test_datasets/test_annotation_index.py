@@ -64,7 +64,8 @@ def test_a_large_file_is_read_once(tmp_path, monkeypatch):
         assert open_index(path, 'kind', reader(calls))[0] == first[0]
     assert len(calls) == 5
     # other users may read the cache
-    assert all(kept.stat().st_mode & 0o044 for kept in (tmp_path / 'cache').glob('*.index'))
+    modes = [kept.stat().st_mode for kept in (tmp_path / 'cache').glob('*.index')]
+    assert len(modes) >= 2 and all(mode & 0o044 for mode in modes)
 
 
 def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypatch):

@@ -34,10 +34,12 @@ def test_frozen_stages_are_required(tracker, refiner, needed):
 def test_a_covered_stage_goes_on():
     model = tiny.model('dvis')
     hook = CheckpointLoadingHook()
-    content = dict(state_dict=state(model, 'segmenter.'))
+    content = dict(state_dict={**state(model, 'segmenter.'), 'refiner.x': torch.ones(1)})
     hook.after_load_checkpoint(runner(model), content)
     assert set(content['state_dict']) == set(state(model, 'segmenter.'))
     hook.before_train(runner(model, loaded=True))
+    with pytest.raises(ValueError, match='must come from the previous stage'):
+        hook.before_train(runner(model, loaded=False))
 
 
 def test_a_learning_stage_is_there_as_a_whole_or_not_at_all():

@@ -203,6 +203,15 @@ def test_an_annotation_with_id_0_is_never_found(score, tmp_path, index):
     assert scores['AR10'] == pytest.approx(public.stats[7], abs=1e-8)
 
 
+def test_the_fixtures_are_those_of_the_public_scripts():
+    """Every window of the published figures is present."""
+    truth = json.loads((SET / 'vipseg' / 'panoptic_gt_VIPSeg_val.json').read_text())
+    lengths = [len(video['annotations']) for video in truth['annotations']]
+    for k, figures in EXPECTED['vpq_vipseg']['per_window'].items():
+        assert sum(max(length - int(k) + 1, 0) for length in lengths) == figures['num_windows']
+    assert sum(lengths) == EXPECTED['vpq_vipseg']['per_window']['1']['num_windows'] == 105
+
+
 def test_short_and_long_videos(score):
     scores = score('vis', *TRACKS, '--long-min-frames', 6)[1]
     assert scores['AP_SL'] == (scores['AP_S'] + scores['AP_L']) / 2 and scores['AP_S'] != scores['AP_L']

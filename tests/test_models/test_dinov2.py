@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from helpers.commands import count_calls
 from helpers.tiny_backbones import TINY, VIT
 from torch import nn
 
-from mmdvis.models.backbones import DINOv2, ViTAdapter
+from mmdvis.models.backbones import DINOv2, ViTAdapter, dinov2
 from mmdvis.registry import MODELS
 
 NAMES = {
@@ -175,10 +176,12 @@ def test_frozen_and_learning():
     assert learning.training and learning(images)[0].requires_grad
 
 
-def test_checkpointing_changes_no_gradient():
-    images, gradients = torch.randn(1, 3, 64, 96), []
+def test_checkpointing_changes_no_gradient(monkeypatch):
+    images, gradients, calls = torch.randn(1, 3, 64, 96), [], count_calls(monkeypatch, dinov2, 'checkpoint')
     for on in (False, True):
         model = vit(frozen=False, checkpointing=on)
         sum(x.square().mean() for x in model(images)).backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        assert len(calls) == (TINY['depth'] if on else 0)  # once for each block
+    assert len(gradients[0]) == len(gradients[1])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients)) and len(gradients[0]) > 40

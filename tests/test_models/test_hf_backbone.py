@@ -71,8 +71,10 @@ def test_checkpointing_of_transformers(tmp_path):
     HFBackbone(config=dict(DINOV3, pos_embed_rescale=None), stages=[(0, 3)]).model.save_pretrained(tmp_path)
     for on in (False, True):
         model = HFBackbone(str(tmp_path), stages=[(0, 3)], checkpointing=on, local_only=True).train()
+        assert model.model.is_gradient_checkpointing is on
         model(images)[0].square().mean().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients)) and len(gradients[0]) > 20
 
 

@@ -117,6 +117,9 @@ def test_rows_that_are_not_valid_have_no_pixels():
     valid[1, 0] = False
     result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, scores, valid))
     assert (result.id_map[0] == 1).any() and not (result.id_map[1] == 1).any()
+    instances = InstancePostprocessor(1)(prediction(probs, scores, valid))
+    assert instances.ids.tolist() == [0]
+    assert [coco_mask.area(code) > 0 for code in instances.masks[0]] == [True, False]
 
 
 def test_instances_are_the_best_pairs():

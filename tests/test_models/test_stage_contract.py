@@ -117,6 +117,7 @@ class TestPostprocessors:
     def test_every_frame_is_answered_at_the_original_size(self, config, causal):
         result = self.result(config, self.prediction(causal))
         if hasattr(result, 'masks'):
+            assert len(result.masks) == len(result.scores) == 4
             assert all(len(track) == 3 and track[0]['size'] == [20, 33] for track in result.masks)
         else:
             assert tuple(getattr(result, 'id_map', getattr(result, 'label_map', None)).shape) == (3, 20, 33)
@@ -124,13 +125,20 @@ class TestPostprocessors:
     def test_a_video_without_objects_works(self, config):
         nothing = torch.full((7, 6), 0.01)
         nothing[:, -1] = 0.95
-        self.result(config, self.prediction(scores=nothing))
+        result = self.result(config, self.prediction(scores=nothing))
+        if hasattr(result, 'id_map'):
+            assert not result.id_map.any() and result.id_map.shape == (3, 20, 33) and result.segments == ()
+        elif hasattr(result, 'label_map'):
+            assert result.label_map.shape == (3, 20, 33)
+        else:
+            assert len(result.masks) == len(result.scores) == 4 and result.scores.max() < 0.05
 
     def test_the_same_prediction_gives_the_same_result(self, config):
         a, b = (self.result(config, self.prediction()) for _ in range(2))
-        for name in ('id_map', 'label_map', 'scores', 'labels'):
+        for name in ('id_map', 'label_map', 'scores', 'labels', 'ids'):
             if hasattr(a, name):
                 assert np_equal(getattr(a, name), getattr(b, name))
+        assert getattr(a, 'masks', None) == getattr(b, 'masks', None)
 
 
 def np_equal(a, b):

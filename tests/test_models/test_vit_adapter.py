@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from helpers.commands import count_calls
 from helpers.tiny_backbones import VIT, adapter
 from torch import nn
 
+from mmdvis.models.backbones import vit_adapter
 from mmdvis.models.backbones.vit_adapter import MRFP, join_levels, split_levels
 
 
@@ -36,12 +38,13 @@ def test_every_part_of_the_adapter_learns_and_nothing_else(mrfp):
     assert not any(p.grad is not None for p in model.vit_module.parameters())
 
 
-def test_checkpointing_of_extractors_changes_nothing():
-    images, gradients = torch.randn(1, 3, 64, 64), []
+def test_checkpointing_of_extractors_changes_nothing(monkeypatch):
+    images, gradients, calls = torch.randn(1, 3, 64, 64), [], count_calls(monkeypatch, vit_adapter, 'checkpoint')
     for on in (False, True):
         model = adapter(checkpointing=on, norm_cfg=dict(type='GN', num_groups=4)).train()
         sum(x.square().mean() for x in model(images)).backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        assert len(calls) == (4 + 2 if on else 0)  # four stages and two additional extractors
     assert gradients[0].keys() == gradients[1].keys() and all(
         torch.allclose(gradients[0][k], gradients[1][k], atol=1e-5) for k in gradients[0]
     )

@@ -5,6 +5,7 @@ import re
 import zipfile
 
 import av
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -30,19 +31,35 @@ def trained(tmp_path_factory, toy_root):
 def test_passes_and_checkpoints_are_fused(trained, tmp_path):
     _, config, checkpoint = trained
     scores = {}
-    for name, options in dict(plain=[], one=['--ensemble', checkpoint], two=['--tta', 64, 80, '--tta-flip']).items():
-        call(
-            'tools/test.py',
-            config,
-            checkpoint,
-            '--work-dir',
-            tmp_path / name,
-            '--metrics',
-            tmp_path / f'{name}.json',
-            *options,
-        )
-        scores[name] = json.loads((tmp_path / f'{name}.json').read_text())
+    content = torch.load(checkpoint, weights_only=False)
+    weights = content['state_dict']
+    weights['segmenter.cls_embed.bias'][-1] -= 20.0  # every query is an object
+    for name in ('weight', 'bias'):
+        weights[f'segmenter.mask_embed.4.{name}'] *= -1.0  # the logits of masks are negative after two iterations
+    checkpoint = tmp_path / 'first.pth'
+    torch.save(content, checkpoint)
+    for name in ('segmenter.cls_embed.weight', 'segmenter.query_feat.weight'):
+        weights[name] += torch.randn_like(weights[name])
+    torch.save(content, tmp_path / 'other.pth')
+    members = dict(
+        plain=[],
+        one=['--ensemble', checkpoint],
+        other=['--ensemble', tmp_path / 'other.pth'],
+        two=['--tta', 64, 80],
+        flip=['--tta-flip'],
+    )
+    maps = {}
+    for name, options in members.items():
+        work = tmp_path / name
+        outputs = ['--work-dir', work, '--metrics', work / 'm.json', '--out', work / 'results.pkl']
+        low = ['--cfg-options', 'model.postprocessor.score_thr=0.0', 'model.postprocessor.overlap_thr=0.0']
+        call('tools/test.py', config, checkpoint, *outputs, *options, *low)
+        scores[name] = json.loads((work / 'm.json').read_text())
+        maps[name] = torch.cat([sample['pred_panoptic'].id_map for sample in mmengine.load(work / 'results.pkl')])
     assert scores['plain'] == scores['one'] and scores['two'].keys() == scores['one'].keys()
+    assert maps['plain'].any() and torch.equal(maps['plain'], maps['one'])
+    for name in ('other', 'two', 'flip'):
+        assert not torch.equal(maps['plain'], maps[name])
 
 
 def test_scores_results_and_videos_are_written(trained):

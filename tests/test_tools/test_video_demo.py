@@ -67,6 +67,12 @@ def write_checkpoint(folder, task, clips):
     return folder / 'config.py', folder / 'model.pth'
 
 
+def pictures(folder):
+    """Return the frames of a folder (H, W, 3)."""
+    source = open_frames(folder)
+    return [source.read(t, t + 1)[0].permute(1, 2, 0).numpy() for t in range(len(source))]
+
+
 def decode(path):
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
@@ -89,6 +95,8 @@ def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path, monkey
     assert len(videos[0]) == len(videos[1]) == 3 and videos[0][0].shape == (48, 64, 3)
     for ours, theirs in zip(*videos):  # the encoder itself is not deterministic
         assert np.abs(ours.astype(int) - theirs).mean() < 3
+    for ours, picture in zip(videos[0], pictures(clips / 'first')):
+        assert np.abs(ours.astype(int) - picture).mean() > 3  # something is drawn
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -103,8 +111,8 @@ def test_both_give_the_encoder_the_same_pixels(task, clips, tmp_path, monkeypatc
     offline = OfflineVideo(model, 32, 1333, progress=False, store='exact')
     segment_video(offline, open_frames(clips / 'first'), tmp_path / 'out', progress=False)
     assert len(drawn) == 6
-    for shown, demo in zip(drawn[:3], drawn[3:]):
-        assert np.array_equal(shown, demo)
+    for shown, demo, picture in zip(drawn[:3], drawn[3:], pictures(clips / 'first')):
+        assert np.array_equal(shown, demo) and not np.array_equal(shown, picture)
 
 
 def test_a_checkpoint_alone_is_enough(clips, tmp_path):

@@ -67,7 +67,10 @@ def compare_adapters(folder: Path) -> list[Comparison]:
             compare_equal(f'{name}.parameters', sum(p.numel() for p in model.parameters()), info[name]['params']),
         ]
         with np.load(folder / f'{name}_expected.npz') as expected:
-            for prefix, input_name in ((key, name) for key, name in INPUTS.items() if name in expected):
+            inputs = {prefix: input_name for prefix, input_name in INPUTS.items() if input_name in expected}
+            if not inputs:
+                raise ValueError(f'{folder / name}_expected.npz has none of {", ".join(INPUTS.values())}')
+            for prefix, input_name in inputs.items():
                 maps = model(torch.from_numpy(np.array(expected[input_name])).float())
                 comparisons += [
                     compare_values(f'{name}.{prefix}f{k}', value, expected[f'{prefix}f{k}'])
