@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from mmdvis.io import BackgroundWriter, VideoWriter, id_to_rgb, replace_path
-from mmdvis.structures import ClassInfo, FrameResult, FrameSource, SegmentedObject
+from mmdvis.structures import ClassInfo, FrameResult, FrameSource, SegmentedObject, encode_mask
 from mmdvis.visualization import ResultVisualizer
 
 from .offline_video import OfflineVideo
@@ -32,8 +31,7 @@ def object_info(segment: SegmentedObject, classes: ClassInfo, with_mask: bool) -
         area=segment.area,
     )
     if with_mask:
-        code = coco_mask.encode(np.asfortranarray(segment.mask.astype(np.uint8)))
-        info['segmentation'] = dict(size=code['size'], counts=code['counts'].decode())
+        info['segmentation'] = encode_mask(segment.mask)
     return info
 
 

@@ -2,17 +2,19 @@
 
 from .class_info import ClassInfo
 from .clip_targets import ClipTargets
-from .frame_result import FrameResult, SegmentedObject
+from .frame_result import FrameResult, SegmentedObject, lookup
 from .frame_source import FrameSource
-from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameSize, MapStore, MaskSource
+from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameMaps, FrameSize, MapStore, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
-from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoResult, VideoSemantic
+from .results import Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoResult, VideoSemantic, encode_mask
 from .step_context import StepContext
 from .video_prediction import VideoPrediction
 from .video_segmenter import STAGES, VideoSegmenter
 from .write_slice import write_slice
 
 __all__ = [
+    'encode_mask',
+    'lookup',
     'STAGES',
     'AveragedMasks',
     'ClassInfo',
@@ -24,6 +26,7 @@ __all__ = [
     'FrameResult',
     'FrameSize',
     'FrameSource',
+    'FrameMaps',
     'MapStore',
     'MaskSource',
     'Segment',

@@ -67,9 +67,3 @@ class ClassInfo:
                 'as names'
             )
         return cls(names, tuple(label < num_things for label in range(len(names))), category_ids, palette)
-
-    def to_meta(self) -> dict[str, Any]:
-        """The entries that :meth:`from_meta` reads."""
-        return dict(
-            classes=self.names, num_things=sum(self.is_thing), category_ids=self.category_ids, palette=self.palette
-        )

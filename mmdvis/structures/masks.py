@@ -34,17 +34,21 @@ class FeatureStore(Protocol):
         """Returns the features (M, h, w) of a frame."""
 
 
-class MapStore(Protocol):
-    """Integer maps (H, W), one per frame, appended in order and read by index."""
-
-    def append(self, values: Tensor) -> None:
-        """Appends the map (H, W) of the next frame."""
+class FrameMaps(Protocol):
+    """Integer maps (H, W), one per frame, read by index."""
 
     def __getitem__(self, frame: int) -> Tensor:
         """Returns the map (H, W) of a frame."""
 
     def __len__(self) -> int:
         """Number of frames."""
+
+
+class MapStore(FrameMaps, Protocol):
+    """Maps of frames, appended in order."""
+
+    def append(self, values: Tensor) -> None:
+        """Appends the map (H, W) of the next frame."""
 
 
 class MaskSource(Protocol):

@@ -15,7 +15,7 @@ from mmdvis.checks import Size
 
 from .class_info import ClassInfo
 from .frame_result import FrameResult, map_objects, mask_object
-from .masks import MapStore
+from .masks import FrameMaps
 
 
 class VideoDataSample(BaseDataElement):
@@ -23,13 +23,7 @@ class VideoDataSample(BaseDataElement):
 
 
 class VideoResult(Protocol):
-    """What drawing, writing and the public API know of a result.
-
-    Attributes:
-        task: ``'panoptic'``, ``'instance'`` or ``'semantic'``.
-    """
-
-    task: ClassVar[str]
+    """What drawing, writing and the public API know of a result."""
 
     @property
     def classes(self) -> ClassInfo:
@@ -38,10 +32,6 @@ class VideoResult(Protocol):
     @property
     def num_frames(self) -> int:
         """Number of frames T."""
-
-    @property
-    def size(self) -> Size:
-        """(height, width) of masks and maps."""
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame."""
@@ -69,24 +59,35 @@ class Segment:
     score: float
 
 
-class LazyMaps:
+class PackedResult:
+    """Base of results: they are handed to metrics and hooks as a field of a sample.
+
+    Attributes:
+        field: name of the field.
+    """
+
+    field: ClassVar[str]
+
+    def pack(self, sample: VideoDataSample) -> VideoDataSample:
+        """A copy of ``sample`` that carries this result."""
+        packed = sample.new()
+        packed.set_field(self, self.field)
+        return packed
+
+
+class LazyMaps(PackedResult):
     """Base of results that are maps: they are read frame by frame, and stacked only when all are asked for.
 
     Attributes:
         maps: the map (H, W) of each frame, as one tensor (T, H, W) or as a store that reads one at a time.
     """
 
-    maps: MapStore | Tensor
+    maps: FrameMaps | Tensor
 
     @property
     def num_frames(self) -> int:
         """Number of frames T."""
         return len(self.maps)
-
-    @property
-    def size(self) -> Size:
-        """(height, width) of the maps; (0, 0) without frames."""
-        return (0, 0) if not len(self.maps) else (self.maps[0].shape[0], self.maps[0].shape[1])
 
     def stacked(self) -> Tensor:
         """The maps of all frames (T, H, W)."""
@@ -110,43 +111,42 @@ class VideoPanoptic(LazyMaps):
         by_frame: of a causal result, the segments known in each frame.
     """
 
-    maps: MapStore | Tensor
+    maps: FrameMaps | Tensor
     segments: tuple[Segment, ...]
     classes: ClassInfo
     by_frame: tuple[tuple[Segment, ...], ...] | None = None
 
-    task: ClassVar[str] = 'panoptic'
+    field: ClassVar[str] = 'pred_panoptic'
 
     @property
     def id_map(self) -> Tensor:
         """Segment ids (T, H, W) int32 of all frames, 0 is void."""
         return self.stacked()
 
+    def known_segments(self, index: int) -> tuple[Segment, ...]:
+        """The segments of the video, or, of a causal result, those known in a frame."""
+        return self.segments if self.by_frame is None else self.by_frame[index]
+
     def segments_at(self, index: int) -> list[Segment]:
         """The segments that have a pixel in a frame, by ascending id."""
-        segments = self.segments if self.by_frame is None else self.by_frame[index]
+        segments = self.known_segments(index)
         visible = set(self.maps[index].unique().tolist())
         return sorted((segment for segment in segments if segment.id in visible), key=lambda segment: segment.id)
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame."""
         ids = self.maps[index].numpy()
-        segments = self.segments if self.by_frame is None else self.by_frame[index]
         entries = [
             dict(
                 value=s.id, id=s.id, label=s.label, name=self.classes.names[s.label], score=s.score, is_thing=s.is_thing
             )
-            for s in sorted(segments, key=lambda segment: segment.id)
+            for s in sorted(self.known_segments(index), key=lambda segment: segment.id)
         ]
         return FrameResult(map_objects(ids, entries), ids.shape, id_map=ids)
 
-    def pack(self, sample: VideoDataSample) -> VideoDataSample:
-        """A copy of ``sample`` that carries this result as ``pred_panoptic``."""
-        return copy_with_field(sample, 'pred_panoptic', self)
-
 
 @dataclass(frozen=True, eq=False)
-class VideoInstances:
+class VideoInstances(PackedResult):
     """Instance tracks, sorted by descending score.
 
     Attributes:
@@ -167,7 +167,7 @@ class VideoInstances:
     size: Size
     by_frame: tuple['VideoInstances', ...] | None = None
 
-    task: ClassVar[str] = 'instance'
+    field: ClassVar[str] = 'pred_instances'
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame; a track that occurs with several labels is shown with its best one."""
@@ -193,10 +193,6 @@ class VideoInstances:
                 objects.append(visible)
         return FrameResult(tuple(objects), self.size)
 
-    def pack(self, sample: VideoDataSample) -> VideoDataSample:
-        """A copy of ``sample`` that carries this result as ``pred_instances``."""
-        return copy_with_field(sample, 'pred_instances', self)
-
 
 @dataclass(frozen=True, eq=False)
 class VideoSemantic(LazyMaps):
@@ -207,10 +203,10 @@ class VideoSemantic(LazyMaps):
         classes: the classes of the model.
     """
 
-    maps: MapStore | Tensor
+    maps: FrameMaps | Tensor
     classes: ClassInfo
 
-    task: ClassVar[str] = 'semantic'
+    field: ClassVar[str] = 'pred_semantic'
 
     @property
     def label_map(self) -> np.ndarray:
@@ -226,18 +222,13 @@ class VideoSemantic(LazyMaps):
         ]
         return FrameResult(map_objects(labels, entries), labels.shape, label_map=labels)
 
-    def pack(self, sample: VideoDataSample) -> VideoDataSample:
-        """A copy of ``sample`` that carries this result as ``pred_semantic``."""
-        return copy_with_field(sample, 'pred_semantic', self)
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H, W) bool as a COCO run-length mask, whose counts are text."""
+    code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return dict(code, counts=code['counts'].decode())
 
 
 def decode_mask(code: dict[str, Any]) -> np.ndarray:
     """A COCO run-length mask as (H, W) bool."""
     return coco_mask.decode(dict(code)).astype(bool)
-
-
-def copy_with_field(sample: VideoDataSample, name: str, result: VideoResult) -> VideoDataSample:
-    """A copy of ``sample`` with the data field ``name``."""
-    copy = sample.new()
-    copy.set_field(result, name)
-    return copy

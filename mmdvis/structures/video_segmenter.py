@@ -1,4 +1,4 @@
-"""The protocol that everything outside ``mmdvis.models`` uses a model through."""
+"""The members of a model that training, inference and tools may use."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol

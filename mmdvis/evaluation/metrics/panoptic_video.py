@@ -10,15 +10,20 @@ from mmengine.evaluator import BaseMetric
 from mmdvis.evaluation.files.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticGroundTruth
 from mmdvis.evaluation.files.scoring import FLAVOURS, frame_table_of_files
 from mmdvis.evaluation.functional.frame_table import FrameTable
-from mmdvis.structures import VideoPanoptic
+from mmdvis.structures import Segment
 
 
-def frame_segments(result: VideoPanoptic, category_ids: Sequence[int]) -> list[list[dict]]:
-    """``segments_info`` of each frame of a prediction, limited to the segments that have pixels in the frame."""
-    infos = {s.id: dict(id=s.id, category_id=category_ids[s.label], iscrowd=0) for s in result.segments}
+def frame_segments(maps: np.ndarray, segments: Sequence[Segment], category_ids: Sequence[int]) -> list[list[dict]]:
+    """``segments_info`` of each frame of a prediction, limited to the segments that have pixels in the frame.
+
+    Args:
+        maps: Predicted ids (T, H, W).
+        segments: Segments of the video.
+        category_ids: Category id of each label.
+    """
+    infos = {s.id: dict(id=s.id, category_id=category_ids[s.label], iscrowd=0) for s in segments}
     return [
-        [dict(infos[int(i)], area=int(n)) for i, n in zip(*np.unique(frame, return_counts=True)) if i]
-        for frame in result.id_map.numpy()
+        [dict(infos[int(i)], area=int(n)) for i, n in zip(*np.unique(frame, return_counts=True)) if i] for frame in maps
     ]
 
 
@@ -83,8 +88,8 @@ class PanopticVideoMetric(BaseMetric):
         """Counts each video immediately; only the counts are kept in memory."""
         for sample in data_samples:
             result = sample['pred_panoptic']
-            segments = frame_segments(result, self.dataset_meta['category_ids'])
-            maps = list(result.id_map.numpy())
+            maps = result.id_map.numpy()
+            segments = frame_segments(maps, result.segments, self.dataset_meta['category_ids'])
             self.results.append(
                 self.count(
                     result_tables(

@@ -85,19 +85,20 @@ class SubmissionWriter(BaseMetric):
             raise ValueError(
                 f'video {name} has the segment id {maps.max()}; a PNG can store ids from 0 to {MAX_COLOUR - 1}'
             )
-        segments, is_submitted = frame_segments(result, categories), sample.get('submit') or [True] * len(maps)
+        submit = sample.get('submit')
+        segments = frame_segments(maps, result.segments, categories)
         selected = [
             (frame, ids, segments_info)
-            for frame, ids, segments_info, is_selected in zip(frames, maps, segments, is_submitted)
+            for frame, ids, segments_info, is_selected in zip(frames, maps, segments, submit or [True] * len(maps))
             if is_selected
         ]
-        folder = self.part / 'pan_pred' if sample.get('submit') else self.part / 'pan_pred' / name
+        folder = self.part / 'pan_pred' if submit else self.part / 'pan_pred' / name
         save_frames(folder, [frame for frame, _, _ in selected], [id_to_rgb(ids) for _, ids, _ in selected])
         entries = [
             dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments_info])
             for frame, ids, segments_info in selected
         ]
-        if sample.get('submit'):
+        if submit:
             return tuple(dict(entry, image_id=frame) for entry, (frame, _, _) in zip(entries, selected))
         return dict(video_id=name, annotations=entries)
 
@@ -127,12 +128,12 @@ class SubmissionWriter(BaseMetric):
                 f'{len(names)} videos have only {len(set(names))} different names; a submission needs each video once'
             )
         entries = [entry for _, entry in results]
-        if entries and isinstance(entries[0], tuple):
+        if isinstance(entries[0], tuple):
             frames = sorted((frame for video in entries for frame in video), key=lambda frame: frame['file_name'])
             (self.part / 'pred.json').write_text(json.dumps(dict(annotations=frames)))
-        elif entries and isinstance(entries[0], dict):
+        elif isinstance(entries[0], dict):
             (self.part / 'pred.json').write_text(json.dumps(dict(annotations=entries)))
-        elif entries and isinstance(entries[0], list):
+        elif isinstance(entries[0], list):
             (self.part / 'results.json').write_text(json.dumps([track for tracks in entries for track in tracks]))
         files = sorted(path for path in self.part.rglob('*') if path.is_file())
         with zipfile.ZipFile(self.part / 'submission.zip', 'w', zipfile.ZIP_DEFLATED) as archive:

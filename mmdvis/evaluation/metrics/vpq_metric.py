@@ -66,13 +66,9 @@ class PanopticQualityMetric(BaseMetric):
         """Counts each image, which is a video of one frame named by its image id."""
         for sample in data_samples:
             result = sample['pred_panoptic']
-            tables = result_tables(
-                self.truth,
-                str(sample['video_id']),
-                list(result.id_map.numpy()),
-                frame_segments(result, self.dataset_meta['category_ids']),
-                merge=False,
-            )
+            maps = result.id_map.numpy()
+            segments = frame_segments(maps, result.segments, self.dataset_meta['category_ids'])
+            tables = result_tables(self.truth, str(sample['video_id']), maps, segments, merge=False)
             self.results.append(count_video(tables, (1,), IMAGE_RULES)[1])
 
     def compute_metrics(self, results: list[WindowCounts]) -> dict[str, float]:

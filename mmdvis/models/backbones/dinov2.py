@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdvis.models.layers.levels import patch_map
 from mmdvis.registry import MODELS
 
 ARCHES = dict(
@@ -189,10 +190,6 @@ class DINOv2(BaseModule):
                 x = block(x)
         return x
 
-    def patches(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Converts the patch tokens to a map (B, C, h, w)."""
-        return x[:, -size[0] * size[1] :].transpose(1, 2).unflatten(2, size)
-
     def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
         """All tokens (B, N, C) after each stage, without the final norm, and the size (h, w) of the patch grid."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -206,7 +203,7 @@ class DINOv2(BaseModule):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (B, C, H / patch, W / patch) of each stage for images (B, 3, H, W)."""
         stage_tokens, size = self.tokens(images)
-        return [self.patches(x, size) for x in stage_tokens]
+        return [patch_map(x, size) for x in stage_tokens]
 
 
 def fit_patches(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:

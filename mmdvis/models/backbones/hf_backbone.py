@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdvis.models.layers.levels import patch_map
 from mmdvis.registry import MODELS
 
 STRIDES = (4, 8, 16, 32)
@@ -150,7 +151,7 @@ class HFBackbone(BaseModule):
                     f'{type(self.model).__name__} is not a plain transformer with square patches, so stages are not '
                     'supported; use stages=None for a pyramid'
                 )
-            blocks_of(self.model, number)  # fails early if the model has no such blocks
+            self.blocks = tuple(blocks_of(self.model, number))  # a tuple, which does not register them again
             if any(not 0 <= first <= last < number for first, last in self.stages):
                 raise ValueError(
                     f'stages must be pairs of first and last block, from 0 to {number - 1}, got {self.stages}'
@@ -170,7 +171,7 @@ class HFBackbone(BaseModule):
         """Maps at strides 4, 8, 16 and 32, or one map per stage, for images (B, 3, H, W)."""
         if self.stages is not None:
             stage_tokens, size = self.tokens(images)
-            return [self.patches(x, size) for x in stage_tokens]
+            return [patch_map(x, size) for x in stage_tokens]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             output = self.model(images, output_hidden_states=True)
         maps = getattr(output, 'feature_maps', None) or output.hidden_states
@@ -186,8 +187,7 @@ class HFBackbone(BaseModule):
 
             return hook
 
-        blocks = blocks_of(self.model, self.model.config.num_hidden_layers)
-        handles = [blocks[last].register_forward_hook(keep(last)) for _, last in self.stages]
+        handles = [self.blocks[last].register_forward_hook(keep(last)) for _, last in self.stages]
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
                 self.model(images)
@@ -196,10 +196,6 @@ class HFBackbone(BaseModule):
                 handle.remove()
         size = tuple(length // self.patch_size for length in images.shape[-2:])
         return [block_outputs[last] for _, last in self.stages], size
-
-    def patches(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Converts the patch tokens, which are the last tokens, to a map (B, C, h, w)."""
-        return x[:, -size[0] * size[1] :].transpose(1, 2).unflatten(2, size)
 
 
 def pyramid(maps: Sequence[Tensor], size: tuple[int, int], name: str) -> list[Tensor]:

@@ -10,24 +10,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdvis.checks import Size
 from mmdvis.models.functional.precision import full_precision
+from mmdvis.models.layers.levels import grid_centres, join_levels, patch_map, split_levels
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
-from mmdvis.models.layers.pixel_decoder import grid_centres
 from mmdvis.registry import MODELS
 
-Size = tuple[int, int]
 EPS, MAX_STRIDE = 1e-6, 32
-
-
-def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
-    """Splits tokens (B, N, C) of several levels into maps (B, C, h, w)."""
-    parts = x.split([h * w for h, w in shapes], 1)
-    return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
-
-
-def join_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Concatenates the maps (B, C, h, w) of several levels as tokens (B, N, C)."""
-    return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
 
 
 class SpatialPrior(nn.Module):
@@ -188,7 +177,7 @@ class ViTAdapter(BaseModule):
 
     Args:
         vit: Config of the transformer. It must have four stages and, as :class:`DINOv2`, the attributes ``channels``
-            and ``patch_size`` and the methods ``tokens(images)`` and ``patches(tokens, size)``.
+            and ``patch_size`` and the method ``tokens(images)``.
         num_heads: Number of attention heads of the extractors.
         num_points: Number of sampling points per head.
         ffn_ratio: Hidden channels of the feed-forward blocks as a fraction of the channels.
@@ -258,9 +247,7 @@ class ViTAdapter(BaseModule):
                 else:
                     x = extractor(x, reference, patches, size, shapes)
         c2, c3, c4 = split_levels(x, shapes)
-        x1, x2, x3, x4 = (
-            resize_map(self.vit_module.patches(tokens, size), like) for tokens, like in zip(stages, (c1, c2, c3, c4))
-        )
+        x1, x2, x3, x4 = (resize_map(patch_map(tokens, size), like) for tokens, like in zip(stages, (c1, c2, c3, c4)))
         return [self.norm1(self.up(c2) + c1 + x1), self.norm2(c2 + x2), self.norm3(c3 + x3), self.norm4(c4 + x4)]
 
 

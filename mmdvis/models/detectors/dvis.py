@@ -282,16 +282,10 @@ class DVIS(BaseModel):
         groups: dict[tuple[int, int], list[int]] = {}
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
-        for members in groups.values():
+        for size, members in groups.items():
             sources = [inputs[b] for b in members]
-            stores = [
-                feature_store(
-                    store or self.options.store,
-                    source,
-                    partial(self.mask_features, self.data_preprocessor.padded(source.size)),
-                )
-                for source in sources
-            ]
+            features_of = partial(self.mask_features, size)
+            stores = [feature_store(store or self.options.store, source, features_of) for source in sources]
             tracks = TrackQueries.of_windows(self.tracked(sources, stores), max(map(len, sources)))
             refined = self.refine(tracks)
             for k, (b, features) in enumerate(zip(members, stores)):

@@ -45,10 +45,6 @@ class VideoFusion(BaseModel):
         """Class information of the first member."""
         return self.members[0].classes
 
-    def parts(self) -> list[str]:
-        """Names of the members."""
-        return [f'members.{k}' for k in range(len(self.members))]
-
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
         """Predicts whole videos one after the other.
@@ -60,10 +56,7 @@ class VideoFusion(BaseModel):
         Returns:
             Samples with the results.
         """
-        postprocessor = self.members[0].postprocessor
-        return [
-            postprocessor(self.fused(source), self.classes).pack(sample) for source, sample in zip(inputs, data_samples)
-        ]
+        return [self.members[0].result(self.fused(source)).pack(sample) for source, sample in zip(inputs, data_samples)]
 
     def fused(self, source: FrameSource) -> VideoPrediction:
         """Fused prediction of one video."""

@@ -38,10 +38,6 @@ class LayerPredictions:
             None if self.mask_bias is None else self.mask_bias[block],
         )
 
-    def last(self) -> 'LayerPredictions':
-        """Predictions of the last layer (L = 1)."""
-        return self.layers(slice(-1, None))
-
 
 def fold_projection(embeds: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Folds a linear projection of the mask features into the mask embeddings: m . (W f + b) = (W^T m) . f + m . b.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmdvis.structures import MapStore, Segment
+from mmdvis.structures import FrameMaps, MapStore, Segment
 
 
 def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +26,7 @@ def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Te
 
 @dataclass(frozen=True, eq=False)
 class PanopticFusion:
-    """Result of panoptic fusion; a read-only map store that computes the ids of a frame on access.
+    """Result of panoptic fusion; maps that compute the ids of a frame on access.
 
     Attributes:
         segments: Segments of the video.
@@ -36,11 +36,7 @@ class PanopticFusion:
 
     segments: tuple[Segment, ...]
     ids: Tensor
-    winners: MapStore
-
-    def append(self, values: Tensor) -> None:
-        """Not supported; always raises a TypeError."""
-        raise TypeError('frames cannot be appended to a panoptic fusion, which is complete')
+    winners: FrameMaps
 
     def __getitem__(self, frame: int) -> Tensor:
         """Segment ids of a frame, (H, W) int32 on the CPU; 0 is void."""

@@ -33,12 +33,17 @@ def thumbnails(prediction: VideoPrediction, frames: Sequence[int]) -> Tensor:
     return torch.cat(masks).float()
 
 
-def class_scores(prediction: VideoPrediction) -> Tensor:
+def final_scores(prediction: VideoPrediction) -> Tensor:
     """Class probabilities (Q, K + 1) of the whole video; a causal prediction gives those of the last frame."""
     return (prediction.scores[-1] if prediction.is_causal else prediction.scores).float()
 
 
-def align(reference: VideoPrediction, other: VideoPrediction) -> Tensor:
+def compared_frames(num_frames: int) -> list[int]:
+    """Indices of up to ``FRAMES`` frames, evenly distributed."""
+    return np.unique(np.linspace(0, num_frames - 1, FRAMES).round().astype(int)).tolist()
+
+
+def align(reference: VideoPrediction, other: VideoPrediction, reference_masks: Tensor | None = None) -> Tensor:
     """Matches the rows of two predictions of one video.
 
     Rows are assigned one to one. The gain of a pair is the mask IoU in a few frames, weighted by the class agreement. A
@@ -47,15 +52,17 @@ def align(reference: VideoPrediction, other: VideoPrediction) -> Tensor:
     Args:
         reference: Prediction with Q rows.
         other: Prediction to match to it.
+        reference_masks: :func:`thumbnails` of ``reference`` in :func:`compared_frames`, if they are known.
 
     Returns:
         Row (Q,) int64 of ``other`` for each row of ``reference``, -1 if no row is left.
     """
-    frames = np.unique(np.linspace(0, reference.num_frames - 1, FRAMES).round().astype(int)).tolist()
-    reference_masks, other_masks = thumbnails(reference, frames), thumbnails(other, frames)
+    frames = compared_frames(reference.num_frames)
+    reference_masks = thumbnails(reference, frames) if reference_masks is None else reference_masks
+    other_masks = thumbnails(other, frames)
     intersection = reference_masks @ other_masks.T
     iou = intersection / (reference_masks.sum(1, keepdim=True) + other_masks.sum(1) - intersection).clamp(min=1)
-    class_agreement = class_scores(reference).cpu() @ class_scores(other).cpu().T
+    class_agreement = final_scores(reference).cpu() @ final_scores(other).cpu().T
     gain = (iou.cpu() * (0.1 + class_agreement) + 1e-3 * class_agreement).numpy()
     rows, columns = linear_sum_assignment(-gain)
     matched_rows = np.full(len(gain), -1)
@@ -89,7 +96,8 @@ def fuse_predictions(predictions: Sequence[VideoPrediction]) -> VideoPrediction:
                 f'{(first.num_frames, first.scores.shape[-1] - 1, first.is_causal)} and '
                 f'{(other.num_frames, other.scores.shape[-1] - 1, other.is_causal)}'
             )
-    orders = [torch.arange(len(first.ids)), *(align(first, other) for other in others)]
+    first_masks = thumbnails(first, compared_frames(first.num_frames)) if others else None
+    orders = [torch.arange(len(first.ids)), *(align(first, other, first_masks) for other in others)]
     scores, valid, counts = 0.0, torch.zeros_like(first.valid), 0
     for prediction, order in zip(predictions, orders):
         order = order.to(first.scores.device)

@@ -14,6 +14,7 @@ from mmdvis.registry import MODELS
 
 from .attention import feed_forward, layer_norms
 from .heads import xavier_matrices
+from .levels import grid_centres, join_levels, split_levels
 from .ms_deform_attn import MSDeformAttn
 
 
@@ -107,23 +108,13 @@ class PixelDecoder(nn.Module):
         fine, *coarse = features
         levels = [conv(x) for conv, x in zip(self.input_convs, reversed(coarse))]
         shapes = [tuple(x.shape[-2:]) for x in levels]
-        x = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)  # (N, S, C)
+        x = join_levels(levels)  # (N, S, C)
         position = torch.cat(
             [sine_encoding(h, w, x.shape[-1], x) + level for (h, w), level in zip(shapes, self.level_encoding.weight)]
         )
         reference = torch.cat([grid_centres(h, w, x) for h, w in shapes])[:, None].expand(-1, len(shapes), -1)
         for layer in self.encoder.layers:
             x = layer(x, position, reference, shapes)
-        parts = x.split([h * w for h, w in shapes], 1)
-        memories = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
+        memories = split_levels(x, shapes)
         finest = F.interpolate(memories[-1], size=fine.shape[-2:], mode='bilinear', align_corners=False)
         return self.mask_feature(self.output_convs[0](self.lateral_convs[0](fine) + finest)), memories
-
-
-def grid_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """Normalised (x, y) pixel centres (height * width, 2) of a map, in float32 or higher precision."""
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    y = (torch.arange(height, device=like.device, dtype=dtype) + 0.5) / height
-    x = (torch.arange(width, device=like.device, dtype=dtype) + 0.5) / width
-    rows, columns = torch.meshgrid(y, x, indexing='ij')
-    return torch.stack([columns, rows], -1).flatten(0, 1)

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, VideoInstances, VideoPrediction
+from mmdvis.structures import ClassInfo, VideoInstances, VideoPrediction, encode_mask
 
 
 @MODELS.register_module()
@@ -73,7 +71,4 @@ class InstancePostprocessor(nn.Module):
 
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
     """COCO run-length masks of bool masks (k, H, W)."""
-    arrays = masks.cpu().numpy().astype(np.uint8)
-    return [
-        dict(code, counts=code['counts'].decode()) for code in map(coco_mask.encode, map(np.asfortranarray, arrays))
-    ]
+    return [encode_mask(mask) for mask in masks.cpu().numpy()]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mmdvis.io import DiskBackedMaps
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, VideoPanoptic, VideoPrediction, VideoSemantic
+from mmdvis.structures import ClassInfo, VideoPanoptic, VideoPrediction, VideoSemantic, lookup
 
 MAX_VOTES = 1 << 24  # numbers held at once: classes times pixels
 
@@ -45,8 +45,8 @@ class SemanticPostprocessor(nn.Module):
         """Labels (H, W) int64 of one frame; those of the segments where ``panoptic`` has any."""
         if panoptic is None:
             return self.vote(prediction, frame)
-        segments = {segment.id: segment.label for segment in panoptic.segments_at(frame)}
-        labels = labels_of_segments(panoptic.maps[frame], segments)
+        values = {segment.id: segment.label + 1 for segment in panoptic.known_segments(frame)}
+        labels = torch.from_numpy(lookup(panoptic.maps[frame].numpy(), values)) - 1
         is_void = labels < 0
         return torch.where(is_void, self.vote(prediction, frame), labels) if is_void.any() else labels
 
@@ -59,15 +59,3 @@ class SemanticPostprocessor(nn.Module):
         return torch.cat(
             [torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)]
         )
-
-
-def labels_of_segments(ids: Tensor, labels: dict[int, int]) -> Tensor:
-    """The label (H, W) int64 of every pixel of a map of segment ids; -1 where it is void.
-
-    Args:
-        ids (H, W): segment ids, 0 is void.
-        labels: id -> label.
-    """
-    table = torch.full((int(ids.max()) + 1,), -1)
-    table[list(labels)] = torch.tensor(list(labels.values()), dtype=torch.int64)
-    return table[ids.long()]
