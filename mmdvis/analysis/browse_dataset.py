@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mmdvis.datasets.base import ClipDataset
-from mmdvis.datasets.transforms import PackClip, id_maps_of, labels_of
+from mmdvis.datasets.transforms import PackClip, ids_and_labels_of
 from mmdvis.io import VideoWriter, read_image
 from mmdvis.visualization.visualizer import blend_ids, write_labels
 
@@ -56,8 +56,7 @@ def whole_video(dataset: ClipDataset, index: int) -> dict[str, Frames]:
     clip = np.stack([read_image(frame['image']) for frame in info['frames']])
     if not (info.get('tracks') or any(frame.get('mask') and Path(frame['mask']).is_file() for frame in info['frames'])):
         return dict(before=list(clip))
-    labels = labels_of(info)
-    ids = id_maps_of(info)
+    ids, labels = ids_and_labels_of(info)
     positions = {number: k for k, number in enumerate(labels, 1)}
     maps = np.vectorize(lambda number: positions.get(number, 0), otypes=[np.int32])(ids)
     return dict(before=draw_clip(clip, maps[None], list(labels.values()), dataset.metainfo['classes']))

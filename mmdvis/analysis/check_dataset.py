@@ -16,7 +16,7 @@ from mmdvis.datasets.base import ClipDataset, NoVideoError, read_all_frames
 from mmdvis.datasets.concat import with_shared_options
 from mmdvis.datasets.transforms.ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
 from mmdvis.datasets.transforms.loading import check_size
-from mmdvis.errors import DataError
+from mmdvis.errors import DataError, UnreadableImageError
 from mmdvis.io import read_image
 from mmdvis.registry import DATASETS
 
@@ -148,8 +148,8 @@ def check_frame(
                 )
         except DataError as error:
             path = frame.get('mask')
-            is_read = path is None or ('cannot be read' not in str(error) and 'is an image of mode' not in str(error))
-            note('truth' if is_read else problem_kind(path), error)
+            is_unreadable = path is not None and isinstance(error, UnreadableImageError)
+            note(problem_kind(path) if is_unreadable else 'truth', error)
     return frame_size, visible[visible > 0] - 1, problems
 
 

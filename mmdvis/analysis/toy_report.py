@@ -10,7 +10,7 @@ from PIL import Image
 from prettytable import PrettyTable
 from scipy.optimize import linear_sum_assignment
 
-from mmdvis.datasets.transforms import id_maps_of, labels_of
+from mmdvis.datasets.transforms import ids_and_labels_of
 from mmdvis.datasets.vipseg import VIPSegDataset
 from mmdvis.io import VideoWriter, write_json
 from mmdvis.models.detectors import DVIS
@@ -52,7 +52,7 @@ def summary_table(summary: dict[str, dict[str, float]]) -> str:
 
 def ground_truth_of(record: dict, classes: ClassInfo) -> VideoPanoptic:
     """Ground truth of a video of the dataset as a panoptic result."""
-    maps, labels = np.stack(list(id_maps_of(record))).astype(np.int32), labels_of(record)
+    maps, labels = ids_and_labels_of(record)
     segments = tuple(Segment(i, 0, label, classes.is_thing[label], score=1.0) for i, label in labels.items())
     return VideoPanoptic(torch.from_numpy(maps), segments, classes)
 

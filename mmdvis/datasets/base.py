@@ -17,7 +17,7 @@ from mmdvis.errors import DataError
 from mmdvis.io import image_size, natural_key, open_frames, read_image
 from mmdvis.io.frame_sources import size_or_none
 
-from .annotation_index import AnnotationIndex
+from .annotation_index import AnnotationIndex, Records, open_index
 from .classes import ClassList, build_class_list, check_against_known
 from .transforms import (
     CropClip,
@@ -151,6 +151,15 @@ class ClipDataset(BaseDataset):
     def read_index(self) -> AnnotationIndex:
         """Read the records of all videos from the annotation files."""
         raise NotImplementedError
+
+    @staticmethod
+    def reader(path: Path) -> Records:
+        """Read an annotation file; for :meth:`open_records`."""
+        raise NotImplementedError
+
+    def open_records(self) -> AnnotationIndex:
+        """Read the records of ``ann_file`` with the ``reader`` of the class, or the cached index of the file."""
+        return open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
 
     def full_init(self) -> None:
         """Read the annotation files and select the videos."""

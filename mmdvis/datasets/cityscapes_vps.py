@@ -8,7 +8,7 @@ from pathlib import Path
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-from .annotation_index import AnnotationIndex, Records, open_index, record_or_error
+from .annotation_index import AnnotationIndex, Records, record_or_error
 from .annotation_json import Entry, has_annotations, parse_json, read_bytes
 from .base import check_unique
 from .classes import ClassList, categories_of, class_rows, known_classes
@@ -135,7 +135,7 @@ class CityscapesVPSDataset(PanopticVideoDataset):
 
     def read_index(self) -> AnnotationIndex:
         """Read the records; if the JSON file has no segments, the ground truth is read from 16-bit PNGs."""
-        index = open_index(Path(self.ann_file), 'cityscapes', read_cityscapes_records, self.faults)
+        index = self.open_records()
         self.TRUTH = 'panoptic' if index.meta['labelled'] else 'instance_image'
         self.names = self.names_of_annotated()
         if self.names:
@@ -161,15 +161,15 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         The mask suffix is that of the release on disk. Annotated frames are named as in a submission.
         """
         info = super().info_of(record)
-        masks, frames = self.data_prefix.get('seg', ''), []
+        masks, frames, submit = self.data_prefix.get('seg', ''), [], []
         for source, frame in zip(record['frames'], info['frames']):
             stem = stem_of(Path(source.get('mask') or source['image']).name)
             names = [Path(masks, stem + end) for end in MASK_SUFFIXES]
             mask = next((str(path) for path in names if os.path.isfile(path)), frame['mask'] or str(names[0]))
             frame_key = sequence_of(source['image'])
             frames.append(dict(frame, mask=mask, name=f'{self.names.get(frame_key, stem)}.png'))
-        is_annotated = [not self.names or sequence_of(frame['image']) in self.names for frame in record['frames']]
-        return dict(info, frames=frames, submit=is_annotated)
+            submit.append(not self.names or frame_key in self.names)
+        return dict(info, frames=frames, submit=submit)
 
 
 def check_annotated(names: dict[str, str], videos: list[list[str]], annotated: str, every: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdvis.errors import DataError
 
-from .annotation_index import AnnotationIndex, Records, open_index, record_or_error
+from .annotation_index import AnnotationIndex, Records, record_or_error
 from .annotation_json import Entry, has_annotations
 from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
@@ -207,15 +207,10 @@ class PanopticVideoDataset(ClipDataset):
 
     def read_index(self) -> AnnotationIndex:
         """Read the records of ``ann_file``."""
-        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
+        index = self.open_records()
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(
                 f'{self.ann_file} holds no annotations, like the files of test splits; use it with test_mode=True, not '
                 'for training'
             )
         return index
-
-    @staticmethod
-    def reader(path: Path) -> Records:
-        """Read the JSON file."""
-        raise NotImplementedError

@@ -54,7 +54,8 @@ class VSPWDataset(ClipDataset):
 
     def read_index(self) -> AnnotationIndex:
         """Build one record per listed video."""
-        return AnnotationIndex.build(dict(classes=class_rows(self.file_classes())), self.records(), self.faults)
+        classes = self.file_classes()
+        return AnnotationIndex.build(dict(classes=class_rows(classes)), self.records(classes), self.faults)
 
     def file_classes(self) -> ClassList:
         """Classes of the mask values."""
@@ -63,9 +64,9 @@ class VSPWDataset(ClipDataset):
         path = Path(self.data_root, self.categories)
         return categories_of(parse_json(read_bytes(path), path))
 
-    def records(self) -> Iterator[dict]:
+    def records(self, classes: ClassList) -> Iterator[dict]:
         """Yield the record of each listed video."""
-        category_ids = list(self.file_classes().category_ids)
+        category_ids = list(classes.category_ids)
         for name in read_list(Path(self.ann_file)):
             yield record_or_error(self.record, name, category_ids)
 

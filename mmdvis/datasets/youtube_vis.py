@@ -7,7 +7,7 @@ from mmdvis.errors import DataError
 from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
 
-from .annotation_index import AnnotationIndex, Records, open_index, record_or_error
+from .annotation_index import AnnotationIndex, Records, record_or_error
 from .annotation_json import Entry, has_annotations, parse_json, read_bytes
 from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
@@ -131,7 +131,7 @@ class TrackDataset(ClipDataset):
 
     def read_index(self) -> AnnotationIndex:
         """Read the records of ``ann_file``."""
-        index = open_index(Path(self.ann_file), self.reader.__name__, self.reader, self.faults)
+        index = self.open_records()
         if not index.meta['labelled'] and not self.test_mode:
             raise DataError(
                 f'{self.ann_file} holds no annotations, like the validation and test splits of YouTube-VIS and OVIS; '

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmdvis.errors import DataError
+from mmdvis.errors import DataError, UnreadableImageError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
@@ -53,13 +53,13 @@ def read_pixels(path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str,
                     'because other formats may change the values'
                 )
             if modes and image.mode not in modes:
-                raise DataError(f'{path} is an image of mode {image.mode}; it must be {" or ".join(modes)}')
+                raise UnreadableImageError(f'{path} is an image of mode {image.mode}; it must be {" or ".join(modes)}')
             image.load()
             return image
     except DataError:
         raise
     except READ_ERRORS as error:
-        raise DataError(f'{path} {describe_unreadable(path, error)}') from None
+        raise UnreadableImageError(f'{path} {describe_unreadable(path, error)}') from None
 
 
 def read_image(path: str | Path) -> np.ndarray:

@@ -20,7 +20,7 @@ TABLE = ROOT / 'tests' / 'test_configs' / 'recipes.yml'
 EXEMPT = (  # numbers that do not change what is learned or scored, and variables that are copied into other entries
     '*.num_workers', '*.prefetch_factor', '*.interval', '*.max_keep_ckpts', '*.window_size', 'randomness.seed',
     'train_cfg.val_interval', 'env_cfg.*', 'model.window', '*_dataloader.batch_size', 'num_classes', 'segmenter.*',
-    'postprocessor.*', 'crop_first.*', 'augment.*', 'edges*', 'images.*',
+    'postprocessor.*', 'crop_first.*', 'augment.*', 'edges*', 'images.*', 'source.*',
     'videos.*', 'clip.*', 'test_evaluator*', 'val_evaluator*', 'val_dataloader.*',
     '*.dataset.datasets.*.clip.*',
 )  # fmt: skip

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from helpers import official_layouts as official
 from helpers import tiny_datasets
+from helpers.damage import dataset_config
 from helpers.tiny_datasets import settings_of
 
 from mmdvis.datasets import classes as class_lists
+from mmdvis.datasets.transforms import ids_and_labels_of
 from mmdvis.engine.launch import load_config, train
 from mmdvis.engine.launch import test as run_test
 from mmdvis.registry import DATASETS
@@ -257,3 +259,14 @@ def test_folders_of_images_are_predicted_and_packed(tmp_path):
     )
     files = submitted(settings, dataset, tmp_path / 'out')
     assert {'pred.json', 'pan_pred/a/frame0.png', 'pan_pred/b/frame6.png'} <= set(files)
+
+
+@pytest.mark.parametrize('kind', ['vipseg', 'youtube_vis_2021_360p', 'cityscapes_vps'])
+def test_ids_and_labels_of_a_whole_video_belong_together(kind, tmp_path):
+    """Cityscapes-VPS stores the ground truth of training in 16-bit PNGs, which have no list of objects."""
+    tiny_datasets.write(kind, tmp_path)
+    dataset = DATASETS.build(dataset_config(kind, tmp_path))
+    maps, labels = ids_and_labels_of(dataset.get_data_info(0))
+    assert labels and set(np.unique(maps).tolist()) - {0} == set(labels)
+    sample = dataset[0]['data_samples']
+    assert {(i, k) for i, k in zip(sample.gt_ids.tolist(), sample.gt_labels.tolist())} <= set(labels.items())

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmdvis.analysis.oracle_tracking import predict_with_oracle_tracking
 from mmdvis.apis import init_model
-from mmdvis.datasets.transforms import id_maps_of, labels_of
+from mmdvis.datasets.transforms import ids_and_labels_of
 from mmdvis.io import write_json
 from mmdvis.registry import DATASETS, METRICS
 
@@ -33,9 +33,7 @@ def main() -> None:
     metrics = [METRICS.build(metric) for metric in config.test_evaluator]
     for index in tqdm(range(len(dataset)), unit='video'):
         record, item = dataset.get_data_info(index), dataset[index]
-        sample = predict_with_oracle_tracking(
-            model, item['inputs'], id_maps_of(record), labels_of(record), item['data_samples']
-        )
+        sample = predict_with_oracle_tracking(model, item['inputs'], *ids_and_labels_of(record), item['data_samples'])
         for metric in metrics:
             metric.dataset_meta = dataset.metainfo
             metric.process(None, [sample.to_dict()])

@@ -2,7 +2,7 @@ _base_ = './loaders.py'
 data_root = 'data/ytvis_2019/'
 num_classes = 40
 postprocessor = dict(type='InstancePostprocessor', max_num=10)
-# the random resize and crop that refiners (YouTube-VIS 2019: all stages) apply first
+# random resize and crop before the other transforms, in the recipes that set it
 crop_first = dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5)
 train_dataloader = dict(
     dataset=dict(

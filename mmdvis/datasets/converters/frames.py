@@ -46,7 +46,7 @@ def scaled_size(size: Size, height: int) -> Size:
     return height, int(height * size[1] / size[0])
 
 
-def write_frame(source: Path, target: Path, size: Size) -> bool:
+def write_frame(source: Path, target: Path, size: Size) -> None:
     """Write a resized JPEG, unless the target is complete.
 
     Args:
@@ -54,18 +54,14 @@ def write_frame(source: Path, target: Path, size: Size) -> bool:
         target: JPEG file.
         size: (height, width) of the target.
 
-    Returns:
-        Whether the file was written.
-
     Raises:
         DataError: The source cannot be read, or the target was not written correctly.
     """
     if is_complete_image(target, size):
-        return False
+        return
     save_image(read_pixels(source).convert('RGB').resize(size[::-1], Image.BILINEAR), target, quality=95)
     if not is_complete_image(target, size):
         raise DataError(f'{target} was not written correctly; is the disk full?')
-    return True
 
 
 def write_ids(ids: np.ndarray, target: Path) -> None:

@@ -65,7 +65,7 @@ def panoptic_ids(colours: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray
     codes = np.where(is_stuff, (labels + 1) << 32, np.where(is_thing, ((labels + 1) << 32) + instances, 0))
     unique_codes, positions = np.unique(codes, return_inverse=True)
     keys = {(int(code >> 32) - 1, int(code & 0xFFFFFFFF)): k for k, code in enumerate(unique_codes.tolist()) if code}
-    return positions.reshape(codes.shape), dict(keys.items())
+    return positions.reshape(codes.shape), keys
 
 
 def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) -> tuple[dict, dict]:

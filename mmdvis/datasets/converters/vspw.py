@@ -56,11 +56,11 @@ def prepare_vspw(raw: Path, out: Path, height: int = 480, workers: int = 2) -> d
     Args:
         raw: Root folder of the official release, with ``data/<video>/{origin,mask}`` and ``{train,val,test}.txt``.
         out: Output folder.
-        height: Height of the num_frames, in pixels.
+        height: Height of the frames, in pixels.
         workers: Number of processes.
 
     Returns:
-        Split -> number of num_frames.
+        Split -> number of frames.
 
     Raises:
         DataError: There is no list, or videos could not be converted.

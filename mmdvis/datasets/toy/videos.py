@@ -1,7 +1,7 @@
 """Writes synthetic videos in the prepared layout of VIPSeg."""
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -98,11 +98,10 @@ def write_toy_videos(
     for split, (name, count) in enumerate(zip(TOY_SPLITS, (num_train, num_val))):
         names = [f'{name}_{k:04d}' for k in range(count)]
         seeds = [(seed, split, k) for k in range(count)]
-        write = partial(write_video, root=out, options=options)
         with ProcessPoolExecutor(num_workers, get_context('spawn')) as pool:
             entries = list(
                 tqdm(
-                    pool.map(call_with_seed, [write] * count, names, seeds, chunksize=8),
+                    pool.map(write_video, names, repeat(out), seeds, repeat(options), chunksize=8),
                     total=count,
                     desc=f'toy {name}',
                     disable=not progress,
@@ -118,11 +117,3 @@ def write_toy_videos(
             ),
         )
     return files
-
-
-def call_with_seed(write: partial, name: str, seed: tuple[int, ...]) -> tuple[dict, dict]:
-    """Calls ``write`` for one video.
-
-    This is a module-level function because lambdas cannot be pickled for worker processes.
-    """
-    return write(name, seed=seed)

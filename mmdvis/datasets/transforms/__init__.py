@@ -1,7 +1,7 @@
 """Transforms that sample, load, augment and pack the clips of a dataset."""
 
 from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
-from .ground_truth import id_maps_of, labels_of
+from .ground_truth import ids_and_labels_of
 from .loading import LoadClip, OpenVideo, PackClip
 from .sampling import SampleClip
 
@@ -15,6 +15,5 @@ __all__ = [
     'ResizeClip',
     'RotateClip',
     'SampleClip',
-    'id_maps_of',
-    'labels_of',
+    'ids_and_labels_of',
 ]

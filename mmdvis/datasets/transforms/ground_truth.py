@@ -266,21 +266,19 @@ ANNOTATION_READERS = dict(
 )
 
 
-def id_maps_of(info: Info) -> np.ndarray:
-    """Ground-truth ids (T, H, W) int32 of a whole video, 0 for void; of overlapping objects, the first is used."""
+def ids_and_labels_of(info: Info) -> tuple[np.ndarray, dict[int, int]]:
+    """Ground truth of a whole video.
+
+    Returns:
+        Ids (T, H, W) int32, 0 for void; of overlapping objects, the first is used. Id -> class label of each object.
+    """
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
+    layers = [reader.layers(index) for index in range(len(info['frames']))]  # some readers learn their objects from it
     ids = np.concatenate([[0], reader.ids]).astype(np.int32)
     frames = []
-    for index in range(len(info['frames'])):
-        layers = reader.layers(index)
-        merged = ids[layers[0]]
-        for layer in layers[1:]:
+    for first, *others in layers:
+        merged = ids[first]
+        for layer in others:
             merged = np.where(merged == 0, ids[layer], merged)
         frames.append(merged)
-    return np.stack(frames)
-
-
-def labels_of(info: Info) -> dict[int, int]:
-    """Maps the id of each ground-truth object of a video to its class label."""
-    reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
-    return dict(zip(reader.ids.tolist(), reader.labels.tolist()))
+    return np.stack(frames), dict(zip(reader.ids.tolist(), reader.labels.tolist()))

@@ -75,20 +75,30 @@ class PanopticFiles:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Ids (H, W) uint32 of a panoptic PNG.
+    """Ids (H, W) uint32 of a panoptic PNG; raises BadInputError if it is missing, damaged, or not RGB."""
+    image = read_png(path, ('RGB',), 'a panoptic PNG must be RGB with id = R + 256 G + 65536 B')
+    return np.asarray(image.convert('RGBA')).view('<u4')[..., 0] & 0xFFFFFF
+
+
+def read_png(path: Path, modes: tuple[str, ...], requirement: str) -> Image.Image:
+    """A decoded PNG.
+
+    Args:
+        path: Path of the file.
+        modes: Allowed Pillow modes.
+        requirement: What the file must be, for the error message.
 
     Raises:
-        BadInputError: The file is missing, damaged, or not RGB.
+        BadInputError: The file is missing, damaged, or of another mode.
     """
     if not path.is_file():
         raise BadInputError(f'the PNG {path} does not exist')
     try:
         with Image.open(path) as image:
-            if image.mode != 'RGB':
-                raise BadInputError(
-                    f'{path} is a PNG of mode {image.mode}; a panoptic PNG must be RGB with id = R + 256 G + 65536 B'
-                )
-            return np.asarray(image.convert('RGBA')).view('<u4')[..., 0] & 0xFFFFFF
+            if image.mode not in modes:
+                raise BadInputError(f'{path} is a PNG of mode {image.mode}; {requirement}')
+            image.load()
+            return image
     except BadInputError:
         raise
     except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for damaged files

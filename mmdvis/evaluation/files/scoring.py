@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import stq, vis_ap, vpq, vss
@@ -24,6 +23,7 @@ from .panoptic_files import (
     read_cityscapes,
     read_ids,
     read_images,
+    read_png,
     read_vipseg,
     vipseg_ground_truth,
 )
@@ -273,22 +273,8 @@ def pq_figures(total: vpq.WindowCounts, is_thing: dict[int, bool]) -> Figures:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Labels (H, W) uint8 of a greyscale PNG.
-
-    Raises:
-        BadInputError: The file is missing, damaged, or not an 8-bit greyscale or palette image.
-    """
-    if not path.is_file():
-        raise BadInputError(f'the PNG {path} does not exist')
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ('L', 'P'):
-                raise BadInputError(f'{path} is a PNG of mode {image.mode}; a label map must be 8-bit greyscale')
-            return np.asarray(image)
-    except BadInputError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for damaged files
-        raise BadInputError(f'{path} is not a readable PNG: {error}') from None
+    """Labels (H, W) uint8 of an 8-bit greyscale or palette PNG; raises BadInputError for other or damaged files."""
+    return np.asarray(read_png(path, ('L', 'P'), 'a label map must be 8-bit greyscale'))
 
 
 def vss_frames(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

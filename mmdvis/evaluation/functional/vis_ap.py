@@ -223,13 +223,11 @@ def summarize_ap(pairs: dict[int, list[Pair]], occlusion: bool = False) -> dict[
             continue
         result['AP50'] = mean_of_valid([precision[0] for precision, _ in curves])
         result['AP75'] = mean_of_valid([precision[5] for precision, _ in curves])
-        for limit in MAX_DETECTIONS:
-            limited = [
-                class_curve
-                for class_curve in (curve(videos, limit) for videos in matched.values())
-                if class_curve is not None
-            ]
-            result[f'AR{limit}'] = mean_of_valid([recall for _, recall in limited])
+        *limits, largest = MAX_DETECTIONS
+        result[f'AR{largest}'] = mean_of_valid([recall for _, recall in curves])
+        for limit in limits:
+            limited = (curve(videos, limit) for videos in matched.values())
+            result[f'AR{limit}'] = mean_of_valid([pair[1] for pair in limited if pair is not None])
     return result
 
 

@@ -90,23 +90,23 @@ def summarize_vss(counts: VSSCounts) -> dict[str, float]:
     with np.errstate(invalid='ignore', divide='ignore'):
         iou = correct / union
         result = dict(
-            mIoU=mean_in_percent(iou[in_gt]),
+            mIoU=mean_or_nan(iou[in_gt]),
             fwIoU=float((rows / total * np.nan_to_num(iou)).sum()),
             pixel_acc=float(correct.sum() / total),
-            mean_class_acc=mean_in_percent((correct / rows)[in_gt]),
-            mIoU_mmseg=mean_in_percent(iou[union > 0]),
+            mean_class_acc=mean_or_nan((correct / rows)[in_gt]),
+            mIoU_mmseg=mean_or_nan(iou[union > 0]),
         )
     values = {
         n: [consistent / constant for constant, consistent in windows if constant]
         for n, windows in counts.consistency.items()
     }
-    result.update({f'VC{n}': mean_in_percent(np.array(ratios)) for n, ratios in values.items()})
+    result.update({f'VC{n}': mean_or_nan(np.array(ratios)) for n, ratios in values.items()})
     if {8, 16} <= set(values):
-        result['VC16_with_VC8'] = mean_in_percent(np.array(values[8] + values[16]))
+        result['VC16_with_VC8'] = mean_or_nan(np.array(values[8] + values[16]))
     return result
 
 
-def mean_in_percent(values: np.ndarray) -> float:
+def mean_or_nan(values: np.ndarray) -> float:
     """Mean of the values; NaN if there are none."""
     return float(np.mean(values)) if len(values) else float('nan')
 
