@@ -1,5 +1,7 @@
 """Tiny copies of every dataset in its official layout, loaded with the dataset's base config."""
 
+import re
+
 from mmengine.config import Config
 
 from mmdvis.datasets import classes as class_lists
@@ -88,7 +90,8 @@ def config(kind, root):
     """Return the base config ``kind`` for the files below ``root``, with sizes that fit tiny frames."""
     text = (BASES / f'{kind}.py').read_text()
     first = text[text.index("data_root = '") :].splitlines()[0]
-    text = text.replace(first, f"data_root = '{root}/'").replace("'./loaders.py'", repr(str(BASES / 'loaders.py')))
+    text = text.replace(first, f"data_root = '{root}/'")
+    text = re.sub(r"'\./([\w-]+\.py)'", lambda base: repr(str(BASES / base.group(1))), text)
     settings = Config.fromstring(text, '.py')
     loaders = [settings[name] for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in settings]
     for loader in loaders:

@@ -1,9 +1,7 @@
-_base_ = './loaders.py'
+_base_ = ['./loaders.py', './crop_first.py']
 data_root = 'data/ovis/'
 num_classes = 25
 postprocessor = dict(type='InstancePostprocessor', max_num=20)
-# random resize and crop before the other transforms, in the recipes that set it
-crop_first = dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5)
 train_dataloader = dict(
     dataset=dict(
         type='OVISDataset',

@@ -1,18 +1,10 @@
 _base_ = ['./ovis_360p.py', './coco_source.py']
+videos = dict(_base_.train_dataloader.dataset, filter_empty=False)
+augment = dict(videos['augment'], max_edge=768, rotate=dict(angle=15.0))
+images = dict(_base_.coco_source, target='OVIS', filter_empty=False, augment=augment)
 train_dataloader = dict(
     sampler=dict(ratios=[1.0, 1.0]),
     dataset=dict(
-        _delete_=True,
-        type='ConcatClipDataset',
-        clip=_base_.train_dataloader.dataset.clip,
-        datasets=dict(
-            coco=dict(
-                _base_.coco_source,
-                target='OVIS',
-                filter_empty=False,
-                augment=dict(_base_.train_dataloader.dataset.augment, max_edge=768, rotate=dict(angle=15.0)),
-            ),
-            videos=dict(_base_.train_dataloader.dataset, filter_empty=False),
-        ),
+        _delete_=True, type='ConcatClipDataset', clip=videos['clip'], datasets=dict(coco=images, videos=videos)
     ),
 )

@@ -1,9 +1,7 @@
-_base_ = './loaders.py'
+_base_ = ['./loaders.py', './crop_first.py']
 data_root = 'data/ytvis_2019/'
 num_classes = 40
 postprocessor = dict(type='InstancePostprocessor', max_num=10)
-# random resize and crop before the other transforms, in the recipes that set it
-crop_first = dict(short_edges=[400, 500, 600], max_edge=1333, between=(384, 600), prob=0.5)
 train_dataloader = dict(
     dataset=dict(
         type='YouTubeVISDataset',
@@ -13,7 +11,7 @@ train_dataloader = dict(
         data_prefix=dict(img='train/JPEGImages'),
         filter_empty=True,
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[240, 360, 480], max_edge=768, crop_first=crop_first, flip=0.5),
+        augment=dict(short_edges=[240, 360, 480], max_edge=768, crop_first=_base_.crop_first, flip=0.5),
     )
 )
 val_dataloader = dict(
