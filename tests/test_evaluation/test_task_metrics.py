@@ -56,7 +56,7 @@ def test_semantic_videos():
     for name in (SET / 'vspw' / 'val.txt').read_text().split():
         maps = [np.asarray(Image.open(path)) for path in sorted((SET / 'vspw' / 'pred' / name).glob('*.png'))]
         samples.append(sample(name, VideoSemantic(torch.from_numpy(np.stack(maps)), CLASSES)))
-    scores = run(VSSMetric(str(SET / 'vspw')), samples, range(256))
+    scores = run(VSSMetric(str(SET / 'vspw'), num_classes=124), samples, range(256))
     for name in ('mIoU', 'fwIoU', 'pixel_acc', 'mean_class_acc', 'VC8', 'VC16'):
         assert scores[name] == pytest.approx(EXPECTED['vss_vspw'][name], abs=1e-9)
     with pytest.raises(ValueError, match='video 700_v0 has 7 masks in .*, but the prediction has 3 frames'):

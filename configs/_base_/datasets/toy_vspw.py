@@ -5,4 +5,4 @@ postprocessor = dict(_delete_=True, type='SemanticPostprocessor')
 videos = dict(_delete_=True, type='VSPWDataset', categories='categories.json', data_root=data_root)
 train_dataloader = dict(dataset=dict(videos, ann_file='train.txt', augment=dict(flip=0.5)))
 test_dataloader = dict(dataset=dict(videos, ann_file='val.txt', test_mode=True))
-test_evaluator = [dict(type='VSSMetric', gt_root=data_root, num_classes=11)]
+test_evaluator = [dict(type='VSSMetric', gt_root=data_root)]

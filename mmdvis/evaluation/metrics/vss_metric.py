@@ -18,13 +18,13 @@ class VSSMetric(BaseMetric):
 
     Args:
         gt_root: Folder of VSPW with ``data/<video>/mask/<frame>.png``.
-        num_classes: Number of classes K.
+        num_classes: Number of classes K; None uses the number of classes of the model.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     def __init__(
-        self, gt_root: str, num_classes: int = vss.NUM_CLASSES, collect_device: str = 'cpu', prefix: str | None = None
+        self, gt_root: str, num_classes: int | None = None, collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
         super().__init__(collect_device, prefix)
         self.gt_root, self.num_classes = Path(gt_root), num_classes
@@ -36,6 +36,7 @@ class VSSMetric(BaseMetric):
             ValueError: The number of frames or their size differs from the ground truth.
         """
         categories = np.asarray(self.dataset_meta['category_ids'])
+        num_classes = len(categories) if self.num_classes is None else self.num_classes
         for sample in data_samples:
             name, maps = sample['video_id'], categories[sample['pred_semantic'].label_map]
             masks = mask_files(self.gt_root, name)
@@ -49,7 +50,7 @@ class VSSMetric(BaseMetric):
                     f'video {name} has masks of {size} (height, width), but the prediction is {maps.shape[1:]}'
                 )
             gt_maps = (read_labels(path) for path in masks)
-            self.results.append(vss.count_vss_video(zip(gt_maps, maps), num_classes=self.num_classes))
+            self.results.append(vss.count_vss_video(zip(gt_maps, maps), num_classes=num_classes))
 
     def compute_metrics(self, results: list[vss.VSSCounts]) -> dict[str, float]:
         """Metrics in [0, 1]."""
