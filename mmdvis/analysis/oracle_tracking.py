@@ -9,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameSource, TrackQueries, VideoDataSample, cat_time
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import FrameSource, TrackQueries, cat_time
 
 
 def gt_masks(id_map: np.ndarray, ids: Sequence[int]) -> Tensor:

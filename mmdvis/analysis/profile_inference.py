@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameSource, VideoDataSample
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import FrameSource
 
 from .flops import HEADS, macs_and_gathers
 

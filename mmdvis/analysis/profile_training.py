@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmdvis.apis.optimize_for_inference import DTYPES
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import STAGES, VideoDataSample
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import STAGES
 
 from .profile_inference import Usage, peak_memory, random_video, reset_peak_memory, synchronize
 

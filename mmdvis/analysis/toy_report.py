@@ -14,7 +14,8 @@ from mmdvis.datasets.transforms import ids_and_labels_of
 from mmdvis.datasets.vipseg import VIPSegDataset
 from mmdvis.io import VideoWriter, write_json
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import ClassInfo, FrameResult, FrameSource, Segment, VideoPanoptic
+from mmdvis.results import ClassInfo, FrameResult, VideoPanoptic
+from mmdvis.structures import FrameSource, Segment
 from mmdvis.visualization import ResultVisualizer
 
 METRIC_COLUMNS = ('VPQ', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_Th', 'VPQ_St', 'VPQ6_Th', 'STQ', 'AQ', 'SQ')

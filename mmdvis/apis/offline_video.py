@@ -13,7 +13,8 @@ from tqdm import tqdm
 from mmdvis.io import MemoryNeed, transform_frames
 from mmdvis.io.frame_views import FrameView
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameResult, FrameSource, VideoResult
+from mmdvis.results import FrameResult, VideoResult
+from mmdvis.structures import FrameSource
 
 LOGGER = logging.getLogger('mmdvis')
 

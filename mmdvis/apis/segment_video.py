@@ -11,7 +11,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmdvis.io import BackgroundWriter, VideoWriter, id_to_rgb, replace_path
-from mmdvis.structures import ClassInfo, FrameResult, FrameSource, SegmentedObject, encode_mask
+from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, encode_mask
+from mmdvis.structures import FrameSource
 from mmdvis.visualization import ResultVisualizer
 
 from .offline_video import OfflineVideo

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmdvis.io import ArrayFrames, transform_frames
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures import FrameResult, FrameSource, VideoResult
+from mmdvis.results import FrameResult, VideoResult
+from mmdvis.structures import FrameSource
 
 
 class VideoStream:

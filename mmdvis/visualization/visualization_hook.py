@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from mmdvis.io import VideoWriter, original_frames
 from mmdvis.registry import HOOKS
-from mmdvis.structures import VideoDataSample, VideoResult
+from mmdvis.results import VideoDataSample, VideoResult
 
 from .visualizer import ResultVisualizer
 

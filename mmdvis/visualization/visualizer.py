@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmdvis.structures import ClassInfo, FrameResult
+from mmdvis.results import ClassInfo, FrameResult
 
 from .palette import colour_of
 

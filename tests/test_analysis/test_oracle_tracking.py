@@ -15,7 +15,7 @@ from mmdvis.analysis.oracle_tracking import (
 )
 from mmdvis.io import ArrayFrames
 from mmdvis.models.trackers import CosineTracker
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 from mmdvis.testing.parity.dvis import Fixture
 
 

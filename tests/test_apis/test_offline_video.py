@@ -11,7 +11,7 @@ from mmdvis.apis import OfflineVideo, segment_video
 from mmdvis.apis.offline_video import memory_need
 from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.models.layers import temporal_layer
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 
 META = dict(classes=tuple('abcde'), category_ids=(3, 1, 4, 15, 9), num_things=3)
 

@@ -8,7 +8,7 @@ from torch import nn
 from mmdvis.apis import optimize_for_inference
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 
 
 def model(**options):

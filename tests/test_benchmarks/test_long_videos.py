@@ -13,7 +13,7 @@ from helpers.commands import load
 from mmdvis.analysis.profile_inference import first_frames, force_segments, random_video, run_in_subprocess
 from mmdvis.apis import OfflineVideo, VideoStream
 from mmdvis.io import ArrayFrames, VideoWriter
-from mmdvis.structures.results import VideoDataSample
+from mmdvis.results import VideoDataSample
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mmdvis.engine.launch import use_float32_on_cpu
 from mmdvis.engine.optimizers.grouped_constructor import parameter_groups
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 
 CONFIGS = ROOT / 'configs'
 LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)

@@ -9,7 +9,8 @@ import torch
 
 from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_ground_truth
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
-from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoPanoptic
+from mmdvis.results import ClassInfo, VideoDataSample, VideoPanoptic
+from mmdvis.structures import Segment
 
 
 def paths(root):

@@ -12,7 +12,8 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.evaluation.files.panoptic_files import read_ids
 from mmdvis.evaluation.metrics import SubmissionWriter
-from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.results import ClassInfo, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.structures import Segment
 
 CLASSES = ClassInfo.numbered(200)
 

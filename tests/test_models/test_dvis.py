@@ -7,7 +7,8 @@ from mmengine.logging import MessageHub
 
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors.clip_preprocessor import ClipPreprocessor
-from mmdvis.structures import VideoDataSample, cat_time
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import cat_time
 
 SETUPS = [('cosine', False), ('dvis', False), ('dvis_first_frame', True)]
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS
-from mmdvis.structures import FrameQueries, VideoDataSample, cat_time
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import FrameQueries, cat_time
 from mmdvis.testing.parity.dvis import Fixture
 
 SEMANTIC = dict(type='SemanticPostprocessor')

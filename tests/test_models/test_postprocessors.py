@@ -10,7 +10,8 @@ from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.class_scores import mean_logits, running_scores, video_scores
 from mmdvis.models.functional.panoptic_fusion import fuse_panoptic
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
-from mmdvis.structures import FactoredMasks, FrameSize, VideoDataSample, VideoPrediction
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import FactoredMasks, FrameSize, VideoPrediction
 from mmdvis.structures.masks import resize, to_image
 
 

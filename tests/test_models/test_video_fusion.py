@@ -11,7 +11,8 @@ from mmdvis.io import ArrayFrames, FlippedFrames, transform_frames
 from mmdvis.models.functional.video_fusion import align, fuse_predictions
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.registry import MODELS
-from mmdvis.structures import AveragedMasks, FlippedMasks, VideoDataSample, VideoPrediction
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import AveragedMasks, FlippedMasks, VideoPrediction
 
 FRAMES, ROWS, SIZE = 3, 4, (12, 16)
 POSTS = [PanopticPostprocessor(2, 0.2, 0.2), InstancePostprocessor(6), SemanticPostprocessor()]

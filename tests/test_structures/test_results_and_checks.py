@@ -6,18 +6,8 @@ import pytest
 import torch
 
 from mmdvis.checks import check_shapes
-from mmdvis.structures import (
-    ClassInfo,
-    FactoredMasks,
-    FrameSize,
-    Segment,
-    StepContext,
-    VideoDataSample,
-    VideoInstances,
-    VideoPanoptic,
-    VideoPrediction,
-    VideoSemantic,
-)
+from mmdvis.results import ClassInfo, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.structures import FactoredMasks, FrameSize, Segment, StepContext, VideoPrediction
 from mmdvis.structures.masks import resize, to_image
 
 

@@ -11,7 +11,7 @@ from helpers.commands import DATA, load
 from mmengine.config import Config
 
 from mmdvis.apis import init_model
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 from mmdvis.testing.parity import options as parity_options
 from mmdvis.testing.parity.comparison import Comparison, compare_equal, compare_pixels, compare_values, report
 from mmdvis.testing.parity.dvis import SYSTEMS, Fixture, compare_windows, model_config, run_windows

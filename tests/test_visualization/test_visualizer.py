@@ -7,7 +7,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mmdvis.io import ArrayFrames, PrefetchedFrames, ResizedFrames, VideoWriter
-from mmdvis.structures import ClassInfo, Segment, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.results import ClassInfo, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
+from mmdvis.structures import Segment
 from mmdvis.visualization import ResultVisualizer, VideoVisualizationHook, colour_of
 from mmdvis.visualization.visualizer import blend_ids
 

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmdvis.errors import DataError
 from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames, open_frames, read_image
 from mmdvis.registry import TRANSFORMS
-from mmdvis.structures import VideoDataSample
+from mmdvis.results import VideoDataSample
 
 from .ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
 

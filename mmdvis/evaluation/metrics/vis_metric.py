@@ -16,7 +16,7 @@ from mmdvis.evaluation.files.scoring import by_class
 from mmdvis.evaluation.files.track_files import VideoTracks, check_track_mask, count_vis, read_gt_tracks
 from mmdvis.evaluation.functional import vis_ap
 from mmdvis.registry import METRICS
-from mmdvis.structures import VideoInstances
+from mmdvis.results import VideoInstances
 
 COCO_NAMES = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
 

@@ -10,7 +10,8 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClipTargets, VideoDataSample
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import ClipTargets
 
 MIXED_SIZES_WARNING = (
     'a batch contains clips of different sizes, so all are padded to the largest; use ClipSampler(by_shape=True) to '

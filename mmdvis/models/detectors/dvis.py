@@ -15,6 +15,7 @@ from mmdvis.io import feature_store
 from mmdvis.models.functional.class_scores import causal_scores, video_scores
 from mmdvis.models.functional.precision import mixed_precision
 from mmdvis.registry import MODELS
+from mmdvis.results import VideoDataSample, VideoResult
 from mmdvis.structures import (
     STAGES,
     FactoredMasks,
@@ -24,9 +25,7 @@ from mmdvis.structures import (
     FrameSource,
     StepContext,
     TrackQueries,
-    VideoDataSample,
     VideoPrediction,
-    VideoResult,
     cat_time,
 )
 

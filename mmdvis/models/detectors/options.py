@@ -11,7 +11,8 @@ from mmdvis.checks import check_choice
 from mmdvis.io import STORES
 from mmdvis.models.functional.precision import PRECISIONS
 from mmdvis.registry import MODELS
-from mmdvis.structures import STAGES, ClassInfo
+from mmdvis.results import ClassInfo
+from mmdvis.structures import STAGES
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from torch import nn
 from mmdvis.io import transform_frames
 from mmdvis.models.functional.video_fusion import fuse_predictions
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, FlippedMasks, FrameSource, VideoDataSample, VideoPrediction
+from mmdvis.results import ClassInfo, VideoDataSample
+from mmdvis.structures import FlippedMasks, FrameSource, VideoPrediction
 
 
 @MODELS.register_module()

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, VideoInstances, VideoPrediction, encode_mask
+from mmdvis.results import ClassInfo, VideoInstances, encode_mask
+from mmdvis.structures import VideoPrediction
 
 
 @MODELS.register_module()

@@ -6,7 +6,8 @@ from torch import nn
 from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.panoptic_fusion import PanopticFusion, fuse_panoptic
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, Segment, VideoPanoptic, VideoPrediction
+from mmdvis.results import ClassInfo, VideoPanoptic
+from mmdvis.structures import Segment, VideoPrediction
 
 
 @MODELS.register_module()

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from mmdvis.io import DiskBackedMaps
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClassInfo, VideoPanoptic, VideoPrediction, VideoSemantic, lookup
+from mmdvis.results import ClassInfo, VideoPanoptic, VideoSemantic, lookup
+from mmdvis.structures import VideoPrediction
 
 MAX_VOTES = 1 << 24  # numbers held at once: classes times pixels
 

@@ -17,7 +17,8 @@ from mmdvis.checkpoints.converters import convert_detectron2
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
-from mmdvis.structures import VideoDataSample, cat_time
+from mmdvis.results import VideoDataSample
+from mmdvis.structures import cat_time
 
 from .comparison import Arrays, Comparison, compare_equal, compare_heads, compare_pixels, compare_values, dense_masks
 

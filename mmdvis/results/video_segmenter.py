@@ -5,13 +5,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from .class_info import ClassInfo
-from .frame_source import FrameSource
-from .queries import TrackQueries
-from .results import VideoDataSample
-from .video_prediction import VideoPrediction
+from mmdvis.structures import FrameSource, TrackQueries, VideoPrediction
 
-STAGES = ('segmenter', 'tracker', 'refiner')
+from .class_info import ClassInfo
+from .video_results import VideoDataSample
 
 
 class VideoSegmenter(Protocol):

@@ -12,10 +12,10 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from mmdvis.checks import Size
+from mmdvis.structures import FrameMaps, Segment
 
 from .class_info import ClassInfo
 from .frame_result import FrameResult, map_objects, mask_object
-from .masks import FrameMaps
 
 
 class VideoDataSample(BaseDataElement):
@@ -38,25 +38,6 @@ class VideoResult(Protocol):
 
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
         """A copy of ``sample`` that carries this result."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One panoptic segment of a video.
-
-    Attributes:
-        id: its value in the map, >= 1.
-        row: the query it came from; for merged stuff the first one.
-        label: class in [0, K), things first.
-        is_thing: whether it is a countable object.
-        score: class probability in [0, 1].
-    """
-
-    id: int
-    row: int
-    label: int
-    is_thing: bool
-    score: float
 
 
 class PackedResult:

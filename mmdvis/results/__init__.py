@@ -1,0 +1,29 @@
+"""Results of videos for all tasks, their classes, and the protocol of the models that make them."""
+
+from .class_info import ClassInfo
+from .frame_result import FrameResult, SegmentedObject, lookup
+from .video_results import (
+    VideoDataSample,
+    VideoInstances,
+    VideoPanoptic,
+    VideoResult,
+    VideoSemantic,
+    decode_mask,
+    encode_mask,
+)
+from .video_segmenter import VideoSegmenter
+
+__all__ = [
+    'ClassInfo',
+    'FrameResult',
+    'SegmentedObject',
+    'VideoDataSample',
+    'VideoInstances',
+    'VideoPanoptic',
+    'VideoResult',
+    'VideoSegmenter',
+    'VideoSemantic',
+    'decode_mask',
+    'encode_mask',
+    'lookup',
+]

@@ -1,0 +1,3 @@
+"""Names of the stages of a model."""
+
+STAGES = ('segmenter', 'tracker', 'refiner')
