@@ -14,7 +14,7 @@ def add_mim_extension() -> None:
     """Fills ``mmdvis/.mim`` with configs and tools: copies in a built distribution, links in a checkout."""
     is_copy = any(word in sys.argv for word in ('sdist', 'bdist_wheel'))
     folder = ROOT / 'mmdvis' / '.mim'
-    if not (ROOT / 'configs').exists():  # a source distribution, which contains the folder already
+    if not (ROOT / 'configs').exists():  # the folder was filled when the archive was made
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -1,11 +1,15 @@
 """Exceptions with messages for the user."""
 
 
-class CheckpointError(ValueError):
+class MMDVISError(ValueError):
+    """Base of the errors of mmdvis; the message says what was given, what is allowed and what to do."""
+
+
+class CheckpointError(MMDVISError):
     """Raised for a checkpoint that cannot be loaded."""
 
 
-class DataError(ValueError):
+class DataError(MMDVISError):
     """Raised for invalid dataset files; the message contains file, video and frame."""
 
 
@@ -13,5 +17,5 @@ class UnreadableImageError(DataError):
     """Raised for an image file that is missing, damaged or of another mode."""
 
 
-class BadInputError(ValueError):
+class BadInputError(MMDVISError):
     """Raised for files that cannot be evaluated; the message contains file, frame and id."""

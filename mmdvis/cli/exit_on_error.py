@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmdvis.errors import BadInputError, CheckpointError, DataError
+from mmdvis.errors import MMDVISError
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
     Raises:
         SystemExit: If one of these errors is raised in the context.
     """
-    reported: tuple[type[Exception], ...] = (BadInputError, CheckpointError, DataError, OSError, *kinds)
+    reported: tuple[type[Exception], ...] = (MMDVISError, OSError, *kinds)
     try:
         yield
     except reported as error:
