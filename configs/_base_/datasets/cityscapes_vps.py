@@ -9,7 +9,12 @@ train_dataloader = dict(
         ann_file='panoptic_im_train_city_vps.json',
         data_prefix=dict(img='train/img', seg='train/panoptic_inst'),
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[*range(832, 1281, 64)], max_edge=2560, crop=dict(size=(800, 1600)), flip=0.5),
+        augment=dict(
+            short_edges=[832, 896, 960, 1024, 1088, 1152, 1216, 1280],
+            max_edge=2560,
+            crop=dict(size=(800, 1600)),
+            flip=0.5,
+        ),
     )
 )
 val_dataloader = dict(

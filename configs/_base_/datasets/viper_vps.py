@@ -9,7 +9,12 @@ train_dataloader = dict(
         ann_file='panoptic_gt_VIPER_train.json',
         data_prefix=dict(img='train/img', seg='train/panomasksRGB'),
         clip=dict(num_frames=1),
-        augment=dict(short_edges=[*range(864, 1351, 54)], max_edge=2400, crop=dict(size=(800, 1600)), flip=0.5),
+        augment=dict(
+            short_edges=[864, 918, 972, 1026, 1080, 1134, 1188, 1242, 1296, 1350],
+            max_edge=2400,
+            crop=dict(size=(800, 1600)),
+            flip=0.5,
+        ),
     )
 )
 val_dataloader = dict(

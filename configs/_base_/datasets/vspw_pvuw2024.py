@@ -1,2 +1,2 @@
 _base_ = './vspw_720p.py'
-train_dataloader = dict(dataset=dict(augment=dict(short_edges=[*range(480, 1057, 32), 1080], max_edge=1920)))
+train_dataloader = dict(dataset=dict(augment=dict(short_edges=[*range(480, 1088, 32), 1080], max_edge=1920)))
