@@ -44,6 +44,7 @@ class VideoPrediction:
         """Returns a function from frame index to mask probabilities (len(rows), H, W), zero for invalid rows."""
 
         def probs(frame: int) -> Tensor:
-            return self.masks.probs(rows, frame) * self.valid[frame, rows, None, None]
+            values, valid = self.masks.probs(rows, frame), self.valid[frame, rows]
+            return values if valid.all() else values * valid[:, None, None]
 
         return probs

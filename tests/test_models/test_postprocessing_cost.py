@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.largest_tensor import largest
 
+from mmdvis.models.functional.panoptic_fusion import assign_pixels, bands
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor, semantic
 from mmdvis.structures import VideoPrediction
 
@@ -76,3 +77,21 @@ def test_labels_take_the_bytes_they_need(classes, dtype):
     only = VideoPrediction(torch.arange(1), scores, torch.ones(2, 1, dtype=torch.bool), Recorded())
     labels = SemanticPostprocessor()(only).label_map
     assert labels.dtype == dtype and (labels == classes - 1).all() and labels.shape == (2, *SIZE)
+
+
+@pytest.mark.parametrize('num_rows, size', [(0, (6, 5)), (1, (6, 5)), (7, (40, 3000)), (260, (5, 7))])
+def test_pixels_assigned_row_by_row_equal_the_argmax(num_rows, size):
+    g = torch.Generator().manual_seed(num_rows)
+    top = torch.randint(1, 4, (num_rows,), generator=g) / 4  # few values, so that rows are often equal
+    probs = torch.randint(0, 5, (num_rows, *size), generator=g) / 4
+    parts = [assign_pixels(top, lines) for lines in bands(probs)]
+    winner, areas = torch.cat([part for part, _ in parts]), sum(counts for _, counts in parts)
+    if not num_rows:
+        assert winner.eq(0).all() and areas.shape == (3, 0)
+        return
+    won = (top[:, None, None] * probs).argmax(0)
+    assigned = probs.gather(0, won[None])[0] >= 0.5
+    assert torch.equal(winner.long(), won.where(assigned, num_rows))
+    assert areas[0].tolist() == [int((won == k).sum()) for k in range(num_rows)]
+    assert areas[1].tolist() == [int((won == k)[assigned].sum()) for k in range(num_rows)]
+    assert areas[2].tolist() == (probs >= 0.5).flatten(1).sum(1).tolist()

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from mmdvis.structures import FrameMaps, MapStore, Segment
 
+BAND_PIXELS = 1 << 16
+
 
 def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Tensor]:
     """Selects the rows whose best class is not "no object" and has a probability above ``score_thr``.
@@ -40,7 +42,7 @@ class PanopticFusion:
 
     def __getitem__(self, frame: int) -> Tensor:
         """Segment ids of a frame, (H, W) int32 on the CPU; 0 is void."""
-        return self.ids[self.winners[frame].long()]
+        return torch.from_numpy(self.ids.numpy()[self.winners[frame].numpy()])
 
     def __len__(self) -> int:
         return len(self.winners)
@@ -80,24 +82,55 @@ def fuse_panoptic(
     """
     rows, top, labels = confident_rows(scores, score_thr)
     num_rows, probs_at = len(rows), probs_of(rows)
-    won_area, mask_area, assigned_area = (
-        torch.zeros(num_rows, dtype=torch.int64, device=scores.device) for _ in range(3)
-    )
-    index_dtype = torch.uint8 if num_rows < 255 else torch.int16
+    areas = torch.zeros(3, num_rows, dtype=torch.int64, device=scores.device)  # won, assigned, in the mask
     for frame in frames:
-        probs = probs_at(frame)
-        if num_rows == 0:
-            winners.append(torch.zeros(probs.shape[-2:], dtype=index_dtype, device=scores.device))
-            continue
-        winner = (top[:, None, None] * probs).argmax(0)
-        is_assigned = probs.gather(0, winner[None])[0] >= 0.5
-        won_area += torch.bincount(winner.flatten(), minlength=num_rows)
-        assigned_area += torch.bincount(winner[is_assigned], minlength=num_rows)
-        mask_area += (probs >= 0.5).flatten(1).sum(1)
-        winners.append(winner.where(is_assigned, num_rows).to(index_dtype))
+        parts = [assign_pixels(top, lines) for lines in bands(probs_at(frame))]
+        winners.append(torch.cat([winner for winner, _ in parts]))
+        areas += torch.stack([counts for _, counts in parts]).sum(0)
+    won_area, assigned_area, mask_area = areas
     stable = (assigned_area > 0) & (won_area.double() / mask_area.clamp(min=1) >= overlap_thr)
     ids, segments = name_segments(rows, top, labels, stable, num_things, scores.shape if slot_ids else None)
     return PanopticFusion(tuple(segments), ids.cpu(), winners)
+
+
+def bands(maps: Tensor) -> tuple[Tensor, ...]:
+    """Splits maps (k, H, W) into bands of lines that fit into the cache of a CPU; other devices take the whole maps."""
+    lines = maps.shape[1] if maps.device.type != 'cpu' else max(BAND_PIXELS // max(maps.shape[2], 1), 1)
+    return maps.split(max(lines, 1), 1)
+
+
+def assign_pixels(top: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+    """Assigns the pixels of a frame, or of some of its lines, to rows.
+
+    The rows are processed one at a time, which is several times faster than ``argmax`` on a CPU.
+
+    Args:
+        top: Scores (k,) of the rows.
+        probs: Mask probabilities (k, H, W).
+
+    Returns:
+        Index of the row that each pixel is assigned to (H, W), k for void: uint8 or int16. For each row, the number of
+        pixels that it wins, that it is assigned, and that it covers with a probability of at least 0.5: (3, k) int64.
+    """
+    num_rows, size = len(top), probs.shape[-2:]
+    dtype = torch.uint8 if num_rows < 255 else torch.int16
+    winner = torch.zeros(size, dtype=dtype, device=probs.device)
+    if not num_rows:
+        return winner, winner.new_zeros(3, 0, dtype=torch.int64)
+    areas = torch.zeros(3, num_rows, dtype=torch.int64, device=probs.device)
+    best, assigned = top[0] * probs[0], probs[0] >= 0.5
+    areas[2, 0] = assigned.count_nonzero()
+    for k in range(1, num_rows):
+        value, inside = top[k] * probs[k], probs[k] >= 0.5
+        areas[2, k] = inside.count_nonzero()
+        is_better = value > best
+        winner.masked_fill_(is_better, k)
+        assigned = torch.where(is_better, inside, assigned)
+        torch.maximum(best, value, out=best)
+    areas[0] = torch.bincount(winner.flatten(), minlength=num_rows)
+    winner.masked_fill_(~assigned, num_rows)
+    areas[1] = torch.bincount(winner.flatten(), minlength=num_rows + 1)[:num_rows]
+    return winner, areas
 
 
 def name_segments(
