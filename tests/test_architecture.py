@@ -49,7 +49,7 @@ MAY_IMPORT = {  # folder -> the other folders of the package that it may import
     'engine': {'structures', 'results', 'io', 'checkpoints'},
     'visualization': {'structures', 'results', 'io'},
     'apis': {'structures', 'results', 'io', 'checkpoints', 'models', 'models/detectors', 'datasets', 'visualization'},
-    'testing': {'structures', 'results', 'io', 'checkpoints', *MODELS, 'apis'},
+    'testing': {'structures', 'results', 'io', 'checkpoints', *MODELS, 'apis', 'visualization'},
     'analysis': {
         'structures',
         'results',

@@ -9,7 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from mmdvis.datasets.base import ClipDataset
 from mmdvis.datasets.transforms import PackClip, ids_and_labels_of
 from mmdvis.io import VideoWriter, read_image
-from mmdvis.visualization.visualizer import blend_ids, write_labels
+from mmdvis.visualization import colour_of
+from mmdvis.visualization.name_plates import Label, draw_labels
+from mmdvis.visualization.visualizer import blend_ids
 
 Frames = list[np.ndarray]
 GAP = 6  # pixels between images
@@ -25,12 +27,12 @@ def draw_clip(clip: np.ndarray, maps: np.ndarray, labels: Sequence[int], classes
         labels: Class label (N,) of each object.
         classes: Class names.
     """
-    names, frames = {k: classes[label] for k, label in enumerate(labels, 1)}, []
+    plates, frames = {k: Label((classes[label],), colour_of(k)) for k, label in enumerate(labels, 1)}, []
     for t, frame in enumerate(np.ascontiguousarray(clip)):
         merged = maps[0, t].astype(np.int32)
         for layer in maps[1:]:
             merged = np.where(layer[t] > 0, layer[t], merged)
-        frames.append(write_labels(blend_ids(frame, merged), merged, names))
+        frames.append(draw_labels(blend_ids(frame, merged), merged, plates))
     return frames
 
 

@@ -1,89 +1,111 @@
 """Draws results of all tasks into frames."""
 
+from collections import deque
+from collections.abc import Collection
+
+import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from mmdvis.results import ClassInfo, FrameResult
+from mmdvis.results import ClassInfo, FrameResult, SegmentedObject
 
+from .blending import blend_colours
+from .name_plates import Label, draw_labels
 from .palette import colour_of
 
-MIN_LABEL_AREA = 60  # pixels an object needs to be labelled
+HIDEABLE = ('names', 'scores', 'masks', 'boxes', 'stuff')
+SHOWABLE = ('boxes', 'trails')
+TRAIL = 40  # frames of a trail
 
 
 class ResultVisualizer:
-    """Draws objects in transparent colours with white outlines and names.
+    """Draws objects in transparent colours with white contours and name plates.
 
     The colour of a thing belongs to its id, the colour of stuff to its class, so both are the same in every frame.
+    Trails connect the centres of an object in the frames that were drawn before; use one visualizer for each video.
 
     Args:
-        classes: the classes of the model.
-        alpha: opacity of the colours in [0, 1].
+        classes: Classes of the model.
+        alpha: Opacity of the colours in [0, 1].
+        show: What is drawn besides masks and names: ``'boxes'``, ``'trails'``.
+        hide: What is not drawn: ``'names'``, ``'scores'``, ``'masks'``, ``'boxes'``, ``'stuff'``.
+
+    Raises:
+        ValueError: An option is out of range or unknown.
     """
 
-    def __init__(self, classes: ClassInfo, alpha: float = 0.55) -> None:
+    def __init__(
+        self, classes: ClassInfo, alpha: float = 0.55, show: Collection[str] = (), hide: Collection[str] = ()
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ValueError(f'alpha must be in [0, 1], got {alpha}')
+        for name, values, allowed in (('show', show, SHOWABLE), ('hide', hide, HIDEABLE)):
+            if not set(values) <= set(allowed):
+                raise ValueError(f'{name} must be some of {", ".join(allowed)}, got {", ".join(values)}')
         self.classes, self.alpha = classes, alpha
+        self.show, self.hide = set(show) - set(hide), set(hide)
+        self.trails: dict[int, deque[tuple[int, int]]] = {}
+
+    def colour(self, segment: SegmentedObject, is_semantic: bool = False) -> tuple[int, int, int]:
+        """RGB colour of an object: by its id for things, by its class for stuff and in semantic results."""
+        by_class = is_semantic or not segment.is_thing
+        return self.classes.palette[segment.label] if by_class else colour_of(segment.id)
+
+    def label(self, segment: SegmentedObject, is_semantic: bool = False) -> Label:
+        """Label of an object: name, id of things, and score; shorter alternatives leave out the score or the name."""
+        colour = self.colour(segment, is_semantic)
+        if is_semantic or not segment.is_thing:
+            return Label((segment.name,), colour)
+        texts = [f'{segment.name} {segment.id}', f'{segment.id}']
+        if segment.score is not None and 'scores' not in self.hide:
+            texts.insert(0, f'{texts[0]} {segment.score:.2f}')
+        return Label(tuple(texts), colour)
 
     def draw(self, picture: np.ndarray, result: FrameResult) -> np.ndarray:
         """A copy of a picture (H, W, 3) uint8 RGB with the objects of its frame.
 
         Raises:
-            ValueError: picture and result have different sizes.
+            ValueError: Picture and result have different sizes.
         """
         if tuple(picture.shape[:2]) != tuple(result.image_size):
             raise ValueError(
                 f'the picture is {tuple(picture.shape[:2])} (height, width) and the result {tuple(result.image_size)}; '
                 'draw into the frame at the size of the result'
             )
-        colours = [
-            colour_of(segment.id) if segment.is_thing else self.classes.palette[segment.label]
-            for segment in result.objects
-        ]
-        names = [f'{segment.name} {segment.id}' if segment.is_thing else segment.name for segment in result.objects]
-        if result.label_map is not None:
-            colours, names = [self.classes.palette[s.label] for s in result.objects], [s.name for s in result.objects]
+        is_semantic = result.label_map is not None
+        shown = {
+            k: segment
+            for k, segment in enumerate(result.objects, 1)
+            if 'stuff' not in self.hide or segment.is_thing or is_semantic
+        }
+        colours = np.zeros((len(result.objects) + 1, 3), np.uint8)
+        for k, segment in shown.items():
+            colours[k] = self.colour(segment, is_semantic)
         index = result.index_map()
-        blended = blend_colours(picture, index, np.array([(0, 0, 0), *colours], np.float32), self.alpha)
-        return write_labels(blended, index, dict(enumerate(names, 1)))
+        if len(shown) < len(result.objects):
+            index = np.where(np.isin(index, list(shown)), index, 0)
+        drawn = picture.copy() if 'masks' in self.hide else blend_colours(picture, index, colours, self.alpha)
+        self.draw_shapes(drawn, [segment for segment in shown.values() if segment.is_thing], is_semantic)
+        if 'names' not in self.hide:
+            draw_labels(drawn, index, {k: self.label(segment, is_semantic) for k, segment in shown.items()})
+        return drawn
 
-
-def blend_colours(picture: np.ndarray, index: np.ndarray, colours: np.ndarray, alpha: float = 0.55) -> np.ndarray:
-    """A picture with coloured regions and white outlines.
-
-    Args:
-        picture (H, W, 3): uint8 RGB.
-        index (H, W): row of ``colours`` for every pixel; pixels with 0 keep their colour.
-        colours (N + 1, 3): float RGB in [0, 255].
-        alpha: opacity of the colours.
-    """
-    mixed = np.where((index == 0)[..., None], picture, (1 - alpha) * picture + alpha * colours[index])
-    edge = np.zeros(index.shape, bool)
-    edge[:, 1:] |= index[:, 1:] != index[:, :-1]
-    edge[1:] |= index[1:] != index[:-1]
-    return np.where(edge[..., None], 0.4 * mixed + 0.6 * 255, mixed).astype(np.uint8)
+    def draw_shapes(self, picture: np.ndarray, things: list[SegmentedObject], is_semantic: bool) -> None:
+        """Draws boxes and trails of things into a picture, in place."""
+        for segment in things if not is_semantic else ():
+            (x1, y1, x2, y2), colour = segment.box, self.colour(segment)
+            if 'boxes' in self.show:
+                cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, 2)
+            if 'trails' in self.show:
+                trail = self.trails.setdefault(segment.id, deque(maxlen=TRAIL))
+                trail.append(((x1 + x2) // 2, (y1 + y2) // 2))
+                cv2.polylines(picture, [np.array(trail, np.int32)], False, colour, 2, cv2.LINE_AA)
 
 
 def blend_ids(picture: np.ndarray, id_map: np.ndarray, alpha: float = 0.55) -> np.ndarray:
     """A picture (H, W, 3) uint8 with every id of a map (H, W) in its own colour; 0 keeps the picture."""
-    ids, place = np.unique(np.append(id_map.ravel(), 0), return_inverse=True)
-    colours = np.array([colour_of(int(number)) for number in ids], np.float32)
-    return blend_colours(picture, place[:-1].reshape(id_map.shape), colours, alpha)
+    return blend_colours(picture, id_map, colours_of_ids(int(id_map.max(initial=0))), alpha)
 
 
-def write_labels(picture: np.ndarray, index: np.ndarray, names: dict[int, str]) -> np.ndarray:
-    """A picture with the name of each region at the pixel nearest to its centre; small regions get none.
-
-    Args:
-        picture (H, W, 3): uint8 RGB.
-        index (H, W): region of every pixel.
-        names: region -> name.
-    """
-    image = Image.fromarray(picture)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(max(9, round(min(picture.shape[:2]) / 40)))
-    for region, name in names.items():
-        rows, columns = np.nonzero(index == region)
-        if len(rows) < MIN_LABEL_AREA:
-            continue
-        centre = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-        place = int(columns[centre]), int(rows[centre])
-        draw.text(place, name, fill='white', font=font, anchor='mm', stroke_width=1, stroke_fill='black')
-    return np.asarray(image)
+def colours_of_ids(largest: int) -> np.ndarray:
+    """Colours (largest + 1, 3) uint8 of the ids 0 (black) to ``largest``."""
+    return np.array([(0, 0, 0), *(colour_of(number) for number in range(1, largest + 1))], np.uint8)

@@ -9,7 +9,10 @@ from pycocotools import mask as coco_mask
 from mmdvis.io import ArrayFrames, PrefetchedFrames, ResizedFrames, VideoWriter
 from mmdvis.results import ClassInfo, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
 from mmdvis.structures import Segment
+from mmdvis.testing.plain_drawing import plain_blend
 from mmdvis.visualization import ResultVisualizer, VideoVisualizationHook, colour_of
+from mmdvis.visualization.blending import blend_colours
+from mmdvis.visualization.name_plates import Label, draw_labels, fitting_plate, font_size, free_corner, render_plate
 from mmdvis.visualization.visualizer import blend_ids
 
 CLASSES = ClassInfo.from_meta(dict(classes=('cat', 'sky'), num_things=1))
@@ -28,10 +31,21 @@ def test_void_stays_as_it_is():
     id_map = np.zeros((6, 8), np.int32)
     id_map[:, 5:] = 3
     drawn = blend_ids(frame, id_map)
-    assert (drawn[:, :5] == 100).all()
+    assert (drawn[:, :4] == 100).all()
     inside = 0.45 * 100 + 0.55 * np.array(colour_of(3))
     assert np.abs(drawn[3, 7] - inside).max() <= 1
     assert drawn[3, 5].mean() > drawn[3, 7].mean()  # the border is brighter
+
+
+@pytest.mark.parametrize('regions', [1, 9, 300])
+def test_fast_blending_equals_the_plain_form_within_one_grey_level(regions):
+    rng = np.random.default_rng(regions)
+    picture = rng.integers(0, 256, (61, 83, 3)).astype(np.uint8)
+    index = np.kron(rng.integers(0, regions + 1, (7, 10)), np.ones((9, 9), int))[:61, :83].astype(np.int32)
+    colours = rng.integers(0, 256, (regions + 1, 3))
+    for alpha in (0.0, 0.4, 1.0):
+        drawn = blend_colours(picture, index, colours, alpha)
+        assert np.abs(drawn.astype(int) - plain_blend(picture, index, colours, alpha)).max() <= 1
 
 
 def panoptic(id_map, *segments):
@@ -47,6 +61,70 @@ def test_names_are_written_where_there_is_room():
     changed = (drawn != plain).any(-1)
     assert changed[15:25, 20:40].any() and not changed[:3, :5].any()
     assert (frame == 100).all()
+
+
+def test_plates_lie_in_the_largest_piece_and_are_never_cut():
+    index = np.zeros((120, 160), np.int32)
+    index[:20, :20], index[60:, 100:] = 1, 1  # two pieces; the second is larger
+    drawn = draw_labels(np.zeros((120, 160, 3), np.uint8), index, {1: Label(('a long name 12',), (0, 0, 200))})
+    rows, columns = np.nonzero(drawn.any(-1))
+    plate = render_plate('a long name 12', (0, 0, 200), font_size(120, 160))
+    assert rows.min() >= 60 and columns.max() < 160
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == plate.shape[:2]  # the whole plate is there
+
+
+def test_plates_do_not_overlap():
+    index = np.repeat(np.arange(1, 31), 4)[:, None].repeat(40, 1).astype(np.int32)  # thirty thin regions
+    colours = [(7 * k, 255 - 7 * k, 90) for k in range(1, 31)]
+    labels = {k: Label((f'region {k}',), colour) for k, colour in enumerate(colours, 1)}
+    drawn = draw_labels(np.zeros((*index.shape, 3), np.uint8), index, labels)
+    height, width = render_plate('region 1', colours[0], font_size(*index.shape)).shape[:2]
+    assert not drawn.any() or width <= 40
+    size, corners = (120, 200), []
+    for k in range(1, 31):
+        placed = [(x, y, x + width, y + height) for x, y in corners]
+        corner = free_corner(50, 4 * k, (height, width), size, placed)
+        corners += [corner] if corner else []
+    assert 1 < len(corners) < 30
+    covered = np.zeros(size, int)
+    for x, y in corners:
+        covered[y : y + height, x : x + width] += 1
+    assert covered.max() == 1
+
+
+def test_a_label_is_shortened_where_there_is_no_room():
+    label = Label(('a very long name 3 0.97', 'name 3', '3'), (200, 0, 0))
+    wide, narrow, none = (fitting_plate(label, room, 12).shape[1] for room in (500, 60, 5))
+    assert wide > narrow > none
+
+
+def test_parts_of_a_drawing_can_be_hidden_and_added():
+    frame, ids = np.full((90, 120, 3), 100, np.uint8), np.zeros((90, 120), np.int32)
+    ids[20:70, 30:90], ids[80:] = 1, 2
+    result = panoptic(ids, Segment(1, 0, 0, True, 0.9), Segment(2, 1, 1, False, 0.8))
+    everything = ResultVisualizer(CLASSES).draw(frame, result)
+    draw = lambda **options: ResultVisualizer(CLASSES, **options).draw(frame, result)
+    assert (draw(hide=['names', 'masks']) == 100).all()
+    assert (draw(hide=['stuff', 'names'])[85:] == 100).all() and (everything[85:] != 100).any()
+    boxes = draw(hide=['names', 'masks'], show=['boxes'])
+    assert tuple(boxes[20, 60]) == colour_of(1) and tuple(boxes[69, 89]) == colour_of(1) and (boxes[85] == 100).all()
+    assert np.any(draw(hide=['scores']) != everything)
+    with pytest.raises(ValueError, match='hide must be some of names, scores, masks, boxes, stuff, got sky'):
+        ResultVisualizer(CLASSES, hide=['sky'])
+    with pytest.raises(ValueError, match=r'alpha must be in \[0, 1\], got 2'):
+        ResultVisualizer(CLASSES, alpha=2)
+
+
+def test_a_trail_connects_the_centres_of_an_object():
+    frame, visualizer = (
+        np.zeros((60, 90, 3), np.uint8),
+        ResultVisualizer(CLASSES, show=['trails'], hide=['masks', 'names']),
+    )
+    for left in (10, 40):
+        ids = np.zeros((60, 90), np.int32)
+        ids[20:40, left : left + 20] = 4
+        drawn = visualizer.draw(frame, panoptic(ids, Segment(4, 0, 0, True, 0.9)))
+    assert tuple(drawn[30, 35]) == colour_of(4) and not drawn[10].any()
 
 
 def test_a_colour_of_stuff_belongs_to_its_class_and_that_of_a_thing_to_its_id():
