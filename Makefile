@@ -6,11 +6,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 VIDEO ?=
+DEMO := work_dirs/demo
 SEED ?= 0
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cat requirements/*.txt setup.py setup.cfg | cksum | cut -d' ' -f1)
 
-.PHONY: demo smoke test test-all lint format toy-bench install clean
+.PHONY: demo toy smoke test test-all lint format toy-bench install clean
 
 install: $(READY)
 
@@ -25,6 +26,12 @@ $(READY): | .venv/bin/python
 	@rm -f .venv/.ready-* && touch $@
 
 demo: $(READY)
+	$(BIN)/python tools/dataset_converters/make_toy_videos.py $(DEMO)/data --num-train 1 --num-val 24 --seed 0
+	$(BIN)/python -m mmdvis run $(or $(VIDEO),$(DEMO)/data/images/val_0000) --out $(DEMO)/results --offline --fps 6
+	TOY_DATA=$(DEMO)/data $(BIN)/python tools/test.py configs/toy/dvis-offline_r18_1xb3-t20_toy.py \
+	    mmdvis/checkpoints/embedded/dvis_toy-*.pth --work-dir $(DEMO)/test --metrics $(DEMO)/metrics.json
+
+toy: $(READY)
 	$(BIN)/python demo/toy_demo.py --work-dir work_dirs/toy --seed $(SEED) $(if $(VIDEO),--video $(VIDEO))
 
 toy-bench: $(READY)

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmdvis import datasets, models  # noqa: F401 (registers what configs name)
+from mmdvis import models  # noqa: F401 (registers what configs name)
 from mmdvis.checkpoints import Checkpoint, load_weights, stored_config, with_trained_options
-from mmdvis.datasets.classes import KNOWN_CLASSES, known_classes
+from mmdvis.datasets.test_set_classes import classes_of_test_set
 from mmdvis.models.detectors import DVIS
-from mmdvis.registry import DATASETS, MODELS
+from mmdvis.registry import MODELS
 
 
 def init_model(
@@ -54,17 +54,3 @@ def init_model(
     detector = MODELS.build(model)
     load_weights(detector, loaded)
     return detector.to(torch.device(device)).eval()
-
-
-def classes_of_test_set(settings: Config) -> dict[str, Any] | None:
-    """The class information of the benchmark that a config is tested on; None if unknown."""
-    dataset = (settings.get('test_dataloader') or {}).get('dataset') or {}
-    kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
-    name = dataset.get('class_list') or getattr(kind, 'CLASS_LIST', None)
-    if kind is datasets.VSPWDataset:
-        name = dataset.get('categories', 'VSPW')
-    elif kind is datasets.YouTubeVISDataset:
-        name = f'YouTubeVIS{dataset.get("version", 2021)}'
-    if name not in KNOWN_CLASSES or len(known_classes(name).names) != settings.model.get('num_classes'):
-        return None
-    return known_classes(name).metainfo()

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.io import MemoryNeed, transform_frames
-from mmdvis.io.frame_views import FrameView
+from mmdvis.io import CountedFrames, MemoryNeed, transform_frames
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import FrameResult, VideoResult
 from mmdvis.structures import FrameSource
@@ -29,19 +27,6 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     item = 4 if model.options.precision == 'fp32' else 2  # bytes per number of a matrix product
     queries = num_queries * (4 * 5 * width + item * (2 * masks + model.num_classes + 1))
     return MemoryNeed(queries, 2 * masks * (height // 4) * (length // 4), source.original[0] * source.original[1])
-
-
-class CountedFrames(FrameView):
-    """A source that advances a progress bar as it is read."""
-
-    def __init__(self, source: FrameSource, bar: tqdm) -> None:
-        super().__init__(source)
-        self.bar = bar
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Frames [start, stop) as uint8 (t, 3, H, W)."""
-        self.bar.update(stop - start)
-        return self.source.read(start, stop)
 
 
 class OfflineVideo:

@@ -7,6 +7,7 @@ from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
 from .frame_sources import FileFrames, open_frames
 from .frame_views import (
+    CountedFrames,
     FlippedFrames,
     PrefetchedFrames,
     ResizedFrames,
@@ -23,6 +24,7 @@ __all__ = [
     'IMAGE_SUFFIXES',
     'STORES',
     'ArrayFrames',
+    'CountedFrames',
     'FileFrames',
     'FlippedFrames',
     'BackgroundWriter',

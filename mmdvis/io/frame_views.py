@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from mmdvis.checks import Size
 from mmdvis.structures import FrameSource
@@ -93,6 +94,19 @@ class FlippedFrames(FrameView):
     def read(self, start: int, stop: int) -> Tensor:
         """Frames [start, stop) as uint8 (t, 3, H, W)."""
         return self.source.read(start, stop).flip(-1)
+
+
+class CountedFrames(FrameView):
+    """A source that advances a progress bar as it is read."""
+
+    def __init__(self, source: FrameSource, bar: tqdm) -> None:
+        super().__init__(source)
+        self.bar = bar
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as uint8 (t, 3, H, W)."""
+        self.bar.update(stop - start)
+        return self.source.read(start, stop)
 
 
 def transform_frames(

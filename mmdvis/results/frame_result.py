@@ -52,12 +52,34 @@ class FrameResult:
         image_size: (height, width) of the maps and masks.
         id_map: panoptic results: object ids (H, W) int32, 0 is void.
         label_map: semantic results: labels (H, W) uint8 or uint16.
+        index: number of the frame in its video, from 0.
+        image: the frame (H, W, 3) uint8 RGB; None if it was not kept.
     """
 
     objects: tuple[SegmentedObject, ...]
     image_size: Size
-    id_map: np.ndarray | None = None
-    label_map: np.ndarray | None = None
+    id_map: np.ndarray | None = field(default=None, repr=False)
+    label_map: np.ndarray | None = field(default=None, repr=False)
+    index: int = 0
+    image: np.ndarray | None = field(default=None, repr=False)
+
+    def to_supervision(self) -> Any:
+        """The objects as ``supervision.Detections`` with boxes, masks, scores, labels, track ids and class names.
+
+        Raises:
+            ImportError: The package ``supervision`` is not installed.
+        """
+        import supervision
+
+        masks = [segment.mask for segment in self.objects]
+        return supervision.Detections(
+            xyxy=np.array([segment.box for segment in self.objects], np.float32).reshape(-1, 4),
+            mask=np.stack(masks) if masks else np.zeros((0, *self.image_size), bool),
+            confidence=np.array([1.0 if segment.score is None else segment.score for segment in self.objects]),
+            class_id=np.array([segment.label for segment in self.objects], int),
+            tracker_id=np.array([segment.id for segment in self.objects], int),
+            data=dict(class_name=np.array([segment.name for segment in self.objects], dtype=str)),
+        )
 
     def index_map(self) -> np.ndarray:
         """The position + 1 of the visible object in ``objects`` for every pixel, (H, W) int32; 0 where there is none.

@@ -1,0 +1,7 @@
+"""Runs the command line: ``python -m mmdvis``."""
+
+import sys
+
+from mmdvis.cli.main import main
+
+sys.exit(main())
