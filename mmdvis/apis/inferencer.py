@@ -32,8 +32,8 @@ def load(
     """Loads a model.
 
     Args:
-        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, or config. None loads the small
-            model that is part of the package, which was trained on synthetic videos.
+        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, or config. None loads the
+            small model that is part of the package, which was trained on synthetic videos.
         weights: Checkpoint of mmdvis, detectron2, mmdet or transformers; required for configs and for names without
             published weights.
         device: Device of the model; ``'auto'`` is the first GPU if there is one, else the CPU.

@@ -56,7 +56,7 @@ def model_entries() -> dict[str, ModelEntry]:
             file, collection = metadata.get('Embedded Weights'), model['In Collection']
             entries.append(
                 ModelEntry(
-                    model['Name'],
+                    metadata.get('Alias', model['Name']),
                     collection,
                     SHIPPED / model['Config'],
                     data_of(metadata) or default_data.get(collection, ''),
