@@ -1,12 +1,14 @@
 """Checks the installation: prints versions, problems and the commands that fix them.
 
-Usage: ``python -m mmdvis.doctor``.
+Usage: ``mmdvis doctor`` or ``python -m mmdvis.doctor``.
 """
 
+import argparse
 import importlib
 import importlib.metadata as metadata
 import platform
 import sys
+from collections.abc import Sequence
 
 STACK = {
     'onedl-mmengine': ('mmengine', '0.10.12', '0.11'),
@@ -111,8 +113,9 @@ def devices() -> str:
     return ', '.join([f'cpu ({torch.get_num_threads()} threads)', *gpus])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the report and returns the exit code, which is 1 if there are problems."""
+    argparse.ArgumentParser(prog='mmdvis doctor', description='Checks the installation.').parse_args(arguments)
     names = [*STACK, *(upstream for upstream, _, _ in STACK.values()), *OTHERS, 'mmdvis']
     versions = {name: version_of(name) for name in names}
     print(f'python      {platform.python_version()} ({sys.executable})')

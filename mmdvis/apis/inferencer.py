@@ -1,7 +1,7 @@
 """Loads a model by name and segments any video with it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ def load(
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
         ValueError: The device is not available.
     """
-    place, short_edge, name = pick_device(device), 360, str(model or DEFAULT)
+    device, short_edge, name = pick_device(device), 360, str(model or DEFAULT)
     if Path(name).suffix in ('.pth', '.pt', '.pkl', '.safetensors') or Path(name).is_file():
         if not Path(name).is_file():
             raise CheckpointError(f'there is no file {name}')
         if name.endswith('.py') and weights is None:
             raise CheckpointError(f'{name} is a config, so weights are needed as well; name a checkpoint')
-        return VideoSegInferencer(init_model(name, weights, place, options, trust), short_edge)
+        return VideoSegInferencer(init_model(name, weights, device, options, trust), short_edge)
     entry = find_entry(name)
     if weights is None and entry.weights is None:
         raise CheckpointError(
@@ -59,7 +59,7 @@ def load(
         )
     if weights is None:
         short_edge = entry.short_edge or short_edge
-    return VideoSegInferencer(init_model(entry.config, weights or entry.weights, place, options, trust), short_edge)
+    return VideoSegInferencer(init_model(entry.config, weights or entry.weights, device, options, trust), short_edge)
 
 
 def pick_device(device: str) -> str:
@@ -123,7 +123,7 @@ class SegmentedVideo:
         start: Function that starts the segmentation of a video.
     """
 
-    def __init__(self, source: FrameSource, start: Any) -> None:
+    def __init__(self, source: FrameSource, start: Callable[[], VideoStream | OfflineVideo]) -> None:
         self.source, self.start = source, start
 
     def __len__(self) -> int:

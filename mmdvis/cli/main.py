@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('command', choices=COMMANDS, metavar='command', help='see below; `mmdvis COMMAND --help`')
     parser.add_argument('options', nargs=argparse.REMAINDER, help='options of the command')
     args = parser.parse_args(words)
-    module = importlib.import_module(COMMANDS[args.command][0])
-    return module.main() if args.command == 'doctor' else module.main(args.options)
+    return importlib.import_module(COMMANDS[args.command][0]).main(args.options)
 
 
 if __name__ == '__main__':

@@ -43,9 +43,9 @@ def expand(sources: Sequence[str]) -> list[Path]:
             raise ValueError(f'no file matches {source}; check the pattern')
         paths += map(Path, matches)
     names = [path.resolve().stem for path in paths]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ValueError(f'two sources are called {twice}, so they would get the same folder; run them one by one')
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate:
+        raise ValueError(f'two sources are called {duplicate}, so they would get the same folder; run them one by one')
     return paths
 
 

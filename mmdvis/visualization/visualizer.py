@@ -102,7 +102,10 @@ class ResultVisualizer:
 
 
 def blend_ids(picture: np.ndarray, id_map: np.ndarray, alpha: float = 0.55) -> np.ndarray:
-    """A picture (H, W, 3) uint8 with every id of a map (H, W) in its own colour; 0 keeps the picture."""
+    """A picture (H, W, 3) uint8 with every id of a map (H, W) in its own colour; 0 keeps the picture.
+
+    The ids must be small, because a table of all colours up to the largest id is made.
+    """
     return blend_colours(picture, id_map, colours_of_ids(int(id_map.max(initial=0))), alpha)
 
 

@@ -95,7 +95,7 @@ def fuse_panoptic(
 
 def bands(maps: Tensor) -> tuple[Tensor, ...]:
     """Splits maps (k, H, W) into bands of lines that fit into the cache of a CPU; other devices take the whole maps."""
-    lines = maps.shape[1] if maps.device.type != 'cpu' else max(BAND_PIXELS // max(maps.shape[2], 1), 1)
+    lines = BAND_PIXELS // maps.shape[2] if maps.device.type == 'cpu' else maps.shape[1]
     return maps.split(max(lines, 1), 1)
 
 
