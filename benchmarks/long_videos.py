@@ -26,7 +26,7 @@ from mmdvis.analysis.profile_inference import (
     run_in_subprocess,
 )
 from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
-from mmdvis.apis.offline_video import memory_need
+from mmdvis.inference.offline_video import memory_need
 from mmdvis.io import ArrayFrames
 from mmdvis.io.frame_views import FrameView
 from mmdvis.registry import MODELS

@@ -1,68 +1,8 @@
 """Trains a model with a config."""
 
-import argparse
+from mmdvis.cli.train import main, parse_args
 
-from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, set_local_rank
-from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
-
-
-def parse_args() -> argparse.Namespace:
-    """Parses the command line, which has the options of train.py of mmdet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir', help='folder for logs and checkpoints; None: as in the config, or work_dirs/<name of the config>'
-    )
-    parser.add_argument(
-        '--amp',
-        nargs='?',
-        const='fp16',
-        choices=['fp16', 'bf16'],
-        help='mixed precision; pass it after the config; fp16 if no value is passed, which requires an accelerator',
-    )
-    parser.add_argument(
-        '--accumulate',
-        type=int,
-        default=1,
-        metavar='BATCHES',
-        help='batches per update; iterations and schedules are scaled, so that 8 on one GPU corresponds to 8 GPUs',
-    )
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size'
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        help='checkpoint to resume from; the latest one in the work folder if no value is passed',
-    )
-    add_config_options(parser)
-    add_trust(parser)
-    add_launcher(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Trains the model and prints the path of the last checkpoint."""
-    args = parse_args()
-    set_local_rank(args)
-    config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-    with exit_on_error(ValueError):
-        if args.amp:
-            set_precision(config, args.amp)
-        if args.accumulate != 1:
-            set_accumulation(config, args.accumulate)
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
-            raise SystemExit(
-                f'{args.config} has no auto_scale_lr.base_batch_size, required by --auto-scale-lr; set it in the config'
-            )
-        config.auto_scale_lr.enable = True
-    set_resume(config, args.resume)
-    with exit_on_error():
-        print(f'last checkpoint: {train(config, args.trust)}')
-
+__all__ = ['main', 'parse_args']
 
 if __name__ == '__main__':
     main()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdvis.apis.optimize_for_inference import DTYPES
+from mmdvis.inference.optimize_for_inference import DTYPES
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import STAGES

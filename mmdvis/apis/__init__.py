@@ -1,12 +1,10 @@
-"""The public API: models from checkpoints, online and offline segmentation, and writing results."""
+"""The public API: models by name, videos with their objects, and writing results."""
 
-from .frame_stream import FrameStream
-from .inferencer import SegmentedVideo, VideoSegInferencer, load
-from .model import init_model
-from .offline_video import OfflineVideo
-from .optimize_for_inference import optimize_for_inference
+from mmdvis.inference import FrameStream, OfflineVideo, VideoStream, init_model, optimize_for_inference
+
+from .inferencer import VideoSegInferencer, load
 from .segment_video import segment_video
-from .video_stream import VideoStream
+from .segmented_video import SegmentedVideo
 
 __all__ = [
     'FrameStream',

@@ -1,25 +1,29 @@
 """Loads a model by name and segments any video with it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from mmengine.infer import BaseInferencer
+from torch import Tensor
 
-from mmdvis.checkpoints.zoo import DEFAULT, find_entry
-from mmdvis.errors import CheckpointError
-from mmdvis.io import PrefetchedFrames, open_frames
+from mmdvis.checkpoints.zoo import default_model, find_entry
+from mmdvis.errors import CheckpointError, DataError
+from mmdvis.inference import FrameStream, OfflineVideo, VideoStream, init_model
+from mmdvis.io import ArrayFrames, LiveFrames, PrefetchedFrames, open_source
 from mmdvis.models.detectors import DVIS
-from mmdvis.results import FrameResult
+from mmdvis.registry import INFERENCERS
+from mmdvis.results import SegmentedObject, labels_of
 from mmdvis.structures import FrameSource
 
-from .frame_stream import FrameStream
-from .model import init_model
-from .offline_video import OfflineVideo
-from .segment_video import segment_video
-from .video_stream import VideoStream
+from .segmented_video import SegmentedVideo
+
+Source = str | Path | int | np.ndarray | FrameSource | LiveFrames
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.pkl', '.safetensors')
+INSTANCE_SCORE = 0.3  # instances are always the best few, however bad; below it they are left out
 
 
 def load(
@@ -29,14 +33,57 @@ def load(
     options: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> 'VideoSegInferencer':
-    """Loads a model.
+    """Loads a model; the arguments are those of :class:`VideoSegInferencer`."""
+    return VideoSegInferencer(model, weights, device, options=options, trust=trust)
+
+
+def pick_device(device: str | None) -> str:
+    """The device for ``'auto'`` or None, or the given one.
+
+    Raises:
+        ValueError: The device is not available.
+    """
+    if device is None or device == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError(f"device must be 'auto' or 'cpu', because torch finds no CUDA device here, got {device!r}")
+    return device
+
+
+def build(
+    name: str, weights: str | Path | None, device: str, options: Mapping[str, Any] | None, trust: bool
+) -> tuple[DVIS, int | None]:
+    """Builds a model from a name, checkpoint or config; returns it with the short edge of its published weights.
+
+    Raises:
+        CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
+    """
+    if Path(name).suffix in CHECKPOINT_SUFFIXES or Path(name).is_file():
+        if not Path(name).is_file():
+            raise CheckpointError(f'there is no file {name}')
+        if name.endswith('.py') and weights is None:
+            raise CheckpointError(f'{name} is a config, so weights are needed as well; name a checkpoint')
+        return init_model(name, weights, device, options, trust), None
+    entry = find_entry(name)
+    if weights is None:
+        return init_model(entry.config, entry.find_weights(), device, options, trust), entry.short_edge
+    return init_model(entry.config, weights, device, options, trust), entry.short_edge
+
+
+@INFERENCERS.register_module()
+class VideoSegInferencer(BaseInferencer):
+    """Segments videos; calling it with a source gives a :class:`SegmentedVideo`.
 
     Args:
-        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, or config. None loads the
-            small model that is part of the package, which was trained on synthetic videos.
+        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, config, or a built model.
+            None loads ``minvis_r50_coco-panoptic``, or, if it is not here and cannot be downloaded, the small model
+            that is part of the package, which was trained on synthetic videos.
         weights: Checkpoint of mmdvis, detectron2, mmdet or transformers; required for configs and for names without
             published weights.
         device: Device of the model; ``'auto'`` is the first GPU if there is one, else the CPU.
+        short_edge: Short edge of the frames that the model processes, in pixels; None: that of the published weights,
+            or 360.
+        max_edge: Limit of the long edge in pixels.
         options: Overrides of the config.
         trust: Whether to allow unrestricted unpickling, which can execute arbitrary code.
 
@@ -44,100 +91,141 @@ def load(
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
         ValueError: The device is not available.
     """
-    device, short_edge, name = pick_device(device), 360, str(model or DEFAULT)
-    if Path(name).suffix in ('.pth', '.pt', '.pkl', '.safetensors') or Path(name).is_file():
-        if not Path(name).is_file():
-            raise CheckpointError(f'there is no file {name}')
-        if name.endswith('.py') and weights is None:
-            raise CheckpointError(f'{name} is a config, so weights are needed as well; name a checkpoint')
-        return VideoSegInferencer(init_model(name, weights, device, options, trust), short_edge)
-    entry = find_entry(name)
-    if weights is None and entry.weights is None:
-        raise CheckpointError(
-            f'no weights of {name} are published with mmdvis; get a checkpoint (see docs/en/official_weights.md) '
-            'and name it as weights'
-        )
-    if weights is None:
-        short_edge = entry.short_edge or short_edge
-    return VideoSegInferencer(init_model(entry.config, weights or entry.weights, device, options, trust), short_edge)
 
+    preprocess_kwargs = {'max_size'}
+    forward_kwargs = {'offline', 'clip_len', 'on_cut', 'classes', 'score_thr'}
+    postprocess_kwargs = {'out_dir', 'save'}
 
-def pick_device(device: str) -> str:
-    """The device for ``'auto'``, or the given one.
-
-    Raises:
-        ValueError: The device is not available.
-    """
-    if device == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    if device.startswith('cuda') and not torch.cuda.is_available():
-        raise ValueError(f"device must be 'auto' or 'cpu', because torch finds no CUDA device here, got {device!r}")
-    return device
-
-
-class VideoSegInferencer:
-    """Segments videos; calling it with a source gives a :class:`SegmentedVideo`.
-
-    Args:
-        model: Model with a postprocessor.
-        short_edge: Short edge of the frames that the model processes, in pixels; None keeps the size.
-        max_edge: Limit of the long edge in pixels.
-    """
-
-    def __init__(self, model: DVIS, short_edge: int | None = 360, max_edge: int | None = 1333) -> None:
-        self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
+    def __init__(
+        self,
+        model: str | Path | DVIS | None = None,
+        weights: str | Path | None = None,
+        device: str | None = 'auto',
+        short_edge: int | None = None,
+        max_edge: int | None = 1333,
+        options: Mapping[str, Any] | None = None,
+        trust: bool = False,
+    ) -> None:
+        trained_edge = None
+        if not isinstance(model, DVIS):
+            model, trained_edge = build(str(model or default_model()), weights, pick_device(device), options, trust)
+        self.model, self.max_edge = model, max_edge
+        self.short_edge = short_edge or trained_edge or 360
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.model.classes.names
 
-    def __call__(self, source: str | Path | FrameSource, offline: bool = False, clip_len: int = 10) -> 'SegmentedVideo':
-        """Segments a video when its frames are asked for.
+    @overload
+    def __call__(self, inputs: Source, **options: Any) -> SegmentedVideo: ...
+
+    @overload
+    def __call__(self, inputs: Sequence[Source], **options: Any) -> list[SegmentedVideo]: ...
+
+    def __call__(self, inputs: Source | Sequence[Source], **options: Any) -> SegmentedVideo | list[SegmentedVideo]:
+        """Segments a video, or a list of videos, when the frames are asked for.
 
         Args:
-            source: Video file, folder of frames, or frame source; a :class:`DataError` is raised if it cannot be read.
+            inputs: Video file, image, folder of frames, number of a camera, URL, ``-`` (the standard input), array
+                (H, W, 3) or (T, H, W, 3) uint8 RGB, frame source, or a list of these.
+            **options: ``max_size`` of :meth:`preprocess` and the options of :meth:`forward`.
+
+        Raises:
+            DataError: A source cannot be read.
+        """
+        if isinstance(inputs, (list, tuple)):
+            return [self(source, **options) for source in inputs]
+        max_size = options.pop('max_size', None)
+        return self.forward(self.preprocess(inputs, max_size=max_size), **options)
+
+    def preprocess(self, inputs: Any, batch_size: int = 1, max_size: int | None = None, **kwargs: Any) -> Any:
+        """Opens a source.
+
+        Args:
+            inputs: See :meth:`__call__`.
+            batch_size: Not used; videos are processed one after another.
+            max_size: Longer edge in pixels to which larger frames are reduced while they are decoded.
+            **kwargs: Not used.
+
+        Raises:
+            DataError: The source cannot be read.
+        """
+        if isinstance(inputs, (str, Path, int)):
+            inputs = open_source(str(inputs), max_size)
+        if isinstance(inputs, np.ndarray):
+            inputs = ArrayFrames(array_frames(inputs))
+        return inputs if isinstance(inputs, (LiveFrames, PrefetchedFrames)) else PrefetchedFrames(inputs)
+
+    def forward(
+        self,
+        inputs: FrameSource | LiveFrames,
+        offline: bool = False,
+        clip_len: int = 10,
+        on_cut: str = 'continue',
+        classes: Collection[str] | None = None,
+        score_thr: float | None = None,
+    ) -> SegmentedVideo:
+        """Prepares the segmentation of a video.
+
+        Args:
+            inputs: Frames of the video.
             offline: Whether the result of every frame may depend on the whole video.
             clip_len: Frames that are processed together if ``offline`` is false.
+            on_cut: Whether identities ``'continue'`` after a cut to another scene, or ``'reset'`` gives new ones.
+            classes: Names of the classes that are kept; None keeps all.
+            score_thr: Minimum score of an object; None: that of the model, or 0.3 for instance segmentation.
+
+        Raises:
+            BadInputError: The model does not have a class of this name.
         """
-        frames = open_frames(source) if isinstance(source, (str, Path)) else source
         edges = (self.short_edge, self.max_edge)
+        is_ranked = type(self.model.postprocessor).__name__ == 'InstancePostprocessor'
+        labels = None if classes is None else labels_of(classes, self.model.classes)
+        least = INSTANCE_SCORE if score_thr is None and is_ranked else score_thr
 
         def start() -> VideoStream | OfflineVideo:
             if offline:
-                return OfflineVideo(self.model, *edges, progress=False)
-            return VideoStream(self.model, *edges, clip_len)
+                return OfflineVideo(self.model, *edges, progress=False, on_cut=on_cut)
+            return VideoStream(self.model, *edges, clip_len, on_cut)
 
-        return SegmentedVideo(PrefetchedFrames(frames), start)
+        return SegmentedVideo(inputs, start, self.model.classes, partial(is_selected, labels, least))
+
+    def visualize(self, inputs: Any, preds: SegmentedVideo, show: bool = False, **kwargs: Any) -> Iterator[np.ndarray]:
+        """Yields the drawn frames (H, W, 3) uint8 RGB of a segmented video; options: those of ``ResultVisualizer``."""
+        return preds.drawn(**kwargs)
+
+    def postprocess(
+        self, preds: SegmentedVideo, visualization: Any = None, return_datasample: bool = False, **kwargs: Any
+    ) -> dict[str, Path]:
+        """Writes a segmented video; the options are those of :meth:`SegmentedVideo.save`."""
+        return preds.save(**kwargs)
+
+    def _init_pipeline(self, cfg: Any) -> Any:
+        """The function that opens sources; mmengine asks for it."""
+        return open_source
 
     def stream(self, channels: str = 'rgb') -> FrameStream:
         """A stream for frames that arrive one by one, such as those of a camera; see :class:`FrameStream`."""
         return FrameStream(VideoStream(self.model, self.short_edge, self.max_edge), channels)
 
 
-class SegmentedVideo:
-    """The frames of a video with their objects; iterating segments the video from its beginning.
+def is_selected(labels: set[int] | None, least: float | None, segment: SegmentedObject) -> bool:
+    """Whether an object belongs to the classes (None: all) and has the least score; regions without score have it."""
+    is_class = labels is None or segment.label in labels
+    return is_class and (least is None or segment.score is None or segment.score >= least)
 
-    Args:
-        source: Frames of the video.
-        start: Function that starts the segmentation of a video.
+
+def array_frames(array: np.ndarray) -> Tensor:
+    """An image (H, W, 3) or video (T, H, W, 3) as frames (T, 3, H, W).
+
+    Raises:
+        DataError: The array has another shape or type.
     """
-
-    def __init__(self, source: FrameSource, start: Callable[[], VideoStream | OfflineVideo]) -> None:
-        self.source, self.start = source, start
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[FrameResult]:
-        for index, (image, result) in enumerate(self.start().frames(self.source)):
-            yield replace(result, index=index, image=image)
-
-    def save(self, out_dir: str | Path, progress: bool = False, fps: float = 24.0) -> dict[str, Path]:
-        """Segments the video and writes the results; see :func:`segment_video`."""
-        return segment_video(self.start(), self.source, out_dir, fps, progress)
-
-    def counts(self) -> dict[str, int]:
-        """Segments the video; returns class name -> number of identities (regions for stuff) in the whole video."""
-        identities = {(segment.name, segment.id) for frame in self for segment in frame.objects}
-        return dict(Counter(name for name, _ in sorted(identities)))
+    video = array[None] if array.ndim == 3 else array
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not len(video):
+        raise DataError(
+            f'an array must be uint8 (height, width, 3) or (frames, height, width, 3), got {array.dtype} '
+            f'{array.shape}; convert it first'
+        )
+    return torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2)

@@ -1,57 +1,87 @@
-"""Writes the results of a video: an mp4 with the results drawn in, maps as PNGs, and a json."""
+"""Segments a video and writes the results."""
 
-import shutil
-import tempfile
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from mmdvis.io import BackgroundWriter, replace_path
+from mmdvis.inference import OfflineVideo, VideoStream
+from mmdvis.io import LiveFrames, VideoFileFrames, has_audio, known_length, original_frames
+from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, SavedResults, VideoInfo, variable_times, write_results
+from mmdvis.results import ClassInfo, FrameResult
 from mmdvis.structures import FrameSource
-from mmdvis.visualization import FrameWriter
-
-from .offline_video import OfflineVideo
-from .video_stream import VideoStream
 
 
 def segment_video(
     stream: VideoStream | OfflineVideo,
-    source: FrameSource,
+    source: FrameSource | LiveFrames,
     out_dir: str | Path,
     fps: float = 24.0,
     progress: bool = True,
+    save: Collection[str] = DEFAULT_KINDS,
+    drawing: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
-    """Segments a video and writes the results.
+    """Segments a video with a new :class:`VideoStream` or an :class:`OfflineVideo`; see :func:`save_frames`."""
+    classes = stream.model.classes
+    return save_frames(stream.frames(source), classes, source, out_dir, fps, progress, save, drawing)
 
-    ``video.mp4`` shows the results. ``panoptic/<frame>.png`` stores segment ids as colours (id = R + 256 G + 65536 B),
-    ``semantic/<frame>.png`` stores category ids. ``result.json`` lists the objects of every frame; for instance
-    segmentation, it contains their masks as COCO run lengths.
 
-    Files are written in a background thread to a temporary folder inside ``out_dir``. They are moved to their final
-    paths when the video is complete, so an interrupted run leaves no incomplete files.
+def save_frames(
+    frames: Iterable[tuple[np.ndarray, FrameResult]],
+    classes: ClassInfo,
+    source: FrameSource | LiveFrames,
+    out_dir: str | Path,
+    fps: float = 24.0,
+    progress: bool = True,
+    save: Collection[str] = DEFAULT_KINDS,
+    drawing: Mapping[str, Any] | None = None,
+    compare: str | Path | None = None,
+    truth: str | Path | None = None,
+) -> dict[str, Path]:
+    """Writes the results of a video.
+
+    ``video.mp4`` shows the results, with the sound of the source. ``panoptic/<frame>.png`` stores segment ids as
+    colours (id = R + 256 G + 65536 B), ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of
+    every frame; for instance segmentation, it contains their masks as COCO run lengths. docs/en/results.md describes
+    all files. Files appear only when they are complete.
 
     Args:
-        stream: New :class:`VideoStream`, or an :class:`OfflineVideo`.
-        source: Video to segment.
+        frames: Picture (H, W, 3) uint8 RGB and result of each frame.
+        classes: Classes of the results.
+        source: The video.
         out_dir: Output folder; existing files with the same names are replaced.
         fps: Frames per second of the output if the source has no frame rate.
         progress: Whether to show a progress bar.
+        save: What is written, some of ``mmdvis.result_files.KINDS``.
+        drawing: Options of :class:`mmdvis.visualization.ResultVisualizer` for the video.
+        compare: Folder of saved results that the viewer shows beside these.
+        truth: Folder of saved ground truth that the viewer shows beside these, with misses and identity switches.
 
     Returns:
         Name -> path of each written file or folder.
+
+    Raises:
+        BadInputError: ``compare`` or ``truth`` contains no results of this video.
+        ValueError: A name in ``save`` is unknown.
     """
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix='.part-', dir=out_dir))
-    try:
-        frames = tqdm(stream.frames(source), total=len(source), unit='frame', disable=not progress)
-        with FrameWriter(work, stream.model.classes, source.fps or fps, len(source)) as writer:
-            with BackgroundWriter() as background:
-                for picture, result in frames:
-                    background.put(writer.write, picture, result)
-        names = [name for name in ('video.mp4', 'panoptic', 'semantic', 'result.json') if (work / name).exists()]
-        return {name: replace_path(work / name, out_dir / name) for name in names}
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if not any(out_dir.iterdir()):
-            out_dir.rmdir()
+    original = source if isinstance(source, LiveFrames) else original_frames(source)
+    rate = source.fps or fps
+    path = original.path if isinstance(original, VideoFileFrames) else None
+    audio = path if path is not None and has_audio(path) else None
+    times = variable_times(getattr(original, 'times', None), rate)
+    is_live = isinstance(source, LiveFrames)
+    name = Path(out_dir).resolve().name
+    info = VideoInfo(name, classes, source.original, rate, times, audio, is_live, dict(drawing or {}))
+    folder = compare if truth is None else truth
+    other = None if folder is None else SavedResults(folder)
+
+    def viewer(work: Path, video: VideoInfo) -> HtmlViewer:
+        if other is None:
+            return HtmlViewer(work, video)
+        title = 'comparison' if truth is None else 'ground truth'
+        return HtmlViewer(work, video, other, other.classes, title, truth is not None)
+
+    bar = tqdm(frames, total=known_length(source), unit='frame', disable=not progress)
+    return write_results(bar, out_dir, info, save, viewer)

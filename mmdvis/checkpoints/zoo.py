@@ -1,16 +1,42 @@
-"""Models by name: the entries of the metafiles, and the weights that are part of the package."""
+"""Models by name: the entries of the metafiles, with weights in the package and weights of other projects."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 import mmdvis
 from mmdvis.errors import CheckpointError
 
+from .downloads import cached_path, download
+
 SHIPPED = Path(mmdvis.__file__).parent / '.mim'  # configs and metafiles of an installation, links in a checkout
 EMBEDDED = Path(__file__).parent / 'embedded'
-DEFAULT = 'dvis-offline_toy'
+DEFAULT = 'minvis_r50_coco-panoptic'
+EMBEDDED_MODEL = 'dvis-offline_toy'
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Weights of another project, which are converted when they are loaded.
+
+    Attributes:
+        project: Name of the project.
+        page: Page that describes the weights.
+        weights: Address of the file; None if it has none, so that it must be fetched by hand from the page.
+        file: Name of the file on the page, if there is no address.
+        hash_kind: ``'sha256'`` or ``'md5'``.
+        hash_start: First digits of the hash; empty if unknown.
+    """
+
+    project: str
+    page: str
+    weights: str | None = None
+    file: str = ''
+    hash_kind: str = 'sha256'
+    hash_start: str = ''
 
 
 @dataclass(frozen=True)
@@ -22,24 +48,71 @@ class ModelEntry:
         collection: Name of the method.
         config: Path of the config.
         data: Data that the recipe trains on, as text.
-        weights: Path of the weights; None if none are published.
-        short_edge: Short edge in pixels that the published weights were trained for; None if there are no weights.
+        embedded: Path of weights in the package; None if there are none.
+        origin: Weights of another project; None if there are none.
+        short_edge: Short edge in pixels that the weights were trained for; None if there are no weights.
         licence: Licence of the weights; None if there are none.
-        score: Measured results of the weights, as text; None if there are none.
+        task: What the model predicts, e.g. ``'VPS'``.
+        num_classes: Number of classes; None if unknown.
+        parameters: Number of parameters, as text.
+        score: Results of the weights that were measured with mmdvis, as text; None if there are none.
+        published: Results that the authors of the weights published, as text; None if there are none.
+        verified: How the weights were verified with mmdvis, as text.
     """
 
     name: str
     collection: str
     config: Path
     data: str
-    weights: Path | None = None
+    embedded: Path | None = None
+    origin: Origin | None = None
     short_edge: int | None = None
     licence: str | None = None
+    task: str = ''
+    num_classes: int | None = None
+    parameters: str = ''
     score: str | None = None
+    published: str | None = None
+    verified: str = ''
+
+    @property
+    def weights(self) -> Path | None:
+        """Path of the weights if they are on this machine, else None."""
+        if self.embedded is not None:
+            return self.embedded
+        if self.origin is not None and self.origin.weights is not None and cached_path(self.origin.weights).exists():
+            return cached_path(self.origin.weights)
+        return None
+
+    @property
+    def can_be_loaded(self) -> bool:
+        """Whether the weights are on this machine or have an address."""
+        return self.weights is not None or (self.origin is not None and self.origin.weights is not None)
+
+    def find_weights(self, progress: bool = True) -> Path:
+        """Path of the weights, which are downloaded if necessary.
+
+        Raises:
+            CheckpointError: There are none, or they cannot be downloaded.
+        """
+        if self.weights is not None:
+            return self.weights
+        origin = self.origin
+        if origin is None:
+            raise CheckpointError(
+                f'no weights of {self.name} are published with mmdvis; get a checkpoint (see '
+                'docs/en/official_weights.md) and name it as weights'
+            )
+        if origin.weights is None:
+            raise CheckpointError(
+                f'the weights of {self.name} have no address for programs; download {origin.file} from {origin.page} '
+                'and give its path as weights (--weights on the command line)'
+            )
+        return download(origin.weights, origin.hash_kind, origin.hash_start, progress)
 
 
 def model_entries() -> dict[str, ModelEntry]:
-    """Name -> entry of all models, those with weights first.
+    """Name -> entry of all models: those with weights, those whose weights must be fetched by hand, and recipes.
 
     Raises:
         CheckpointError: The metafiles are not installed.
@@ -52,24 +125,47 @@ def model_entries() -> dict[str, ModelEntry]:
         content = yaml.safe_load((SHIPPED / path).read_text())
         default_data = {item['Name']: data_of(item.get('Metadata', {})) for item in content['Collections']}
         for model in content['Models']:
-            metadata = model.get('Metadata', {})
-            file, collection = metadata.get('Embedded Weights'), model['In Collection']
-            entries.append(
-                ModelEntry(
-                    metadata.get('Alias', model['Name']),
-                    collection,
-                    SHIPPED / model['Config'],
-                    data_of(metadata) or default_data.get(collection, ''),
-                    EMBEDDED / file if file else None,
-                    metadata.get('Short Edge'),
-                    metadata.get('License'),
-                    metadata.get('Score'),
-                )
-            )
-    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.weights is None)}
+            entries += entries_of(model, default_data.get(model['In Collection'], ''))
+    return {entry.name: entry for entry in sorted(entries, key=lambda e: (not e.can_be_loaded, e.origin is None))}
 
 
-def data_of(metadata: dict[str, object]) -> str:
+def entries_of(model: dict[str, Any], default_data: str) -> Iterator[ModelEntry]:
+    """The entries of a model in a metafile: itself, and one for each weights of another project that fit it."""
+    metadata = model.get('Metadata', {})
+    file = metadata.get('Embedded Weights')
+    entry = ModelEntry(
+        metadata.get('Alias', model['Name']),
+        model['In Collection'],
+        SHIPPED / model['Config'],
+        data_of(metadata) or default_data,
+        EMBEDDED / file if file else None,
+        short_edge=metadata.get('Short Edge'),
+        licence=metadata.get('License'),
+        task=metadata.get('Task', ''),
+        num_classes=metadata.get('Classes'),
+        parameters=metadata.get('Parameters', ''),
+        score=metadata.get('Score'),
+        verified=metadata.get('Verified', ''),
+    )
+    yield entry
+    for item in model.get('Converted From', ()):
+        hash_kind = 'md5' if 'MD5' in item else 'sha256'
+        hash_start = str(item.get('MD5', item.get('SHA256', '')))
+        weights, name = item.get('Weights'), item.get('File', '')
+        yield replace(
+            entry,
+            name=item['Name'],
+            origin=Origin(item['Project'], item['Page'], weights, name, hash_kind, hash_start),
+            short_edge=item['Short Edge'],
+            licence=item['License'],
+            task=item['Task'],
+            num_classes=item['Classes'],
+            published=item.get('Published'),
+            verified=item['Verified'],
+        )
+
+
+def data_of(metadata: dict[str, Any]) -> str:
     """The training data of a metafile entry as text."""
     data = metadata.get('Training Data', '')
     return ', '.join(data) if isinstance(data, list) else str(data)
@@ -89,3 +185,12 @@ def find_entry(name: str) -> ModelEntry:
             f'{", ".join(similar)}'
         )
     return entries[name]
+
+
+def default_model() -> str:
+    """Name of the default model, or of the embedded one if its weights are not here and cannot be downloaded."""
+    try:
+        find_entry(DEFAULT).find_weights()
+    except CheckpointError:
+        return EMBEDDED_MODEL
+    return DEFAULT

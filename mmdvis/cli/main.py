@@ -3,35 +3,48 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-COMMANDS = {  # name -> module and description; modules are imported only when their command is run
-    'run': ('mmdvis.cli.run', 'segment videos, folders of frames or images'),
+Commands = Mapping[str, tuple[str, str]]  # name -> module and description; a module is imported when its command is run
+COMMANDS: Commands = {
+    'run': ('mmdvis.cli.run', 'segment videos, cameras, streams, folders of frames or images'),
     'models': ('mmdvis.cli.models', 'list the models, or describe one'),
+    'train': ('mmdvis.cli.train', 'train a model with a config'),
+    'test': ('mmdvis.cli.test', 'evaluate a checkpoint on a dataset'),
+    'score': ('mmdvis.cli.score', 'evaluate result files in the formats of the benchmarks'),
+    'data': ('mmdvis.cli.data', 'check, browse or convert a dataset'),
     'doctor': ('mmdvis.doctor', 'check the installation'),
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+def run_command(program: str, description: str, commands: Commands, arguments: Sequence[str] | None) -> int:
+    """Runs one of several commands.
 
     Args:
+        program: Name of the program in its help text.
+        description: First line of the help text.
+        commands: The commands.
         arguments: Words of the command line; None takes those of the process.
 
     Returns:
         Exit code.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    width = max(map(len, commands)) + 2
     parser = argparse.ArgumentParser(
-        prog='mmdvis',
-        description='Video segmentation with the DVIS family.',
-        epilog='commands:\n' + '\n'.join(f'  {name:<8} {text}' for name, (_, text) in COMMANDS.items()),
+        prog=program,
+        description=description,
+        epilog='commands:\n' + '\n'.join(f'  {name:<{width}}{text}' for name, (_, text) in commands.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('command', choices=COMMANDS, metavar='command', help='see below; `mmdvis COMMAND --help`')
+    parser.add_argument('command', choices=commands, metavar='command', help=f'see below; `{program} COMMAND --help`')
     parser.add_argument('options', nargs=argparse.REMAINDER, help='options of the command')
-    args = parser.parse_args(words)
-    return importlib.import_module(COMMANDS[args.command][0]).main(args.options)
+    args = parser.parse_args(arguments)
+    return importlib.import_module(commands[args.command][0]).main(args.options) or 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
+    return run_command('mmdvis', 'Video segmentation with the DVIS family.', COMMANDS, arguments)
 
 
 if __name__ == '__main__':

@@ -1,80 +1,174 @@
-"""Segments videos and writes an mp4, maps as PNGs and a json for each of them."""
+"""Segments videos and writes the objects of every frame with their classes and identities."""
 
 import argparse
 import glob
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdvis.apis import VideoSegInferencer, load
-from mmdvis.checkpoints.zoo import DEFAULT
-from mmdvis.cli.arguments import add_trust
+import torch
+
+from mmdvis.apis import SegmentedVideo, VideoSegInferencer, load
+from mmdvis.checkpoints.zoo import DEFAULT, EMBEDDED_MODEL, default_model
+from mmdvis.cli.arguments import add_launcher, add_trust, process_of
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.errors import MMDVISError
+from mmdvis.errors import BadInputError, MMDVISError
+from mmdvis.inference.video_stream import ON_CUT
+from mmdvis.io import is_live, source_name
+from mmdvis.result_files import DEFAULT_KINDS, KINDS
+from mmdvis.visualization.visualizer import HIDEABLE, SHOWABLE
+
+MAX_SIZE = 4096
+DONE = '.complete'  # marks a folder whose results are complete, so that a second run skips it
 
 
-def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(
         prog='mmdvis run', description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('sources', nargs='+', metavar='SOURCE', help='video file, folder of frames, or pattern (*.mp4)')
-    parser.add_argument('--model', default=DEFAULT, help='name (see `mmdvis models`), checkpoint or config')
-    parser.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        metavar='SOURCE',
+        help='video file, image, folder of frames, pattern (*.mp4), number of a camera, URL (rtsp://, http://), or - '
+        'for a video on the standard input',
+    )
     parser.add_argument('--out', required=True, help='output folder; each source gets a folder of its own in it')
-    parser.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
-    parser.add_argument('--offline', action='store_true', help='process the whole video before the first result')
-    parser.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
-    parser.add_argument('--fps', type=float, default=24.0, help='frames per second for folders of frames')
-    add_trust(parser)
+    parser.add_argument('--save', nargs='+', choices=list(KINDS), default=list(DEFAULT_KINDS), help='what is written')
+    model = parser.add_argument_group('model')
+    model.add_argument('--model', help='name (see `mmdvis models`), checkpoint or config')
+    model.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
+    model.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
+    model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
+    model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
+    model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
+    model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
+    model.add_argument('--on-cut', choices=ON_CUT, default='continue', help='identities after a cut to another scene')
+    add_trust(model)
+    look = parser.add_argument_group('looks')
+    look.add_argument('--alpha', type=float, default=0.55, help='opacity of the masks in the video, from 0 to 1')
+    look.add_argument('--hide', nargs='+', choices=HIDEABLE, default=[], help='what the video does not show')
+    look.add_argument('--show', nargs='+', choices=SHOWABLE, default=[], help='what the video shows in addition')
+    look.add_argument('--compare', metavar='DIR', help='results of the same video that --save html shows beside these')
+    look.add_argument('--truth', metavar='DIR', help='like --compare, but ground truth: errors are marked')
+    files = parser.add_argument_group('sources')
+    files.add_argument('--fps', type=float, default=24.0, help='frames per second for folders of frames')
+    files.add_argument('--max-size', type=int, default=MAX_SIZE, help='longer edge to which larger frames are reduced')
+    files.add_argument('--skip-finished', action='store_true', help='leave out sources whose results are complete')
+    add_launcher(files)
     return parser.parse_args(arguments)
 
 
-def expand(sources: Sequence[str]) -> list[Path]:
-    """Paths of all sources; patterns are expanded in alphabetical order.
+def expand(sources: Sequence[str]) -> list[str]:
+    """All sources; patterns are expanded in alphabetical order.
 
     Raises:
-        ValueError: A pattern matches nothing, or two sources would get the same folder.
+        BadInputError: A pattern matches nothing, or two sources would get the same folder.
     """
-    paths: list[Path] = []
+    expanded: list[str] = []
     for source in sources:
-        matches = sorted(glob.glob(source)) if glob.has_magic(source) and not Path(source).exists() else [source]
+        is_pattern = glob.has_magic(source) and not is_live(source) and not Path(source).exists()
+        matches = sorted(glob.glob(source)) if is_pattern else [source]
         if not matches:
-            raise ValueError(f'no file matches {source}; check the pattern')
-        paths += map(Path, matches)
-    names = [path.resolve().stem for path in paths]
+            raise BadInputError(f'no file matches {source}; check the pattern')
+        expanded += matches
+    names = [source_name(source) for source in expanded]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
-        raise ValueError(f'two sources are called {duplicate}, so they would get the same folder; run them one by one')
-    return paths
+        raise BadInputError(
+            f'two sources are called {duplicate}, so they would get the same folder; run them one by one'
+        )
+    return expanded
 
 
-def run(model: VideoSegInferencer, paths: Sequence[Path], args: argparse.Namespace) -> list[str]:
+def load_model(args: argparse.Namespace) -> VideoSegInferencer:
+    """The model of the command line, or the default one."""
+    name = args.model
+    if name is None:
+        name = default_model()
+        if name == EMBEDDED_MODEL and args.weights is None:
+            print(
+                f'using {name}, which knows shapes of synthetic videos only, because {DEFAULT} is not here and cannot '
+                'be downloaded; choose a model with --model'
+            )
+    options = {} if args.score_thr is None else {'model.postprocessor.score_thr': args.score_thr}
+    try:
+        model = load(name, args.weights, args.device, options, args.trust)
+    except TypeError as error:  # only panoptic models have this option
+        if 'score_thr' not in str(error):
+            raise
+        model = load(name, args.weights, args.device, trust=args.trust)
+    if args.short_edge:
+        return VideoSegInferencer(model.model, short_edge=args.short_edge, max_edge=model.max_edge)
+    return model
+
+
+def segment(model: VideoSegInferencer, source: str, args: argparse.Namespace) -> None:
+    """Segments a source, writes its results, and prints where they are."""
+    folder = Path(args.out) / source_name(source)
+    (folder / DONE).unlink(missing_ok=True)
+    options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr)
+    video = model(source, offline=args.offline, max_size=args.max_size, **options)
+    drawing = dict(alpha=args.alpha, hide=args.hide, show=args.show)
+    written = video.save(folder, args.save, True, args.fps, args.compare, args.truth, **drawing)
+    (folder / DONE).touch()
+    print(*written.values(), sep='\n')
+    report(video)
+
+
+def report(video: SegmentedVideo) -> None:
+    """Prints what was unusual about a video."""
+    if video.cuts:
+        shown = ', '.join(map(str, video.cuts[:10])) + (', ...' if len(video.cuts) > 10 else '')
+        print(f'{len(video.cuts)} scene cuts, at frame {shown}')
+    if video.problems:
+        first = min(video.problems)
+        print(f'{len(video.problems)} problems, the first at frame {first}: {video.problems[first]}')
+
+
+def run(model: VideoSegInferencer, sources: Sequence[str], args: argparse.Namespace) -> list[str]:
     """Segments the sources; returns a message for each that failed."""
     failures = []
-    for path in paths:
+    for source in sources:
+        if args.skip_finished and (Path(args.out) / source_name(source) / DONE).exists():
+            print(f'{source}: skipped, because its results are complete')
+            continue
         try:
-            written = model(path, args.offline).save(Path(args.out) / path.resolve().stem, True, args.fps)
-            print(*written.values(), sep='\n')
+            segment(model, source, args)
         except (MMDVISError, OSError) as error:
-            failures.append(f'{path}: {error}')
+            failures.append(f'{source}: {error}')
     return failures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Segments the sources and prints the written paths; returns 1 if a source failed."""
+    """Segments the sources and prints the written paths; returns 1 if a source failed, 130 after Ctrl-C."""
+    logging.basicConfig(format='%(message)s')
     args = parse_args(arguments)
     with exit_on_error(ValueError):
-        paths = expand(args.sources)
-        if args.model == DEFAULT and args.weights is None:
-            print(f'using {DEFAULT}, which knows shapes of synthetic videos only; choose a model with --model')
-        model = load(args.model, args.weights, args.device, trust=args.trust)
-    if args.short_edge:
-        model = VideoSegInferencer(model.model, args.short_edge, model.max_edge)
-    failures = run(model, paths, args)
+        sources = share_of_process(expand(args.sources), args)
+        model = load_model(args)
+    try:
+        failures = run(model, sources, args)
+    except KeyboardInterrupt:
+        print('interrupted; the results of finished sources are kept', file=sys.stderr)
+        return 130
     for failure in failures:
         print(f'error: {failure}', file=sys.stderr)
     return 1 if failures else 0
+
+
+def share_of_process(sources: list[str], args: argparse.Namespace) -> list[str]:
+    """The sources of this process: with a launcher, process r of n takes the sources r, r + n, ...
+
+    Raises:
+        BadInputError: The launcher did not say which process this is.
+    """
+    rank, number, local = process_of(args.launcher)
+    if args.launcher != 'none' and args.device == 'auto' and torch.cuda.is_available():
+        args.device = f'cuda:{local % torch.cuda.device_count()}'
+    return sources[rank::number]
 
 
 if __name__ == '__main__':

@@ -82,6 +82,15 @@ COCO = (
     'potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink '
     'refrigerator book clock vase scissors teddy_bear hair_drier toothbrush'
 )
+COCO_STUFF = (
+    '92 banner 93 blanket 95 bridge 100 cardboard 107 counter 109 curtain 112 door-stuff 118 floor-wood 119 flower '
+    '122 fruit 125 gravel 128 house 130 light 133 mirror-stuff 138 net 141 pillow 144 platform 145 playingfield '
+    '147 railroad 148 river 149 road 151 roof 154 sand 155 sea 156 shelf 159 snow 161 stairs 166 tent 168 towel '
+    '171 wall-brick 175 wall-stone 176 wall-tile 177 wall-wood 178 water-other 180 window-blind 181 window-other '
+    '184 tree-merged 185 fence-merged 186 ceiling-merged 187 sky-other-merged 188 cabinet-merged 189 table-merged '
+    '190 floor-other-merged 191 pavement-merged 192 mountain-merged 193 grass-merged 194 dirt-merged 195 paper-merged '
+    '196 food-other-merged 197 building-other-merged 198 rock-merged 199 wall-other-merged 200 rug-merged'
+)
 COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # unused category ids of COCO
 
 
@@ -172,10 +181,21 @@ KNOWN_CLASSES = {
     'YouTubeVIS2022': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
     'CityscapesVPS': lambda: numbered_classes(CITYSCAPES, 0, range(11, 19)),
     'VIPER': lambda: numbered_classes(VIPER, 0, range(13, 23)),
-    'COCO': lambda: build_class_list(
-        [(k, name, True, None) for k, name in zip((k for k in range(1, 91) if k not in COCO_GAPS), COCO.split())]
-    ),
+    'COCO': lambda: build_class_list(coco_things()),
+    'COCOPanoptic': lambda: build_class_list([*coco_things(), *coco_stuff()]),
 }
+
+
+def coco_things() -> list[tuple[int, str, bool, None]]:
+    """(category id, name, is_thing, colour) of the 80 objects of COCO."""
+    numbers = (k for k in range(1, 91) if k not in COCO_GAPS)
+    return [(number, name, True, None) for number, name in zip(numbers, COCO.split())]
+
+
+def coco_stuff() -> list[tuple[int, str, bool, None]]:
+    """(category id, name, is_thing, colour) of the 53 regions of COCO panoptic."""
+    words = COCO_STUFF.split()
+    return [(int(number), name, False, None) for number, name in zip(words[::2], words[1::2])]
 
 
 def known_classes(name: str) -> ClassList:

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmdvis.registry import DATASETS
 
 from .classes import KNOWN_CLASSES, known_classes
+from .coco import CocoInstanceClipDataset, CocoPanopticClipDataset
 from .vspw import VSPWDataset
 from .youtube_vis import YouTubeVISDataset
 
@@ -20,6 +21,10 @@ def classes_of_test_set(settings: Config) -> dict[str, Any] | None:
         name = dataset.get('categories', 'VSPW')
     elif kind is YouTubeVISDataset:
         name = f'YouTubeVIS{dataset.get("version", 2021)}'
+    elif kind is CocoPanopticClipDataset:
+        name = 'COCOPanoptic'
+    elif kind is CocoInstanceClipDataset:
+        name = dataset.get('target') or 'COCO'
     if name not in KNOWN_CLASSES or len(known_classes(name).names) != settings.model.get('num_classes'):
         return None
     return known_classes(name).metainfo()

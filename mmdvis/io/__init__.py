@@ -2,6 +2,7 @@
 
 from .arrays import ArrayFrames
 from .atomic_write import atomic_write, replace_path, write_json
+from .audio_track import has_audio
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
@@ -9,6 +10,7 @@ from .frame_sources import FileFrames, open_frames
 from .frame_views import (
     CountedFrames,
     FlippedFrames,
+    FramesFrom,
     PrefetchedFrames,
     ResizedFrames,
     original_frames,
@@ -16,7 +18,9 @@ from .frame_views import (
     transform_frames,
 )
 from .images import IMAGE_SUFFIXES, describe_unreadable, image_size, natural_key, read_image, read_pixels
+from .live_frames import LiveFrames, is_live, known_length, open_source, read_clips, source_name
 from .panoptic_png import id_to_rgb
+from .scene_cuts import CutDetector, split_at_cuts
 from .video_files import VideoFileFrames
 from .video_writer import VideoWriter
 
@@ -25,8 +29,11 @@ __all__ = [
     'STORES',
     'ArrayFrames',
     'CountedFrames',
+    'CutDetector',
     'FileFrames',
     'FlippedFrames',
+    'FramesFrom',
+    'LiveFrames',
     'BackgroundWriter',
     'MemoryNeed',
     'PrefetchedFrames',
@@ -36,16 +43,23 @@ __all__ = [
     'VideoWriter',
     'describe_unreadable',
     'feature_store',
+    'has_audio',
     'id_to_rgb',
     'image_size',
+    'is_live',
+    'known_length',
     'natural_key',
     'original_frames',
     'atomic_write',
     'replace_path',
     'open_frames',
+    'open_source',
+    'read_clips',
     'read_image',
     'read_pixels',
     'short_edge_size',
+    'source_name',
+    'split_at_cuts',
     'transform_frames',
     'write_json',
 ]

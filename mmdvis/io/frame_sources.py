@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +35,8 @@ class FileFrames:
         on_error: ``'raise'``, or ``'repeat'`` to replace an unusable frame by the nearest usable frame before it (for
             the first frames of a video: after it). Frames whose size differs from most frames of the video are
             unusable.
+        max_edge: Longer edge in pixels to which larger frames are reduced; None keeps the size.
+        upright: Whether to apply the orientation of EXIF, as viewers do. Datasets are annotated without it.
 
     Attributes:
         problems: Frame index -> error message, for the frames that were replaced.
@@ -41,14 +45,22 @@ class FileFrames:
         DataError: The list is empty, a file cannot be read, or (when read) a frame has another size than the first.
     """
 
-    def __init__(self, paths: Sequence[str | Path], fps: float | None = None, on_error: str = 'raise') -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        fps: float | None = None,
+        on_error: str = 'raise',
+        max_edge: int | None = None,
+        upright: bool = False,
+    ) -> None:
         if not paths:
             raise DataError('a video needs at least one frame, got an empty list of files')
         self.paths, self.fps, self.on_error = [Path(path) for path in paths], fps, on_error
         self.problems: dict[int, str] = {}
+        self.decode = partial(read_image, max_edge=max_edge, upright=upright)
         self.size = self.original = (0, 0)
         if on_error == 'raise':
-            self.size = self.original = read_image(self.paths[0]).shape[:2]
+            self.size = self.original = self.decode(self.paths[0]).shape[:2]
             return
         sizes = Counter(size for size in map(size_or_none, self.paths) if size)
         if sizes:
@@ -56,8 +68,8 @@ class FileFrames:
         self.neighbour(0)  # fails early if no frame is usable
 
     @classmethod
-    def from_folder(cls, folder: str | Path, fps: float | None = None) -> 'FileFrames':
-        """All images of a folder in natural order; hidden files are skipped.
+    def from_folder(cls, folder: str | Path, **options: Any) -> 'FileFrames':
+        """All images of a folder in natural order; hidden files are skipped. Options: those of the class.
 
         Raises:
             DataError: The folder contains no image.
@@ -68,7 +80,7 @@ class FileFrames:
         )
         if not paths:
             raise DataError(f'{folder} contains no image; it must contain frames as {", ".join(IMAGE_SUFFIXES)}')
-        return cls(paths, fps)
+        return cls(paths, **options)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,7 +88,7 @@ class FileFrames:
     def try_frame(self, index: int) -> np.ndarray | None:
         """Frame ``index`` (H, W, 3); None if it is unusable and ``on_error`` is ``'repeat'``."""
         try:
-            frame = read_image(self.paths[index])
+            frame = self.decode(self.paths[index])
             if self.size not in ((0, 0), frame.shape[:2]):
                 raise DataError(
                     f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), but the first frame is '
@@ -113,13 +125,19 @@ class FileFrames:
         raise DataError(f'none of the {len(self)} frames of the video can be used: {self.problems[index]}')
 
 
-def open_frames(path: str | Path) -> FrameSource:
-    """Opens a video file or a folder of frames.
+def open_frames(path: str | Path, max_edge: int | None = None) -> FrameSource:
+    """Opens a video file, a folder of frames, or an image; its orientation is applied as viewers do.
+
+    Args:
+        path: Path of the file or folder.
+        max_edge: Longer edge in pixels to which larger frames are reduced; None keeps the size.
 
     Raises:
-        ValueError: The path is neither a video file nor a folder of frames, or cannot be read.
+        DataError: The path is none of these, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
-        return FileFrames.from_folder(path)
-    return VideoFileFrames(path)
+        return FileFrames.from_folder(path, max_edge=max_edge, upright=True)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        return FileFrames([path], max_edge=max_edge, upright=True)
+    return VideoFileFrames(path, max_edge)

@@ -1,5 +1,6 @@
 """Frame sources that transform another source: resizing, flipping and prefetching."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from mmdvis.checks import Size
 from mmdvis.structures import FrameSource
 
-from .arrays import frames_to_tensor
+from .arrays import check_window, frames_to_tensor
 
 
 def short_edge_size(size: Size, short_edge: int, max_edge: int | None = None) -> Size:
@@ -33,8 +34,29 @@ class FrameView:
         """Problems of the source; see :class:`FileFrames`."""
         return getattr(self.source, 'problems', {})
 
+    @property
+    def times(self) -> Sequence[float] | None:
+        """Times of the frames in seconds; see :class:`VideoFileFrames`."""
+        return getattr(self.source, 'times', None)
+
     def __len__(self) -> int:
         return len(self.source)
+
+
+class FramesFrom(FrameView):
+    """The frames [start, stop) of another source."""
+
+    def __init__(self, source: FrameSource, start: int, stop: int) -> None:
+        super().__init__(source)
+        self.start, self.stop = start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) of this part as uint8 (t, 3, H, W)."""
+        check_window(start, stop, len(self))
+        return self.source.read(self.start + start, self.start + stop)
 
 
 class ResizedFrames(FrameView):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmdvis.errors import DataError, UnreadableImageError
 
@@ -34,13 +34,16 @@ def describe_unreadable(path: str | Path, error: BaseException | None = None) ->
     return f'cannot be read as an image ({error}); is it cut off? Replace or remove it'
 
 
-def read_pixels(path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str, ...] = ()) -> Image.Image:
+def read_pixels(
+    path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str, ...] = (), max_edge: int | None = None
+) -> Image.Image:
     """Decodes an image file.
 
     Args:
         path: Path of the file.
         modes: Allowed Pillow modes; empty: any.
         kinds: Allowed file formats in Pillow's naming (``'PNG'``); empty: any.
+        max_edge: Longer edge in pixels to which larger images are reduced, JPEG files while they are decoded.
 
     Raises:
         DataError: The file is missing, damaged, or has another mode or format.
@@ -54,6 +57,8 @@ def read_pixels(path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str,
                 )
             if modes and image.mode not in modes:
                 raise UnreadableImageError(f'{path} is an image of mode {image.mode}; it must be {" or ".join(modes)}')
+            if max_edge is not None and max(image.size) > max_edge:
+                image.thumbnail((max_edge, max_edge))
             image.load()
             return image
     except DataError:
@@ -62,13 +67,33 @@ def read_pixels(path: str | Path, modes: tuple[str, ...] = (), kinds: tuple[str,
         raise UnreadableImageError(f'{path} {describe_unreadable(path, error)}') from None
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, max_edge: int | None = None, upright: bool = False) -> np.ndarray:
     """Image file as uint8 RGB (H, W, 3).
 
+    Transparent pixels are shown on white. Values of 16 bits are scaled to 8 bits.
+
+    Args:
+        path: Path of the file.
+        max_edge: Longer edge in pixels to which larger images are reduced; None keeps the size.
+        upright: Whether to apply the orientation of EXIF, as viewers do. Datasets are annotated without it.
+
     Raises:
-        DataError: The file is missing or cannot be read by Pillow.
+        DataError: The file is missing, cannot be read by Pillow, or its values have no defined range.
     """
-    return np.asarray(read_pixels(path).convert('RGB'))
+    image = read_pixels(path, max_edge=max_edge)
+    if upright:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith('I;16'):
+        grey = (np.asarray(image).astype(np.float32) / 257 + 0.5).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ('I', 'F'):
+        raise UnreadableImageError(
+            f'{path} has {"integers" if image.mode == "I" else "floating point numbers"} of 32 bits, whose range is '
+            'not defined; convert it to 8 or 16 bits per channel'
+        )
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
+    return np.asarray(image.convert('RGB'))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdvis.errors import DataError
 
 from .arrays import check_window, frames_to_tensor
+from .decoded_frames import decode_video, to_rgb
 
 
 class VideoFileFrames:
@@ -17,14 +18,20 @@ class VideoFileFrames:
 
     Args:
         path: Path of the video file.
+        max_edge: Longer edge in pixels to which larger frames are reduced while they are decoded; None keeps the size.
+
+    Attributes:
+        times: Time of each frame in seconds from the first; None if the file does not contain them.
+        problems: Frame index -> message, for the frames read so far that the decoder flagged as damaged.
 
     Raises:
         DataError: The file is missing, contains no video stream or no frame, or a frame cannot be decoded or has
             another size than the first.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, max_edge: int | None = None) -> None:
+        self.path, self.max_edge = Path(path), max_edge
+        self.problems: dict[int, str] = {}
         if not self.path.is_file():
             raise DataError(f'there is no video file {path}')
         try:
@@ -34,7 +41,9 @@ class VideoFileFrames:
                 stream = container.streams.video[0]
                 self.fps: float | None = float(stream.average_rate) if stream.average_rate else None
                 # the frame count in the header is often wrong or missing, so packets are counted without trimmed ones
-                self.num_frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+                kept = (packet for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard)
+                seconds = [packet.pts and float(packet.pts * packet.time_base) for packet in kept]
+                self.num_frames, self.times = len(seconds), times_from_first(seconds)
         except av.error.FFmpegError as error:
             raise DataError(f'{path} cannot be read as a video ({error})') from None
         if not self.num_frames:
@@ -54,8 +63,10 @@ class VideoFileFrames:
         index = 0
         try:
             with av.open(str(self.path)) as container:
-                for frame in container.decode(video=0):
-                    yield frame.to_ndarray(format='rgb24')
+                for frame in decode_video(container):
+                    if frame.is_corrupt:
+                        self.problems[index] = 'the decoder flagged the frame as damaged'
+                    yield to_rgb(frame, self.max_edge)
                     index += 1
         except av.error.FFmpegError as error:
             raise DataError(f'frame {index} of {self.path} cannot be decoded ({error})') from None
@@ -81,3 +92,9 @@ class VideoFileFrames:
                 frames.append(frame)
             self.position += 1
         return frames_to_tensor(frames)
+
+
+def times_from_first(seconds: list[float | None]) -> np.ndarray | None:
+    """Times (T,) of frames in order, from the first; None if one of them is unknown."""
+    known = [value for value in seconds if value is not None]
+    return np.sort(known) - min(known) if known and len(known) == len(seconds) else None

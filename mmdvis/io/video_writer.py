@@ -8,6 +8,10 @@ from typing import Any
 import av
 import numpy as np
 
+from .audio_track import AudioTrack
+
+TIME_BASE = Fraction(1, 90_000)  # of videos with a variable frame rate
+
 
 class VideoWriter:
     """Context manager that writes a video frame by frame; the file is created only if no error occurs.
@@ -15,11 +19,15 @@ class VideoWriter:
     Args:
         path: Path of the ``.mp4`` file.
         fps: Frames per second.
+        audio: Path of a video whose sound is added; None for a silent video.
+        crf: Constant rate factor of the encoder, lower is better and larger.
     """
 
-    def __init__(self, path: str | Path, fps: float = 24.0) -> None:
+    def __init__(self, path: str | Path, fps: float = 24.0, audio: Path | None = None, crf: int = 20) -> None:
         self.path, self.rate = Path(path), Fraction(fps).limit_denominator(1001)
         self.temporary = self.path.with_name(f'.{self.path.stem}.part.mp4')
+        self.audio_path, self.crf, self.count = audio, crf, 0
+        self.audio: AudioTrack | None = None
         self.container: Any = None
         self.stream: Any = None
 
@@ -28,27 +36,50 @@ class VideoWriter:
         self.container = av.open(str(self.temporary), 'w', options={'movflags': 'faststart'})
         return self
 
-    def write(self, frame: np.ndarray) -> None:
+    def start(self, height: int, width: int, is_variable: bool) -> None:
+        """Adds the streams, once the size of the frames is known."""
+        options = {'crf': str(self.crf), 'preset': 'veryfast'}
+        self.stream = self.container.add_stream('libx264', rate=self.rate, options=options)
+        self.stream.height, self.stream.width = height, width
+        self.stream.pix_fmt = 'yuv420p'
+        if is_variable:
+            self.stream.codec_context.time_base = TIME_BASE
+        if self.audio_path is not None:
+            self.audio = AudioTrack(self.audio_path, self.container)
+
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
         """Appends a frame (H, W, 3) uint8 RGB.
 
         An odd size is padded by repeating the last row or column, because the codec requires even sizes.
+
+        Args:
+            frame: The frame.
+            time: Time in seconds from the first frame, for videos with a variable frame rate; either all frames have
+                one or none.
         """
         frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode='edge')
         if self.stream is None:
-            self.stream = self.container.add_stream(
-                'libx264', rate=self.rate, options={'crf': '20', 'preset': 'veryfast'}
-            )
-            self.stream.height, self.stream.width = frame.shape[:2]
-            self.stream.pix_fmt = 'yuv420p'
-        for packet in self.stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')):
+            self.start(frame.shape[0], frame.shape[1], is_variable=time is not None)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
+        if time is not None:
+            picture.pts, picture.time_base = round(time / TIME_BASE), TIME_BASE
+        for packet in self.stream.encode(picture):
             self.container.mux(packet)
+        if self.audio is not None:
+            self.audio.write_until(self.count / float(self.rate) if time is None else time)
+        self.count += 1
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if kind is None and self.stream is not None:
+        is_complete = kind is None and self.stream is not None
+        if is_complete:
             for packet in self.stream.encode():
                 self.container.mux(packet)
+        if self.audio is not None:
+            if is_complete:
+                self.audio.write_until((self.count + 1) / float(self.rate))
+            self.audio.close()
         self.container.close()
-        if kind is None and self.stream is not None:
+        if is_complete:
             os.replace(self.temporary, self.path)
         else:
             self.temporary.unlink(missing_ok=True)

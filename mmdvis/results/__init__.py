@@ -2,6 +2,8 @@
 
 from .class_info import ClassInfo
 from .frame_result import FrameResult, SegmentedObject, lookup
+from .result_cache import ResultCache
+from .selection import labels_of, select_objects, shift_ids, void_label
 from .video_results import (
     VideoDataSample,
     VideoInstances,
@@ -16,6 +18,7 @@ from .video_segmenter import VideoSegmenter
 __all__ = [
     'ClassInfo',
     'FrameResult',
+    'ResultCache',
     'SegmentedObject',
     'VideoDataSample',
     'VideoInstances',
@@ -25,5 +28,9 @@ __all__ = [
     'VideoSemantic',
     'decode_mask',
     'encode_mask',
+    'labels_of',
     'lookup',
+    'select_objects',
+    'shift_ids',
+    'void_label',
 ]

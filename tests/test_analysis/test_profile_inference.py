@@ -25,7 +25,7 @@ from mmdvis.analysis.profile_inference import (
     usage_table,
 )
 from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
-from mmdvis.apis.offline_video import memory_need
+from mmdvis.inference.offline_video import memory_need
 from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.results import VideoDataSample
 from mmdvis.testing.plain_paths import plain_path

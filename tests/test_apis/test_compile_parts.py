@@ -7,14 +7,14 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.apis.optimize_for_inference import inductor_or_eager, optimize_for_inference
+from mmdvis.inference.optimize_for_inference import inductor_or_eager, optimize_for_inference
 
 FRAMES = torch.randn(1, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 SCRIPT = """
 import warnings
 import torch
 from helpers import tiny
-from mmdvis.apis.optimize_for_inference import compile_parts
+from mmdvis.inference.optimize_for_inference import compile_parts
 model = tiny.model('dvis').eval()
 frames = torch.randn(1, 2, 3, 64, 96)
 with torch.no_grad(), warnings.catch_warnings(record=True) as caught:

@@ -8,7 +8,7 @@ import torch
 from helpers import tiny
 
 from mmdvis.apis import OfflineVideo, segment_video
-from mmdvis.apis.offline_video import memory_need
+from mmdvis.inference.offline_video import memory_need
 from mmdvis.io import STORES, ArrayFrames, DiskBackedMaps
 from mmdvis.models.layers import temporal_layer
 from mmdvis.results import VideoDataSample

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, segment_video
-from mmdvis.apis.model import classes_of_test_set
+from mmdvis.inference.model import classes_of_test_set
 from mmdvis.io import ArrayFrames, FileFrames
 
 CLASSES = tuple('abcde')
@@ -87,7 +87,7 @@ def test_instances_and_labels_are_written(tmp_path, task, offline):
     if task == 'vis':
         masks = [coco_mask.decode(dict(info['segmentation'])) for info in infos]
         assert all(mask.shape == (60, 91) and mask.sum() == info['area'] > 0 for mask, info in zip(masks, infos))
-        assert sorted(written) == ['result.json', 'video.mp4']
+        assert sorted(written) == ['instance', 'result.json', 'video.mp4']
         return
     for frame in result['frames']:
         labels = np.asarray(Image.open(tmp_path / 'out' / 'semantic' / frame['file_name']))
@@ -219,7 +219,10 @@ def test_converted_weights_have_numbered_classes_and_unused_ones_are_named(tmp_p
         (dict(type='YouTubeVISDataset', version=2019), 40, 'person'),
         (dict(type='YouTubeVISDataset'), 40, 'airplane'),
         (dict(type='VIPSegDataset'), 11, 'class 0'),
-        (dict(type='CocoPanopticClipDataset'), 133, 'class 0'),
+        (dict(type='CocoPanopticClipDataset'), 133, 'person'),
+        (dict(type='CocoInstanceClipDataset'), 80, 'person'),
+        (dict(type='CocoInstanceClipDataset', target='OVIS'), 25, 'Person'),
+        (dict(type='CocoPanopticClipDataset'), 80, 'class 0'),
     ],
 )
 def test_converted_weights_have_the_classes_of_the_test_set(dataset, number, first):

@@ -30,6 +30,8 @@ YTVIS21 = (
         ('YouTubeVIS2022', 40, 0),
         ('CityscapesVPS', 8, 11),
         ('VIPER', 10, 13),
+        ('COCO', 80, 0),
+        ('COCOPanoptic', 80, 53),
     ],
 )
 def test_counts(name, things, stuff):
@@ -92,3 +94,13 @@ def test_the_maps_lead_to_the_same_things(target, pairs):
 def test_unknown_lists_are_named():
     with pytest.raises(ValueError, match="unknown class list 'KITTI'; use one of VIPSeg, VSPW"):
         class_lists.known_classes('KITTI')
+
+
+def test_coco_panoptic_is_as_mmdet_has_it():
+    from mmdet.datasets import CocoPanopticDataset
+
+    published = [name.replace(' ', '_') for name in CocoPanopticDataset.METAINFO['classes']]
+    classes = class_lists.known_classes('COCOPanoptic')
+    assert list(classes.names) == published and classes.num_things == len(CocoPanopticDataset.METAINFO['thing_classes'])
+    assert classes.category_ids[:80] == class_lists.known_classes('COCO').category_ids
+    assert classes.category_ids[80:] == tuple(sorted(classes.category_ids[80:])) and classes.category_ids[-1] == 200

@@ -8,6 +8,8 @@ import pytest
 from helpers import tiny_config
 from helpers.commands import ROOT, load
 
+from mmdvis.cli import train as train_command
+
 # other files are not scripts
 TOOLS = sorted(
     p
@@ -99,7 +101,7 @@ def test_several_processes_go_through_the_launcher():
 
 
 def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
-    module, passed = load('tools/train.py'), []
+    module, passed = train_command, []
     monkeypatch.setattr(module, 'train', lambda config, trust: passed.extend((config, trust)) or 'last.pth')
     config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     monkeypatch.setattr(
@@ -114,7 +116,7 @@ def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
 
 
 def test_rate_scaling_needs_a_base(monkeypatch):
-    module = load('tools/train.py')
+    module = train_command
     config = str(ROOT / 'configs' / 'toy' / 'minvis_r18_1xb8-t1_toy.py')
     monkeypatch.setattr('sys.argv', ['train.py', config, '--auto-scale-lr'])
     with pytest.raises(SystemExit, match='has no auto_scale_lr.base_batch_size'):

@@ -102,7 +102,7 @@ def test_the_demo_and_show_dir_draw_the_same_video(task, clips, tmp_path, monkey
 @pytest.mark.parametrize('task', TASKS)
 def test_both_give_the_encoder_the_same_pixels(task, clips, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(VideoWriter, 'write', lambda self, frame: drawn.append(frame.copy()))
+    monkeypatch.setattr(VideoWriter, 'write', lambda self, frame, time=None: drawn.append(frame.copy()))
     config, checkpoint = write_checkpoint(tmp_path, task, clips)
     model = init_model(config, checkpoint)
     sample = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)[0]

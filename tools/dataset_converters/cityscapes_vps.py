@@ -1,36 +1,8 @@
 """Creates the panoptic PNGs and jsons of Cityscapes-VPS from its class and instance images; can be run repeatedly."""
 
-import argparse
-from pathlib import Path
+from mmdvis.cli.convert_cityscapes_vps import main, parse_args
 
-from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.datasets.converters.cityscapes_vps import prepare_split
-
-
-def parse_args() -> argparse.Namespace:
-    """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument(
-        'root', type=Path, help='folder with <split>/{img,cls,inst}; the output is written to the same folder'
-    )
-    parser.add_argument('--splits', nargs='+', default=['train', 'val', 'test'], help='splits to convert')
-    parser.add_argument(
-        '--sequence', type=Path, help='folder leftImg8bit_sequence/val of Cityscapes, for frames without annotations'
-    )
-    parser.add_argument('--workers', type=int, default=2, help='number of processes')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Converts the dataset and prints what was written."""
-    args = parse_args()
-    with exit_on_error():
-        for split in args.splits:
-            written = prepare_split(args.root, split, args.sequence, args.workers)
-            print(*(f'{split}: {path}' for path in written.values()), sep='\n')
-            if not written:
-                print(f'{split}: skipped, because {args.root / split / "img"} does not exist')
-
+__all__ = ['main', 'parse_args']
 
 if __name__ == '__main__':
     main()

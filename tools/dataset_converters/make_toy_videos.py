@@ -1,39 +1,8 @@
 """Writes the synthetic videos of the toy recipe in the layouts of VIPSeg, YouTube-VIS and VSPW."""
 
-import argparse
-from pathlib import Path
+from mmdvis.cli.make_toy_videos import main, parse_args
 
-from mmdvis.datasets.toy.layouts import LAYOUTS
-from mmdvis.datasets.toy.videos import write_toy_videos
-
-
-def parse_args() -> argparse.Namespace:
-    """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('out', help='output folder')
-    parser.add_argument('--seed', type=int, default=0, help='random seed of the videos')
-    parser.add_argument('--num-train', type=int, default=400, help='number of training videos')
-    parser.add_argument('--num-val', type=int, default=24, help='number of validation videos')
-    parser.add_argument(
-        '--layouts',
-        nargs='*',
-        choices=list(LAYOUTS),
-        default=list(LAYOUTS),
-        help='layouts to write in addition to that of VIPSeg; pass --layouts without a value for none',
-    )
-    parser.add_argument('--workers', type=int, default=2, help='number of processes')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Writes both splits and prints their paths."""
-    args = parse_args()
-    files = write_toy_videos(args.out, args.seed, args.num_train, args.num_val, num_workers=args.workers)
-    for split, path in files.items():
-        print(f'{split}: {path}')
-        for layout in args.layouts:
-            print(f'{split}: {LAYOUTS[layout](Path(args.out), split)}')
-
+__all__ = ['main', 'parse_args']
 
 if __name__ == '__main__':
     main()

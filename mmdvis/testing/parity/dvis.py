@@ -11,9 +11,9 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from mmdvis.apis import optimize_for_inference
 from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint
 from mmdvis.checkpoints.converters import convert_detectron2
+from mmdvis.inference import optimize_for_inference
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS

@@ -9,10 +9,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mmdvis.io import CountedFrames, MemoryNeed, transform_frames
+from mmdvis.checks import check_choice
+from mmdvis.errors import DataError
+from mmdvis.io import (
+    CountedFrames,
+    CutDetector,
+    FramesFrom,
+    LiveFrames,
+    MemoryNeed,
+    read_clips,
+    split_at_cuts,
+    transform_frames,
+)
 from mmdvis.models.detectors import DVIS
-from mmdvis.results import FrameResult, VideoResult
+from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
+
+from .video_stream import ON_CUT
 
 LOGGER = logging.getLogger('mmdvis')
 
@@ -40,6 +53,11 @@ class OfflineVideo:
             None keeps them in memory in half precision.
         progress: Whether to show a progress bar while the video is segmented and tracked.
         store: Storage of the mask features, see :func:`feature_store`; None selects it by ``max_memory``.
+        on_cut: Whether :meth:`frames` lets identities ``'continue'`` after a cut to another scene, or ``'reset'``
+            segments each scene as a video of its own, with new ids.
+
+    Attributes:
+        cuts: Frames that begin a new scene, of the video that :meth:`frames` read.
 
     Raises:
         ValueError: If the model is causal.
@@ -53,11 +71,15 @@ class OfflineVideo:
         max_memory: int | None = None,
         progress: bool = True,
         store: str | None = None,
+        on_cut: str = 'continue',
     ) -> None:
         if model.options.causal:
             raise ValueError('an offline video is scored as a whole, so the model must not be causal; set causal=False')
         self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
+        check_choice('on_cut', on_cut, ON_CUT)
         self.max_memory, self.progress, self.store = max_memory, progress, store
+        self.on_cut = on_cut
+        self.cuts: list[int] = []
 
     @torch.no_grad()
     def result(self, source: FrameSource) -> VideoResult:
@@ -72,18 +94,33 @@ class OfflineVideo:
             ((_, prediction),) = self.model.predictions([CountedFrames(resized, bar)], store)
         return self.model.result(prediction)
 
-    def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
-        """Segments a video, which is read two or three times.
+    def frames(self, source: FrameSource | LiveFrames) -> Iterator[tuple[np.ndarray, FrameResult]]:
+        """Segments a video, which is read three or four times.
 
         Args:
             source: Video to segment.
 
+        Raises:
+            DataError: The source is live.
+
         Yields:
             Image (H, W, 3) uint8 RGB and result of every frame.
         """
-        result = self.result(source)
-        for t in range(len(source)):
-            yield source.read(t, t + 1)[0].permute(1, 2, 0).numpy(), result.frame(t)
+        if isinstance(source, LiveFrames):
+            raise DataError(f'{source.describe()} has no known end, so it cannot be processed offline; do not set it')
+        detector = CutDetector()
+        for _ in split_at_cuts(read_clips(source, 1), detector):
+            pass
+        self.cuts = detector.cuts
+        starts = [0, *(self.cuts if self.on_cut == 'reset' else ()), len(source)]
+        largest = 0
+        for start, stop in zip(starts, starts[1:]):
+            scene, offset = FramesFrom(source, start, stop), largest
+            result = self.result(scene)
+            for t in range(len(scene)):
+                shifted = shift_ids(result.frame(t), offset)
+                largest = max([largest, *(segment.id for segment in shifted.objects)])
+                yield scene.read(t, t + 1)[0].permute(1, 2, 0).numpy(), shifted
 
     def choose_store(self, source: FrameSource) -> str:
         """Selects and logs the storage of the mask features."""

@@ -7,10 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdvis.io import ArrayFrames, transform_frames
+from mmdvis.checks import check_choice
+from mmdvis.io import ArrayFrames, CutDetector, LiveFrames, read_clips, split_at_cuts, transform_frames
 from mmdvis.models.detectors import DVIS
-from mmdvis.results import FrameResult, VideoResult
+from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
+
+ON_CUT = ('continue', 'reset')
 
 
 class VideoStream:
@@ -21,13 +24,26 @@ class VideoStream:
         short_edge: length of the short edge that the model processes; None keeps the size.
         max_edge: limit of the long edge.
         clip_len: number of frames that :meth:`frames` pushes at a time.
+        on_cut: whether :meth:`frames` lets identities ``'continue'`` after a cut to another scene, or ``'reset'`` gives
+            all objects new ids there.
+
+    Attributes:
+        cuts: frames that begin a new scene, of those that :meth:`frames` read.
     """
 
     def __init__(
-        self, model: DVIS, short_edge: int | None = None, max_edge: int | None = None, clip_len: int = 10
+        self,
+        model: DVIS,
+        short_edge: int | None = None,
+        max_edge: int | None = None,
+        clip_len: int = 10,
+        on_cut: str = 'continue',
     ) -> None:
         if clip_len < 1:
             raise ValueError(f'clip_len must be at least 1 frame, got {clip_len}')
+        check_choice('on_cut', on_cut, ON_CUT)
+        self.on_cut = on_cut
+        self.cuts: list[int] = []
         self.model, self.short_edge, self.max_edge, self.clip_len = model, short_edge, max_edge, clip_len
         self.state: Any = None
 
@@ -53,10 +69,15 @@ class VideoStream:
             prediction, self.state = self.model.stream(source, self.state)
             return self.model.result(prediction)
 
-    def frames(self, source: FrameSource) -> Iterator[tuple[np.ndarray, FrameResult]]:
+    def frames(self, source: FrameSource | LiveFrames) -> Iterator[tuple[np.ndarray, FrameResult]]:
         """Yields the picture (H, W, 3) uint8 RGB and the result of every frame of a video that continues the stream."""
-        for start in range(0, len(source), self.clip_len):
-            frames = source.read(start, min(start + self.clip_len, len(source)))
+        detector, offset, largest = CutDetector(), 0, 0
+        self.cuts = detector.cuts
+        for is_new_scene, frames in split_at_cuts(read_clips(source, self.clip_len), detector, self.on_cut == 'reset'):
+            if is_new_scene and self.on_cut == 'reset':
+                self.state, offset = None, largest
             result = self.push(frames)
             for t, frame in enumerate(frames):
-                yield frame.permute(1, 2, 0).numpy(), result.frame(t)
+                shifted = shift_ids(result.frame(t), offset)
+                largest = max([largest, *(segment.id for segment in shifted.objects)])
+                yield frame.permute(1, 2, 0).numpy(), shifted

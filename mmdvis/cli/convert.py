@@ -1,0 +1,24 @@
+"""Converters of official releases to the layouts that the configs expect."""
+
+import sys
+from collections.abc import Sequence
+
+from mmdvis.cli.main import Commands, run_command
+
+COMMANDS: Commands = {
+    'vipseg': ('mmdvis.cli.convert_vipseg', 'VIPSeg'),
+    'vspw': ('mmdvis.cli.convert_vspw', 'VSPW'),
+    'viper': ('mmdvis.cli.convert_viper', 'VIPER'),
+    'cityscapes-vps': ('mmdvis.cli.convert_cityscapes_vps', 'Cityscapes-VPS'),
+    'coco': ('mmdvis.cli.convert_coco', 'COCO images as videos'),
+    'toy': ('mmdvis.cli.make_toy_videos', 'synthetic videos'),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a converter; returns the exit code."""
+    return run_command('mmdvis data convert', 'Convert an official release.', COMMANDS, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""The files that results of a video are written to, one module for each kind, and what reads them again."""
+
+from .result_folder import DEFAULT_KINDS, KINDS, write_results
+from .saved_results import SavedResults
+from .video_info import ResultFile, VideoInfo, variable_times
+from .viewer import HtmlViewer
+
+__all__ = [
+    'DEFAULT_KINDS',
+    'KINDS',
+    'HtmlViewer',
+    'ResultFile',
+    'SavedResults',
+    'VideoInfo',
+    'variable_times',
+    'write_results',
+]

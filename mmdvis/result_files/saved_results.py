@@ -1,0 +1,93 @@
+"""Reads the results that were written for a video."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mmdvis.errors import BadInputError
+from mmdvis.io import read_pixels
+from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, decode_mask
+from mmdvis.results.frame_result import map_objects
+
+
+class SavedResults:
+    """Results of the frames of a video, read from ``result.json`` and the masks beside it, frame by frame.
+
+    Args:
+        folder: Folder with ``result.json`` and ``panoptic/`` or ``semantic/``; for instances, the json is enough.
+
+    Attributes:
+        classes: Classes of the results.
+
+    Raises:
+        BadInputError: The folder contains no complete results.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            content = json.loads((self.folder / 'result.json').read_text())
+            self.frames, categories = content['frames'], content['categories']
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInputError(
+                f'{folder} contains no complete result.json ({error}); give the folder of a video that '
+                '`mmdvis run --save json masks` wrote'
+            ) from None
+        self.classes = ClassInfo(
+            tuple(entry['name'] for entry in categories),
+            tuple(bool(entry['isthing']) for entry in categories),
+            tuple(entry['id'] for entry in categories),
+            tuple(tuple(entry['color']) for entry in categories),
+        )
+        self.is_semantic = (self.folder / 'semantic').is_dir()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> FrameResult:
+        frame = self.frames[index]
+        labels = {number: label for label, number in enumerate(self.classes.category_ids)}
+        entries = [
+            dict(
+                id=entry['id'],
+                label=labels[entry['category_id']],
+                name=entry['category'],
+                score=entry['score'],
+                is_thing=entry['isthing'],
+            )
+            for entry in frame['segments_info']
+        ]
+        if frame['file_name'] is None:
+            return self.instances(frame, entries)
+        path = self.folder / ('semantic' if self.is_semantic else 'panoptic') / frame['file_name']
+        pixels = np.asarray(read_pixels(path, kinds=('PNG',))).astype(np.int32)
+        if self.is_semantic:
+            table = np.full(pixels.max() + 1, 255, np.uint8)
+            table[[number for number in labels if number < len(table)]] = [
+                label for number, label in labels.items() if number < len(table)
+            ]
+            label_map = table[pixels]
+            objects = map_objects(label_map, [dict(entry, value=entry['label']) for entry in entries])
+            return FrameResult(objects, label_map.shape, label_map=label_map, index=index)
+        id_map = pixels[..., 0] + (pixels[..., 1] << 8) + (pixels[..., 2] << 16)
+        objects = map_objects(id_map, [dict(entry, value=entry['id']) for entry in entries])
+        return FrameResult(objects, id_map.shape, id_map=id_map, index=index)
+
+    def instances(self, frame: dict, entries: list[dict]) -> FrameResult:
+        """The result of a frame whose masks are part of the json."""
+        objects = []
+        for entry, saved in zip(entries, frame['segments_info']):
+            x, y, width, height = saved['bbox']
+            code = saved['segmentation']
+            box, area = (x, y, x + width, y + height), saved['area']
+            objects.append(SegmentedObject(**entry, box=box, area=area, make_mask=partial(decode_mask, code)))
+        sizes = [entry['segmentation']['size'] for entry in frame['segments_info']]
+        size = sizes[0] if sizes else self.size_of_any_mask()
+        return FrameResult(tuple(objects), (size[0], size[1]), index=frame['frame'])
+
+    def size_of_any_mask(self) -> list[int]:
+        """(height, width) of the first mask of the video."""
+        masks = (entry['segmentation'] for frame in self.frames for entry in frame['segments_info'])
+        return next((mask['size'] for mask in masks), [0, 0])

@@ -1,0 +1,305 @@
+"""The command ``mmdvis run``: every kind of source, options, several sources, processes and interruptions."""
+
+import csv
+import http.server
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import av
+import numpy as np
+import pytest
+from helpers import tiny
+from helpers.commands import ENVIRONMENT, ROOT
+from PIL import Image
+
+from mmdvis.apis import VideoSegInferencer
+from mmdvis.cli import main as cli
+from mmdvis.cli import run as command
+from mmdvis.datasets.toy.scene import draw_scene, render
+from mmdvis.io import VideoWriter
+
+META = dict(classes=tuple('abcde'), num_things=3)
+TASKS = dict(
+    vps=tiny.PANOPTIC, vis=dict(type='InstancePostprocessor', max_num=4), vss=dict(type='SemanticPostprocessor')
+)
+
+
+def shapes(seed, number=6):
+    rng = np.random.default_rng(seed)
+    scene = draw_scene(rng)
+    return [render(scene, t, rng)[0] for t in range(number)]
+
+
+def write_video(path, frames, fps=12, times=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, fps) as writer:
+        for t, frame in enumerate(frames):
+            writer.write(frame, None if times is None else times[t])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_models(monkeypatch):
+    """Loads a model with random weights in place of those of the zoo; the name is the task."""
+
+    def load(name, weights, device, options=None, trust=False):
+        config = dict(TASKS[name])
+        if options:
+            if name != 'vps':
+                raise TypeError("unexpected keyword argument 'score_thr'")
+            config['score_thr'] = options['model.postprocessor.score_thr']
+        model = tiny.model('cosine', False, config, dataset_meta=META).eval()
+        return VideoSegInferencer(model, short_edge=64)
+
+    monkeypatch.setattr(command, 'load', load)
+
+
+def run(*words, model='vps'):
+    return cli.main(['run', *map(str, words), '--model', model])
+
+
+def result(folder):
+    return json.loads((folder / 'result.json').read_text())
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_a_file_a_folder_and_an_image_for_all_tasks(tmp_path, task):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    for t, frame in enumerate(shapes(1)):
+        Image.fromarray(frame).save(folder / f'{t}.png')
+    Image.fromarray(shapes(2)[0]).save(tmp_path / 'photo.jpg')
+    out = tmp_path / 'out'
+    assert run(video, folder, tmp_path / 'photo.jpg', '--out', out, model=task) == 0
+    assert [result(out / name)['num_frames'] for name in ('clip', 'frames', 'photo')] == [6, 6, 1]
+    for name in ('clip', 'frames', 'photo'):
+        with av.open(str(out / name / 'video.mp4')) as container:
+            assert sum(1 for _ in container.decode(video=0)) == result(out / name)['num_frames']
+
+
+def test_a_pattern_of_three_videos(tmp_path):
+    for k in range(3):
+        write_video(tmp_path / f'clip{k}.mp4', shapes(k))
+    write_video(tmp_path / 'other.mp4', shapes(0))
+    assert run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'out', '--save', 'json', 'csv') == 0
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['clip0', 'clip1', 'clip2']
+    written = {path.name for path in (tmp_path / 'out' / 'clip1').iterdir()}
+    assert written == {'result.json', 'tracks.csv', '.complete'}
+
+
+def test_a_piped_stream(tmp_path, monkeypatch):
+    path = tmp_path / 'clip.mkv'
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=12)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, 'yuv420p'
+        for frame in shapes(0, 25):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode())
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert run('-', '--out', tmp_path / 'out') == 0
+    assert result(tmp_path / 'out' / 'stdin')['num_frames'] == 25
+    assert run(path, '--out', tmp_path / 'out') == 0
+    assert result(tmp_path / 'out' / 'clip')['frames'] == result(tmp_path / 'out' / 'stdin')['frames']
+
+
+def test_a_stream_over_http(tmp_path):
+    write_video(tmp_path / 'clip.mp4', shapes(0))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}/clip.mp4'
+        assert run(url, tmp_path / 'clip.mp4', '--out', tmp_path / 'out') == 0
+        server.shutdown()
+    (live,) = [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('127.0.0.1')]
+    assert result(live)['frames'] == result(tmp_path / 'out' / 'clip')['frames']
+
+
+def test_offline_needs_a_known_end(tmp_path, monkeypatch, capsys):
+    path = write_video(tmp_path / 'clip.mp4', shapes(0))
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert run('-', '--offline', '--out', tmp_path / 'out') == 1
+    assert 'error: -: the standard input has no known end' in capsys.readouterr().err
+    assert not (tmp_path / 'out' / 'stdin').exists()
+
+
+def test_a_variable_rate_keeps_its_timing(tmp_path):
+    times = [0.0, 0.1, 0.12, 0.7, 0.8, 1.5]
+    video = write_video(tmp_path / 'phone.mp4', shapes(0), 10, times)
+    assert run(video, '--out', tmp_path / 'out', '--save', 'video', 'csv', 'json', 'html') == 0
+    folder = tmp_path / 'out' / 'phone'
+    with av.open(str(folder / 'video.mp4')) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx(times, abs=1e-3)
+    assert [frame['time'] for frame in result(folder)['frames']] == pytest.approx(times, abs=1e-3)
+
+
+def test_classes_scores_and_looks(tmp_path):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    run(video, '--out', tmp_path / 'all', '--save', 'csv', '--score-thr', 0.0)
+    run(video, '--out', tmp_path / 'some', '--save', 'csv', '--classes', 'A', 'd', '--score-thr', 0.0)
+    run(video, '--out', tmp_path / 'high', '--save', 'csv', '--score-thr', 0.3)
+
+    def rows(name):
+        with open(tmp_path / name / 'clip' / 'tracks.csv', newline='') as file:
+            return list(csv.DictReader(file))
+
+    everything = rows('all')
+    assert {row['category'] for row in everything} - {'a', 'd'}
+    assert rows('some') == [row for row in everything if row['category'] in ('a', 'd')]
+    assert all(float(row['score']) >= 0.3 for row in rows('high'))
+    assert run(video, '--out', tmp_path / 'x', '--alpha', '0.2', '--hide', 'names', 'stuff', '--show', 'boxes') == 0
+
+
+def test_instances_have_a_score_by_default(tmp_path):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    for name, words in (('default', []), ('all', ['--score-thr', '0'])):
+        assert run(video, '--out', tmp_path / name, '--save', 'json', *words, model='vis') == 0
+    scores = {
+        name: [s['score'] for frame in result(tmp_path / name / 'clip')['frames'] for s in frame['segments_info']]
+        for name in ('default', 'all')
+    }
+    assert scores['all'] and all(score >= 0.3 for score in scores['default'])
+    assert len(scores['default']) == sum(score >= 0.3 for score in scores['all'])
+
+
+@pytest.mark.parametrize('offline', [False, True])
+def test_identities_are_reset_at_cuts(tmp_path, capsys, offline):
+    dark = [frame // 4 for frame in shapes(0, 7)]
+    bright = [255 - frame // 4 for frame in shapes(5, 5)]
+    video = write_video(tmp_path / 'clip.mp4', [*dark, *bright])
+    words = ['--offline'] if offline else []
+    for mode in ('continue', 'reset'):
+        assert run(video, '--out', tmp_path / mode, '--save', 'json', '--on-cut', mode, *words) == 0
+        assert '1 scene cuts, at frame 7' in capsys.readouterr().out
+    frames = result(tmp_path / 'reset' / 'clip')['frames']
+    before = {s['id'] for frame in frames[:7] for s in frame['segments_info']}
+    after = {s['id'] for frame in frames[7:] for s in frame['segments_info']}
+    assert before and after and min(after) > max(before)
+
+
+def test_a_result_is_compared_with_another(tmp_path):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    run(video, '--out', tmp_path / 'truth', '--save', 'json', 'masks')
+    for option in ('--compare', '--truth'):
+        words = (option, tmp_path / 'truth' / 'clip', '--save', 'html', '--out', tmp_path / option)
+        assert run(video, *words) == 0
+        page = (tmp_path / option / 'clip' / 'viewer.html').read_text()
+        assert '"title": "ground truth"' in page if option == '--truth' else '"title": "comparison"' in page
+        assert ('"events": []' in page) == (option == '--truth')  # equal results have no error
+
+
+def test_a_wrong_class_or_comparison_is_explained(tmp_path, capsys):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    assert run(video, '--out', tmp_path / 'out', '--classes', 'dog') == 1
+    assert 'error: ' in (text := capsys.readouterr().err) and 'has no class dog; its classes are a, b, c' in text
+    assert run(video, '--out', tmp_path / 'out', '--save', 'html', '--truth', tmp_path) == 1
+    assert 'contains no complete result.json' in capsys.readouterr().err
+    assert not (tmp_path / 'out' / 'clip').exists()
+
+
+def test_finished_sources_are_skipped_and_failures_listed(tmp_path, capsys):
+    for k in range(3):
+        write_video(tmp_path / f'clip{k}.mp4', shapes(k))
+    (tmp_path / 'clip1.mp4').write_text('damaged')
+    words = (tmp_path / 'clip*.mp4', '--out', tmp_path / 'out', '--save', 'csv', '--skip-finished')
+    assert run(*words) == 1
+    assert 'clip1.mp4 cannot be read as a video' in capsys.readouterr().err
+    before = (tmp_path / 'out' / 'clip0' / 'tracks.csv').stat().st_mtime_ns
+    write_video(tmp_path / 'clip1.mp4', shapes(1))
+    assert run(*words) == 0
+    assert capsys.readouterr().out.count('skipped, because its results are complete') == 2
+    assert (tmp_path / 'out' / 'clip0' / 'tracks.csv').stat().st_mtime_ns == before
+    assert (tmp_path / 'out' / 'clip1' / 'tracks.csv').exists()
+
+
+@pytest.mark.parametrize(
+    'launcher, names',
+    [('pytorch', ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')), ('slurm', ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))],
+)
+def test_processes_share_the_sources(tmp_path, monkeypatch, launcher, names):
+    for k in range(5):
+        write_video(tmp_path / f'clip{k}.mp4', shapes(k, 2))
+    done = []
+    for rank in range(2):
+        for name, value in zip(names, (rank, 2, 0)):
+            monkeypatch.setenv(name, str(value))
+        out = tmp_path / f'out{rank}'
+        assert run(tmp_path / 'clip*.mp4', '--out', out, '--save', 'csv', '--launcher', launcher) == 0
+        done.append(sorted(path.name for path in out.iterdir()))
+    assert done == [['clip0', 'clip2', 'clip4'], ['clip1', 'clip3']]
+
+
+def test_a_launcher_that_is_not_there_is_explained(tmp_path, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(SystemExit, match='needs the environment variable RANK, which is not set; start the command'):
+        run('a.mp4', '--out', tmp_path, '--launcher', 'pytorch')
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    """A real process gets SIGINT while it works on its second video."""
+    write_video(tmp_path / 'a.mp4', shapes(0, 3))
+    write_video(tmp_path / 'b.mp4', shapes(1, 60) * 10)
+    words = ['run', str(tmp_path / 'a.mp4'), str(tmp_path / 'b.mp4'), '--out', str(tmp_path / 'out')]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'mmdvis', *words, '--model', 'minvis_toy', '--save', 'json', 'video', 'html'],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    second = tmp_path / 'out' / 'b'
+    for _ in range(600):
+        if second.exists() and any(second.glob('.part-*/result.json')):
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'the results of finished sources are kept' in errors
+    assert 'Traceback' not in errors
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['a']
+    assert {path.name for path in (tmp_path / 'out' / 'a').iterdir()} == {
+        '.complete',
+        'result.json',
+        'video.mp4',
+        'viewer.html',
+    }
+
+
+def test_an_interrupted_stream_is_finished(tmp_path, monkeypatch):
+    """A live source ends when the user wants, so its results are written."""
+    from mmdvis.io import LiveFrames
+
+    path = write_video(tmp_path / 'clip.mp4', shapes(0, 30))
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    read, calls = LiveFrames.read, []
+
+    def interrupted(self, number):
+        calls.append(number)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return read(self, number)
+
+    monkeypatch.setattr(LiveFrames, 'read', interrupted)
+    assert run('-', '--out', tmp_path / 'out') == 0
+    assert result(tmp_path / 'out' / 'stdin')['num_frames'] == 20
+
+
+def test_help_and_lists_of_commands(capsys):
+    for words, text in (
+        (['--help'], 'segment videos, cameras, streams'),
+        (['data', '--help'], 'convert an official release'),
+        (['data', 'convert', '--help'], 'Cityscapes-VPS'),
+        (['run', '--help'], '--on-cut'),
+        (['train', '--help'], '--auto-scale-lr'),
+        (['score', '--help'], 'TASK'),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(words)
+        assert stop.value.code == 0 and text in capsys.readouterr().out
