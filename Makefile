@@ -7,6 +7,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 VIDEO ?=
 DEMO := work_dirs/demo
+SAVED := video html json masks csv
 SEED ?= 0
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cat requirements/*.txt setup.py setup.cfg | cksum | cut -d' ' -f1)
@@ -25,11 +26,16 @@ $(READY): | .venv/bin/python
 	-$(BIN)/python -m mmdvis.doctor
 	@rm -f .venv/.ready-* && touch $@
 
+# without VIDEO: a synthetic video; with VIDEO: the COCO model if it can be downloaded, or else the one in the package
 demo: $(READY)
 	$(BIN)/python tools/dataset_converters/make_toy_videos.py $(DEMO)/data --num-train 1 --num-val 24 --seed 0
-	$(BIN)/python -m mmdvis run $(or $(VIDEO),$(DEMO)/data/images/val_0000) --out $(DEMO)/results --offline --fps 6
+	$(if $(VIDEO),$(BIN)/python -m mmdvis run $(VIDEO) --model minvis_swin-t_coco-panoptic --out $(DEMO)/results --save $(SAVED) || \
+	$(BIN)/python -m mmdvis run $(VIDEO) --model dvis-offline_toy --out $(DEMO)/results --save $(SAVED),\
+	$(BIN)/python -m mmdvis run $(DEMO)/data/images/val_0000 --model dvis-offline_toy --offline --fps 6 \
+	    --out $(DEMO)/results --save $(SAVED) --truth $(DEMO)/data/panoptic_gt_VIPSeg_val.json)
 	TOY_DATA=$(DEMO)/data $(BIN)/python tools/test.py configs/toy/dvis-offline_r18_1xb3-t20_toy.py \
 	    mmdvis/checkpoints/embedded/dvis_toy-*.pth --work-dir $(DEMO)/test --metrics $(DEMO)/metrics.json
+	@echo "open $(DEMO)/results/*/viewer.html in a browser, or $(DEMO)/results/*/video.mp4"
 
 toy: $(READY)
 	$(BIN)/python demo/toy_demo.py --work-dir work_dirs/toy --seed $(SEED) $(if $(VIDEO),--video $(VIDEO))

@@ -95,3 +95,26 @@ def test_the_dataset_index_is_what_configs_and_page_say():
         named = re.search(r"^data_root = '(.*?)/?'", path.read_text(), re.M)
         if named:  # configs without data_root inherit it
             assert path.name in page and (named.group(1) in roots or path.stem.startswith('toy')), path.name
+
+
+@pytest.mark.smoke
+def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    import numpy as np
+
+    import mmdvis
+    from mmdvis.checkpoints import zoo
+    from mmdvis.datasets.toy.scene import draw_scene, render
+    from mmdvis.io import VideoWriter
+
+    (code,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+    rng = np.random.default_rng(3)
+    scene = draw_scene(rng)
+    with VideoWriter(tmp_path / 'clip.mp4', 6) as writer:
+        for t in range(3):
+            writer.write(render(scene, t, rng)[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('mmdvis.apis.inferencer.default_model', lambda: zoo.EMBEDDED_MODEL)
+    exec(code, dict(mmdvis=mmdvis))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines and all(line.endswith('(96, 160)') for line in lines) and lines[-1].startswith('2 ')

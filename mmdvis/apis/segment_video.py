@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmdvis.inference import OfflineVideo, VideoStream
 from mmdvis.io import LiveFrames, VideoFileFrames, has_audio, known_length, original_frames
-from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, SavedResults, VideoInfo, variable_times, write_results
+from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, VideoInfo, read_saved, variable_times, write_results
 from mmdvis.results import ClassInfo, FrameResult
 from mmdvis.structures import FrameSource
 
@@ -57,7 +57,9 @@ def save_frames(
         save: What is written, some of ``mmdvis.result_files.KINDS``.
         drawing: Options of :class:`mmdvis.visualization.ResultVisualizer` for the video.
         compare: Folder of saved results that the viewer shows beside these.
-        truth: Folder of saved ground truth that the viewer shows beside these, with misses and identity switches.
+        truth: Ground truth that the viewer shows beside these, with misses and identity switches: a folder of saved
+            results, or a json in the format of VIPSeg, with ``panomasksRGB/`` beside it, whose video has the name of
+            ``out_dir``.
 
     Returns:
         Name -> path of each written file or folder.
@@ -75,7 +77,7 @@ def save_frames(
     name = Path(out_dir).resolve().name
     info = VideoInfo(name, classes, source.original, rate, times, audio, is_live, dict(drawing or {}))
     folder = compare if truth is None else truth
-    other = None if folder is None else SavedResults(folder)
+    other = None if folder is None else read_saved(folder, name)
 
     def viewer(work: Path, video: VideoInfo) -> HtmlViewer:
         if other is None:

@@ -1,14 +1,16 @@
-"""Reads the results that were written for a video."""
+"""Reads the results, or the ground truth, of a video from files."""
 
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmdvis.errors import BadInputError
 from mmdvis.io import read_pixels
 from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, decode_mask
+from mmdvis.results.class_info import class_colour
 from mmdvis.results.frame_result import map_objects
 
 
@@ -71,9 +73,7 @@ class SavedResults:
             label_map = table[pixels]
             objects = map_objects(label_map, [dict(entry, value=entry['label']) for entry in entries])
             return FrameResult(objects, label_map.shape, label_map=label_map, index=index)
-        id_map = pixels[..., 0] + (pixels[..., 1] << 8) + (pixels[..., 2] << 16)
-        objects = map_objects(id_map, [dict(entry, value=entry['id']) for entry in entries])
-        return FrameResult(objects, id_map.shape, id_map=id_map, index=index)
+        return panoptic_result(pixels, entries, index)
 
     def instances(self, frame: dict, entries: list[dict]) -> FrameResult:
         """The result of a frame whose masks are part of the json."""
@@ -91,3 +91,73 @@ class SavedResults:
         """(height, width) of the first mask of the video."""
         masks = (entry['segmentation'] for frame in self.frames for entry in frame['segments_info'])
         return next((mask['size'] for mask in masks), [0, 0])
+
+
+class PanopticGroundTruth:
+    """Ground truth of one video in the layout of VIPSeg: a json, and PNGs in ``panomasksRGB/<video>/`` beside it.
+
+    Args:
+        path: Path of the json.
+        video: Name of the video.
+
+    Attributes:
+        classes: Classes of the json, things first.
+
+    Raises:
+        BadInputError: The file is not such a json, or does not contain the video.
+    """
+
+    def __init__(self, path: str | Path, video: str) -> None:
+        self.folder = Path(path).parent / 'panomasksRGB' / video
+        try:
+            content = json.loads(Path(path).read_text())
+            found = {entry['video_id']: entry['annotations'] for entry in content['annotations']}
+            categories = sorted(content['categories'], key=lambda entry: (not entry['isthing'], entry['id']))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f'{path} is not a json of panoptic ground truth as of VIPSeg ({error})') from None
+        if video not in found:
+            shown = ', '.join(list(found)[:5])
+            raise BadInputError(
+                f'{path} has no video {video}; it has {shown}, ... and the name must be that of the source'
+            )
+        self.frames = found[video]
+        self.classes = ClassInfo(
+            tuple(entry['name'] for entry in categories),
+            tuple(bool(entry['isthing']) for entry in categories),
+            tuple(entry['id'] for entry in categories),
+            tuple(tuple(entry.get('color') or class_colour(label)) for label, entry in enumerate(categories)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> FrameResult:
+        frame, labels = self.frames[index], {number: k for k, number in enumerate(self.classes.category_ids)}
+        path = self.folder / Path(frame['file_name']).with_suffix('.png').name
+        entries = []
+        for entry in frame['segments_info']:
+            label = labels[entry['category_id']]
+            name, is_thing = self.classes.names[label], self.classes.is_thing[label]
+            entries.append(dict(id=entry['id'], label=label, name=name, score=None, is_thing=is_thing))
+        return panoptic_result(np.asarray(read_pixels(path, kinds=('PNG',)).convert('RGB')), entries, index)
+
+
+def panoptic_result(pixels: np.ndarray, entries: list[dict[str, Any]], index: int) -> FrameResult:
+    """The result of a frame from its ids as colours (H, W, 3) and the fields of its objects."""
+    values = pixels.astype(np.int32)
+    id_map = values[..., 0] + (values[..., 1] << 8) + (values[..., 2] << 16)
+    objects = map_objects(id_map, [dict(entry, value=entry['id']) for entry in entries])
+    return FrameResult(objects, id_map.shape, id_map=id_map, index=index)
+
+
+def read_saved(path: str | Path, video: str) -> SavedResults | PanopticGroundTruth:
+    """Results from a folder that mmdvis wrote, or ground truth from a json as of VIPSeg.
+
+    Args:
+        path: Folder or json.
+        video: Name of the video in the json.
+
+    Raises:
+        BadInputError: The path is neither, or contains no results of this video.
+    """
+    return PanopticGroundTruth(path, video) if Path(path).suffix == '.json' else SavedResults(path)

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import supervision
 import torch
+from helpers.commands import ROOT
 from PIL import Image
 
 import mmdvis
@@ -16,7 +18,7 @@ from mmdvis.checkpoints.zoo import EMBEDDED, model_entries
 from mmdvis.cli import main as cli
 from mmdvis.datasets.annotation_index import file_digest
 from mmdvis.datasets.toy.scene import draw_scene, render
-from mmdvis.errors import CheckpointError
+from mmdvis.errors import CheckpointError, DataError
 
 
 @pytest.fixture(scope='module')
@@ -159,3 +161,108 @@ def test_help_loads_neither_torch_nor_mmdet():
     )
     output = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
     assert output.strip().endswith('[]') and 'segment videos' in output
+
+
+def test_a_second_pass_reads_what_was_kept(model, clip, monkeypatch):
+    video = model(clip)
+    first = list(video)
+    monkeypatch.setattr(type(model.model), 'stream', None)  # nothing may be segmented again
+    second = list(video)
+    for one, other in zip(first, second):
+        assert np.array_equal(one.id_map, other.id_map) and np.array_equal(one.image, other.image)
+        assert one.objects == other.objects and one.index == other.index
+    assert len(second) == 6 and sum(video.counts().values()) > 3
+
+
+def test_an_iteration_that_was_left_early_is_not_kept(model, clip):
+    video = model(clip)
+    next(iter(video))
+    assert [frame.index for frame in video] == list(range(6))
+
+
+def test_arrays_images_and_lists_are_sources(model, clip):
+    frames = np.stack([frame.image for frame in model(clip)])
+    from_array = [frame.id_map for frame in model(frames)]
+    assert all(np.array_equal(a, frame.id_map) for a, frame in zip(from_array, model(clip)))
+    assert [frame.image_size for frame in model(frames[0])] == [(96, 160)]
+    assert [frame.image_size for frame in model(clip / '0.png')] == [(96, 160)]
+    one, two = model([frames[:2], clip])
+    assert (len(one), len(two)) == (2, 6)
+    for wrong in (frames.astype(float), frames[..., :2], frames[:0], frames[0, 0]):
+        with pytest.raises(DataError, match=r'an array must be uint8 \(height, width, 3\) or \(frames'):
+            model(wrong)
+
+
+def test_threads_share_a_model(model, clip):
+    """Two videos in two threads, and two streams of single frames, equal the serial run."""
+    frames = np.stack([frame.image for frame in model(clip)])
+    videos = [frames, frames[::-1].copy()]
+    serial = [[frame.id_map for frame in model(video)] for video in videos]
+    online = mmdvis.load('dvis-online_toy', device='cpu')
+
+    def pushed(video):
+        stream = online.stream()
+        return [stream.push(image).id_map for image in video]
+
+    serial_pushed = [pushed(video) for video in videos]
+    with ThreadPoolExecutor(2) as pool:
+        threaded = list(pool.map(lambda video: [frame.id_map for frame in model(video)], videos))
+        threaded_pushed = list(pool.map(pushed, videos))
+    for expected, found in ((serial, threaded), (serial_pushed, threaded_pushed)):
+        for one, other in zip(expected, found):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other)) and len(one) == len(other)
+
+
+def test_the_inferencer_is_registered_as_mmengine_expects(clip, tmp_path):
+    from mmengine.infer import BaseInferencer
+    from mmengine.registry import INFERENCERS
+
+    inferencer = INFERENCERS.build(dict(type='mmdvis.VideoSegInferencer', model='minvis_toy', device='cpu'))
+    assert isinstance(inferencer, BaseInferencer)
+    video = inferencer(str(clip))
+    drawn = list(inferencer.visualize(None, video, alpha=0.3))
+    assert len(drawn) == 6 and drawn[0].shape == (96, 160, 3) and not np.array_equal(drawn[0], next(iter(video)).image)
+    written = inferencer.postprocess(video, None, out_dir=tmp_path, save=['csv'])
+    assert set(written) == {'tracks.csv'}
+    assert 'minvis_r50_8xb1-t1-20k_vipseg-720p' in BaseInferencer.list_models('mmdvis')
+
+
+def test_what_is_saved_equals_what_is_iterated(model, clip, tmp_path):
+    video = model(clip, classes=['Disc', 'sky', 'plus', 'square'])
+    written = video.save(tmp_path / 'out', ['json', 'masks'])
+    result = json.loads(written['result.json'].read_text())
+    for frame, entry in zip(video, result['frames']):
+        assert [info['id'] for info in entry['segments_info']] == [segment.id for segment in frame.objects]
+        assert {info['category'] for info in entry['segments_info']} <= {'disc', 'sky', 'plus', 'square'}
+        pixels = np.asarray(Image.open(written['panoptic'] / entry['file_name'])).astype(int)
+        assert np.array_equal(pixels @ (1, 256, 65536), frame.id_map)
+
+
+TYPED = """
+import mmdvis
+
+model = mmdvis.load()
+video = model('clip.mp4')
+for frame in video:
+    for obj in frame.objects:
+        reveal_type(obj.mask)
+        reveal_type(obj.score)
+    reveal_type(frame.index)
+reveal_type(video.counts())
+reveal_type(model(['a.mp4', 'b.mp4']))
+"""
+
+
+@pytest.mark.slow
+def test_mypy_knows_the_types_of_results(tmp_path):
+    (tmp_path / 'use.py').write_text(TYPED)
+    done = subprocess.run(
+        [sys.executable, '-m', 'mypy', '--config-file', str(ROOT / 'pyproject.toml'), str(tmp_path / 'use.py')],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    shown = [line.split('Revealed type is ')[1] for line in done.stdout.splitlines() if 'Revealed type' in line]
+    assert len(shown) == 5 and 'ndarray' in shown[0] and 'float | None' in shown[1], done.stdout
+    assert 'int' in shown[2] and 'dict[' in shown[3] and 'list[' in shown[4] and 'SegmentedVideo' in shown[4]
+    assert done.returncode == 0, done.stdout

@@ -212,10 +212,14 @@ def click_pixel(page, x, y, pane=0, size=(40, 60)):
     page.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
 
 
-def pixel(page, x, y):
-    """The colour of a pixel of the first picture."""
-    script = f"() => [...document.querySelector('canvas.picture').getContext('2d').getImageData({x}, {y}, 1, 1).data]"
-    return page.evaluate(script)
+def pixel(page, x, y, width=60):
+    """The colour of a pixel of the video in the first picture, which may be enlarged."""
+    script = """([x, y, width]) => {
+        const canvas = document.querySelector('canvas.picture'), zoom = canvas.width / width;
+        const [left, top] = [x, y].map((value) => Math.floor((value + 0.5) * zoom));
+        return [...canvas.getContext('2d').getImageData(left, top, 1, 1).data];
+    }"""
+    return page.evaluate(script, [x, y, width])
 
 
 def shows(page, text):
@@ -304,3 +308,24 @@ def test_a_comparison_in_chromium_on_a_phone(tmp_path):
         page.touchscreen.tap(first['x'] + first['width'] / 2, first['y'] + 10)
         shows(page, 'sky: visible')
         assert page.locator('.timeline').count() == 2
+
+
+def test_ground_truth_is_read_in_the_format_of_vipseg(tmp_path):
+    from mmdvis.datasets.toy.videos import write_toy_videos
+    from mmdvis.result_files import PanopticGroundTruth, read_saved
+
+    write_toy_videos(tmp_path, seed=3, num_train=1, num_val=2, num_workers=1, progress=False)
+    path = tmp_path / 'panoptic_gt_VIPSeg_val.json'
+    truth = read_saved(path, 'val_0001')
+    assert isinstance(truth, PanopticGroundTruth) and truth.classes.names[:2] == ('disc', 'square')
+    content = json.loads(path.read_text())
+    frames = next(entry for entry in content['annotations'] if entry['video_id'] == 'val_0001')['annotations']
+    assert len(truth) == len(frames)
+    for t in (0, len(frames) - 1):
+        listed = {entry['id']: (entry['area'], entry['category_id']) for entry in frames[t]['segments_info']}
+        assert {s.id: (s.area, truth.classes.category_ids[s.label]) for s in truth[t].objects} == listed
+    with pytest.raises(BadInputError, match='has no video val_0009; it has val_0000, val_0001'):
+        read_saved(path, 'val_0009')
+    (tmp_path / 'bad.json').write_text('[]')
+    with pytest.raises(BadInputError, match='bad.json is not a json of panoptic ground truth as of VIPSeg'):
+        read_saved(tmp_path / 'bad.json', 'val_0000')

@@ -14,15 +14,25 @@ from mmdvis.io import id_to_rgb, write_json
 from .scene import SHAPES, STUFF, STUFF_ID, VOID_ID, SceneOptions, draw_scene, render
 
 TOY_SPLITS = ('train', 'val')
+COLOURS = (  # of the classes in the files: things, then sky, hill, water, grass and brick
+    (230, 70, 70),
+    (70, 130, 230),
+    (240, 170, 50),
+    (170, 90, 220),
+    (50, 190, 170),
+    (230, 100, 180),
+    (130, 190, 235),
+    (150, 140, 80),
+    (60, 120, 190),
+    (90, 170, 80),
+    (170, 95, 75),
+)
 
 
 def categories() -> list[dict]:
     """Category list of the JSON files: things are 0 to 5, followed by stuff."""
     names = [*SHAPES, *STUFF]
-    return [
-        dict(id=i, name=name, isthing=int(i < len(SHAPES)), color=[40 + 19 * i, 250 - 21 * i, (97 * i) % 256])
-        for i, name in enumerate(names)
-    ]
+    return [dict(id=i, name=name, isthing=int(i < len(SHAPES)), color=list(COLOURS[i])) for i, name in enumerate(names)]
 
 
 def category_of(segment_id: int, shapes: list[int]) -> int:

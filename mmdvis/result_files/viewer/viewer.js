@@ -3,6 +3,7 @@
   const byId = (id) => document.getElementById(id);
   const info = JSON.parse(byId('video-info').textContent);
   const { width, height, frames } = info;
+  const zoom = Math.max(1, Math.round(1280 / width)); // small videos are enlarged, so that names can be read
 
   // ---- data ----------------------------------------------------------------------------------------------------
   /** Bytes of a script element: two characters are 13 bits, see encoding.py. */
@@ -54,7 +55,7 @@
     if (result.shown === t) return;
     result.shown = t;
     const { objects, from, count } = result.frames[t], { bytes, map } = result;
-    const sums = objects.map(() => [0, 0, 0]);
+    const sums = objects.map(() => [0, 0, 0, 0, 0, 0]); // of x, of y, pixels; longest run, its middle and row
     let at = from, pixel = 0;
     const next = () => {
       let value = 0, scale = 1, byte;
@@ -67,12 +68,18 @@
       for (let start = pixel, stop = pixel + length; position && start < stop;) {
         const row = Math.floor(start / width), end = Math.min(stop, (row + 1) * width), n = end - start;
         const sum = sums[position - 1];
-        sum[0] += n * ((start + end - 1) / 2 - row * width); sum[1] += n * row; sum[2] += n;
+        const middle = (start + end - 1) / 2 - row * width;
+        sum[0] += n * middle; sum[1] += n * row; sum[2] += n;
+        if (n > sum[3]) { sum[3] = n; sum[4] = middle; sum[5] = row; }
         start = end;
       }
       pixel += length;
     }
-    result.middle = sums.map(([x, y, n], k) => ({ number: objects[k][0], score: objects[k][1], x: x / n, y: y / n, area: n }));
+    result.middle = sums.map(([x, y, n, , middle, row], k) => {
+      const isInside = map[Math.round(y / n) * width + Math.round(x / n)] === objects[k][0] + 1; // not of a ring
+      const place = isInside ? { x: x / n, y: y / n } : { x: middle, y: row };
+      return { number: objects[k][0], score: objects[k][1], area: n, ...place };
+    });
   }
 
   // ---- state ---------------------------------------------------------------------------------------------------
@@ -91,7 +98,7 @@
   // ---- pictures ------------------------------------------------------------------------------------------------
   for (const result of results) {
     const figure = document.createElement('figure'), caption = document.createElement('figcaption');
-    result.canvas = Object.assign(document.createElement('canvas'), { className: 'picture', width, height });
+    result.canvas = Object.assign(document.createElement('canvas'), { className: 'picture', width: width * zoom, height: height * zoom });
     result.canvas.tabIndex = 0;
     result.layer = Object.assign(document.createElement('canvas'), { width, height });
     result.pixels = result.layer.getContext('2d').createImageData(width, height);
@@ -140,15 +147,17 @@
       }
     }
     context.fillStyle = '#222';
-    context.fillRect(0, 0, width, height);
-    if (video.readyState > 1) context.drawImage(video, 0, 0, width, height);
+    context.fillRect(0, 0, width * zoom, height * zoom);
+    context.imageSmoothingEnabled = true;
+    if (video.readyState > 1) context.drawImage(video, 0, 0, width * zoom, height * zoom);
+    context.imageSmoothingEnabled = false;
     result.layer.getContext('2d').putImageData(result.pixels, 0, 0);
-    context.drawImage(result.layer, 0, 0);
+    context.drawImage(result.layer, 0, 0, width * zoom, height * zoom);
     if (byId('names').checked) drawNames(result, context);
   }
 
   function drawNames(result, context) {
-    const size = Math.max(10, Math.round(Math.min(width, height) / 36));
+    const size = Math.max(10, Math.round(zoom * Math.min(width, height) / 36));
     context.font = `${size}px system-ui, sans-serif`;
     context.textBaseline = 'top';
     for (const { number, score, x, y, area } of result.middle) {
@@ -156,7 +165,7 @@
       if (state.hidden.has(object.name) || area < 0.0005 * width * height) continue;
       const text = tell(object) + (score === null || !object.thing ? '' : ` ${score.toFixed(2)}`);
       const w = context.measureText(text).width + 6, h = size + 4, [r, g, b] = object.colour;
-      const left = Math.max(0, Math.min(width - w, x - w / 2)), top = Math.max(0, Math.min(height - h, y - h / 2));
+      const left = Math.max(0, Math.min(zoom * width - w, zoom * x - w / 2)), top = Math.max(0, Math.min(zoom * height - h, zoom * y - h / 2));
       context.fillStyle = `rgba(${r}, ${g}, ${b}, .85)`;
       context.fillRect(left, top, w, h);
       context.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? '#000' : '#fff';
