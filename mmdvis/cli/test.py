@@ -1,9 +1,10 @@
 """Evaluates a checkpoint on the test set of a config."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.dist import is_main_process
+from prettytable import PrettyTable
 
 from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, program, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
@@ -71,8 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         set_fusion(config, len(checkpoints), passes)
     with exit_on_error():
         metrics = test(config, checkpoints, args.trust)
-    if args.metrics and is_main_process():
-        write_json(args.metrics, metrics, indent=1)
+    if is_main_process():
+        print(metrics_table(metrics))
+        if args.metrics:
+            write_json(args.metrics, metrics, indent=1)
+
+
+def metrics_table(metrics: Mapping[str, float]) -> PrettyTable:
+    """The metrics, which are in [0, 1], in percent."""
+    table = PrettyTable(['metric', '%'])
+    table.align['metric'], table.align['%'] = 'l', 'r'
+    for name, value in metrics.items():
+        table.add_row([name, f'{100 * value:.1f}'])
+    return table
 
 
 if __name__ == '__main__':
