@@ -1,9 +1,9 @@
-"""Makes ``mmcv`` importable without compiled operators.
+"""Makes ``mmcv`` usable without compiled operators.
 
 Without a compiler, pip installs ``mmcv`` without the extension ``mmcv._ext``. ``mmcv.ops`` imports the extension, so
 the backbones and losses of mmdet cannot be imported without it. A finder on ``sys.meta_path`` handles the import of
-this extension: it loads the real extension if possible, and otherwise a placeholder whose operators raise an error when
-they are called.
+this extension: it loads the real extension if possible, and otherwise a module that computes the operators of
+:mod:`mmdvis.ops` in PyTorch and raises an error when another one is called.
 """
 
 import importlib.abc
@@ -13,20 +13,52 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 EXTENSION = 'mmcv._ext'
 NOT_COMPILED = 'not compiled'
+INSTALL = (
+    'install a C++ compiler (and the CUDA toolkit for GPUs) and run '
+    '`pip install --no-build-isolation --no-binary onedl-mmcv onedl-mmcv`'
+)
 
 
-class PlaceholderOps(ModuleType):
-    """Placeholder of ``mmcv._ext`` whose operators raise RuntimeError with installation instructions when called."""
+class FallbackOps(ModuleType):
+    """Replacement of ``mmcv._ext``: operators of :mod:`mmdvis.ops`, and functions that raise for all others."""
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith('__'):
             raise AttributeError(name)
         if name in ('get_compiler_version', 'get_compiling_cuda_version'):
             return lambda: NOT_COMPILED
-        return missing_op(name)
+        operator = computed_op(name) if name in computed_names() else missing_op(name)
+        setattr(self, name, operator)
+        return operator
+
+
+def computed_names() -> tuple[str, ...]:
+    """Names of the operators that are computed in PyTorch."""
+    return tuple(importlib.import_module('mmdvis.ops').COMPUTED)
+
+
+def computed_op(name: str) -> Callable:
+    """The operator ``name`` in PyTorch; the first call imports its module, and warns if tensors are on a GPU."""
+    operator: Callable | None = None
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        nonlocal operator
+        if operator is None:
+            module = importlib.import_module('mmdvis.ops').COMPUTED[name]
+            operator = getattr(importlib.import_module(f'mmdvis.ops.{module}'), name)
+            if any(getattr(value, 'is_cuda', False) for value in args):
+                warnings.warn(
+                    f'the operator {name!r} of mmcv is computed in PyTorch, which is slower than its compiled form on '
+                    f'a GPU; {INSTALL} to get that',
+                    stacklevel=3,
+                )
+        return operator(*args, **kwargs)
+
+    return compute
 
 
 def missing_op(name: str) -> Callable:
@@ -34,16 +66,15 @@ def missing_op(name: str) -> Callable:
 
     def raise_missing(*args: object, **kwargs: object) -> None:
         raise RuntimeError(
-            f'the compiled operator {name!r} of mmcv is not installed; DVIS models do not need it, but other models of '
-            'mmdet do: install a C++ compiler (and the CUDA toolkit for GPUs) and run '
-            '`pip install --no-build-isolation --no-binary onedl-mmcv onedl-mmcv`'
+            f'the compiled operator {name!r} of mmcv is not installed, and mmdvis does not compute it; models of DVIS '
+            f'and most detectors of mmdet do not need it; {INSTALL} to get it'
         )
 
     return raise_missing
 
 
 class ExtensionLoader(importlib.abc.Loader):
-    """Loader of the real extension with the placeholder as a fallback.
+    """Loader of the real extension with :class:`FallbackOps` in its place if it cannot be loaded.
 
     Loading fails if the extension was compiled for another version of torch or CUDA, for example.
 
@@ -55,20 +86,20 @@ class ExtensionLoader(importlib.abc.Loader):
         self.spec = spec
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Creates the real module, or the placeholder; warns if the real module is installed but cannot be loaded."""
+        """Creates the real module, or its replacement; warns if the real one is installed but cannot be loaded."""
         if self.spec is not None:
             try:
                 return importlib.util.module_from_spec(self.spec)
             except ImportError as error:
                 warnings.warn(
-                    f'the compiled operators of mmcv cannot be loaded and are replaced by placeholders: {error}',
+                    f'the compiled operators of mmcv cannot be loaded and are computed in PyTorch: {error}',
                     stacklevel=2,
                 )
-        return PlaceholderOps(EXTENSION)
+        return FallbackOps(EXTENSION)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Initialises the real module; does nothing for the placeholder."""
-        if not isinstance(module, PlaceholderOps):
+        """Initialises the real module; does nothing for its replacement."""
+        if not isinstance(module, FallbackOps):
             self.spec.loader.exec_module(module)
 
 
@@ -93,4 +124,4 @@ def install_hooks() -> None:
 
 def has_compiled_ops() -> bool:
     """Whether the compiled operators of ``mmcv`` are installed and can be loaded."""
-    return not isinstance(importlib.import_module(EXTENSION), PlaceholderOps)
+    return not isinstance(importlib.import_module(EXTENSION), FallbackOps)

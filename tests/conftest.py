@@ -5,6 +5,8 @@ import os
 import pytest
 import torch
 
+import mmdvis  # noqa: F401 (before mmcv and mmdet, which then find their operators)
+
 
 def pytest_configure(config):
     """Use one thread per worker, because the workers share two cores."""

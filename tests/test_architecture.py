@@ -35,6 +35,7 @@ MAY_IMPORT = {  # folder -> the other folders of the package that it may import
     'checkpoints': {'structures', 'io'},
     'models/functional': {'structures'},
     'models/layers': {'structures', 'models/functional'},
+    'ops': {'structures', 'models/functional'},
     'models/losses': {'structures', 'models/functional'},
     'models/backbones': STAGE,
     'models/segmenters': STAGE,

@@ -23,9 +23,9 @@ def test_mmdet_imports_without_compiled_operators():
 
 
 def test_a_missing_operator_says_how_to_get_it():
-    ops = compat.PlaceholderOps(compat.EXTENSION)
-    with pytest.raises(RuntimeError, match="'nms' of mmcv is not installed.*pip install"):
-        ops.nms(1, 2)
+    ops = compat.FallbackOps(compat.EXTENSION)
+    with pytest.raises(RuntimeError, match="'carafe_forward' of mmcv is not installed.*pip install"):
+        ops.carafe_forward(1, 2)
     assert ops.get_compiler_version() == ops.get_compiling_cuda_version() == 'not compiled'
 
 
@@ -39,9 +39,9 @@ def test_a_broken_extension_is_reported_and_replaced():
 
     from importlib.machinery import ModuleSpec
 
-    with pytest.warns(UserWarning, match='cannot be loaded and are replaced by placeholders: undefined symbol'):
+    with pytest.warns(UserWarning, match='cannot be loaded and are computed in PyTorch: undefined symbol'):
         module = compat.ExtensionLoader(ModuleSpec('mmcv._ext', Loader())).create_module(None)
-    assert isinstance(module, compat.PlaceholderOps)
+    assert isinstance(module, compat.FallbackOps)
 
 
 def test_hooks_are_installed_once():
