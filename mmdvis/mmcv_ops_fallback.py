@@ -66,7 +66,7 @@ def missing_op(name: str) -> Callable:
 
     def raise_missing(*args: object, **kwargs: object) -> None:
         raise RuntimeError(
-            f'the compiled operator {name!r} of mmcv is not installed, and mmdvis does not compute it; models of DVIS '
+            f'the compiled operator {name!r} of mmcv is not installed, and mmdvis has no fallback; models of DVIS '
             f'and most detectors of mmdet do not need it; {INSTALL} to get it'
         )
 

@@ -124,10 +124,10 @@ class VideoSegInferencer(BaseInferencer):
     def __call__(self, inputs: Sequence[Source], **options: Any) -> list[SegmentedVideo]: ...
 
     def __call__(self, inputs: Source | Sequence[Source], **options: Any) -> SegmentedVideo | list[SegmentedVideo]:
-        """Segments a video, or a list of videos, when the frames are asked for.
+        """Segments one or more videos lazily, as their frames are requested.
 
         Args:
-            inputs: Video file, image, folder of frames, number of a camera, URL, ``-`` (the standard input), array
+            inputs: Video file, image, folder of frames, camera index, URL, ``-`` (the standard input), array
                 (H, W, 3) or (T, H, W, 3) uint8 RGB, frame source, or a list of these.
             **options: ``max_size`` of :meth:`preprocess` and the options of :meth:`forward`.
 

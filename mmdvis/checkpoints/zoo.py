@@ -105,7 +105,7 @@ class ModelEntry:
             )
         if origin.weights is None:
             raise CheckpointError(
-                f'the weights of {self.name} have no address for programs; download {origin.file} from {origin.page} '
+                f'the weights of {self.name} have no direct download link; download {origin.file} from {origin.page} '
                 'and give its path as weights (--weights on the command line)'
             )
         return download(origin.weights, origin.hash_kind, origin.hash_start, progress)

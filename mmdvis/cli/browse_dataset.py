@@ -61,7 +61,7 @@ def of_config(path: Path, loader: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draws the clips and prints the path of the image."""
+    """Draws clips into one image and prints its path."""
     args = parse_args(arguments)
     if args.number < 1 or args.columns < 1:
         raise SystemExit(f'--number and --columns must be at least 1, got {args.number} and {args.columns}')

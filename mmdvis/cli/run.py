@@ -53,7 +53,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     look.add_argument('--show', nargs='+', choices=SHOWABLE, default=[], help='what the video shows in addition')
     look.add_argument('--compare', metavar='DIR', help='results of the same video that --save html shows beside these')
     look.add_argument(
-        '--truth', metavar='PATH', help='ground truth for --save html, which marks errors: DIR, or json as of VIPSeg'
+        '--truth', metavar='PATH', help='ground truth for --save html, which marks errors: DIR, or a VIPSeg-style JSON'
     )
     files = parser.add_argument_group('sources')
     files.add_argument('--fps', type=float, default=24.0, help='frames per second for folders of frames')

@@ -74,7 +74,7 @@ class OfflineVideo:
         on_cut: str = 'continue',
     ) -> None:
         if model.options.causal:
-            raise ValueError('an offline video is scored as a whole, so the model must not be causal; set causal=False')
+            raise ValueError('offline mode uses the whole video, so the model must not be causal; set causal=False')
         self.model, self.short_edge, self.max_edge = model, short_edge, max_edge
         check_choice('on_cut', on_cut, ON_CUT)
         self.max_memory, self.progress, self.store = max_memory, progress, store

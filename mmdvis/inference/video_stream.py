@@ -70,7 +70,7 @@ class VideoStream:
             return self.model.result(prediction)
 
     def frames(self, source: FrameSource | LiveFrames) -> Iterator[tuple[np.ndarray, FrameResult]]:
-        """Yields the picture (H, W, 3) uint8 RGB and the result of every frame of a video that continues the stream."""
+        """Yields the image (H, W, 3) uint8 RGB and result of each frame; tracking continues from earlier frames."""
         detector, offset, largest = CutDetector(), 0, 0
         self.cuts = detector.cuts
         for is_new_scene, frames in split_at_cuts(read_clips(source, self.clip_len), detector, self.on_cut == 'reset'):

@@ -126,7 +126,7 @@ class FileFrames:
 
 
 def open_frames(path: str | Path, max_edge: int | None = None) -> FrameSource:
-    """Opens a video file, a folder of frames, or an image; its orientation is applied as viewers do.
+    """Opens a video file, a folder of frames, or an image, and applies its orientation metadata.
 
     Args:
         path: Path of the file or folder.

@@ -30,14 +30,14 @@ class Samples:
 
 
 def axis_samples(start: Tensor, length: Tensor, bins: int, number: int, size: int) -> Samples:
-    """The samples of regions with one number of samples per bin.
+    """Samples of the regions along one axis, ``number`` per bin.
 
     Args:
         start: First edge (R,) of each region in pixels.
         length: Length (R,) of each region.
         bins: Number of bins P.
         number: Samples per bin g.
-        size: Length of the image.
+        size: Image size on this axis.
     """
     steps = torch.arange(bins * number, device=start.device, dtype=start.dtype).view(bins, number)
     offsets = torch.arange(bins, device=start.device, dtype=start.dtype)[:, None] + ((steps % number + 0.5) / number)
@@ -55,7 +55,7 @@ def axis_samples(start: Tensor, length: Tensor, bins: int, number: int, size: in
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of one number of samples per bin.
+    """Regions that have the same number of samples per bin.
 
     Attributes:
         index: Their positions (R,) in the list of all regions.
@@ -106,7 +106,7 @@ def regions(
 
 
 def sample_rows(group: Regions, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Rows of the table of all pixels, and their shares, both (R, Py, Px, gy, gx, 4)."""
+    """Pixel indices and bilinear weights of the samples, both (R, Py, Px, gy, gx, 4)."""
     y, x = group.vertical, group.horizontal
     number = (len(group.index), y.rows.shape[1], x.rows.shape[1], y.rows.shape[2], x.rows.shape[2], 4)
     rows = y.rows[:, :, None, :, None, :, None] * size[1] + x.rows[:, None, :, None, :, None, :]

@@ -21,7 +21,7 @@ class CocoVideo:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:

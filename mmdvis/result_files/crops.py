@@ -17,7 +17,7 @@ class Crops:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:

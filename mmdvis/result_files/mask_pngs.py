@@ -31,11 +31,11 @@ def category_map(label_map: np.ndarray, classes: ClassInfo) -> np.ndarray:
 
 
 class MaskPngs:
-    """Writes ``panoptic/`` or ``instance/`` (ids as colours, id = R + 256 G + 65536 B) or ``semantic/`` (category ids).
+    """Writes PNGs to ``panoptic/`` or ``instance/`` (id = R + 256 G + 65536 B) or ``semantic/`` (category ids).
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -68,7 +68,7 @@ class DavisPngs:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
 
     Raises:
         BadInputError: The video has more objects than a palette (when the frame is written).

@@ -51,7 +51,7 @@ def write_results(
     Args:
         frames: Picture (H, W, 3) uint8 RGB and result of each frame.
         out_dir: Output folder; existing files with the same names are replaced.
-        info: The video.
+        info: Name, size, timing and classes of the video.
         kinds: What is written, some of :data:`KINDS`.
         viewer: What makes the viewer for the kind ``'html'``.
 

@@ -114,7 +114,7 @@ class PanopticGroundTruth:
             found = {entry['video_id']: entry['annotations'] for entry in content['annotations']}
             categories = sorted(content['categories'], key=lambda entry: (not entry['isthing'], entry['id']))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInputError(f'{path} is not a json of panoptic ground truth as of VIPSeg ({error})') from None
+            raise BadInputError(f'{path} is not a VIPSeg-style panoptic ground-truth JSON ({error})') from None
         if video not in found:
             shown = ', '.join(list(found)[:5])
             raise BadInputError(
@@ -151,7 +151,7 @@ def panoptic_result(pixels: np.ndarray, entries: list[dict[str, Any]], index: in
 
 
 def read_saved(path: str | Path, video: str) -> SavedResults | PanopticGroundTruth:
-    """Results from a folder that mmdvis wrote, or ground truth from a json as of VIPSeg.
+    """Results from a folder that mmdvis wrote, or ground truth from a VIPSeg-style JSON file.
 
     Args:
         path: Folder or json.

@@ -23,7 +23,7 @@ class TrackCsv:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -51,7 +51,7 @@ class MotText:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -77,7 +77,7 @@ class MotsText:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:

@@ -59,4 +59,4 @@ class ResultFile(Protocol):
         """Adds the next frame: its picture (H, W, 3) uint8 RGB and its result."""
 
     def close(self, is_complete: bool) -> None:
-        """Finishes the files; after an error (``is_complete`` is false), it only releases them."""
+        """Finishes the files; after an error (``is_complete`` is false), only cleans up."""

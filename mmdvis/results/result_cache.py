@@ -54,7 +54,7 @@ class ResultCache:
 
 
 def pack(result: FrameResult) -> tuple:
-    """What is kept of a result: sizes and maps, the fields of the objects, and the masks of instances."""
+    """Picklable parts of a result: sizes and maps, object fields, and instance masks."""
     objects = [{name: getattr(segment, name) for name in FIELDS} for segment in result.objects]
     small = result.id_map
     if small is not None and small.max(initial=0) < 1 << 16:

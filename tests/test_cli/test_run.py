@@ -244,7 +244,7 @@ def test_a_launcher_that_is_not_there_is_explained(tmp_path, monkeypatch):
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
     """A real process gets SIGINT while it works on its second video."""
     write_video(tmp_path / 'a.mp4', shapes(0, 3))
-    write_video(tmp_path / 'b.mp4', shapes(1, 60) * 10)
+    write_video(tmp_path / 'b.mp4', shapes(1, 60) * 30)
     words = ['run', str(tmp_path / 'a.mp4'), str(tmp_path / 'b.mp4'), '--out', str(tmp_path / 'out')]
     process = subprocess.Popen(
         [sys.executable, '-m', 'mmdvis', *words, '--model', 'minvis_toy', '--save', 'json', 'video', 'html'],

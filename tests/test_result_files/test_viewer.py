@@ -327,5 +327,5 @@ def test_ground_truth_is_read_in_the_format_of_vipseg(tmp_path):
     with pytest.raises(BadInputError, match='has no video val_0009; it has val_0000, val_0001'):
         read_saved(path, 'val_0009')
     (tmp_path / 'bad.json').write_text('[]')
-    with pytest.raises(BadInputError, match='bad.json is not a json of panoptic ground truth as of VIPSeg'):
+    with pytest.raises(BadInputError, match='bad.json is not a VIPSeg-style panoptic ground-truth JSON'):
         read_saved(tmp_path / 'bad.json', 'val_0000')

@@ -25,7 +25,7 @@ def encode_bytes(content: bytes) -> str:
 
 
 def encode_file(file: BinaryIO) -> Iterator[str]:
-    """Yields the text of a file in pieces."""
+    """Encodes a file as text, in chunks."""
     while block := file.read(BLOCK):
         yield encode_bytes(block)
 

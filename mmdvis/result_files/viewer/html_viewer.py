@@ -80,7 +80,7 @@ class HtmlViewer:
 
     Args:
         folder: Folder to write to.
-        info: The video.
+        info: Name, size, timing and classes of the video.
         other: Results that are shown beside it, one for each frame; None for none.
         other_classes: Classes of the other results.
         other_title: Name of the other results.
@@ -141,7 +141,7 @@ class HtmlViewer:
             self.work.cleanup()
 
     def pieces(self) -> Iterator[str]:
-        """The text of the file, piece by piece."""
+        """Yields the HTML file in pieces."""
         height, width = self.info.size
         described = dict(
             name=self.info.name,
