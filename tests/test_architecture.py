@@ -24,6 +24,10 @@ MODELS = {
             'refiners',
             'postprocessors',
             'detectors',
+            'necks',
+            'heads',
+            'flow',
+            'associators',
         )
     ),
 }
@@ -41,6 +45,10 @@ MAY_IMPORT = {  # folder -> the other folders of the package that it may import
     'models/segmenters': STAGE,
     'models/trackers': STAGE,
     'models/refiners': STAGE,
+    'models/necks': STAGE,
+    'models/heads': STAGE,
+    'models/flow': STAGE,
+    'models/associators': STAGE,
     'models/postprocessors': {'structures', 'results', 'models/functional', 'io'},
     'models/detectors': {'structures', 'results', 'models/functional', 'io'},
     'datasets': {'structures', 'results', 'io'},

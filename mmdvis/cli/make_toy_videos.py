@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmdvis.cli.arguments import program
 from mmdvis.datasets.toy.layouts import LAYOUTS
+from mmdvis.datasets.toy.scene import SCENES
 from mmdvis.datasets.toy.videos import write_toy_videos
 
 
@@ -25,6 +26,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=list(LAYOUTS),
         help='layouts to write in addition to that of VIPSeg; pass --layouts without a value for none',
     )
+    parser.add_argument(
+        '--scene',
+        choices=list(SCENES),
+        default='crossing',
+        help='crossing: similar objects that cross each other; blots: slower, with grey rectangles that hide parts',
+    )
     parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args(arguments)
 
@@ -32,7 +39,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes both splits and prints their paths."""
     args = parse_args(arguments)
-    files = write_toy_videos(args.out, args.seed, args.num_train, args.num_val, num_workers=args.workers)
+    files = write_toy_videos(args.out, args.seed, args.num_train, args.num_val, SCENES[args.scene], args.workers)
     for split, path in files.items():
         print(f'{split}: {path}')
         for layout in args.layouts:

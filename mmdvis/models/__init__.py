@@ -1,15 +1,30 @@
 """Stages and the detectors that compose them."""
 
+from .associators import AffinityAssociator, FlowIoUAssociator, RankAssociator
 from .backbones import DINOv2, HFBackbone, ViTAdapter
-from .detectors import DVIS, ClipPreprocessor, VideoFusion
+from .detectors import DVIS, ClipPreprocessor, VideoFusion, VPSNet
+from .flow import DISFlow, FlowFiles, RAFTFlow, ZeroFlow
 from .functional.layer_predictions import LayerPredictions
+from .heads import TrackEmbedHead, UPSNetSemanticHead
 from .losses import QuerySetLoss
+from .necks import TemporalFuse
 from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from .refiners import TemporalRefiner
 from .segmenters import Mask2FormerSegmenter
 from .trackers import CosineTracker, DVISTracker
 
 __all__ = [
+    'VPSNet',
+    'TemporalFuse',
+    'UPSNetSemanticHead',
+    'TrackEmbedHead',
+    'ZeroFlow',
+    'RAFTFlow',
+    'FlowFiles',
+    'DISFlow',
+    'RankAssociator',
+    'FlowIoUAssociator',
+    'AffinityAssociator',
     'ClipPreprocessor',
     'CosineTracker',
     'DINOv2',

@@ -33,6 +33,10 @@ class SceneOptions:
         pillar_width: Width of pillars in pixels.
         swing: Probability that one of the other objects leaves the view and comes back.
         min_area: Objects with fewer visible pixels are labelled as void.
+        blots: Number of grey rectangles that hide parts of each frame; they are not labelled, so that only neighbouring
+            frames tell what is behind them.
+        blot_size: Side of a rectangle in pixels.
+        noise: Standard deviation of the noise of the pixels.
     """
 
     size: tuple[int, int] = (96, 160)
@@ -49,6 +53,15 @@ class SceneOptions:
     pillar_width: tuple[float, float] = (24.0, 40.0)
     swing: float = 0.5
     min_area: int = 24
+    blots: tuple[int, int] = (0, 0)
+    blot_size: tuple[int, int] = (14, 24)
+    noise: float = 5.0
+
+
+SCENES = {  # name -> options; objects of the second one move slowly enough for optical flow
+    'crossing': SceneOptions(),
+    'blots': SceneOptions(reach=(14.0, 26.0), period=(14.0, 22.0), blots=(3, 5), noise=12.0),
+}
 
 
 @dataclass(frozen=True)
@@ -243,5 +256,8 @@ def render(scene: Scene, t: int, rng: np.random.Generator) -> tuple[np.ndarray, 
         image[mask], ids[mask] = stuff_colour(4, x, y)[mask], STUFF_ID + 4
     area = np.bincount(ids.ravel(), minlength=STUFF_ID + len(STUFF))
     ids[(area < scene.options.min_area)[ids]] = VOID_ID
-    image += rng.normal(0, 5, image.shape)
+    for _ in range(rng.integers(*scene.options.blots, endpoint=True) if scene.options.blots[1] else 0):
+        (top, left), sides = rng.integers((height, width)), rng.integers(*scene.options.blot_size, 2, endpoint=True)
+        image[top : top + sides[0], left : left + sides[1]] = rng.uniform(90, 170)
+    image += rng.normal(0, scene.options.noise, image.shape)
     return image.clip(0, 255).astype(np.uint8), ids

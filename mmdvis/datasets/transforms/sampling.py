@@ -3,6 +3,7 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdvis.checks import check_choice
 from mmdvis.registry import TRANSFORMS
 
 
@@ -32,21 +33,30 @@ class SampleClip(BaseTransform):
         frame_range: Maximum distance of the T - 1 other frames from a random reference frame; the clip is in temporal
             order. None samples consecutive frames with a uniformly distributed start.
         reverse: Probability of reversing a clip of consecutive frames.
+        order: ``'time'``; or ``'key_first'``: a key frame comes first, and the others follow in random order. If there
+            are too few others, some are repeated; without any, the key frame is.
 
     Raises:
-        ValueError: ``num_frames`` or ``frame_range`` is less than 1.
+        ValueError: ``num_frames`` or ``frame_range`` is less than 1, or ``order`` is unknown.
     """
 
-    def __init__(self, num_frames: int, frame_range: int | None = None, reverse: float = 0.0) -> None:
+    def __init__(
+        self, num_frames: int, frame_range: int | None = None, reverse: float = 0.0, order: str = 'time'
+    ) -> None:
+        check_choice('order', order, ('time', 'key_first'))
+        if order == 'key_first' and frame_range is None:
+            raise ValueError("order='key_first' needs a frame_range, the largest distance from the key frame")
         if num_frames < 1:
             raise ValueError(f'a clip needs at least one frame, got num_frames={num_frames}')
         if frame_range is not None and frame_range < 1 < num_frames:
             raise ValueError(f'frame_range must be at least 1, got {frame_range}; None means consecutive frames')
-        self.num_frames, self.frame_range, self.reverse = num_frames, frame_range, reverse
+        self.num_frames, self.frame_range, self.reverse, self.order = num_frames, frame_range, reverse, order
 
     def transform(self, results: dict) -> dict:
         """Add ``frame_indices``."""
         length = len(results['frames'])
+        if self.order == 'key_first':
+            return dict(results, frame_indices=self.key_first(length))
         if self.is_consecutive:
             start = np.random.randint(max(length - self.num_frames, 0) + 1)
             frames = consecutive_frames(length, self.num_frames, start)
@@ -61,6 +71,15 @@ class SampleClip(BaseTransform):
     def is_consecutive(self) -> bool:
         """Whether the clips have consecutive frames."""
         return self.frame_range is None or 2 * self.frame_range + 1 == self.num_frames
+
+    def key_first(self, length: int) -> list[int]:
+        """A random key frame and T - 1 other frames within ``frame_range`` of it, in random order."""
+        key = np.random.randint(length)
+        low, high = max(key - self.frame_range, 0), min(key + self.frame_range, length - 1)
+        near = [frame for frame in range(low, high + 1) if frame != key] or [key]
+        others = [int(frame) for frame in np.random.permutation(near)[: self.num_frames - 1]]
+        missing = self.num_frames - 1 - len(others)
+        return [key, *others, *(int(frame) for frame in np.random.choice(others or [key], missing))]
 
     def around(self, length: int) -> list[int]:
         """Sorted random reference frame and up to T - 1 other frames within ``frame_range`` of it."""

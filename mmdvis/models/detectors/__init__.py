@@ -3,5 +3,6 @@
 from .clip_preprocessor import ClipPreprocessor
 from .dvis import DVIS
 from .video_fusion import VideoFusion
+from .vpsnet import VPSNet
 
-__all__ = ['ClipPreprocessor', 'DVIS', 'VideoFusion']
+__all__ = ['ClipPreprocessor', 'DVIS', 'VPSNet', 'VideoFusion']

@@ -6,8 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -23,13 +21,20 @@ from mmdvis.structures import (
     FrameQueries,
     FrameSize,
     FrameSource,
-    StepContext,
     TrackQueries,
     VideoPrediction,
     cat_time,
 )
 
-from .options import InferenceOptions, StreamState, class_info, has_parameters, resolve_trainable, with_num_classes
+from .options import (
+    InferenceOptions,
+    StreamState,
+    class_info,
+    has_parameters,
+    iteration_context,
+    resolve_trainable,
+    with_num_classes,
+)
 
 
 @MODELS.register_module()
@@ -148,7 +153,7 @@ class DVIS(BaseModel):
         Returns:
             Loss name -> value; the names have the stage as prefix if several stages are trained.
         """
-        targets, context = [sample.gt_targets for sample in data_samples], self.step_context()
+        targets, context = [sample.gt_targets for sample in data_samples], iteration_context()
         losses, value = {}, inputs
         for name in STAGES[: STAGES.index(self.trainable[-1]) + 1]:
             stage, prefix = getattr(self, name), f'{name}.' if len(self.trainable) > 1 else ''
@@ -171,14 +176,6 @@ class DVIS(BaseModel):
                 # frame by frame, because larger windows exceed the cache of a CPU
                 return FrameQueries.of_windows(map(stage, inputs.split(1, 1)), inputs.shape[1])
             return stage(inputs)[0] if name == 'tracker' else stage(inputs)
-
-    def step_context(self) -> StepContext:
-        """Progress, seed and rank of this iteration, from the message hub of mmengine's runner."""
-        hub = MessageHub.get_current_instance()
-        iteration, total, seed = (hub.get_info(name) for name in ('iter', 'max_iters', 'seed'))
-        if iteration is None or not total:
-            return StepContext(rank=get_rank())
-        return StepContext(iteration / total, seed or 0, get_rank(), iteration)
 
     def step(
         self, frames: Tensor, state: object | None = None, present: Tensor | None = None

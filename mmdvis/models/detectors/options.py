@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmdvis.checks import check_choice
@@ -12,7 +14,7 @@ from mmdvis.io import STORES
 from mmdvis.models.functional.precision import PRECISIONS
 from mmdvis.registry import MODELS
 from mmdvis.results import ClassInfo
-from mmdvis.structures import STAGES
+from mmdvis.structures import STAGES, StepContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,15 @@ class InferenceOptions:
         for name in options:
             check_choice('an inference option', name, names)
         return replace(self, **options)
+
+
+def iteration_context() -> StepContext:
+    """Progress, seed and rank of this iteration, from the message hub of mmengine's runner."""
+    hub = MessageHub.get_current_instance()
+    iteration, total, seed = (hub.get_info(name) for name in ('iter', 'max_iters', 'seed'))
+    if iteration is None or not total:
+        return StepContext(rank=get_rank())
+    return StepContext(iteration / total, seed or 0, get_rank(), iteration)
 
 
 def has_parameters(stage: nn.Module | None) -> bool:

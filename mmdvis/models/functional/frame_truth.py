@@ -74,7 +74,7 @@ class MaskCrops:
     def crop_and_resize(
         self, bboxes: np.ndarray, out_shape: tuple[int, int], inds: np.ndarray, device: str = 'cpu', **kwargs: object
     ) -> 'MaskCrops':
-        """The masks ``inds`` (m,) inside boxes (m, 4), resized to ``out_shape``; kept where the mean is at least 0.5."""
+        """The masks ``inds`` (m,) inside boxes (m, 4) at the size ``out_shape``, cut at a mean of 0.5."""
         from mmcv.ops import roi_align
 
         parts = [torch.zeros(0, *out_shape, dtype=torch.bool)]

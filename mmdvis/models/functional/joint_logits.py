@@ -81,8 +81,8 @@ class PanopticFrame:
     """Panoptic segmentation of one frame.
 
     Attributes:
-        winners: For every pixel (H, W) int32: 0 void, 1 + s stuff class s (counted from the first stuff class), 1 + S + i
-            object i.
+        winners: For every pixel (H, W) int32: 0 for void, 1 + s for stuff class s (counted from the first stuff class),
+            1 + S + i for object i.
         kept: Whether each object (n,) is in the map.
     """
 
@@ -200,13 +200,7 @@ def fuse_frame(
 
 
 def reconcile(
-    winners: Tensor,
-    classes: Tensor,
-    labels: Tensor,
-    kept: Tensor,
-    num_things: int,
-    num_stuff: int,
-    min_stuff_area: int,
+    winners: Tensor, classes: Tensor, labels: Tensor, kept: Tensor, num_things: int, num_stuff: int, min_stuff_area: int
 ) -> PanopticFrame:
     """Turns objects whose region looks like stuff into stuff, and small stuff into void.
 

@@ -1,0 +1,15 @@
+# the parts in which the variants of VPSNet differ
+flow = dict(type='DISFlow', preset='medium', input_scale=0.5)
+fuse = dict(
+    base=dict(type='TemporalFuse', align=False, attend=False),
+    align=dict(type='TemporalFuse', attend=False),
+    attend=dict(type='TemporalFuse', align=False),
+    fuse=dict(type='TemporalFuse'),
+)
+tracking = dict(
+    cls_sort=dict(associator=dict(type='RankAssociator')),
+    raw=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='AffinityAssociator'), feature='raw'),
+    fused=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='AffinityAssociator'), feature='fused'),
+    fused_cls_sort=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='RankAssociator')),
+    fused_iou_match=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='FlowIoUAssociator')),
+)

@@ -1,0 +1,148 @@
+"""Estimators of the optical flow from a key frame into its references."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdvis.checks import check_choice
+from mmdvis.errors import DataError
+from mmdvis.registry import MODELS
+
+from .fields import quarter_flow, read_flow
+
+SMALLEST = 16  # pixels of a side; smaller frames are padded for the estimator
+
+
+def grid_of(frame: Tensor) -> tuple[int, int]:
+    """(height, width) of the flow of a frame (3, H, W)."""
+    return -(-frame.shape[1] // 4), -(-frame.shape[2] // 4)
+
+
+@MODELS.register_module()
+class ZeroFlow:
+    """No motion; for tests and ablations."""
+
+    def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
+        """Flow (N, 2, H / 4, W / 4) in cells, from a key (3, H, W) uint8 into references (N, 3, H, W)."""
+        return torch.zeros(len(references), 2, *grid_of(key))
+
+
+@MODELS.register_module()
+class DISFlow:
+    """Dense inverse search (arXiv:1603.03590), as OpenCV implements it, on the CPU.
+
+    Args:
+        preset: ``'ultrafast'``, ``'fast'`` or ``'medium'``.
+        input_scale: Factor of the size at which the flow is estimated.
+    """
+
+    def __init__(self, preset: str = 'medium', input_scale: float = 0.5) -> None:
+        check_choice('preset', preset, ('ultrafast', 'fast', 'medium'))
+        self.preset, self.input_scale = preset, input_scale
+
+    def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
+        """Flow (N, 2, H / 4, W / 4) in cells, from a key (3, H, W) uint8 into references (N, 3, H, W)."""
+        presets = dict(ultrafast=0, fast=1, medium=2)
+        estimator = cv2.DISOpticalFlow_create(presets[self.preset])  # keeps state, so it is made for each call
+        grey = self.prepared(key)
+        flows = [estimator.calc(grey, self.prepared(reference), None) for reference in references]
+        fields = [torch.from_numpy(flow).permute(2, 0, 1) for flow in flows]
+        return torch.stack([self.at_quarter(field, key) for field in fields])
+
+    def sizes(self, frame: Tensor) -> tuple[int, int]:
+        """(height, width) at which the flow of a frame (3, H, W) is estimated."""
+        return max(1, round(frame.shape[1] * self.input_scale)), max(1, round(frame.shape[2] * self.input_scale))
+
+    def prepared(self, frame: Tensor) -> np.ndarray:
+        """A frame (3, H, W) uint8 as grey values (h, w) uint8, resized and padded to the smallest size."""
+        grey = cv2.cvtColor(np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy()), cv2.COLOR_RGB2GRAY)
+        height, width = self.sizes(frame)
+        if grey.shape != (height, width):
+            grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+        pads = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
+        return np.pad(grey, pads, mode='edge')
+
+    def at_quarter(self, flow: Tensor, frame: Tensor) -> Tensor:
+        """An estimated flow (2, h, w) as (2, H / 4, W / 4) in cells."""
+        height, width = self.sizes(frame)
+        return quarter_flow(flow[:, :height, :width], grid_of(frame))
+
+
+@MODELS.register_module()
+class FlowFiles:
+    """Flow from files ``root/<video>/<key>__<reference>`` with the suffix ``.flo`` or ``.npz``.
+
+    Args:
+        root: Folder of the files.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
+        """Flow (N, 2, H / 4, W / 4) in cells.
+
+        Args:
+            key: Key frame (3, H, W).
+            references: References (N, 3, H, W).
+            names: Name of the video, of the key frame, and of each reference.
+
+        Raises:
+            DataError: The names are unknown, or a file is missing.
+        """
+        if names is None:
+            raise DataError(
+                'FlowFiles needs the names of video and frames, which this source does not have; use DISFlow'
+            )
+        video, key_name, *others = names
+        flows = []
+        for other in others:
+            base = self.root / str(video) / f'{key_name}__{other}'
+            path = next((p for p in (base.with_name(base.name + s) for s in ('.flo', '.npz')) if p.exists()), None)
+            if path is None:
+                raise DataError(f'there is no flow {base}.flo or .npz; compute it, or use DISFlow')
+            flows.append(quarter_flow(read_flow(path), grid_of(key)))
+        return torch.stack(flows)
+
+
+@MODELS.register_module()
+class RAFTFlow:
+    """RAFT (arXiv:2003.12039) of torchvision, which must be installed.
+
+    Args:
+        weights: Checkpoint of ``torchvision.models.optical_flow.raft_large``.
+        input_scale: Factor of the size at which the flow is estimated.
+        device: Device of the network.
+    """
+
+    def __init__(self, weights: str, input_scale: float = 0.5, device: str = 'cpu') -> None:
+        self.weights, self.input_scale, self.device = weights, input_scale, device
+
+    @cached_property
+    def network(self) -> Any:
+        """The network, loaded at the first call."""
+        from torchvision.models.optical_flow import raft_large
+
+        network = raft_large(weights=None)
+        network.load_state_dict(torch.load(self.weights, map_location='cpu', weights_only=True))
+        return network.to(self.device).eval()
+
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) uint8 in [-1, 1], with sides that are multiples of 8 and at least 128."""
+        size = [max(128, round(n * self.input_scale / 8) * 8) for n in frames.shape[-2:]]
+        resized = F.interpolate(frames.to(self.device).float(), size, mode='bilinear', align_corners=False)
+        return resized / 127.5 - 1
+
+    @torch.no_grad()
+    def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
+        """Flow (N, 2, H / 4, W / 4) in cells, from a key (3, H, W) uint8 into references (N, 3, H, W)."""
+        frames = self.prepared(references)
+        flows = self.network(self.prepared(key[None]).expand_as(frames), frames)[-1]
+        return torch.stack([quarter_flow(flow.cpu(), grid_of(key)) for flow in flows])
