@@ -13,6 +13,7 @@ from mmdvis.models.functional.point_sampling import neighbours
 from .precision import wide
 
 Pair = tuple[int, int]
+ENTRIES = 1 << 21  # numbers of the columns that are computed at once
 
 
 @dataclass(frozen=True)
@@ -36,84 +37,106 @@ class Geometry:
     deform_groups: int
 
 
-def tap_positions(geometry: Geometry, tap: int, size: Pair, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions y and x (G, N) in pixels that a sample of the kernel reads for each of the N outputs.
+def tap_positions(geometry: Geometry, taps: range, size: Pair, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions y and x (B, G, k, N) in pixels that samples of the kernel read for each of the N outputs.
 
     Args:
         geometry: Sizes of the convolution.
-        tap: Number of the sample in the kernel, row by row.
+        taps: Numbers of k samples of the kernel, row by row.
         size: (height, width) of the output.
-        offset: Offsets (G * taps * 2, height, width) of an image; the y of a sample comes before its x.
+        offset: Offsets (B, G * taps * 2, height, width); the y of a sample comes before its x.
     """
-    taps = geometry.kernel[0] * geometry.kernel[1]
-    moved = offset.view(geometry.deform_groups, taps, 2, -1)[:, tap]
-    y = torch.arange(size[0], device=offset.device, dtype=offset.dtype) * geometry.stride[0] - geometry.padding[0]
-    x = torch.arange(size[1], device=offset.device, dtype=offset.dtype) * geometry.stride[1] - geometry.padding[1]
-    row, column = divmod(tap, geometry.kernel[1])
-    y = (y + row * geometry.dilation[0])[:, None].expand(size).reshape(1, -1)
-    x = (x + column * geometry.dilation[1])[None].expand(size).reshape(1, -1)
-    return y + moved[:, 0], x + moved[:, 1]
+    number = geometry.kernel[0] * geometry.kernel[1]
+    moved = offset.view(len(offset), geometry.deform_groups, number, 2, -1)[:, :, taps.start : taps.stop]
+    kind = dict(device=offset.device, dtype=offset.dtype)
+    tap = torch.arange(taps.start, taps.stop, device=offset.device)
+    row = (tap.div(geometry.kernel[1], rounding_mode='floor') * geometry.dilation[0]).to(offset.dtype)
+    column = (tap % geometry.kernel[1] * geometry.dilation[1]).to(offset.dtype)
+    y = torch.arange(size[0], **kind) * geometry.stride[0] - geometry.padding[0]
+    x = torch.arange(size[1], **kind) * geometry.stride[1] - geometry.padding[1]
+    y = (row[:, None, None] + y[:, None]).expand(-1, -1, size[1]).flatten(1)
+    x = (column[:, None, None] + x).expand(-1, size[0], -1).flatten(1)
+    return y + moved[..., 0, :], x + moved[..., 1, :]
 
 
-def tap_columns(image: Tensor, y: Tensor, x: Tensor, shares: Tensor | None) -> Tensor:
-    """Bilinear samples (N, C) of an image (C, H, W); pixels outside it are zero.
+def tap_columns(features: Tensor, y: Tensor, x: Tensor, shares: Tensor | None) -> Tensor:
+    """Bilinear samples (B * N, k, C) of features (B, C, H, W); pixels outside them are zero.
 
     Args:
-        image: The image; its channels are divided into G groups.
-        y: Position (G, N) in pixels of each group.
+        features: The features; their channels are divided into G groups.
+        y: Positions (B, G, k, N) in pixels of each group.
         x: Likewise.
-        shares: Weights (G, N) of the samples; None for 1.
+        shares: Weights (B, G, k, N) of the samples; None for 1.
     """
-    groups, (height, width) = len(y), image.shape[1:]
+    (batch, groups, number, outputs), (height, width) = y.shape, features.shape[2:]
     (top, top_share), (bottom, bottom_share) = neighbours(y, height)
     (left, left_share), (right, right_share) = neighbours(x, width)
     if shares is not None:
         top_share, bottom_share = top_share * shares, bottom_share * shares
+    first = torch.arange(batch * groups, device=y.device).view(batch, groups, 1, 1, 1) * (height * width)
     rows = torch.stack([top * width + left, top * width + right, bottom * width + left, bottom * width + right], -1)
     weights = torch.stack(
         [top_share * left_share, top_share * right_share, bottom_share * left_share, bottom_share * right_share], -1
     )
-    tables = image.view(groups, -1, height * width)
-    parts = [
-        WeightedRows.apply(table.T.contiguous(), row.int(), weight) for table, row, weight in zip(tables, rows, weights)
-    ]
-    return torch.cat(parts, 1)
+    table = (
+        features.view(batch, groups, -1, height * width).transpose(2, 3).reshape(batch * groups * height * width, -1)
+    )
+    sums = WeightedRows.apply(table, (rows.detach().long() + first).view(-1, 4).int(), weights.view(-1, 4))
+    return sums.view(batch, groups, number, outputs, -1).permute(0, 3, 2, 1, 4).reshape(batch * outputs, number, -1)
 
 
 def tap_output(columns: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """Contribution (O, N) of a sample of the kernel from its columns (N, C) and weights (O, C / groups)."""
+    """Contribution (M, O) of samples of the kernel from their columns (M, k, C) and weights (O, C / groups, k)."""
     if groups == 1:
-        return weight @ columns.T
-    parts = zip(weight.chunk(groups), columns.chunk(groups, 1))
-    return torch.cat([one @ other.T for one, other in parts])
+        return columns.flatten(1) @ weight.transpose(1, 2).flatten(1).T
+    parts = zip(weight.chunk(groups), columns.chunk(groups, 2))
+    return torch.cat([part.flatten(1) @ one.transpose(1, 2).flatten(1).T for one, part in parts], 1)
 
 
-def kernel_taps(weight: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yields number and weights (O, C / groups) of each sample of a kernel (O, C / groups, h, w)."""
-    flat = weight.flatten(2)
-    return ((tap, flat[:, :, tap]) for tap in range(flat.shape[2]))
+@dataclass(frozen=True)
+class Step:
+    """What is computed at once.
+
+    Attributes:
+        images: Images of the batch.
+        taps: Samples of the kernel.
+    """
+
+    images: slice
+    taps: range
+
+
+def steps(batch: int, channels: int, outputs: int, taps: int) -> Iterator[Step]:
+    """Divides a convolution so that the columns of a step have at most ``ENTRIES`` numbers, or are of one sample."""
+    size = channels * outputs
+    images = max(1, min(batch, ENTRIES // size))
+    number = max(1, min(taps, ENTRIES // (size * images)))
+    for b in range(0, batch, images):
+        for tap in range(0, taps, number):
+            yield Step(slice(b, b + images), range(tap, min(tap + number, taps)))
+
+
+def kernel_shares(mask: Tensor | None, step: Step, geometry: Geometry) -> Tensor | None:
+    """Weights (B, G, k, N) of the samples of a step; None without a mask (B, G * taps, h, w)."""
+    if mask is None:
+        return None
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    return wide(mask[step.images]).flatten(2).unflatten(1, (-1, taps))[:, :, step.taps.start : step.taps.stop]
 
 
 def convolve(
     features: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, output: Tensor, geometry: Geometry
 ) -> None:
-    """Fills ``output`` (B, O, h, w). The columns of one sample of the kernel are in memory at a time."""
+    """Fills ``output`` (B, O, h, w) step by step."""
     size = (output.shape[2], output.shape[3])
-    kernel = wide(weight)
-    for b, image in enumerate(wide(features)):
-        total = kernel.new_zeros(len(weight), size[0] * size[1])
-        for tap, tap_weight in kernel_taps(kernel):
-            y, x = tap_positions(geometry, tap, size, wide(offset[b]))
-            columns = tap_columns(image, y, x, tap_shares(mask, b, tap, geometry))
-            total += tap_output(columns, tap_weight, geometry.groups)
-        output[b] = total.view(-1, *size).to(output.dtype)
-
-
-def tap_shares(mask: Tensor | None, image: int, tap: int, geometry: Geometry) -> Tensor | None:
-    """Weights (G, N) of a sample of the kernel in an image; None without a mask (B, G * taps, h, w)."""
-    if mask is None:
-        return None
-    return wide(mask[image]).view(geometry.deform_groups, geometry.kernel[0] * geometry.kernel[1], -1)[:, tap]
+    kernel = wide(weight).flatten(2)
+    total = kernel.new_zeros(len(features), size[0] * size[1], len(kernel))
+    for step in steps(len(features), features.shape[1], size[0] * size[1], kernel.shape[2]):
+        y, x = tap_positions(geometry, step.taps, size, wide(offset[step.images]))
+        columns = tap_columns(wide(features[step.images]), y, x, kernel_shares(mask, step, geometry))
+        part = tap_output(columns, kernel[:, :, step.taps.start : step.taps.stop], geometry.groups)
+        total[step.images] += part.view(-1, size[0] * size[1], len(kernel))
+    output.copy_(total.transpose(1, 2).view_as(output))
 
 
 @dataclass
@@ -136,33 +159,32 @@ def accumulate(
     grads: Gradients,
     scale: float = 1.0,
 ) -> None:
-    """Adds the gradients, recomputed for one sample of the kernel at a time; ``scale`` multiplies those of weights."""
-    size, kernel = (grad_output.shape[2], grad_output.shape[3]), wide(weight)
-    taps = geometry.kernel[0] * geometry.kernel[1]
-    for b in range(len(features)):
-        given = wide(grad_output[b]).reshape(len(weight), -1)
-        for tap, tap_weight in kernel_taps(kernel):
-            with torch.enable_grad():
-                leaves: dict[str, Tensor] = dict(features=wide(features[b]), weight=tap_weight, offset=wide(offset[b]))
-                shares = tap_shares(mask, b, tap, geometry)
-                if shares is not None:
-                    leaves['mask'] = shares
-                leaves = {name: value.detach().requires_grad_() for name, value in leaves.items()}
-                y, x = tap_positions(geometry, tap, size, leaves['offset'])
-                columns = tap_columns(leaves['features'], y, x, leaves.get('mask'))
-                result = tap_output(columns, leaves['weight'], geometry.groups)
-                wanted = {name: leaf for name, leaf in leaves.items() if getattr(grads, name) is not None}
-                found = dict(zip(wanted, torch.autograd.grad(result, list(wanted.values()), given)))
-            if 'features' in found:
-                grads.features[b] += found['features'].to(grads.features.dtype)  # type: ignore[index, union-attr]
-            if 'offset' in found:
-                grads.offset[b] += found['offset'].to(grads.offset.dtype)  # type: ignore[index, union-attr]
-            if 'weight' in found:
-                flat = grads.weight.flatten(2)  # type: ignore[union-attr]
-                flat[:, :, tap] += (scale * found['weight']).to(flat.dtype)
-            if 'mask' in found:
-                view = grads.mask[b].view(geometry.deform_groups, taps, -1)  # type: ignore[index]
-                view[:, tap] += found['mask'].to(view.dtype)
+    """Adds the gradients step by step, each recomputed; ``scale`` multiplies those of weights."""
+    size, kernel = (grad_output.shape[2], grad_output.shape[3]), wide(weight).flatten(2)
+    for step in steps(len(features), features.shape[1], size[0] * size[1], kernel.shape[2]):
+        taps = slice(step.taps.start, step.taps.stop)
+        given = wide(grad_output[step.images]).flatten(2).transpose(1, 2).flatten(0, 1)
+        leaves = dict(features=wide(features[step.images]), weight=kernel[:, :, taps], offset=wide(offset[step.images]))
+        shares = kernel_shares(mask, step, geometry)
+        if shares is not None:
+            leaves['mask'] = shares
+        wanted = [name for name in leaves if getattr(grads, name) is not None]
+        with torch.enable_grad():
+            leaves = {name: value.detach().requires_grad_(name in wanted) for name, value in leaves.items()}
+            y, x = tap_positions(geometry, step.taps, size, leaves['offset'])
+            columns = tap_columns(leaves['features'], y, x, leaves.get('mask'))
+            result = tap_output(columns, leaves['weight'], geometry.groups)
+            found = dict(zip(wanted, torch.autograd.grad(result, [leaves[name] for name in wanted], given)))
+        for name, grad in found.items():
+            target = getattr(grads, name)
+            if name == 'weight':
+                target.flatten(2)[:, :, taps].add_((scale * grad).to(target.dtype))
+            elif name == 'mask':
+                number = geometry.kernel[0] * geometry.kernel[1]
+                view = target[step.images].flatten(2).unflatten(1, (-1, number))
+                view[:, :, taps].add_(grad.to(target.dtype))
+            else:
+                target[step.images].add_(grad.to(target.dtype))
 
 
 def geometry_v1(options: dict[str, Any]) -> Geometry:

@@ -141,10 +141,21 @@ def test_half_precision_is_computed_in_float32():
     torch.testing.assert_close(found, exact.half())
 
 
-def test_one_sample_of_the_kernel_is_in_memory_at_a_time(monkeypatch):
-    """The columns of a sample are (N, C); nine of them together would be the matrix of a dense form."""
+@pytest.mark.parametrize('entries, numbers', [(1, [1] * 18), (4 * 30 * 4, [2, 2, 2, 2, 1]), (1 << 20, [9])])
+def test_columns_are_computed_in_steps(monkeypatch, entries, numbers):
+    """The columns of a sample of the kernel are (N, C); nine of them together are the matrix of a dense form."""
+    features, offset, weight, mask, bias = inputs(CASES[0])
+    expected = modulated_deform_conv2d(features, offset, mask, weight, bias, *CASES[0][:5])
     shapes, original = [], module.tap_columns
+    monkeypatch.setattr(module, 'ENTRIES', entries)
     monkeypatch.setattr(module, 'tap_columns', lambda *args: shapes.append((result := original(*args)).shape) or result)
-    features, offset, weight, _, _ = inputs(CASES[0])
-    deform_conv2d(features, offset, weight, 1, 1)
-    assert shapes == [(30, 4)] * 18
+    leaves = [tensor.requires_grad_() for tensor in (features, offset, mask, weight)]
+    found = modulated_deform_conv2d(*leaves[:3], leaves[3], bias, *CASES[0][:5])
+    torch.testing.assert_close(found, expected)
+    assert [shape[1] for shape in shapes] == numbers and all(shape.numel() <= max(entries, 120) for shape in shapes)
+    given = torch.ones_like(found)
+    stepped = torch.autograd.grad(found, leaves, given)
+    monkeypatch.setattr(module, 'ENTRIES', 1 << 20)
+    whole = torch.autograd.grad(modulated_deform_conv2d(*leaves[:3], leaves[3], bias, *CASES[0][:5]), leaves, given)
+    for one, other in zip(stepped, whole):
+        torch.testing.assert_close(one, other)
