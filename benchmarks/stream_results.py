@@ -54,12 +54,12 @@ class RepeatedClip(LiveFrames):
         self.memory: dict[int, int] = {}
         super().__init__('clip')
 
-    def decode(self) -> Iterator[np.ndarray]:
-        """Yields the frames (H, W, 3) uint8."""
+    def decode(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yields time and pixels (H, W, 3) uint8 of the frames."""
         for t in range(self.length):
             if t and t % (self.length // 10) == 0:
                 self.memory[t] = reset_peak_memory(CPU)[0]
-            yield self.clip[t % len(self.clip)].permute(1, 2, 0).numpy()
+            yield t / 30, self.clip[t % len(self.clip)].permute(1, 2, 0).numpy()
 
 
 def shares(model: DVIS, clip: Tensor) -> dict[str, float]:

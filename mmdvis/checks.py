@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from mmdvis.errors import OptionError
+
 Size = tuple[int, int]  # height, width
 
 
@@ -14,10 +16,10 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
         allowed: Allowed values.
 
     Raises:
-        ValueError: If ``value`` is not in ``allowed``.
+        OptionError: If ``value`` is not in ``allowed``.
     """
     if value not in allowed:
-        raise ValueError(f'{name} must be {", ".join(map(repr, allowed))}, got {value!r}')
+        raise OptionError(f'{name} must be {", ".join(map(repr, allowed))}, got {value!r}')
 
 
 def check_shapes(owner: object, axes: dict[str, str]) -> None:

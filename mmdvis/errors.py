@@ -5,6 +5,10 @@ class MMDVISError(ValueError):
     """Base of the errors of mmdvis; the message says what was given, what is allowed and what to do."""
 
 
+class OptionError(MMDVISError):
+    """Raised for an option with a value that is not allowed."""
+
+
 class CheckpointError(MMDVISError):
     """Raised for a checkpoint that cannot be loaded."""
 

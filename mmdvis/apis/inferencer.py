@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 from mmengine.infer import BaseInferencer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdvis.checkpoints.zoo import default_model, find_entry
 from mmdvis.errors import CheckpointError, DataError
@@ -87,6 +87,9 @@ class VideoSegInferencer(BaseInferencer):
         options: Overrides of the config.
         trust: Whether to allow unrestricted unpickling, which can execute arbitrary code.
 
+    Attributes:
+        name: Name or path of the model.
+
     Raises:
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
         ValueError: The device is not available.
@@ -107,8 +110,11 @@ class VideoSegInferencer(BaseInferencer):
         trust: bool = False,
     ) -> None:
         trained_edge = None
-        if not isinstance(model, DVIS):
-            model, trained_edge = build(str(model or default_model()), weights, pick_device(device), options, trust)
+        if model is None and weights is not None:
+            model, weights = weights, None  # a checkpoint of mmdvis contains its config
+        self.name = 'model' if isinstance(model, nn.Module) else str(model or default_model())
+        if not isinstance(model, nn.Module):
+            model, trained_edge = build(self.name, weights, pick_device(device), options, trust)
         self.model, self.max_edge = model, max_edge
         self.short_edge = short_edge or trained_edge or 360
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mmdvis.errors import BadInputError
 from mmdvis.inference import OfflineVideo, VideoStream
 from mmdvis.io import LiveFrames, VideoFileFrames, has_audio, known_length, original_frames
 from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, VideoInfo, read_saved, variable_times, write_results
@@ -44,8 +45,8 @@ def save_frames(
 
     ``video.mp4`` shows the results, with the sound of the source. ``panoptic/<frame>.png`` stores segment ids as
     colours (id = R + 256 G + 65536 B), ``semantic/<frame>.png`` category ids. ``result.json`` lists the objects of
-    every frame; for instance segmentation, it contains their masks as COCO run lengths. docs/en/results.md describes
-    all files. Files appear only when they are complete.
+    every frame; for instance segmentation, it contains their masks as COCO run lengths. docs/en/segment_videos.md
+    describes all files. Files appear only when they are complete.
 
     Args:
         frames: Picture (H, W, 3) uint8 RGB and result of each frame.
@@ -72,12 +73,18 @@ def save_frames(
     rate = source.fps or fps
     path = original.path if isinstance(original, VideoFileFrames) else None
     audio = path if path is not None and has_audio(path) else None
-    times = variable_times(getattr(original, 'times', None), rate)
     is_live = isinstance(source, LiveFrames)
+    known = getattr(original, 'times', None)
+    times = known if is_live else variable_times(known, rate)
     name = Path(out_dir).resolve().name
     info = VideoInfo(name, classes, source.original, rate, times, audio, is_live, dict(drawing or {}))
     folder = compare if truth is None else truth
     other = None if folder is None else read_saved(folder, name)
+    frames_here, frames_there = known_length(source), None if other is None else len(other)
+    if other is not None and frames_here is not None and frames_here != frames_there:
+        raise BadInputError(
+            f'{name} has {frames_here} frames, but {folder} has {frames_there}; give results of the same video'
+        )
 
     def viewer(work: Path, video: VideoInfo) -> HtmlViewer:
         if other is None:

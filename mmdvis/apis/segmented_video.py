@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdvis.errors import DataError
 from mmdvis.inference import OfflineVideo, VideoStream
-from mmdvis.io import LiveFrames
+from mmdvis.io import LiveFrames, original_frames
 from mmdvis.result_files import DEFAULT_KINDS
 from mmdvis.results import ClassInfo, FrameResult, ResultCache, SegmentedObject, select_objects
 from mmdvis.structures import FrameSource
@@ -106,6 +106,11 @@ class SegmentedVideo:
         """Writes the results; see :func:`mmdvis.apis.segment_video.save_frames`."""
         frames = self.frames()
         return save_frames(frames, self.classes, self.source, out_dir, fps, progress, save, drawing, compare, truth)
+
+    def close(self) -> None:
+        """Closes the files of the source; reading opens them again. A live source ends."""
+        source = self.source if isinstance(self.source, LiveFrames) else original_frames(self.source)
+        getattr(source, 'close', lambda: None)()
 
     def counts(self) -> dict[str, int]:
         """Class name -> number of identities (regions for stuff) in the whole video."""

@@ -1,5 +1,6 @@
 """Models by name: the entries of the metafiles, with weights in the package and weights of other projects."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from .downloads import cached_path, download
 
 SHIPPED = Path(mmdvis.__file__).parent / '.mim'  # configs and metafiles of an installation, links in a checkout
 EMBEDDED = Path(__file__).parent / 'embedded'
+LOGGER = logging.getLogger('mmdvis')
 DEFAULT = 'minvis_r50_coco-panoptic'
 EMBEDDED_MODEL = 'dvis-offline_toy'
 
@@ -188,9 +190,15 @@ def find_entry(name: str) -> ModelEntry:
 
 
 def default_model() -> str:
-    """Name of the default model, or of the embedded one if its weights are not here and cannot be downloaded."""
+    """Name of the default model, or, with a warning, of the embedded one if its weights cannot be had."""
     try:
         find_entry(DEFAULT).find_weights()
-    except CheckpointError:
+    except (CheckpointError, OSError) as error:
+        LOGGER.warning(
+            'using %s, which knows shapes of synthetic videos only, because %s is not here: %s',
+            EMBEDDED_MODEL,
+            DEFAULT,
+            error,
+        )
         return EMBEDDED_MODEL
     return DEFAULT

@@ -3,6 +3,7 @@
 import argparse
 import glob
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +11,18 @@ from pathlib import Path
 import torch
 
 from mmdvis.apis import SegmentedVideo, VideoSegInferencer, load
-from mmdvis.checkpoints.zoo import DEFAULT, EMBEDDED_MODEL, default_model
+from mmdvis.checkpoints.zoo import default_model
 from mmdvis.cli.arguments import add_launcher, add_trust, process_of
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.errors import BadInputError, MMDVISError
 from mmdvis.inference.video_stream import ON_CUT
-from mmdvis.io import is_live, source_name
+from mmdvis.io import IMAGE_SUFFIXES, is_live, natural_key, source_name
 from mmdvis.result_files import DEFAULT_KINDS, KINDS
 from mmdvis.visualization.visualizer import HIDEABLE, SHOWABLE
 
-MAX_SIZE = 4096
+LOGGER = logging.getLogger('mmdvis')
+MAX_SIZE, MIN_SIZE = 4096, 16
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.mov', '.avi', '.webm', '.m4v', '.mpg', '.mpeg', '.ts', '.wmv', '.flv')
 DONE = '.complete'  # marks a folder whose results are complete, so that a second run skips it
 
 
@@ -63,8 +66,33 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def check_numbers(args: argparse.Namespace) -> None:
+    """Checks the numbers of the command line.
+
+    Raises:
+        BadInputError: One is out of range.
+    """
+    if not 0 <= args.alpha <= 1:
+        raise BadInputError(f'--alpha must be from 0 to 1, got {args.alpha}')
+    if not 0 < args.fps < float('inf'):
+        raise BadInputError(f'--fps must be positive, got {args.fps}')
+    for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):
+        if value is not None and value < MIN_SIZE:
+            raise BadInputError(f'{name} must be at least {MIN_SIZE} pixels, got {value}')
+
+
+def videos_in(folder: Path) -> list[str]:
+    """The videos of a folder that contains no images, in natural order; empty for other paths."""
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.iterdir(), key=natural_key)
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
+        return []
+    return [str(path) for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+
+
 def expand(sources: Sequence[str]) -> list[str]:
-    """All sources; patterns are expanded in alphabetical order.
+    """All sources; patterns and folders of videos are expanded in order.
 
     Raises:
         BadInputError: A pattern matches nothing, or two sources would get the same folder.
@@ -75,12 +103,13 @@ def expand(sources: Sequence[str]) -> list[str]:
         matches = sorted(glob.glob(source)) if is_pattern else [source]
         if not matches:
             raise BadInputError(f'no file matches {source}; check the pattern')
-        expanded += matches
+        for match in matches:
+            expanded += ([] if is_live(match) else videos_in(Path(match))) or [match]
     names = [source_name(source) for source in expanded]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
         raise BadInputError(
-            f'two sources are called {duplicate}, so they would get the same folder; run them one by one'
+            f'two sources are called {duplicate}, so they would get the same folder; run them with different --out'
         )
     return expanded
 
@@ -88,13 +117,10 @@ def expand(sources: Sequence[str]) -> list[str]:
 def load_model(args: argparse.Namespace) -> VideoSegInferencer:
     """The model of the command line, or the default one."""
     name = args.model
+    if name is None and args.weights is not None:
+        name, args.weights = args.weights, None  # a checkpoint of mmdvis contains its config
     if name is None:
         name = default_model()
-        if name == EMBEDDED_MODEL and args.weights is None:
-            print(
-                f'using {name}, which knows shapes of synthetic videos only, because {DEFAULT} is not here and cannot '
-                'be downloaded; choose a model with --model'
-            )
     options = {} if args.score_thr is None else {'model.postprocessor.score_thr': args.score_thr}
     try:
         model = load(name, args.weights, args.device, options, args.trust)
@@ -111,13 +137,28 @@ def segment(model: VideoSegInferencer, source: str, args: argparse.Namespace) ->
     """Segments a source, writes its results, and prints where they are."""
     folder = Path(args.out) / source_name(source)
     (folder / DONE).unlink(missing_ok=True)
+    compare, truth = (beside(path, folder.name) for path in (args.compare, args.truth))
     options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr)
     video = model(source, offline=args.offline, max_size=args.max_size, **options)
     drawing = dict(alpha=args.alpha, hide=args.hide, show=args.show)
-    written = video.save(folder, args.save, True, args.fps, args.compare, args.truth, **drawing)
-    (folder / DONE).touch()
+    try:
+        written = video.save(folder, args.save, True, args.fps, compare, truth, **drawing)
+    finally:
+        video.close()
+    (folder / DONE).write_text(' '.join(args.save))
     print(*written.values(), sep='\n')
     report(video)
+
+
+def beside(path: str | None, name: str) -> str | None:
+    """The results to compare a source with: the folder of its name in ``path`` if there is one, or ``path`` itself."""
+    return str(Path(path) / name) if path is not None and (Path(path) / name).is_dir() else path
+
+
+def is_finished(folder: Path, kinds: Sequence[str]) -> bool:
+    """Whether a folder has complete results of these kinds."""
+    mark = folder / DONE
+    return mark.exists() and set(kinds) <= set(mark.read_text().split())
 
 
 def report(video: SegmentedVideo) -> None:
@@ -134,31 +175,47 @@ def run(model: VideoSegInferencer, sources: Sequence[str], args: argparse.Namesp
     """Segments the sources; returns a message for each that failed."""
     failures = []
     for source in sources:
-        if args.skip_finished and (Path(args.out) / source_name(source) / DONE).exists():
+        is_skipping = args.skip_finished or args.launcher != 'none'
+        if is_skipping and is_finished(Path(args.out) / source_name(source), args.save):
             print(f'{source}: skipped, because its results are complete')
             continue
         try:
             segment(model, source, args)
         except (MMDVISError, OSError) as error:
             failures.append(f'{source}: {error}')
+        except Exception as error:  # of the model or a library; the other sources go on
+            LOGGER.debug('%s', source, exc_info=True)
+            failures.append(f'{source}: {type(error).__name__}: {error}')
     return failures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Segments the sources and prints the written paths; returns 1 if a source failed, 130 after Ctrl-C."""
+    """Segments the sources and prints the written paths.
+
+    Returns:
+        1 if a source failed, 130 after Ctrl-C. With a launcher, failures are only printed, because launchers stop all
+        processes when one of them returns an error.
+    """
     logging.basicConfig(format='%(message)s')
     args = parse_args(arguments)
-    with exit_on_error(ValueError):
-        sources = share_of_process(expand(args.sources), args)
-        model = load_model(args)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
+        with exit_on_error(ValueError):
+            check_numbers(args)
+            sources = share_of_process(expand(args.sources), args)
+            model = load_model(args)
         failures = run(model, sources, args)
     except KeyboardInterrupt:
         print('interrupted; the results of finished sources are kept', file=sys.stderr)
         return 130
     for failure in failures:
         print(f'error: {failure}', file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if failures and args.launcher == 'none' else 0
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Handles a request to terminate as Ctrl-C, so that temporary files are removed."""
+    raise KeyboardInterrupt
 
 
 def share_of_process(sources: list[str], args: argparse.Namespace) -> list[str]:

@@ -33,7 +33,7 @@ class WebDemo:
         self.out_dir = Path(tempfile.mkdtemp(prefix='mmdvis-web-') if out_dir is None else out_dir)
         self.name = ''
         self.model: VideoSegInferencer | None = None
-        self.count = 0
+        self.count = len(list(self.out_dir.iterdir())) if self.out_dir.is_dir() else 0
 
     def load(self, name: str) -> VideoSegInferencer:
         """The model of a name, loaded only when it changes."""

@@ -13,6 +13,8 @@ from mmdvis.datasets.test_set_classes import classes_of_test_set
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
 
+from .recognise import recognised_entry
+
 
 def init_model(
     config: str | Path | Config,
@@ -24,7 +26,8 @@ def init_model(
     """Builds a model in evaluation mode.
 
     Args:
-        config: Config, path of a config file, or path of a checkpoint of mmdvis, which contains its config.
+        config: Config, path of a config file, or path of a checkpoint. Checkpoints of mmdvis contain their config;
+            those of other projects are recognised by their content if they fit a model of ``mmdvis models``.
         checkpoint: Path of a checkpoint of mmdvis, detectron2, mmdet or transformers, which must contain every weight
             of the model; None if ``config`` is the checkpoint.
         device: Device of the model.
@@ -40,7 +43,9 @@ def init_model(
         CheckpointError: If the checkpoint is damaged, does not fit the config, or does not contain its config.
     """
     loaded = Checkpoint.read(config if checkpoint is None else checkpoint, trust=trust)
-    if checkpoint is None:
+    if checkpoint is None and loaded.meta.get('cfg') is None:
+        settings = Config.fromfile(recognised_entry(loaded).config)
+    elif checkpoint is None:
         settings = stored_config(loaded.meta, loaded.origin)
     else:
         settings = config.copy() if isinstance(config, Config) else Config.fromfile(config)

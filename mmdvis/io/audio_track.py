@@ -1,11 +1,14 @@
 """Copies the sound of a video into another file."""
 
+import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+
+LOGGER = logging.getLogger('mmdvis')
 
 MP4_CODECS = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')  # copied as they are; others are encoded as AAC
 
@@ -17,6 +20,18 @@ def has_audio(path: Path) -> bool:
             return bool(container.streams.audio)
     except (av.error.FFmpegError, OSError):
         return False
+
+
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+
+
+def open_audio(path: Path, output: Any) -> 'AudioTrack | None':
+    """The sound of a file for an output container; None, with a warning, if it cannot be written."""
+    try:
+        return AudioTrack(path, output)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        LOGGER.warning('the sound of %s cannot be written (%s), so the video is silent', path, error)
+        return None
 
 
 class AudioTrack:
@@ -34,7 +49,9 @@ class AudioTrack:
         if self.is_copied:
             self.target = output.add_stream_from_template(self.source)
         else:
-            self.target = output.add_stream('aac', rate=self.source.codec_context.sample_rate)
+            rate = self.source.codec_context.sample_rate
+            self.target = output.add_stream('aac', rate=rate if rate in AAC_RATES else 48000)
+            self.target.open()  # fails early
         video = self.container.streams.video
         begin = video[0].start_time if video else None
         self.start = float(begin * video[0].time_base) if begin and video[0].time_base else 0.0

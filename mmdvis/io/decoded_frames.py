@@ -1,11 +1,23 @@
 """Frames as PyAV decodes them, turned upright and reduced to a size limit."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import av
 import numpy as np
 from av.codec.context import Flags
+
+
+@dataclass(frozen=True)
+class DamagedPacket:
+    """A part of a video that the decoder refuses.
+
+    Attributes:
+        reason: Message of the decoder.
+    """
+
+    reason: str
 
 
 def to_rgb(frame: av.VideoFrame, max_edge: int | None = None) -> np.ndarray:
@@ -23,8 +35,15 @@ def to_rgb(frame: av.VideoFrame, max_edge: int | None = None) -> np.ndarray:
     return np.rot90(pixels, round(frame.rotation / 90)) if frame.rotation else pixels
 
 
-def decode_video(container: Any) -> Iterator[av.VideoFrame]:
-    """Yields the frames of the first video stream; damaged ones are included, with ``is_corrupt`` set."""
+def decode_video(container: Any) -> Iterator[av.VideoFrame | DamagedPacket]:
+    """Yields the frames of the first video stream; damaged ones have ``is_corrupt`` set.
+
+    A :class:`DamagedPacket` stands for data that the decoder refuses; it goes on with what follows.
+    """
     stream = container.streams.video[0]
     stream.codec_context.flags |= Flags.output_corrupt
-    yield from container.decode(stream)
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError as error:
+            yield DamagedPacket(error.strerror or str(error))

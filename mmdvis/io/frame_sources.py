@@ -125,19 +125,20 @@ class FileFrames:
         raise DataError(f'none of the {len(self)} frames of the video can be used: {self.problems[index]}')
 
 
-def open_frames(path: str | Path, max_edge: int | None = None) -> FrameSource:
+def open_frames(path: str | Path, max_edge: int | None = None, on_error: str = 'raise') -> FrameSource:
     """Opens a video file, a folder of frames, or an image, and applies its orientation metadata.
 
     Args:
         path: Path of the file or folder.
         max_edge: Longer edge in pixels to which larger frames are reduced; None keeps the size.
+        on_error: ``'raise'``, or ``'repeat'`` to replace unusable frames, see :class:`FileFrames`.
 
     Raises:
         DataError: The path is none of these, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
-        return FileFrames.from_folder(path, max_edge=max_edge, upright=True)
+        return FileFrames.from_folder(path, max_edge=max_edge, upright=True, on_error=on_error)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         return FileFrames([path], max_edge=max_edge, upright=True)
-    return VideoFileFrames(path, max_edge)
+    return VideoFileFrames(path, max_edge, on_error)

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .audio_track import AudioTrack
+from .audio_track import AudioTrack, open_audio
 
 TIME_BASE = Fraction(1, 90_000)  # of videos with a variable frame rate
 
@@ -27,6 +27,7 @@ class VideoWriter:
         self.path, self.rate = Path(path), Fraction(fps).limit_denominator(1001)
         self.temporary = self.path.with_name(f'.{self.path.stem}.part.mp4')
         self.audio_path, self.crf, self.count = audio, crf, 0
+        self.stamp, self.held = -1, None  # of videos with a variable frame rate: latest time, and its packet
         self.audio: AudioTrack | None = None
         self.container: Any = None
         self.stream: Any = None
@@ -38,14 +39,14 @@ class VideoWriter:
 
     def start(self, height: int, width: int, is_variable: bool) -> None:
         """Adds the streams, once the size of the frames is known."""
-        options = {'crf': str(self.crf), 'preset': 'veryfast'}
+        options = {'crf': str(self.crf), 'preset': 'veryfast', **({'bf': '0'} if is_variable else {})}
         self.stream = self.container.add_stream('libx264', rate=self.rate, options=options)
         self.stream.height, self.stream.width = height, width
         self.stream.pix_fmt = 'yuv420p'
         if is_variable:
             self.stream.codec_context.time_base = TIME_BASE
         if self.audio_path is not None:
-            self.audio = AudioTrack(self.audio_path, self.container)
+            self.audio = open_audio(self.audio_path, self.container)
 
     def write(self, frame: np.ndarray, time: float | None = None) -> None:
         """Appends a frame (H, W, 3) uint8 RGB.
@@ -62,18 +63,31 @@ class VideoWriter:
             self.start(frame.shape[0], frame.shape[1], is_variable=time is not None)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
         if time is not None:
-            picture.pts, picture.time_base = round(time / TIME_BASE), TIME_BASE
-        for packet in self.stream.encode(picture):
-            self.container.mux(packet)
+            self.stamp = max(round(time / TIME_BASE), self.stamp + 1)
+            picture.pts, picture.time_base = self.stamp, TIME_BASE
+        self.mux(self.stream.encode(picture), time is not None)
         if self.audio is not None:
             self.audio.write_until(self.count / float(self.rate) if time is None else time)
         self.count += 1
 
+    def mux(self, packets: list[Any], is_variable: bool) -> None:
+        """Writes encoded packets; with a variable rate, each lasts until the next one."""
+        for packet in packets:
+            if is_variable:
+                if self.held is not None:
+                    self.held.duration = packet.pts - self.held.pts
+                    self.container.mux(self.held)
+                self.held = packet
+            else:
+                self.container.mux(packet)
+
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         is_complete = kind is None and self.stream is not None
         if is_complete:
-            for packet in self.stream.encode():
-                self.container.mux(packet)
+            self.mux(self.stream.encode(), self.stamp >= 0)
+            if self.held is not None:
+                self.held.duration = round(1 / self.rate / TIME_BASE)
+                self.container.mux(self.held)
         if self.audio is not None:
             if is_complete:
                 self.audio.write_until((self.count + 1) / float(self.rate))

@@ -48,7 +48,7 @@ def tap_positions(geometry: Geometry, taps: range, size: Pair, offset: Tensor) -
     """
     number = geometry.kernel[0] * geometry.kernel[1]
     moved = offset.view(len(offset), geometry.deform_groups, number, 2, -1)[:, :, taps.start : taps.stop]
-    kind = dict(device=offset.device, dtype=offset.dtype)
+    kind: dict[str, Any] = dict(device=offset.device, dtype=offset.dtype)
     tap = torch.arange(taps.start, taps.stop, device=offset.device)
     row = (tap.div(geometry.kernel[1], rounding_mode='floor') * geometry.dilation[0]).to(offset.dtype)
     column = (tap % geometry.kernel[1] * geometry.dilation[1]).to(offset.dtype)
@@ -262,16 +262,12 @@ def modulated_deform_conv_backward(
     offset: Tensor,
     mask: Tensor,
     columns: Tensor,
-    grad_input: Tensor,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
-    grad_offset: Tensor,
-    grad_mask: Tensor,
-    grad_output: Tensor,
+    *grads_and_given: Tensor,
     with_bias: bool = False,
     **options: Any,
 ) -> None:
-    """Adds the five gradients to tensors of zeros."""
+    """Adds the gradients of features, weight, bias, offset and mask to tensors of zeros; that of the output is last."""
+    grad_input, grad_weight, grad_bias, grad_offset, grad_mask, grad_output = grads_and_given
     grads = Gradients(grad_input, grad_weight, grad_offset, grad_mask)
     accumulate(features, weight, offset, mask, grad_output, geometry_v2(options), grads)
     if with_bias:

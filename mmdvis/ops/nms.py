@@ -84,7 +84,8 @@ def softnms(
         Indices (k,) int64 of the kept boxes, in the order in which they were chosen.
     """
     rest, values = torch.arange(len(boxes), device=boxes.device), wide(scores).clone()
-    exact, chosen = wide(boxes), []
+    exact = wide(boxes)
+    chosen: list[Tensor] = []
     while len(rest):
         best = rest[values[rest].argmax()]
         dets[len(chosen)] = torch.cat([exact[best], values[best, None]]).to(dets.dtype)

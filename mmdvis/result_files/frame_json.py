@@ -47,6 +47,7 @@ class FrameJson:
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
         self.info, self.count = info, 0
+        self.masks = 'instance'  # kind of the masks
         self.file = open(folder / 'result.json', 'w')
         head = dict(fps=info.fps, classes=list(info.classes.names), categories=categories(info.classes))
         self.file.write(json.dumps(head)[:-1] + ', "frames": [\n')
@@ -54,6 +55,8 @@ class FrameJson:
     def write(self, picture: np.ndarray, result: FrameResult) -> None:
         """Adds the next frame."""
         is_instance = result.id_map is None and result.label_map is None
+        if not is_instance:
+            self.masks = 'panoptic' if result.label_map is None else 'semantic'
         infos = [object_info(segment, self.info.classes, is_instance) for segment in result.objects]
         name = None if is_instance else f'{self.count:08d}.png'
         entry = dict(frame=self.count, time=round(self.info.time(self.count), 4), file_name=name, segments_info=infos)
@@ -62,5 +65,6 @@ class FrameJson:
 
     def close(self, is_complete: bool) -> None:
         """Finishes the file."""
-        self.file.write(f'\n], "num_frames": {self.count}}}\n')
+        size = json.dumps(list(self.info.size))
+        self.file.write(f'\n], "num_frames": {self.count}, "size": {size}, "masks": "{self.masks}"}}\n')
         self.file.close()

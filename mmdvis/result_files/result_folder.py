@@ -1,13 +1,15 @@
 """Writes the results of a video into a folder."""
 
+import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mmdvis.checks import check_choice
+from mmdvis.errors import BadInputError, DataError
 from mmdvis.io import BackgroundWriter, replace_path
 from mmdvis.results import FrameResult
 
@@ -20,7 +22,9 @@ from .track_tables import MotsText, MotText, TrackCsv
 from .video_info import ResultFile, VideoInfo
 from .viewer import HtmlViewer
 
-KINDS: dict[str, Callable[[Path, VideoInfo], ResultFile]] = {
+LOGGER = logging.getLogger('mmdvis')
+Maker = Callable[[Path, VideoInfo], ResultFile]
+KINDS: dict[str, Maker] = {
     'video': DrawnVideo,
     'masks': MaskPngs,
     'json': FrameJson,
@@ -40,7 +44,7 @@ def write_results(
     out_dir: str | Path,
     info: VideoInfo,
     kinds: Collection[str] = DEFAULT_KINDS,
-    viewer: Callable[[Path, VideoInfo], ResultFile] = HtmlViewer,
+    viewer: Maker = HtmlViewer,
 ) -> dict[str, Path]:
     """Writes the results of a video.
 
@@ -67,23 +71,15 @@ def write_results(
     is_new = not out_dir.exists()
     out_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix='.part-', dir=out_dir))
-    files: list[ResultFile] = []
-    is_complete = False
     try:
-        try:
-            for kind in dict.fromkeys(kinds):
-                files.append(viewer(work, info) if kind == 'html' else KINDS[kind](work, info))
+        with OpenFiles(work, info, {kind: viewer if kind == 'html' else KINDS[kind] for kind in kinds}) as files:
             with BackgroundWriter() as background:
                 try:
                     for picture, result in frames:
-                        background.put(write_frame, files, picture, result)
+                        background.put(files.write, picture, result)
                 except KeyboardInterrupt:
                     if not info.is_live:
                         raise
-            is_complete = True
-        finally:
-            for file in files:
-                file.close(is_complete)
         return {path.name: replace_path(path, out_dir / path.name) for path in sorted(work.iterdir())}
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -91,7 +87,62 @@ def write_results(
             out_dir.rmdir()
 
 
-def write_frame(files: Sequence[ResultFile], picture: np.ndarray, result: FrameResult) -> None:
-    """Adds a frame to all files."""
-    for file in files:
-        file.write(picture, result)
+class OpenFiles:
+    """Context manager of the files of a video. A kind that cannot show the video is left out with a warning.
+
+    Args:
+        work: Folder to write to; each kind gets a folder of its own in it until the end.
+        info: Name, size, timing and classes of the video.
+        kinds: Kind -> what makes its files.
+
+    Raises:
+        DataError: There was no frame (at the end).
+    """
+
+    def __init__(
+        self, work: Path, info: VideoInfo, kinds: Mapping[str, Callable[[Path, VideoInfo], ResultFile]]
+    ) -> None:
+        self.work, self.info, self.kinds, self.count = work, info, kinds, 0
+        self.files: dict[str, ResultFile] = {}
+
+    def __enter__(self) -> 'OpenFiles':
+        try:
+            for kind, make in self.kinds.items():
+                (self.work / f'.{kind}').mkdir()
+                self.files[kind] = make(self.work / f'.{kind}', self.info)
+        except BaseException:
+            self.close(is_complete=False)
+            raise
+        return self
+
+    def write(self, picture: np.ndarray, result: FrameResult) -> None:
+        """Adds a frame to all files."""
+        for kind, file in list(self.files.items()):
+            try:
+                file.write(picture, result)
+            except BadInputError as error:
+                LOGGER.warning('%s: no %s is written: %s', self.info.name, kind, error)
+                self.files.pop(kind).close(is_complete=False)
+                shutil.rmtree(self.work / f'.{kind}')
+        self.count += 1
+
+    def close(self, is_complete: bool) -> None:
+        """Finishes all files, and moves them into the folder; raises the first error when all are closed."""
+        errors: list[BaseException] = []
+        for kind, file in self.files.items():
+            try:
+                file.close(is_complete)
+            except Exception as error:
+                errors.append(error)
+            if is_complete and not errors:
+                for path in sorted((self.work / f'.{kind}').iterdir()):
+                    path.rename(self.work / path.name)
+        for kind in self.kinds:
+            shutil.rmtree(self.work / f'.{kind}', ignore_errors=True)
+        if errors and is_complete:
+            raise errors[0]
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self.close(is_complete=kind is None and self.count > 0)
+        if kind is None and not self.count:
+            raise DataError(f'{self.info.name} has no frame, so no results are written')

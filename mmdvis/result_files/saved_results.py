@@ -22,6 +22,7 @@ class SavedResults:
 
     Attributes:
         classes: Classes of the results.
+        size: (height, width) of the frames.
 
     Raises:
         BadInputError: The folder contains no complete results.
@@ -32,6 +33,7 @@ class SavedResults:
         try:
             content = json.loads((self.folder / 'result.json').read_text())
             self.frames, categories = content['frames'], content['categories']
+            self.size, self.masks = tuple(content['size']), content['masks']
         except (OSError, ValueError, KeyError) as error:
             raise BadInputError(
                 f'{folder} contains no complete result.json ({error}); give the folder of a video that '
@@ -43,7 +45,6 @@ class SavedResults:
             tuple(entry['id'] for entry in categories),
             tuple(tuple(entry['color']) for entry in categories),
         )
-        self.is_semantic = (self.folder / 'semantic').is_dir()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -63,9 +64,9 @@ class SavedResults:
         ]
         if frame['file_name'] is None:
             return self.instances(frame, entries)
-        path = self.folder / ('semantic' if self.is_semantic else 'panoptic') / frame['file_name']
+        path = self.folder / self.masks / frame['file_name']
         pixels = np.asarray(read_pixels(path, kinds=('PNG',))).astype(np.int32)
-        if self.is_semantic:
+        if self.masks == 'semantic':
             table = np.full(pixels.max() + 1, 255, np.uint8)
             table[[number for number in labels if number < len(table)]] = [
                 label for number, label in labels.items() if number < len(table)
@@ -83,14 +84,7 @@ class SavedResults:
             code = saved['segmentation']
             box, area = (x, y, x + width, y + height), saved['area']
             objects.append(SegmentedObject(**entry, box=box, area=area, make_mask=partial(decode_mask, code)))
-        sizes = [entry['segmentation']['size'] for entry in frame['segments_info']]
-        size = sizes[0] if sizes else self.size_of_any_mask()
-        return FrameResult(tuple(objects), (size[0], size[1]), index=frame['frame'])
-
-    def size_of_any_mask(self) -> list[int]:
-        """(height, width) of the first mask of the video."""
-        masks = (entry['segmentation'] for frame in self.frames for entry in frame['segments_info'])
-        return next((mask['size'] for mask in masks), [0, 0])
+        return FrameResult(tuple(objects), self.size, index=frame['frame'])
 
 
 class PanopticGroundTruth:

@@ -20,7 +20,8 @@ class VideoInfo:
         classes: Classes of the model.
         size: (height, width) of the frames.
         fps: Frames per second; of videos with a variable frame rate, their mean.
-        times: Time of each frame in seconds from the first, for videos with a variable frame rate; else None.
+        times: Time of each frame in seconds from the first, for videos with a variable frame rate; else None. Those of
+            a live video grow while it is read.
         audio: Path of the file whose sound is copied; None for a silent video.
         is_live: Whether the video has no known end.
         drawing: Options of :class:`mmdvis.visualization.ResultVisualizer`.

@@ -254,3 +254,22 @@ def test_a_name_is_downloaded_converted_and_run(server, tmp_path, monkeypatch, n
     assert [frame.image_size for frame in frames] == [(64, 96)] * 2
     zoo.find_entry(name).find_weights()
     assert len(server.requests) == 2  # the second time, it is in the cache
+
+
+@pytest.mark.parametrize(
+    'make, suffix, name',
+    [
+        (mmdet_file, '.pth', 'minvis_r50_coco-panoptic'),
+        (transformers_file, '.safetensors', 'minvis_swin-t_coco-panoptic'),
+    ],
+)
+def test_files_of_other_projects_are_recognised_by_their_content(tmp_path, caplog, make, suffix, name):
+    make(tmp_path / f'file{suffix}')
+    model = mmdvis.load(tmp_path / f'file{suffix}', device='cpu')
+    assert len(model.classes) == 133 and f'is used as {name}' in caplog.text
+
+
+def test_files_that_fit_nothing_are_explained(tmp_path):
+    torch.save(dict(state_dict={'segmenter.cls_embed.weight': torch.zeros(3, 4)}), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='a.pth does not contain its config and fits none of the models'):
+        mmdvis.load(tmp_path / 'a.pth', device='cpu')

@@ -106,7 +106,18 @@ def test_a_piped_stream(tmp_path, monkeypatch):
     assert run('-', '--out', tmp_path / 'out') == 0
     assert result(tmp_path / 'out' / 'stdin')['num_frames'] == 25
     assert run(path, '--out', tmp_path / 'out') == 0
-    assert result(tmp_path / 'out' / 'clip')['frames'] == result(tmp_path / 'out' / 'stdin')['frames']
+    piped, read = (result(tmp_path / 'out' / name)['frames'] for name in ('stdin', 'clip'))
+    assert [frame['segments_info'] for frame in piped] == [frame['segments_info'] for frame in read]
+    assert [frame['time'] for frame in piped] == pytest.approx([frame['time'] for frame in read], abs=2e-3)
+
+
+def test_a_pipe_keeps_a_variable_rate(tmp_path, monkeypatch):
+    times = [0.0, 0.1, 0.12, 0.7, 0.8, 1.5]
+    path = write_video(tmp_path / 'phone.mp4', shapes(0), 10, times)
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert run('-', '--out', tmp_path / 'out', '--save', 'video', 'json') == 0
+    with av.open(str(tmp_path / 'out' / 'stdin' / 'video.mp4')) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx(times, abs=1e-3)
 
 
 def test_a_stream_over_http(tmp_path):
@@ -118,7 +129,8 @@ def test_a_stream_over_http(tmp_path):
         assert run(url, tmp_path / 'clip.mp4', '--out', tmp_path / 'out') == 0
         server.shutdown()
     (live,) = [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('127.0.0.1')]
-    assert result(live)['frames'] == result(tmp_path / 'out' / 'clip')['frames']
+    one, other = (result(folder)['frames'] for folder in (live, tmp_path / 'out' / 'clip'))
+    assert [frame['segments_info'] for frame in one] == [frame['segments_info'] for frame in other]
 
 
 def test_offline_needs_a_known_end(tmp_path, monkeypatch, capsys):
@@ -215,6 +227,11 @@ def test_finished_sources_are_skipped_and_failures_listed(tmp_path, capsys):
     assert run(*words) == 0
     assert capsys.readouterr().out.count('skipped, because its results are complete') == 2
     assert (tmp_path / 'out' / 'clip0' / 'tracks.csv').stat().st_mtime_ns == before
+    assert run(*words, '--save', 'csv', 'mot') == 0  # another kind is missing
+    assert (tmp_path / 'out' / 'clip0' / 'mot.txt').exists()
+    assert 'skipped' not in capsys.readouterr().out
+    assert run(*words, '--save', 'mot') == 0
+    assert capsys.readouterr().out.count('skipped') == 3
     assert (tmp_path / 'out' / 'clip1' / 'tracks.csv').exists()
 
 
@@ -233,6 +250,72 @@ def test_processes_share_the_sources(tmp_path, monkeypatch, launcher, names):
         assert run(tmp_path / 'clip*.mp4', '--out', out, '--save', 'csv', '--launcher', launcher) == 0
         done.append(sorted(path.name for path in out.iterdir()))
     assert done == [['clip0', 'clip2', 'clip4'], ['clip1', 'clip3']]
+
+
+def test_a_failure_does_not_end_the_other_processes(tmp_path, monkeypatch, capsys):
+    """torchrun stops all processes when one of them returns an error."""
+    (tmp_path / 'bad.mp4').write_text('no video')
+    for name, value in (('RANK', '0'), ('WORLD_SIZE', '1'), ('LOCAL_RANK', '0')):
+        monkeypatch.setenv(name, value)
+    assert run(tmp_path / 'bad.mp4', '--out', tmp_path / 'out', '--launcher', 'pytorch') == 0
+    assert 'error: ' in capsys.readouterr().err
+
+
+def test_any_error_of_a_source_spares_the_others(tmp_path, monkeypatch, capsys):
+    from mmdvis.inference import VideoStream
+
+    for k in range(2):
+        write_video(tmp_path / f'clip{k}.mp4', shapes(k, 3))
+    push, calls = VideoStream.push, []
+
+    def failing(self, frames):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError('CUDA out of memory')
+        return push(self, frames)
+
+    monkeypatch.setattr(VideoStream, 'push', failing)
+    assert run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'out') == 1
+    assert 'clip0.mp4: RuntimeError: CUDA out of memory' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip1']
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--alpha', '2'], '--alpha must be from 0 to 1, got 2.0'),
+        (['--fps', '0'], '--fps must be positive, got 0.0'),
+        (['--max-size', '4'], '--max-size must be at least 16 pixels, got 4'),
+        (['--short-edge', '-3'], '--short-edge must be at least 16 pixels, got -3'),
+    ],
+)
+def test_wrong_numbers_are_refused_at_once(tmp_path, words, message):
+    with pytest.raises(SystemExit, match=message):
+        run(tmp_path / 'a.mp4', '--out', tmp_path / 'out', *words)
+
+
+def test_a_folder_of_videos_is_a_list_of_sources(tmp_path):
+    for k in range(2):
+        write_video(tmp_path / 'clips' / f'clip.v{k}.mp4', shapes(k, 2))
+    assert run(tmp_path / 'clips', '--out', tmp_path / 'out', '--save', 'csv') == 0
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['clip.v0', 'clip.v1']
+
+
+def test_several_sources_are_compared_with_folders_of_their_names(tmp_path):
+    for k in range(2):
+        write_video(tmp_path / f'clip{k}.mp4', shapes(k, 3))
+    run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'first', '--save', 'json', 'masks')
+    words = ('--compare', tmp_path / 'first', '--save', 'html')
+    assert run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'second', *words) == 0
+    assert (tmp_path / 'second' / 'clip1' / 'viewer.html').exists()
+
+
+def test_a_comparison_of_another_length_is_refused(tmp_path, capsys):
+    first = write_video(tmp_path / 'a.mp4', shapes(0, 3))
+    second = write_video(tmp_path / 'b.mp4', shapes(0, 5))
+    run(first, '--out', tmp_path / 'out', '--save', 'json', 'masks')
+    assert run(second, '--out', tmp_path / 'out', '--save', 'html', '--compare', tmp_path / 'out' / 'a') == 1
+    assert 'b has 5 frames, but ' in (text := capsys.readouterr().err) and ' has 3; give results of' in text
 
 
 def test_a_launcher_that_is_not_there_is_explained(tmp_path, monkeypatch):
@@ -255,7 +338,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     )
     second = tmp_path / 'out' / 'b'
     for _ in range(600):
-        if second.exists() and any(second.glob('.part-*/result.json')):
+        if second.exists() and any(second.glob('.part-*/.json/result.json')):
             break
         time.sleep(0.1)
     time.sleep(0.5)

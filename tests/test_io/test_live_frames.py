@@ -12,6 +12,7 @@ import pytest
 
 from mmdvis.errors import DataError
 from mmdvis.io import LiveFrames, VideoWriter, is_live, known_length, open_source, read_clips, source_name
+from mmdvis.io.live_frames import public_address
 
 
 @pytest.fixture
@@ -80,11 +81,11 @@ class Lost:
     def __exit__(self, *args):
         self.container.close()
 
-    def decode(self, stream):
-        for k, frame in enumerate(self.container.decode(stream)):
+    def demux(self, stream):
+        for k, packet in enumerate(self.container.demux(stream)):
             if k == self.count:
                 raise OSError('connection reset')
-            yield frame
+            yield packet
 
 
 def make(video, counts, monkeypatch, retries=3):
@@ -104,13 +105,62 @@ def test_a_lost_camera_is_opened_again(video, monkeypatch, caplog):
     source = make(video, [3, 99], monkeypatch)
     assert levels(source.read(100)) == [0, 1, 2, *range(10)]
     assert 'opened again' in source.problems[3] and 'was lost after 3 frames (connection reset)' in caplog.text
+    assert np.allclose(source.times, np.arange(13) / 10, atol=1e-3)  # the clock that begins anew is continued
 
 
 def test_a_camera_that_stays_lost_ends_the_video_with_a_sentence(video, monkeypatch, caplog):
     source = make(video, [4], monkeypatch, retries=2)
     assert levels(source.read(100)) == [0, 1, 2, 3]
     assert source.problems[4] == 'the source was lost (no route to host)'
-    assert 'rtsp://camera/1 was lost after 4 frames (no route to host); the video ends there' in caplog.text
+    assert 'rtsp://camera/1: the source was lost (no route to host); the video ends after 4 frames' in caplog.text
+
+
+def test_a_camera_that_is_unplugged_ends_the_video(video, monkeypatch):
+    source = make(video, [4], monkeypatch, retries=1)
+    monkeypatch.setattr(LiveFrames, 'open', lambda self: (_ for _ in ()).throw(DataError('there is no camera 7')))
+    assert (
+        levels(source.read(100)) == [0, 1, 2, 3] and source.problems[4] == 'the source was lost (there is no camera 7)'
+    )
+
+
+def test_a_file_behind_an_address_is_not_read_twice(video, monkeypatch):
+    """Opened again, it would begin at its first frame."""
+    monkeypatch.setattr(LiveFrames, 'open', lambda self: Lost(video, 6))
+    source = LiveFrames('http://host/clip.ts', wait=0)
+    assert levels(source.read(100)) == list(range(6)) and 'lost' in source.problems[6]
+
+
+def test_a_damaged_part_is_skipped(video, monkeypatch, tmp_path):
+    class Damaged(Lost):
+        def demux(self, stream):
+            for k, packet in enumerate(self.container.demux(stream)):
+                yield Refused() if k == 4 else packet
+
+    class Refused:
+        def decode(self):
+            raise av.error.InvalidDataError(1, 'Invalid data found')
+
+    monkeypatch.setattr(LiveFrames, 'open', lambda self: Damaged(video, 99))
+    source = LiveFrames('rtsp://camera/1', wait=0)
+    assert len(source.read(100)) == 9 and list(source.problems.values()) == [
+        'a part of the video cannot be decoded (Invalid data found)'
+    ]
+
+
+def test_passwords_are_not_shown():
+    address = 'rtsp://admin:secret@10.0.0.1:554/live?token=abc'
+    assert public_address(address) == 'rtsp://10.0.0.1:554/live'
+    assert 'secret' not in source_name(address) and 'abc' not in source_name(address)
+    assert source_name(address) != source_name(address + 'd')
+
+
+def test_a_source_is_closed(video, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Lost, '__exit__', lambda self, *args: closed.append(self.container.close()))
+    source = make(video, [99], monkeypatch)
+    source.read(2)
+    source.close()
+    assert closed == [None] and len(source.read(2)) == 0
 
 
 def test_a_source_that_was_never_there_is_an_error(video, monkeypatch):
@@ -123,11 +173,11 @@ def test_a_missing_camera_is_explained():
         LiveFrames(97)
 
 
-def test_a_change_of_the_size_is_explained(video, monkeypatch):
+def test_a_change_of_the_size_ends_the_video(video, monkeypatch):
     source = make(video, [99], monkeypatch)
     source.size = (33, 48)
-    with pytest.raises(DataError, match=r'frame 1 of rtsp://camera/1 is \(32, 48\)'):
-        source.read(5)
+    assert len(source.read(5)) == 0
+    assert source.problems == {0: 'the size of the frames changes from (33, 48) to (32, 48)'}
 
 
 def test_sound_alone_is_no_video(tmp_path, monkeypatch):
@@ -148,7 +198,7 @@ def test_sound_alone_is_no_video(tmp_path, monkeypatch):
     [
         ('-', True, 'stdin'),
         ('0', True, 'camera_0'),
-        ('rtsp://10.0.0.1:554/live/1?user=x', True, '10.0.0.1_554_live_1'),
+        ('rtsp://10.0.0.1:554/live/1', True, '10.0.0.1_554_live_1'),
         ('HTTP://host/clip.mp4', True, 'host_clip.mp4'),
         ('clips/dog.mp4', False, 'dog'),
         ('frames/seq_1/', False, 'seq_1'),

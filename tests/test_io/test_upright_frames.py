@@ -198,3 +198,81 @@ def test_a_list_of_files_keeps_the_stored_orientation(tmp_path):
     Image.fromarray(quarters()).save(tmp_path / '0.png', exif=exif)
     assert FileFrames([tmp_path / '0.png']).size == (32, 48)
     assert FileFrames([tmp_path / '0.png'], upright=True).size == (48, 32)
+
+
+def damaged_video(tmp_path, number=12, bad=6):
+    """A video whose frame ``bad`` the decoder refuses."""
+    path = tmp_path / 'v.mp4'
+    with VideoWriter(path, 25) as writer:
+        for k in range(number):
+            writer.write(np.roll(quarters(64, 96), 3 * k, 1))
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    content[places[bad] + 4] ^= 0x1F  # the type of the unit
+    path.write_bytes(content)
+    return path
+
+
+def test_a_frame_that_cannot_be_decoded_is_an_error_or_is_replaced(tmp_path):
+    path = damaged_video(tmp_path)
+    with pytest.raises(DataError, match=r'frame \d+ of .*v.mp4 cannot be decoded'):
+        VideoFileFrames(path).read(0, 12)
+    source = VideoFileFrames(path, on_error='repeat')
+    frames = source.read(0, 12)
+    assert len(frames) == 12 and len(source.problems) >= 1
+    bad = min(source.problems)
+    assert np.array_equal(frames[bad].numpy(), frames[bad - 1].numpy())
+
+
+def test_a_video_that_is_cut_off_is_an_error_or_ends_with_its_last_frame(tmp_path):
+    path = tmp_path / 'v.mkv'
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=10, options={'bf': '0'})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, 'yuv420p'
+        for k in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(quarters(64, 96), k, 1), format='rgb24')))
+        container.mux(stream.encode())
+    source = VideoFileFrames(path, on_error='repeat')
+    source.num_frames = 15  # as a header that promises more
+    frames = source.read(0, 15)
+    assert sorted(source.problems) == [12, 13, 14]
+    assert 'ends after 12 of 15 frames' in source.problems[12]
+    assert np.array_equal(frames[14].numpy(), frames[11].numpy())
+
+
+def test_joined_videos_have_no_times(tmp_path):
+    """Times that jump back would put frames into the wrong order."""
+    for name in 'ab':
+        with av.open(str(tmp_path / f'{name}.ts'), 'w', format='mpegts') as container:
+            stream = container.add_stream('libx264', rate=10)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, 'yuv420p'
+            for _ in range(5):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(quarters(64, 96), format='rgb24')))
+            container.mux(stream.encode())
+    (tmp_path / 'joined.ts').write_bytes((tmp_path / 'a.ts').read_bytes() + (tmp_path / 'b.ts').read_bytes())
+    source = VideoFileFrames(tmp_path / 'joined.ts', on_error='repeat')
+    assert source.times is None and len(source) == 10 and len(source.read(0, 10)) == 10
+    assert VideoFileFrames(tmp_path / 'a.ts').times is not None
+
+
+def test_equal_times_are_moved_apart(tmp_path):
+    write_at(tmp_path / 'v.mp4', [0.0, 0.0, 0.5, 0.4])
+    assert len(VideoFileFrames(tmp_path / 'v.mp4').read(0, 4)) == 4
+
+
+def test_a_variable_video_lasts_as_long_as_its_frames(tmp_path):
+    write_at(tmp_path / 'v.mp4', [0.0, 0.1, 0.15, 0.5, 3.0])
+    with av.open(str(tmp_path / 'v.mp4')) as container:
+        stream = container.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(3.1, abs=0.02)
+
+
+def test_a_closed_video_is_opened_again(tmp_path):
+    with VideoWriter(tmp_path / 'v.mp4') as writer:
+        for level in range(4):
+            writer.write(np.full((32, 48, 3), 60 * level, np.uint8))
+    source = VideoFileFrames(tmp_path / 'v.mp4')
+    source.read(0, 2)
+    source.close()
+    assert [round(float(frame.float().mean()) / 60) for frame in source.read(2, 4)] == [2, 3]

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmdvis.datasets import YouTubeVISDataset
-from mmdvis.errors import BadInputError
+from mmdvis.errors import BadInputError, DataError
 from mmdvis.result_files import KINDS, SavedResults, VideoInfo, variable_times, write_results
 from mmdvis.result_files.mask_pngs import davis_palette
 from mmdvis.results import ClassInfo, FrameResult
@@ -168,13 +168,41 @@ def test_the_palette_of_davis():
     assert colours[8] == [64, 0, 0] and colours[20] == [0, 64, 128] and colours[255] == [224, 224, 192]
 
 
-def test_more_objects_than_a_palette_has_are_refused(tmp_path):
+def test_more_objects_than_a_palette_has_leave_out_this_kind_only(tmp_path, caplog):
     id_map = np.arange(300, dtype=np.int32).reshape(15, 20)
     entries = [dict(value=k, id=k, label=0, name='car', score=1.0, is_thing=True) for k in range(1, 300)]
     result = FrameResult(map_objects(id_map, entries), (15, 20), id_map=id_map)
-    with pytest.raises(BadInputError, match='street has more than 255 objects.*save masks instead of davis'):
-        write_results([(np.zeros((15, 20, 3), np.uint8), result)], tmp_path / 'out', info(size=(15, 20)), ['davis'])
+    frames = [(np.zeros((15, 20, 3), np.uint8), result)] * 3
+    written = write_results(frames, tmp_path / 'out', info(size=(15, 20)), ['davis', 'csv'])
+    assert set(written) == {'tracks.csv'} and len(written['tracks.csv'].read_text().splitlines()) == 1 + 3 * 299
+    assert 'no davis is written: street has more than 255 objects' in caplog.text
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['tracks.csv']
+
+
+def test_a_video_without_frames_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match='street has no frame, so no results are written'):
+        write_results([], tmp_path / 'out', info(), list(KINDS))
     assert not (tmp_path / 'out').exists()
+
+
+def test_an_error_while_closing_closes_the_others(tmp_path, monkeypatch):
+    closed = []
+    for name in ('TrackCsv', 'MotText', 'FrameJson'):
+        kind = next(value for value in KINDS.values() if value.__name__ == name)
+        original = kind.close
+        monkeypatch.setattr(
+            kind, 'close', lambda self, ok, o=original, n=name: (closed.append(n), o(self, ok), 1 / (n != 'TrackCsv'))
+        )
+    with pytest.raises(ZeroDivisionError):
+        write(tmp_path / 'out', ['csv', 'mot', 'json'])
+    assert closed == ['TrackCsv', 'MotText', 'FrameJson'] and not (tmp_path / 'out').exists()
+
+
+def test_old_masks_of_another_task_are_not_read(tmp_path):
+    write(tmp_path / 'out', ['json', 'masks'], 'vss')
+    _, frames = write(tmp_path / 'out', ['json', 'masks'], 'vps')
+    assert (tmp_path / 'out' / 'semantic').exists()
+    same(SavedResults(tmp_path / 'out')[1], frames[1][1])
 
 
 def test_crops_are_cut_out(tmp_path):
@@ -254,6 +282,16 @@ def test_the_sound_of_the_source_is_kept(tmp_path, codec, name):
     spectrum = np.abs(np.fft.rfft(samples[4096:65536]))
     frequency = np.fft.rfftfreq(65536 - 4096, 1 / 44100)[spectrum.argmax()]
     assert frequency == pytest.approx(440, abs=3)
+
+
+def test_sound_that_cannot_be_written_leaves_a_silent_video(tmp_path, caplog):
+    source = with_sound(tmp_path / 'a.mkv', 'pcm_s16le', rate=6000)  # AAC has no such rate
+    write(tmp_path / 'out', ['video'], number=20, audio=source)
+    with av.open(str(tmp_path / 'out' / 'video.mp4')) as container:
+        assert len(container.streams.video) == 1
+    (tmp_path / 'text.mp4').write_text('no video')
+    write(tmp_path / 'other', ['video'], audio=tmp_path / 'text.mp4')
+    assert 'so the video is silent' in caplog.text and (tmp_path / 'other' / 'video.mp4').exists()
 
 
 @pytest.mark.parametrize('when', ['frames', 'writer'])
