@@ -44,11 +44,12 @@ def recognised_entry(checkpoint: Checkpoint) -> ModelEntry:
 
 def fits(weights: Mapping[str, Tensor], model: Mapping[str, Any]) -> bool:
     """Whether weights have the stages, classes, queries and backbone of a config of DVIS."""
-    if model['type'] != 'DVIS' or 'segmenter.cls_embed.weight' not in weights:
+    names = ('segmenter.cls_embed.weight', 'segmenter.query_feat.weight')
+    if model['type'] != 'DVIS' or not all(name in weights for name in names):
         return False
     segmenter, backbone = model['segmenter'], model['segmenter']['backbone']
     expected = (model['num_classes'] + 1, segmenter['num_queries'])
-    found = (len(weights['segmenter.cls_embed.weight']), len(weights['segmenter.query_feat.weight']))
+    found = tuple(len(weights[name]) for name in names)
     stages = [(model.get(name) or {}).get('type') for name in ('tracker', 'refiner')]
     needed = [kind not in (None, 'CosineTracker') for kind in stages]
     present = [any(name.startswith(f'{stage}.') for name in weights) for stage in ('tracker', 'refiner')]
