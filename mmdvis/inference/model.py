@@ -8,7 +8,15 @@ import torch
 from mmengine.config import Config
 
 from mmdvis import models  # noqa: F401 (registers what configs name)
-from mmdvis.checkpoints import Checkpoint, load_weights, stored_config, with_trained_options
+from mmdvis.checkpoints import (
+    Checkpoint,
+    load_weights,
+    meta_of,
+    read_checkpoint,
+    state_dict_of,
+    stored_config,
+    with_trained_options,
+)
 from mmdvis.datasets.test_set_classes import classes_of_test_set
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -42,13 +50,19 @@ def init_model(
     Raises:
         CheckpointError: If the checkpoint is damaged, does not fit the config, or does not contain its config.
     """
-    loaded = Checkpoint.read(config if checkpoint is None else checkpoint, trust=trust)
+    settings = None
+    if checkpoint is not None:
+        settings = config.copy() if isinstance(config, Config) else Config.fromfile(config)
+    if (
+        settings is not None and checkpoint is not None and settings.model.type == 'PerFrameModel'
+    ):  # weights of mmdet and mmseg stay as they are
+        loaded = part_checkpoint(checkpoint, 'detector', trust)
+    else:
+        loaded = Checkpoint.read(config if checkpoint is None else checkpoint, trust=trust)
     if checkpoint is None and loaded.meta.get('cfg') is None:
         settings = Config.fromfile(recognised_entry(loaded).config)
-    elif checkpoint is None:
+    elif settings is None:
         settings = stored_config(loaded.meta, loaded.origin)
-    else:
-        settings = config.copy() if isinstance(config, Config) else Config.fromfile(config)
     settings.merge_from_dict(dict(options or {}))
     dataset_meta = loaded.meta.get('dataset_meta')
     if not isinstance(dataset_meta, dict) or 'classes' not in dataset_meta:
@@ -59,3 +73,11 @@ def init_model(
     detector = MODELS.build(model)
     load_weights(detector, loaded)
     return detector.to(torch.device(device)).eval()
+
+
+def part_checkpoint(path: str | Path, part: str, trust: bool) -> Checkpoint:
+    """The weights of a file as those of one part of a model, with the names that they have there."""
+    content = read_checkpoint(path, trust=trust)
+    weights = {f'{part}.{name.removeprefix(part + ".")}': value for name, value in state_dict_of(content).items()}
+    meta = {name: value for name, value in meta_of(content).items() if name != 'dataset_meta'}
+    return Checkpoint(weights, meta, str(path), 'mmdvis')

@@ -2,7 +2,7 @@
 
 from .associators import AffinityAssociator, FlowIoUAssociator, RankAssociator
 from .backbones import DINOv2, HFBackbone, ViTAdapter
-from .detectors import DVIS, ClipPreprocessor, VideoFusion, VPSNet
+from .detectors import DVIS, ClipPreprocessor, PerFrameModel, VideoFusion, VPSNet
 from .flow import DISFlow, FlowFiles, RAFTFlow, ZeroFlow
 from .functional.layer_predictions import LayerPredictions
 from .heads import TrackEmbedHead, UPSNetSemanticHead
@@ -14,6 +14,7 @@ from .segmenters import Mask2FormerSegmenter
 from .trackers import CosineTracker, DVISTracker
 
 __all__ = [
+    'PerFrameModel',
     'VPSNet',
     'TemporalFuse',
     'UPSNetSemanticHead',

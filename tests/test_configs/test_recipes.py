@@ -4,7 +4,11 @@ import pytest
 from helpers.recipe_table import CONFIGS, Reader, listed, rows
 from mmengine.config import Config
 
-LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+LEAVES = sorted(
+    p
+    for p in CONFIGS.rglob('*.py')
+    if '_base_' not in p.parts and 'per_frame' not in p.parts and 'vpsnet' not in p.stem
+)
 
 
 def name_of(path):

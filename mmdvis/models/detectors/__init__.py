@@ -2,7 +2,8 @@
 
 from .clip_preprocessor import ClipPreprocessor
 from .dvis import DVIS
+from .per_frame import PerFrameModel
 from .video_fusion import VideoFusion
 from .vpsnet import VPSNet
 
-__all__ = ['ClipPreprocessor', 'DVIS', 'VPSNet', 'VideoFusion']
+__all__ = ['ClipPreprocessor', 'DVIS', 'PerFrameModel', 'VPSNet', 'VideoFusion']
