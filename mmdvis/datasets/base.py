@@ -29,6 +29,7 @@ from .transforms import (
     ResizeClip,
     RotateClip,
     SampleClip,
+    ScaleClip,
 )
 from .transforms.loading import check_size
 
@@ -46,6 +47,7 @@ def train_transforms(
     clip: dict,
     short_edges: list[int] | None = None,
     max_edge: int | None = None,
+    scale: dict | None = None,
     crop: dict | None = None,
     crop_first: dict | None = None,
     jitter: dict | None = None,
@@ -60,6 +62,7 @@ def train_transforms(
         clip: Arguments of :class:`SampleClip`.
         short_edges: Short edges of :class:`ResizeClip`, in pixels. None disables resizing.
         max_edge: Maximum long edge of :class:`ResizeClip`, in pixels. None disables the limit.
+        scale: Arguments of :class:`ScaleClip`, used instead of resizing by the short edge. None disables it.
         crop: Arguments of :class:`CropClip`, applied after resizing. None disables cropping.
         crop_first: ``dict(short_edges, max_edge, between, prob)`` of an additional resize and crop, applied with
             probability ``prob`` (default 0.5) before all other transforms. Used in the VIS recipes.
@@ -84,6 +87,8 @@ def train_transforms(
         steps.append(RotateClip(**rotate))
     if short_edges is not None:
         steps.append(ResizeClip(short_edges, max_edge))
+    if scale is not None:
+        steps.append(ScaleClip(**scale))
     if crop is not None:
         steps.append(CropClip(**crop))
     if jitter is not None:

@@ -1,6 +1,6 @@
 """Transforms that sample, load, augment and pack the clips of a dataset."""
 
-from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip
+from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip, ScaleClip
 from .ground_truth import ids_and_labels_of
 from .loading import LoadClip, OpenVideo, PackClip
 from .sampling import SampleClip
@@ -15,5 +15,6 @@ __all__ = [
     'ResizeClip',
     'RotateClip',
     'SampleClip',
+    'ScaleClip',
     'ids_and_labels_of',
 ]

@@ -67,6 +67,30 @@ class ResizeClip(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class ScaleClip(BaseTransform):
+    """Resizes to a base size times a random factor.
+
+    Args:
+        base: (height, width) for the factor 1, in pixels.
+        scales: Minimum and maximum of the uniformly distributed factor.
+
+    Raises:
+        ValueError: The factors are not positive and ascending.
+    """
+
+    def __init__(self, base: Size, scales: tuple[float, float] = (0.8, 1.25)) -> None:
+        if not 0 < scales[0] <= scales[1]:
+            raise ValueError(f'scales must be positive and ascending, got {scales}')
+        self.base, self.scales = tuple(base), scales
+
+    def transform(self, results: dict) -> dict:
+        """Resize all frames and maps."""
+        factor = np.random.uniform(*self.scales)
+        height, width = (round(factor * length) for length in self.base)
+        return resize_clip(results, (height, width))
+
+
+@TRANSFORMS.register_module()
 class CropClip(BaseTransform):
     """Crops the same random window from all frames.
 

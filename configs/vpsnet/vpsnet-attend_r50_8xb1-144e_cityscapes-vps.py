@@ -1,0 +1,27 @@
+_base_ = [
+    '../_base_/models/vpsnet.py',
+    '../_base_/models/vpsnet_variants.py',
+    '../_base_/datasets/cityscapes_vps_pairs.py',
+    '../_base_/schedules/schedule_sgd_144e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    num_classes=_base_.num_classes,
+    panoptic=dict(num_things=_base_.num_things),
+    fuse=_base_.fuse.attend,
+    tracking=_base_.tracking.cls_sort,
+)
+load_from = 'work_dirs/vpsnet-base_r50_8xb1-12e_viper/iter_201144.pth'
+custom_hooks = [
+    dict(
+        type='CheckpointLoadingHook',
+        allow_mismatch=(
+            'roi_head.bbox_head.fc_cls',
+            'roi_head.bbox_head.fc_reg',
+            'roi_head.mask_head.conv_logits',
+            'semantic_head.classifier',
+            'fuse',
+        ),
+    ),
+    dict(type='ClassCountHook'),
+]

@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/vpsnet.py',
+    '../_base_/models/vpsnet_variants.py',
+    '../_base_/datasets/cityscapes_vps_pairs.py',
+    '../_base_/schedules/schedule_sgd_144e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    num_classes=_base_.num_classes,
+    panoptic=dict(num_things=_base_.num_things),
+    fuse=_base_.fuse.fuse,
+    tracking=_base_.tracking.fused_cls_sort,
+    flow=_base_.flow,
+)
+load_from = 'work_dirs/vpsnet-fusetrack_r50_8xb1-144e_cityscapes-vps/iter_43200.pth'
