@@ -95,9 +95,12 @@ def other_problems(versions: dict[str, str | None]) -> list[tuple[str, str]]:
 def ops_state() -> str:
     """State of the compiled operators of mmcv, as text."""
     try:
-        from .mmcv_ops_fallback import has_compiled_ops
+        from .mmcv_ops_fallback import computed_names, has_compiled_ops
 
-        return 'compiled' if has_compiled_ops() else 'not compiled (DVIS models do not need them)'
+        if has_compiled_ops():
+            return 'compiled'
+        names = sorted({name.removesuffix('_forward') for name in computed_names() if 'backward' not in name})
+        return f'not compiled; computed in PyTorch: {", ".join(names)} (import mmdvis before mmcv.ops and mmdet)'
     except ImportError as error:
         return f'unknown, mmcv cannot be imported: {error}'
 
