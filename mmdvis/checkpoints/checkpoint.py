@@ -21,7 +21,13 @@ MARKERS = {  # format -> parts of tensor names that only this format has
         'backbone.res2.',
     ),
     'transformers': ('model.pixel_level_module.', 'model.transformer_module.'),
-    'mmdet': ('panoptic_head.', 'track_head.'),
+    'mmdet': (
+        'panoptic_head.',
+        *(
+            f'track_head.{part}'
+            for part in ('pixel_decoder.', 'transformer_decoder.', 'query_', 'cls_embed', 'mask_embed')
+        ),
+    ),  # other models have a track_head, too
 }
 
 
