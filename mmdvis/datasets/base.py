@@ -19,6 +19,7 @@ from mmdvis.io.frame_sources import size_or_none
 
 from .annotation_index import AnnotationIndex, Records, open_index
 from .classes import ClassList, build_class_list, check_against_known
+from .drawn_index import seeded_draws
 from .transforms import (
     CropClip,
     FlipClip,
@@ -264,6 +265,11 @@ class ClipDataset(BaseDataset):
         )
 
     def __getitem__(self, idx: int) -> dict:
+        with seeded_draws(idx):
+            return self.usable_sample(idx)
+
+    def usable_sample(self, idx: int) -> dict:
+        """Sample ``idx``, or, if it cannot be used and ``on_error`` is ``'skip'``, a random other one."""
         problems: list[str] = []
         while True:
             try:

@@ -7,6 +7,8 @@ from mmengine.dataset import ConcatDataset
 
 from mmdvis.registry import DATASETS
 
+from .drawn_index import DrawnIndex
+
 
 @DATASETS.register_module()
 class ConcatClipDataset(ConcatDataset):
@@ -30,6 +32,11 @@ class ConcatClipDataset(ConcatDataset):
     ) -> None:
         parts = [DATASETS.build(with_shared_options(config, clip, augment)) for config in datasets.values()]
         super().__init__(parts, ignore_keys=list(ignore_keys))
+
+    def _get_ori_dataset_idx(self, idx: int) -> tuple[int, int]:
+        """Number of the part and index in it; a seed of the index is kept."""
+        part, index = super()._get_ori_dataset_idx(idx)
+        return part, DrawnIndex(index, idx.seed) if isinstance(idx, DrawnIndex) else index
 
 
 def with_shared_options(config: dict[str, Any], clip: dict | None, augment: dict | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     prefetch_factor=4,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='ClipSampler'),
     dataset=dict(
         type='VIPSegDataset',
         class_list=None,

@@ -8,8 +8,10 @@ from mmengine.dataset import ConcatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from mmdvis.datasets.drawn_index import DrawnIndex
 from mmdvis.registry import DATA_SAMPLERS
 
+DRAWS = 1  # marks the seeds of samples
 SHAPES_AN_OCTAVE = 4  # aspect ratio bins per factor of 2, so ratios in a bin differ by less than about 20 %
 
 
@@ -18,8 +20,10 @@ class ClipSampler(Sampler):
     """Infinite weighted sampler: shuffles each dataset separately and draws the dataset of each index by weight.
 
     All processes generate the same stream from one seed and take its batches in turn, so that the processes get
-    different clips. The sampler yields single indices in the order of the batches. The standard ``BatchSampler`` of
-    PyTorch can therefore be used, and a resumed run can skip indices without loading data.
+    different clips. Each index carries a seed for the random draws of its sample, see :class:`DrawnIndex`, so a clip
+    does not depend on the number of workers or processes. The sampler yields single indices in the order of the
+    batches. The standard ``BatchSampler`` of PyTorch can therefore be used, and a resumed run can skip indices without
+    loading data.
 
     Args:
         dataset: A dataset, or mmengine's ``ConcatDataset``.
@@ -75,7 +79,7 @@ class ClipSampler(Sampler):
     def batches(self) -> Iterator[list[int]]:
         """Batches with one aspect ratio bin each, yielded as soon as they are full."""
         incomplete = {}
-        for index in self.indices():
+        for index in self.numbered(self.indices()):
             batch = incomplete.setdefault(int(self.shapes[index]), [])
             batch.append(index)
             if len(batch) == self.batch_size:
@@ -85,6 +89,10 @@ class ClipSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         own_batches = islice(self.batches(), self.rank, None, self.world_size)
         return islice((index for batch in own_batches for index in batch), self.skipped, None)
+
+    def numbered(self, indices: Iterator[int]) -> Iterator[DrawnIndex]:
+        """Indices with seeds for the draws of their samples, which depend on their position in the shared stream."""
+        return (DrawnIndex(index, (self.seed, DRAWS, position)) for position, index in enumerate(indices))
 
     def skip(self, num_samples: int) -> None:
         """Skip the first ``num_samples`` indices of this process, to resume a training run."""
