@@ -113,7 +113,9 @@ def train_and_test(steps: Steps, folder: Path, name: str, config: Path, options:
     work = folder / name
     checkpoint = work / f'iter_{Config.fromfile(config).train_cfg["max_iters"]}.pth'
     common = ['--work-dir', str(work)]
-    steps.run(f'train {name}', checkpoint, ['tools/train.py', str(config), *common, '--cfg-options', *options])
+    steps.run(
+        f'train {name}', checkpoint, ['tools/train.py', str(config), *common, '--overwrite', '--cfg-options', *options]
+    )
     metrics = work / 'metrics.json'
     steps.run(
         f'test {name}', metrics, ['tools/test.py', str(config), str(checkpoint), *common, '--metrics', str(metrics)]

@@ -23,3 +23,7 @@ class UnreadableImageError(DataError):
 
 class BadInputError(MMDVISError):
     """Raised for files that cannot be evaluated; the message contains file, frame and id."""
+
+
+class NonFiniteError(MMDVISError):
+    """Raised for a loss or gradient that is NaN or infinite, before it changes the weights."""

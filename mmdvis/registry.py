@@ -42,7 +42,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = child(
     'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdvis.engine.optimizers'
 )
 # mmengine warns at every lookup in a root registry that has no child in the current scope
-LOOPS = child('loop', roots.LOOPS)
+LOOPS = child('loop', roots.LOOPS, 'mmdvis.engine')
 DATA_SAMPLERS = child('data sampler', roots.DATA_SAMPLERS, 'mmdvis.datasets.samplers')
 OPTIMIZERS = child('optimizer', roots.OPTIMIZERS)
 OPTIM_WRAPPERS = child('optim_wrapper', roots.OPTIM_WRAPPERS, 'mmdvis.engine.optimizers')

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmengine.runner import find_latest_checkpoint
+from mmdvis.engine.work_folder import latest_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,7 +78,7 @@ def main() -> None:
         environment = dict(os.environ, PYTHON=sys.executable)
         if subprocess.run(command(config, work_dir, checkpoint, args), env=environment).returncode:
             raise SystemExit(f'training of {config} failed; see its log in {work_dir}')
-        checkpoint = find_latest_checkpoint(str(work_dir))
+        checkpoint = latest_checkpoint(work_dir)
         if checkpoint is None or not Path(checkpoint).is_file():
             raise SystemExit(f'training of {config} wrote no checkpoint to {work_dir}, so the next stage cannot start')
     print(f'last checkpoint: {checkpoint}')

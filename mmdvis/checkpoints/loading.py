@@ -7,8 +7,10 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmdvis.errors import CheckpointError
@@ -128,7 +130,7 @@ def plan_loading(
         origin: Name of the checkpoint in error messages.
 
     Raises:
-        CheckpointError: If a tensor is missing, unknown or of another shape.
+        CheckpointError: If a tensor is missing, unknown, of another shape, or not finite.
         ValueError: If ``required`` or ``allow_mismatch`` is a single string or contains an empty name.
     """
     for option, names in (('required', required or ()), ('allow_mismatch', allow_mismatch)):
@@ -151,7 +153,30 @@ def plan_loading(
             'checkpoint was trained with, or list in allow_mismatch what may differ'
         )
     fitting = {name: tensor for name, tensor in relevant.items() if name in expected and name not in missing}
+    check_finite(fitting, origin)
     return LoadPlan(fitting, new_stages, dropped, tuple(sorted(missing)), tuple(sorted(unknown)))
+
+
+def check_finite(weights: Mapping[str, Any], origin: str | Path) -> None:
+    """Checks that all weights are finite.
+
+    Args:
+        weights: Name -> tensor.
+        origin: Name of the checkpoint in messages.
+
+    Raises:
+        CheckpointError: If a weight is NaN or infinite.
+    """
+    faulty = [
+        name
+        for name, value in weights.items()
+        if torch.is_tensor(value) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if faulty:
+        raise CheckpointError(
+            f'{origin} holds NaN or infinite values in {len(faulty)} of {len(weights)} weights, such as {faulty[0]}; '
+            'use an earlier checkpoint'
+        )
 
 
 def describe_mismatch(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

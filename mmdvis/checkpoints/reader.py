@@ -42,7 +42,12 @@ def read_pickle(path: Path, map_location: MapLocation, trust: bool) -> dict[str,
 
 
 def read_torch(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
-    """Reads a file of ``torch.save``."""
+    """Reads a file of ``torch.save`` after comparing the checksums in it, which torch does not."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f'the checksum of {damaged} is wrong')
     with torch.serialization.safe_globals(safe_globals()):
         return torch.load(path, map_location=map_location, weights_only=not trust)
 

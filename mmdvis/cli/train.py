@@ -40,6 +40,19 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         const='auto',
         help='checkpoint to resume from; the latest one in the work folder if no value is passed',
     )
+    parser.add_argument(
+        '--resume-anyway',
+        action='store_true',
+        help='resume although the number of processes differs or the state of the optimizer is missing',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='delete the checkpoints of an earlier run in the work folder'
+    )
+    parser.add_argument(
+        '--on-nonfinite',
+        choices=['stop', 'skip'],
+        help='for a loss or gradient that is not finite: stop, or leave out the batch; None: as in the config, or stop',
+    )
     add_config_options(parser)
     add_trust(parser)
     add_launcher(parser)
@@ -62,9 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f'{args.config} has no auto_scale_lr.base_batch_size, required by --auto-scale-lr; set it in the config'
             )
         config.auto_scale_lr.enable = True
-    set_resume(config, args.resume)
+    if args.on_nonfinite:
+        config.train_cfg.on_nonfinite = args.on_nonfinite
     with exit_on_error():
-        print(f'last checkpoint: {train(config, args.trust)}')
+        set_resume(config, args.resume or ('auto' if args.resume_anyway else None), args.resume_anyway, args.trust)
+        print(f'last checkpoint: {train(config, args.trust, args.overwrite)}')
 
 
 if __name__ == '__main__':

@@ -11,15 +11,15 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier
 from mmengine.logging import print_log
-from mmengine.runner import find_latest_checkpoint
 
-from mmdvis.checkpoints import Checkpoint, load_weights, with_trained_options
+from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint, with_trained_options
 from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import RUNNERS
 
 from .runner import VideoRunner
 from .sharded import ShardedRunner
+from .work_folder import check_resumable, check_same_run, claim_folder, latest_checkpoint, training_lock
 
 TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
 
@@ -83,20 +83,29 @@ def start_cpu_group(config: Config) -> None:
     config.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
-def set_resume(config: Config, resume: str | None) -> None:
+def set_resume(config: Config, resume: str | None, anyway: bool = False, trust: bool = False) -> None:
     """Configures the checkpoint to resume from.
 
     Args:
         config: Config, modified in place.
-        resume: Checkpoint file; ``'auto'`` selects the latest checkpoint in the work folder. If there is none,
+        resume: Checkpoint file; ``'auto'`` selects the last usable checkpoint in the work folder. If it has none,
             ``load_from`` of the config is kept, so that a later stage does not start from randomly initialised weights.
             None does not resume.
+        anyway: Whether to resume although the number of processes differs or the state of the optimizer is missing.
+        trust: See :attr:`VideoRunner.trust`.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be resumed, or differs and ``anyway`` is not set.
+        FileNotFoundError: If there is no such file.
     """
     if resume is None:
         return
-    checkpoint = find_latest_checkpoint(config.work_dir) if resume == 'auto' else resume
-    if checkpoint is not None:
-        config.resume, config.load_from = True, checkpoint
+    path = latest_checkpoint(config.work_dir) if resume == 'auto' else Path(resume)
+    if path is not None:
+        content = read_checkpoint(path, trust=trust)
+        check_resumable(content, path)
+        check_same_run(content, path, anyway)
+        config.resume, config.load_from = True, str(path)
 
 
 def set_precision(config: Config, kind: str) -> None:
@@ -189,22 +198,33 @@ def check_runner(config: Config, trust: bool) -> None:
         )
 
 
-def train(config: Config, trust: bool = False) -> Path:
+def train(config: Config, trust: bool = False, overwrite: bool = False) -> Path:
     """Trains the model of a config.
 
     Args:
         config: Config, modified in place.
         trust: See :attr:`VideoRunner.trust`.
+        overwrite: Whether to delete the checkpoints of an earlier run in the work folder, if the run is not resumed.
 
     Returns:
         Path of the last checkpoint.
+
+    Raises:
+        OptionError: If another training uses the work folder, or if it contains checkpoints and neither ``overwrite``
+            nor ``resume`` of the config is set.
+        NonFiniteError: If a loss or gradient is not finite.
     """
     check_runner(config, trust)  # before any checkpoint is read
-    if config.get('load_from'):
-        set_trained_options(config, config.load_from, trust)
-    make_runner(config, trust).train()
-    barrier()  # wait until the main process has written the last checkpoint
-    return Path(find_latest_checkpoint(config.work_dir))
+    with training_lock(config.work_dir):
+        if config.get('resume') and not config.get('load_from'):
+            set_resume(config, 'auto')
+        elif not config.get('resume'):
+            claim_folder(config.work_dir, overwrite)
+        if config.get('load_from'):
+            set_trained_options(config, config.load_from, trust)
+        make_runner(config, trust).train()
+        barrier()  # wait until the main process has written the last checkpoint
+        return latest_checkpoint(config.work_dir) or Path(config.load_from)  # a finished run writes nothing
 
 
 def set_trained_options(config: Config, filename: str, trust: bool = False) -> None:

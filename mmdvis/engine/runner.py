@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.fileio import get_local_path
@@ -12,6 +13,7 @@ from torch import nn
 from mmdvis.checkpoints import Checkpoint, read_checkpoint
 from mmdvis.checkpoints.mmengine_guard import install_guards
 from mmdvis.engine.unwrap_model import unwrap_model
+from mmdvis.errors import CheckpointError, MMDVISError
 from mmdvis.registry import RUNNERS
 
 install_guards()
@@ -67,6 +69,27 @@ class VideoRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resumes a run as in mmengine.
+
+        Args:
+            filename: Path of the checkpoint.
+            args: See mmengine.
+            kwargs: See mmengine.
+
+        Raises:
+            CheckpointError: If the states of optimizer, schedules or log do not fit those of the config.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, MMDVISError):
+                raise
+            raise CheckpointError(
+                f'{filename} cannot be resumed, because the state of its optimizer, schedule or log does not fit this '
+                f'config ({error}); use the config of that run, or pass the file as load_from of a new run'
+            ) from error
 
 
 def converted(content: dict, filename: str) -> dict:

@@ -136,12 +136,12 @@ PREFIX = dict(ovis_360p='train', youtube_vis_2019_360p='train/JPEGImages', youtu
 
 RUN = """
 default_scope = 'mmdvis'
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
+train_cfg = dict(type='VideoTrainLoop', max_iters=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
 default_hooks = dict(logger=dict(type='LoggerHook', interval=1), bad_frames=dict(type='BadFramesHook'),
-                     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1))
+                     checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=1))
 randomness = dict(seed=1)
 log_level = 'ERROR'
 """

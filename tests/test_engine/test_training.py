@@ -51,7 +51,7 @@ def test_a_stage_without_the_one_before_stops(minvis, toy_root):
     with pytest.raises(
         ValueError, match='no checkpoint was loaded, but the weights of segmenter must come from the previous stage'
     ):
-        train(stage(folder, 'online', toy_root, None))
+        train(stage(folder, 'online', toy_root, None), overwrite=True)
 
 
 def test_a_checkpoint_that_does_not_cover_the_stage_is_named(minvis, toy_root, tmp_path):
@@ -66,7 +66,7 @@ def test_a_checkpoint_that_does_not_cover_the_stage_is_named(minvis, toy_root, t
             r'segmenter.pixel_decoder\.\S+ is missing\. Load'
         ),
     ):
-        train(stage(folder, 'online', toy_root, tmp_path / 'part.pth'))
+        train(stage(folder, 'online', toy_root, tmp_path / 'part.pth'), overwrite=True)
 
 
 def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_path):
@@ -79,7 +79,7 @@ def test_an_unsafe_checkpoint_is_refused_by_the_runner(minvis, toy_root, tmp_pat
 
     torch.save(dict(read_checkpoint(first), extra=Payload()), tmp_path / 'bad.pth')
     with pytest.raises(ValueError, match='bad.pth was not loaded'):
-        train(stage(folder, 'online', toy_root, tmp_path / 'bad.pth'))
+        train(stage(folder, 'online', toy_root, tmp_path / 'bad.pth'), overwrite=True)
     assert not mark.exists()
 
 
@@ -141,8 +141,8 @@ def test_resume_without_a_checkpoint_keeps_load_from(minvis, toy_root, tmp_path)
     config.work_dir = str(folder / 'minvis')
     set_resume(config, 'auto')
     assert (config.resume, config.load_from) == (True, str(first))
-    set_resume(config, 'other.pth')
-    assert config.load_from == 'other.pth'
+    with pytest.raises(FileNotFoundError, match='other.pth'):
+        set_resume(config, 'other.pth')
 
 
 def test_the_guided_half_survives_a_resume(minvis, toy_root, tmp_path, monkeypatch):
@@ -198,6 +198,7 @@ def test_bfloat16_trains_with_float32_weights_and_losses(name, minvis, toy_root,
     losses = {}
     for kind in ('fp32', 'bf16'):
         config, recorded = stage(tmp_path, name, toy_root, minvis[1]), losses.setdefault(kind, [])
+        config.work_dir = str(tmp_path / kind)
         if kind == 'bf16':
             set_precision(config, kind)
         plain, layouts = BaseModel.parse_losses, set()

@@ -102,7 +102,7 @@ def test_several_processes_go_through_the_launcher():
 
 def test_amp_and_rate_scaling_reach_the_config(monkeypatch):
     module, passed = train_command, []
-    monkeypatch.setattr(module, 'train', lambda config, trust: passed.extend((config, trust)) or 'last.pth')
+    monkeypatch.setattr(module, 'train', lambda config, trust, overwrite: passed.extend((config, trust)) or 'last.pth')
     config = str(ROOT / 'configs' / 'minvis' / 'minvis_r50_8xb1-t1-20k_vipseg-720p.py')
     monkeypatch.setattr(
         'sys.argv',

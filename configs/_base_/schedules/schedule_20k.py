@@ -7,7 +7,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(lr_mult=dict(backbone=0.1)),
 )
 param_scheduler = dict(type='MultiStepLR', by_epoch=False, milestones=[14000], gamma=0.1)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=20000, val_interval=20001)
+train_cfg = dict(type='VideoTrainLoop', max_iters=20000, val_interval=20001)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -10,7 +10,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', by_epoch=False, milestones=[28800, 38400], gamma=0.1),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=43200, val_interval=43201)
+train_cfg = dict(type='VideoTrainLoop', max_iters=43200, val_interval=43201)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)

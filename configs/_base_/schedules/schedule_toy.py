@@ -10,5 +10,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='LinearLR', start_factor=1.0, end_factor=0.02, by_epoch=False, begin=1400, end=2800),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2800, val_interval=100000)
+train_cfg = dict(type='VideoTrainLoop', max_iters=2800, val_interval=100000)
 test_cfg = dict(type='TestLoop')

@@ -3,5 +3,6 @@
 from .bad_frames import BadFramesHook
 from .checkpoint_loading import CheckpointLoadingHook
 from .class_count import ClassCountHook
+from .safe_checkpoint import SafeCheckpointHook
 
-__all__ = ['BadFramesHook', 'ClassCountHook', 'CheckpointLoadingHook']
+__all__ = ['BadFramesHook', 'ClassCountHook', 'CheckpointLoadingHook', 'SafeCheckpointHook']

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmdvis.io import feature_store
@@ -35,10 +34,11 @@ from .options import (
     resolve_trainable,
     with_num_classes,
 )
+from .trained_model import TrainedModel
 
 
 @MODELS.register_module()
-class DVIS(BaseModel):
+class DVIS(TrainedModel):
     """Video segmentation model with a chain of stages: segmenter, tracker, refiner and postprocessor.
 
     By default, the last stage with parameters is trained and the stages before it are frozen.

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -23,13 +22,14 @@ from mmdvis.structures.video_tracks import Detections, VideoMemory
 
 from .options import InferenceOptions, class_info
 from .per_frame_results import FrameObjects, frame_objects, segment_map
+from .trained_model import TrainedModel
 
 TASKS = dict(vps='panoptic', vis='instance', vss='semantic')
 INSTALLED = dict(mmdet='mmdet', mmseg='mmseg')  # scope -> package whose configs are in its folder .mim
 
 
 @MODELS.register_module()
-class PerFrameModel(BaseModel):
+class PerFrameModel(TrainedModel):
     """A model for images that segments a video frame by frame; an associator gives objects their identities.
 
     It is used at test time only; train the model with its own project.

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from mmdvis.structures import FrameSource, Segment
 from mmdvis.structures.video_tracks import Detections, VideoMemory
 
 from .options import InferenceOptions, class_info, has_parameters, iteration_context
+from .trained_model import TrainedModel
 from .vpsnet_training import chosen_mask_logits, panoptic_loss, region_losses, track_loss
 
 DETECTOR = ('backbone', 'neck', 'rpn_head', 'roi_head', 'semantic_head')
@@ -31,7 +31,7 @@ Pyramid = tuple[Tensor, ...]
 
 
 @MODELS.register_module()
-class VPSNet(BaseModel):
+class VPSNet(TrainedModel):
     """Video panoptic segmentation, frame by frame, with the features of the frames before.
 
     Args:

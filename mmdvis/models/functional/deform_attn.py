@@ -162,7 +162,7 @@ def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -
     row_weights = together(
         top_weight * left_weight, top_weight * right_weight, bottom_weight * left_weight, bottom_weight * right_weight
     )
-    return rows.int(), row_weights
+    return rows.nan_to_num_(0).int(), row_weights  # a location that is NaN gives NaN, by its weights
 
 
 class WeightedRows(torch.autograd.Function):
