@@ -5,34 +5,11 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mmdvis.checks import run_lengths
 from mmdvis.errors import DataError
 
 Mask = dict | list | None
 Size = tuple[int, int]
-
-
-def run_lengths(counts: str | bytes) -> np.ndarray:
-    """Decodes COCO's compressed run lengths.
-
-    Each character holds five bits. Run 3 and all later ones (counted from 0) are stored as the difference to the run
-    two before.
-
-    Raises:
-        ValueError: The string is malformed.
-    """
-    codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError('the string is malformed')
-    ends = np.flatnonzero((codes & 32) == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    if (ends - starts).max() > 6:
-        raise ValueError('the string is malformed')
-    positions = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
-    values = np.add.reduceat((codes & 31) << (5 * positions), starts)
-    values -= np.where(codes[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)
-    for first in (1, 2):  # runs 3, 4, 5, ... are stored as the difference to the run two before
-        values[first::2] = np.cumsum(values[first::2])
-    return values
 
 
 def is_polygon(part: Any, size: Size) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmdvis.checks import path_inside
 from mmdvis.errors import BadInputError
 from mmdvis.io import read_pixels
 from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, decode_mask
@@ -64,7 +65,7 @@ class SavedResults:
         ]
         if frame['file_name'] is None:
             return self.instances(frame, entries)
-        path = self.folder / self.masks / frame['file_name']
+        path = path_inside(self.folder / self.masks, frame['file_name'], links=True)
         pixels = np.asarray(read_pixels(path, kinds=('PNG',))).astype(np.int32)
         if self.masks == 'semantic':
             table = np.full(pixels.max() + 1, 255, np.uint8)
@@ -73,7 +74,7 @@ class SavedResults:
             ]
             label_map = table[pixels]
             objects = map_objects(label_map, [dict(entry, value=entry['label']) for entry in entries])
-            return FrameResult(objects, label_map.shape, label_map=label_map, index=index)
+            return FrameResult(objects, (label_map.shape[0], label_map.shape[1]), label_map=label_map, index=index)
         return panoptic_result(pixels, entries, index)
 
     def instances(self, frame: dict, entries: list[dict]) -> FrameResult:

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdvis.checks import path_inside
 from mmdvis.io import VideoWriter, original_frames
 from mmdvis.registry import HOOKS
 from mmdvis.results import VideoDataSample, VideoResult
@@ -35,7 +36,7 @@ class VideoVisualizationHook(Hook):
         for source, sample in zip((data_batch or {})['inputs'], outputs or ()):
             result, frames = result_of(sample), original_frames(source)
             visualizer = ResultVisualizer(result.classes)
-            with VideoWriter(self.out_dir / f'{sample.video_id}.mp4', source.fps or self.fps) as writer:
+            with VideoWriter(path_inside(self.out_dir, str(sample.video_id), '.mp4'), source.fps or self.fps) as writer:
                 for t in range(result.num_frames):
                     picture = frames.read(t, t + 1)[0].permute(1, 2, 0).numpy()
                     writer.write(visualizer.draw(picture, result.frame(t)))

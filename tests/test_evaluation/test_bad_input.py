@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.metric_fixtures import SET, VIPSEG
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.files.panoptic_files import read_ids
@@ -289,3 +290,84 @@ def test_an_empty_group_is_nan_and_said(score, copy, capsys):
     code, scores = score('vpq', *words(copy))
     assert code == 0 and np.isnan(scores['VPQ_St']) and not np.isnan(scores['VPQ_Th'])
     assert 'VPQ_St is NaN: no class of its group occurs' in capsys.readouterr().out
+
+
+def first_counts(tracks):
+    """The first mask, with compressed run lengths."""
+    mask = next(mask for track in tracks for mask in track['segmentations'] if mask)
+    if isinstance(mask['counts'], list):
+        mask['counts'] = coco_mask.frPyObjects(mask, *mask['size'])['counts'].decode()
+    return mask
+
+
+DAMAGES = {
+    'a character less': lambda mask: mask.update(counts=mask['counts'][:-1]),
+    'a character in the middle': lambda mask: mask.update(counts=mask['counts'][:4] + mask['counts'][5:]),
+    'an open code': lambda mask: mask.update(counts=mask['counts'] + 'o'),
+    'nothing': lambda mask: mask.update(counts=''),
+    'letters': lambda mask: mask.update(counts='\u00e9' * 9),
+    'a huge run': lambda mask: mask.update(counts=[1 << 40, 3]),
+    'a negative run': lambda mask: mask.update(counts=[-5, 7]),
+    'too few pixels': lambda mask: mask.update(counts=[1, 2, 3]),
+    'fractions': lambda mask: mask.update(counts=[0.5, 3]),
+    'flags': lambda mask: mask.update(counts=[True, 3]),
+}
+
+
+@pytest.mark.parametrize('side', ['gt', 'results'])
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_wrong_run_lengths_end_with_a_sentence(score, tmp_path, capsys, side, damage):
+    """pycocotools reads some of them for ever."""
+    paths = {name: SET / 'ytvis' / f'{name}.json' for name in ('gt', 'results')}
+    content = json.loads(paths[side].read_text())
+    DAMAGES[damage](first_counts(content['annotations'] if side == 'gt' else content))
+    paths[side] = tmp_path / f'{side}.json'
+    paths[side].write_text(json.dumps(content))
+    assert score('vis', '--gt', paths['gt'], '--pred', paths['results'])[0] == 2
+    assert re.search(
+        r'track \d+ of video \d+, frame \d+: the run lengths of the mask (are malformed|add up to \d+); they must be',
+        capsys.readouterr().err,
+    )
+
+
+def test_every_cut_of_a_mask_ends(score, tmp_path, capsys):
+    """All masks that are one character shorter, checked as they are read."""
+    from mmdvis.evaluation.files.track_files import check_counts
+
+    tracks = json.loads((SET / 'ytvis' / 'results.json').read_text())
+    masks = [mask for track in tracks[:6] for mask in track['segmentations'][:2] if mask]
+    checked = 0
+    for mask in masks:
+        for k in range(len(mask['counts'])):
+            try:
+                check_counts(mask['counts'][:k] + mask['counts'][k + 1 :], tuple(mask['size']), 'a mask')
+            except BadInputError:
+                checked += 1
+        check_counts(mask['counts'], tuple(mask['size']), 'a mask')
+    assert checked > 500
+
+
+@pytest.mark.parametrize('value', [2, '1', 0.5, None, 'absent'])
+@pytest.mark.parametrize('field', ['isthing', 'iscrowd'])
+def test_flags_that_are_neither_yes_nor_no(copy, score, capsys, field, value):
+    def change(content):
+        entry = content['categories'][0] if field == 'isthing' else segments(content)[0]
+        entry.pop(field, None)
+        if value != 'absent':
+            entry[field] = value
+
+    path = next(path for path in copy.glob('*.json'))
+    change_json(path, change)
+    code, _ = score('vpq', *words(copy))
+    if field == 'iscrowd' and value == 'absent':
+        assert code == 0  # as in the official files of VIPSeg
+    else:
+        error = capsys.readouterr().err
+        assert code == 2 and (f"'{field}' must be true, false, 1 or 0" in error or f"lacks '{field}'" in error)
+
+
+@pytest.mark.parametrize('text', ['[' * 100000, '{"annotations": [{"video_id": Infinity}]}'])
+def test_strange_json_is_named(score, tmp_path, capsys, text):
+    (tmp_path / 'gt.json').write_text(text)
+    assert score('vis', '--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json')[0] == 2
+    assert 'gt.json' in capsys.readouterr().err

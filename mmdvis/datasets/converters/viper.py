@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdvis.checks import path_inside
 from mmdvis.datasets.annotation_json import list_folder
 from mmdvis.datasets.classes import known_classes
 from mmdvis.errors import DataError
@@ -102,8 +103,8 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
         for key, k in index_of_segment.items():
             table[k] = numbers.setdefault(key, len(numbers) + 1)
         ids = table[positions]
-        write_frame(image, target / 'img' / name / f'{image.stem}.jpg', size)
-        write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
+        write_frame(image, path_inside(target / 'img', name) / f'{image.stem}.jpg', size)
+        write_ids(ids, path_inside(target / 'panomasksRGB', name) / f'{image.stem}.png')
         images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=f'{image.stem}.png'))
         annotations.append(
             dict(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmdvis.checks import path_inside
 from mmdvis.datasets.classes import ClassList, known_classes
 from mmdvis.datasets.vspw import read_list
 from mmdvis.errors import DataError
@@ -103,12 +104,13 @@ def prepare_vipseg_video(
         DataError: A file is missing or unreadable, sizes differ, or a mask has an invalid value.
     """
     source, target, classes = Path(raw), Path(out), known_classes('VIPSeg')
-    masks = frames_in(source / 'panomasks' / name, ('.png',)) if (source / 'panomasks' / name).is_dir() else None
+    folders = {kind: path_inside(source / kind, name, links=True) for kind in ('imgs', 'panomasks')}
+    masks = frames_in(folders['panomasks'], ('.png',)) if folders['panomasks'].is_dir() else None
     images, annotations, notes = [], [], []
     errata = {**errata.get('', {}), **errata.get(name, {})}
-    for image, mask in pair_frames(frames_in(source / 'imgs' / name, IMAGE_SUFFIXES), masks, name):
+    for image, mask in pair_frames(frames_in(folders['imgs'], IMAGE_SUFFIXES), masks, name):
         size = scaled_size(image_size(image), height)
-        write_frame(image, target / 'images' / name / f'{image.stem}.jpg', size)
+        write_frame(image, path_inside(target / 'images', name) / f'{image.stem}.jpg', size)
         ending = '.jpg' if mask is None else '.png'
         images.append(dict(id=image.stem, width=size[1], height=size[0], file_name=image.stem + ending))
         if mask is None:
@@ -118,7 +120,7 @@ def prepare_vipseg_video(
         notes += apply_errata(values, errata, mask)
         ids = resize_ids(values, size)
         categories = categories_in(np.unique(values), classes, str(mask))
-        write_ids(ids, target / 'panomasksRGB' / name / f'{image.stem}.png')
+        write_ids(ids, path_inside(target / 'panomasksRGB', name) / f'{image.stem}.png')
         annotations.append(
             dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments_info(ids, categories))
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdvis.checks import path_inside
 from mmdvis.datasets.vspw import read_list
 from mmdvis.io import IMAGE_SUFFIXES, image_size, read_pixels
 
@@ -36,7 +37,7 @@ def prepare_vspw_video(name: str, raw: str, out: str, height: int) -> int:
     Raises:
         DataError: A file is missing or unreadable, or sizes differ.
     """
-    source, target = Path(raw, 'data', name), Path(out, 'data', name)
+    source, target = path_inside(Path(raw, 'data'), name, links=True), path_inside(Path(out, 'data'), name)
     masks = frames_in(source / 'mask', ('.png',)) if (source / 'mask').is_dir() else None
     pairs = pair_frames(frames_in(source / 'origin', IMAGE_SUFFIXES), masks, name)
     for image, mask in pairs:

@@ -24,6 +24,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
         raise BadInputError(f'{path} is not valid JSON ({error}); is it cut off?') from None
+    except RecursionError:
+        raise BadInputError(f'{path} is nested too deeply; write it again in its official format') from None
 
 
 def read_entry(entry: Any, key: str, where: str | Path) -> Any:
@@ -66,7 +68,7 @@ def read_number(entry: Any, key: str, where: str | Path) -> float:
 def read_integer(entry: Any, key: str, where: str | Path) -> int:
     """``entry[key]``, which must be an integer; see :func:`read_entry`."""
     value = read_number(entry, key, where)
-    if value != int(value):
+    if value in (float('inf'), float('-inf')) or value != int(value):
         raise BadInputError(f'{where}: {key!r} must be an integer, got {value!r}')
     return int(value)
 
@@ -77,6 +79,23 @@ def read_text(entry: Any, key: str, where: str | Path) -> str:
     if not isinstance(value, (str, int)):
         raise BadInputError(f'{where}: {key!r} must be a string or an integer, got {value!r}')
     return str(value)
+
+
+def read_flag(entry: Any, key: str, where: str | Path, default: bool | None = None) -> bool:
+    """``entry[key]``, which must be true, false, 1 or 0; see :func:`read_entry`.
+
+    Args:
+        entry: Object of a JSON file.
+        key: Name of the field.
+        where: Location, for error messages.
+        default: Value of a missing field; None requires the field.
+    """
+    if default is not None and isinstance(entry, dict) and key not in entry:
+        return default
+    value = read_entry(entry, key, where)
+    if value not in (0, 1) or not isinstance(value, (bool, int)):
+        raise BadInputError(f'{where}: {key!r} must be true, false, 1 or 0, got {value!r}')
+    return bool(value)
 
 
 def read_segments(frame: Any, where: str) -> list[dict[str, Any]]:
@@ -94,7 +113,7 @@ def read_segments(frame: Any, where: str) -> list[dict[str, Any]]:
                 id=read_integer(segment, 'id', location),
                 category_id=read_integer(segment, 'category_id', location),
                 area=area,
-                iscrowd=bool(segment.get('iscrowd', 0)),
+                iscrowd=read_flag(segment, 'iscrowd', location, default=False),
             )
         )
     return segments

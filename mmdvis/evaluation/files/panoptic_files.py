@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmdvis.checks import path_inside
 from mmdvis.errors import BadInputError
 
-from .official_json import read_annotations, read_integer, read_json, read_list_field, read_segments, read_text
+from .official_json import (
+    read_annotations,
+    read_flag,
+    read_integer,
+    read_json,
+    read_list_field,
+    read_segments,
+    read_text,
+)
 
 CITYSCAPES_FRAMES, CITYSCAPES_STEP = 6, 5  # annotated frames per video, and their distance in frames
 GT_MASK_SUFFIXES = ('_final_mask.png', '_gtFine_color.png', '.png')  # Cityscapes-VPS, its first release, other
@@ -118,7 +127,8 @@ def build_ground_truth(
     is_thing, names = {}, {}
     for k, category in enumerate(read_list_field(content, 'categories', path)):
         number = read_integer(category, 'id', f'{path}, category {k}')
-        is_thing[number], names[number] = category.get('isthing') == 1, str(category.get('name', number))
+        is_thing[number] = read_flag(category, 'isthing', f'{path}, category {number}')
+        names[number] = str(category.get('name', number))
     return PanopticGroundTruth(is_thing, names, videos)
 
 
@@ -144,7 +154,7 @@ def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
         videos[name] = tuple(
             GroundTruthFrame(
                 f'video {name}, frame {file_name}',
-                gt_dir / name / file_name,
+                path_inside(gt_dir, f'{name}/{file_name}', links=True),
                 read_segments(frame, f'{gt_json}, video {name}, frame {file_name}'),
             )
             for file_name, frame in in_image_order(frames, listed.get(name, ()), f'{gt_json}, video {name}')
@@ -194,7 +204,7 @@ def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
         videos[name] = tuple(
             FrameFiles(
                 frame,
-                predicted / 'pan_pred' / name / frame.path.name,
+                path_inside(predicted / 'pan_pred', f'{name}/{frame.path.name}', links=True),
                 read_segments(prediction, f'{pred_json}, {frame.name}'),
             )
             for frame, prediction in zip(frames, predictions[name])
@@ -265,7 +275,7 @@ def read_cityscapes(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFil
             video: tuple(
                 FrameFiles(
                     frame,
-                    predicted / 'pan_pred' / f'{frame.name}.png',
+                    path_inside(predicted / 'pan_pred', frame.name, '.png', links=True),
                     read_segments(next(predictions), f'{pred_json}, frame {frame.name}'),
                 )
                 for frame in frames
@@ -305,7 +315,8 @@ def mask_path(folder: Path, name: str) -> Path:
         (name[: -len(end)] for end in ('_newImg8bit.png', '_leftImg8bit.png', *GT_MASK_SUFFIXES) if name.endswith(end)),
         name,
     )
-    return next((folder / (stem + end) for end in GT_MASK_SUFFIXES if (folder / (stem + end)).is_file()), folder / name)
+    paths = [path_inside(folder, stem, end, links=True) for end in GT_MASK_SUFFIXES]
+    return next((path for path in paths if path.is_file()), path_inside(folder, name, links=True))
 
 
 def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
@@ -326,7 +337,7 @@ def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
             read_text(frame, 'image_id', where): (
                 GroundTruthFrame(
                     f'image {frame["image_id"]}',
-                    gt_dir / read_text(frame, 'file_name', where),
+                    path_inside(gt_dir, read_text(frame, 'file_name', where), links=True),
                     read_segments(frame, f'{gt_json}, image {frame["image_id"]}'),
                 ),
             )
@@ -358,7 +369,7 @@ def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) ->
         videos[name] = (
             FrameFiles(
                 frame,
-                pred_dir / read_text(predictions[name], 'file_name', where),
+                path_inside(pred_dir, read_text(predictions[name], 'file_name', where), links=True),
                 read_segments(predictions[name], f'{pred_json}, image {name}'),
             ),
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdvis.checks import run_lengths
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import vis_ap
 
@@ -125,6 +126,36 @@ def check_track_mask(mask: Any | None, size: tuple[int, int], where: str) -> Non
         )
     if list(mask.get('size') or ()) != list(size):
         raise BadInputError(f'{where}: the mask is {mask.get("size")} (height, width), but the video is {list(size)}')
+    check_counts(mask['counts'], size, where)
+
+
+def check_counts(counts: str | bytes | list, size: tuple[int, int], where: str) -> None:
+    """Checks run lengths before pycocotools reads them, because it can loop for ever on wrong ones.
+
+    Args:
+        counts: Run lengths, compressed or as a list of integers.
+        size: Height and width of the mask.
+        where: Track, video and frame, for error messages.
+
+    Raises:
+        BadInputError: If the runs are malformed or negative, or their sum is not the number of pixels.
+    """
+    pixels, found = size[0] * size[1], 'are malformed'
+    if isinstance(counts, list):
+        valid = all(type(run) is int and 0 <= run <= pixels for run in counts)
+    else:
+        try:
+            counts = run_lengths(counts).tolist()
+            valid = all(0 <= run <= pixels for run in counts)
+        except ValueError:
+            valid = False
+    if valid:
+        found = f'add up to {sum(counts)}'
+    if not valid or sum(counts) != pixels:
+        raise BadInputError(
+            f'{where}: the run lengths of the mask {found}; they must be integers that are not negative and add up to '
+            f'the {pixels} pixels of a mask of {list(size)} (height, width); write the file again'
+        )
 
 
 def count_vis(video: VideoTracks) -> dict[int, vis_ap.Pair]:

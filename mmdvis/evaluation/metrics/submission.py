@@ -13,6 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 
+from mmdvis.checks import path_inside
 from mmdvis.evaluation.functional.frame_table import MAX_COLOUR
 from mmdvis.io import id_to_rgb
 from mmdvis.registry import METRICS
@@ -92,7 +93,7 @@ class SubmissionWriter(BaseMetric):
             for frame, ids, segments_info, is_selected in zip(frames, maps, segments, submit or [True] * len(maps))
             if is_selected
         ]
-        folder = self.part / 'pan_pred' if submit else self.part / 'pan_pred' / name
+        folder = self.part / 'pan_pred' if submit else path_inside(self.part / 'pan_pred', name)
         save_frames(folder, [frame for frame, _, _ in selected], [id_to_rgb(ids) for _, ids, _ in selected])
         entries = [
             dict(file_name=f'{frame}.png', segments_info=[dict(s, bbox=box_of(ids == s['id'])) for s in segments_info])
@@ -110,7 +111,7 @@ class SubmissionWriter(BaseMetric):
                 f'video {name} has labels from {labels.min(initial=0)} to {labels.max(initial=0)}; the dataset '
                 f'has {len(categories)} categories, and a greyscale PNG can store ids up to 255'
             )
-        save_frames(self.part / name, frames, list(np.asarray(categories, np.uint8)[labels]))
+        save_frames(path_inside(self.part, name), frames, list(np.asarray(categories, np.uint8)[labels]))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Writes the JSON file and the archive, and renames the folder; returns the number of videos."""
@@ -172,7 +173,7 @@ def save_frames(folder: Path, frames: Sequence[str], images: Sequence[np.ndarray
     """
     folder.mkdir(parents=True, exist_ok=True)
     for frame, image in zip(frames, images):
-        path = folder / f'{frame}.png'
+        path = path_inside(folder, frame, '.png')
         Image.fromarray(image).save(path)
         with Image.open(path) as written:
             if not np.array_equal(np.asarray(written), image):
