@@ -9,10 +9,11 @@ VIDEO ?=
 DEMO := work_dirs/demo
 SAVED := video html json masks csv
 SEED ?= 0
+N ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cat requirements/*.txt setup.py setup.cfg | cksum | cut -d' ' -f1)
 
-.PHONY: demo toy smoke test test-all lint format toy-bench install clean
+.PHONY: demo toy smoke test test-all fuzz lint format toy-bench install clean
 
 install: $(READY)
 
@@ -51,6 +52,9 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+fuzz: $(READY)
+	FUZZ_CASES=$(N) $(BIN)/python -m pytest -n 2 -s tests/fuzz
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

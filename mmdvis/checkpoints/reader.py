@@ -1,5 +1,6 @@
 """Reads checkpoint files without executing code that untrusted files may contain."""
 
+import errno
 import pickle
 import re
 import zipfile
@@ -44,8 +45,11 @@ def read_pickle(path: Path, map_location: MapLocation, trust: bool) -> dict[str,
 def read_torch(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
     """Reads a file of ``torch.save`` after comparing the checksums in it, which torch does not."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except Exception as error:  # wrong offsets and sizes in a damaged directory raise many kinds
+            raise zipfile.BadZipFile(str(error)) from None
         if damaged is not None:
             raise zipfile.BadZipFile(f'the checksum of {damaged} is wrong')
     with torch.serialization.safe_globals(safe_globals()):
@@ -88,7 +92,11 @@ def read_checkpoint(
         raise CheckpointError(f'{path} was not loaded: {TRUST_HINT}{detail}') from None
     except ImportError as error:
         raise CheckpointError(f'{path} was not loaded: it needs {error.name}, which is not installed') from None
-    except (OSError, MemoryError):
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # torch seeks to the offsets in a damaged file
+            raise
+        raise CheckpointError(f'{path} is not a readable checkpoint: it is truncated or damaged') from None
+    except MemoryError:
         raise
     except Exception as error:  # a damaged pickle can raise any exception
         detail = (

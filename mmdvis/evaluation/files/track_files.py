@@ -9,7 +9,15 @@ from mmdvis.checks import run_lengths
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import vis_ap
 
-from .official_json import read_annotations, read_entry, read_integer, read_json, read_list_field, read_number
+from .official_json import (
+    read_annotations,
+    read_entry,
+    read_flag,
+    read_integer,
+    read_json,
+    read_list_field,
+    read_number,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,11 @@ def read_gt_tracks(gt_json: Path, ovis: bool = False) -> tuple[dict[int, str], d
     gt_tracks: dict[int, list[dict]] = {v: [] for v in videos}
     for k, track in enumerate(annotations):
         where = f'{gt_json}: track {k}'
-        read_list_field(track, 'areas', where)
+        areas = read_list_field(track, 'areas', where)
+        wrong = [x for x in areas if x is not None and not (type(x) in (int, float) and 0 <= x < float('inf'))]
+        if wrong:
+            raise BadInputError(f'{where}: areas must be numbers of pixels or null, got {wrong[0]!r}')
+        read_flag(track, 'iscrowd', where, default=False)
         if ovis:
             occlusions = read_entry(track, 'occlusion', f'{where} has no occlusion labels, so it is not from OVIS: it')
             invalid = [
@@ -124,7 +136,7 @@ def check_track_mask(mask: Any | None, size: tuple[int, int], where: str) -> Non
         raise BadInputError(
             f"{where}: a mask must be null or have 'size' and 'counts' (run lengths), got {str(mask)[:60]}"
         )
-    if list(mask.get('size') or ()) != list(size):
+    if mask.get('size') not in (list(size), tuple(size)):
         raise BadInputError(f'{where}: the mask is {mask.get("size")} (height, width), but the video is {list(size)}')
     check_counts(mask['counts'], size, where)
 

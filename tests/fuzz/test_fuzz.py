@@ -1,0 +1,175 @@
+"""Damaged files: every tool ends in time, with a result or with one sentence, never with a traceback.
+
+``make fuzz N=5000`` runs more cases than ``make test-all``.
+"""
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import traceback
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.commands import load
+from helpers.metric_fixtures import SET, VIPSEG
+from PIL import Image
+
+from mmdvis.checkpoints import read_checkpoint
+from mmdvis.datasets import VIPSegDataset
+from mmdvis.errors import MMDVISError
+from mmdvis.io import read_image
+
+from .mutations import damaged_bytes, damaged_json
+
+CASES = int(os.environ.get('FUZZ_CASES', '60'))
+SECONDS = 60  # limit of one case
+
+
+def outcome_of(case, seed, folder, pipe):
+    """Runs a case in this process and sends its outcome."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            case(random.Random(seed), folder)
+            outcome = 'result'
+        except MMDVISError as error:
+            outcome = 'sentence' if str(error).strip() else 'an error without a message'
+        except SystemExit as error:
+            outcome = 'sentence' if error.code in (1, 2) or isinstance(error.code, str) else f'exit code {error.code}'
+        except BaseException:
+            outcome = traceback.format_exc()
+    pipe.send(outcome)
+
+
+def run_cases(case, name, tmp_path):
+    """Runs the cases of a target, each in a process with a time limit; returns how often each outcome occurred."""
+    context, counts, faults = multiprocessing.get_context('fork'), dict(result=0, sentence=0), []
+    for number in range(CASES):
+        seed = zlib.crc32(f'{name}{number}'.encode())
+        folder = tmp_path / 'case'
+        folder.mkdir()
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=outcome_of, args=(case, seed, folder, sender))
+        process.start()
+        outcome = receiver.recv() if receiver.poll(SECONDS) else f'no end after {SECONDS} seconds'
+        process.kill()
+        process.join()
+        shutil.rmtree(folder)
+        if outcome in counts:
+            counts[outcome] += 1
+        else:
+            faults.append(f'seed {seed}: {outcome}')
+    assert not list(tmp_path.iterdir()), 'something was written outside the folder of the case'
+    assert not faults, f'{len(faults)} of {CASES}:\n' + '\n'.join(faults[:3])
+    print(f'{name}: {CASES} cases, {counts["result"]} results, {counts["sentence"]} sentences')
+    return counts
+
+
+@pytest.fixture(scope='module')
+def score_tool():
+    return load('tools/score.py')
+
+
+def score(tool, *words):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('sys.argv', ['score.py', *map(str, words), '--workers', '1'])
+        code = tool.main()
+    if code:
+        raise SystemExit(code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('side', ['gt', 'results'])
+def test_scores_of_tracks(tmp_path, score_tool, side):
+    content = json.loads((SET / 'ytvis' / f'{side}.json').read_text())
+
+    def case(rng, folder):
+        paths = {name: SET / 'ytvis' / f'{name}.json' for name in ('gt', 'results')}
+        paths[side] = folder / f'{side}.json'
+        paths[side].write_text(damaged_json(content, rng))
+        score(score_tool, 'vis', '--gt', paths['gt'], '--pred', paths['results'])
+
+    run_cases(case, f'tracks, {side}', tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('side', ['truth', 'prediction'])
+@pytest.mark.parametrize('task', ['vpq', 'stq'])
+def test_scores_of_panoptic_videos(tmp_path, score_tool, side, task):
+    names = dict(truth='panoptic_gt_VIPSeg_val.json', prediction='submission/pred.json')
+    content = json.loads((SET / 'vipseg' / names[side]).read_text())
+
+    def case(rng, folder):
+        words = list(VIPSEG)
+        if side == 'truth':
+            words[1] = folder / 'truth.json'
+            words[1].write_text(damaged_json(content, rng))
+        else:
+            words[5] = folder / 'submission'
+            words[5].mkdir()
+            (words[5] / 'pan_pred').symlink_to(SET / 'vipseg' / 'submission' / 'pan_pred')
+            (words[5] / 'pred.json').write_text(damaged_json(content, rng))
+        score(score_tool, task, *words)
+
+    run_cases(case, f'{task}, {side}', tmp_path)
+
+
+@pytest.mark.slow
+def test_a_dataset_of_vipseg(tmp_path, toy_root):
+    content = json.loads((Path(toy_root) / 'panoptic_gt_VIPSeg_train.json').read_text())
+
+    def case(rng, folder):
+        (folder / 'train.json').write_text(damaged_json(content, rng))
+        for name in ('images', 'panomasksRGB'):
+            (folder / name).symlink_to(Path(toy_root) / name)
+        dataset = VIPSegDataset(
+            class_list=None,
+            data_root=str(folder),
+            ann_file='train.json',
+            data_prefix=dict(img='images', seg='panomasksRGB'),
+            clip=dict(num_frames=2, frame_range=2),
+        )
+        for index in range(min(len(dataset), 2)):
+            dataset[index]
+
+    run_cases(case, 'VIPSeg', tmp_path)
+
+
+@pytest.mark.slow
+def test_a_checkpoint(tmp_path):
+    """A damaged checkpoint is refused, or holds exactly what was saved."""
+    state = {f'layer.{k}.weight': torch.randn(7, 5, generator=torch.Generator().manual_seed(k)) for k in range(9)}
+    buffer = io.BytesIO()
+    torch.save(
+        dict(state_dict=state, meta=dict(iter=3, switches={}), optimizer=dict(state={}, param_groups=[])), buffer
+    )
+
+    def case(rng, folder):
+        path = folder / 'checkpoint.pth'
+        path.write_bytes(damaged_bytes(buffer.getvalue(), rng))
+        found = read_checkpoint(path).get('state_dict')
+        assert found is not None and found.keys() == state.keys()
+        assert all(torch.equal(value, found[name]) for name, value in state.items()), 'other weights were loaded'
+
+    run_cases(case, 'checkpoints', tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tif', 'webp'])
+def test_an_image(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, dict(jpg='JPEG', tif='TIFF').get(suffix, suffix.upper()))
+
+    def case(rng, folder):
+        path = folder / f'image.{suffix}'
+        path.write_bytes(damaged_bytes(buffer.getvalue(), rng))
+        assert read_image(path).dtype == np.uint8
+
+    run_cases(case, f'{suffix} images', tmp_path)
