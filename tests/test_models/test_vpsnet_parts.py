@@ -23,12 +23,12 @@ from mmdvis.models.functional.joint_logits import (
 )
 from mmdvis.models.functional.pixel_loss import pixel_cross_entropy
 from mmdvis.models.functional.track_memory import mask_iou, moved
+from mmdvis.models.functional.video_tracks import Detections
 from mmdvis.models.functional.warp import local_correlation, warp
 from mmdvis.models.heads import TrackEmbedHead, UPSNetSemanticHead
 from mmdvis.models.necks import TemporalFuse
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets
-from mmdvis.structures.video_tracks import Detections
 
 
 def pyramid(size=(32, 48), channels=8, seed=0, batch=1):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mmdvis.checks import check_choice
 from mmdvis.models.functional.track_memory import empty_memory, mask_iou, moved, remembered
+from mmdvis.models.functional.video_tracks import Detections, TrackMemory
 from mmdvis.registry import MODELS
-from mmdvis.structures.video_tracks import Detections, TrackMemory
 
 IOU_WEIGHT, LABEL_BONUS = 2.0, 10.0  # of the released code
 

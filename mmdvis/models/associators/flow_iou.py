@@ -5,8 +5,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmdvis.models.functional.track_memory import empty_memory, mask_iou, moved, remembered
+from mmdvis.models.functional.video_tracks import Detections, TrackMemory
 from mmdvis.registry import MODELS
-from mmdvis.structures.video_tracks import Detections, TrackMemory
 
 
 @MODELS.register_module()

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmdvis.models.functional.video_tracks import Detections
 from mmdvis.registry import MODELS
-from mmdvis.structures.video_tracks import Detections
 
 PER_CLASS = 1000  # numbers of a class
 

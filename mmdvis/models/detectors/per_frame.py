@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from mmdvis.checks import check_choice
 from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.frame_truth import mask_boxes
+from mmdvis.models.functional.video_tracks import Detections, VideoMemory
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample, VideoInstances, VideoPanoptic, VideoResult, VideoSemantic, encode_mask
 from mmdvis.structures import FrameSource, Segment
-from mmdvis.structures.video_tracks import Detections, VideoMemory
 
 from .options import InferenceOptions, class_info
 from .per_frame_results import FrameObjects, frame_objects, segment_map

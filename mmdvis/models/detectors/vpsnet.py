@@ -16,10 +16,10 @@ from mmdvis.checks import check_choice
 from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.frame_truth import frame_truth
 from mmdvis.models.functional.joint_logits import PanopticFrame, fuse_frame, paste
+from mmdvis.models.functional.video_tracks import Detections, VideoMemory
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample, VideoPanoptic
 from mmdvis.structures import FrameSource, Segment
-from mmdvis.structures.video_tracks import Detections, VideoMemory
 
 from .options import InferenceOptions, class_info, has_parameters, iteration_context
 from .trained_model import TrainedModel

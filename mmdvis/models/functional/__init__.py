@@ -1,1 +1,1 @@
-"""Pure tensor functions without configuration or state."""
+"""Pure tensor functions without configuration or state, and the data that associators exchange."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mmdvis.models.functional.video_tracks import Detections, TrackMemory
 from mmdvis.models.functional.warp import warp
-from mmdvis.structures.video_tracks import Detections, TrackMemory
 
 
 def empty_memory(detections: Detections) -> TrackMemory:
