@@ -74,8 +74,8 @@ def path_inside(folder: str | Path, name: str, suffix: str = '', links: bool = F
         reason = 'a link leads outside the folder'
     if reason is not None:
         raise DataError(
-            f'the name {name[:80]!r} cannot be used as a file name in {folder}: {reason}; allowed are relative names '
-            'without ".."; correct it in the file that contains it'
+            f'the name {name[:80]!r} cannot be used as a file name in {folder}: {reason}; only relative names '
+            'without ".." are allowed; correct it in the file that contains it'
         )
     return path
 

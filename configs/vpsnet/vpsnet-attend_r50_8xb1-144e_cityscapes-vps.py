@@ -12,16 +12,4 @@ model = dict(
     tracking=_base_.tracking.cls_sort,
 )
 load_from = 'work_dirs/vpsnet-base_r50_8xb1-12e_viper/iter_201144.pth'
-custom_hooks = [
-    dict(
-        type='CheckpointLoadingHook',
-        allow_mismatch=(
-            'roi_head.bbox_head.fc_cls',
-            'roi_head.bbox_head.fc_reg',
-            'roi_head.mask_head.conv_logits',
-            'semantic_head.classifier',
-            'fuse',
-        ),
-    ),
-    dict(type='ClassCountHook'),
-]
+custom_hooks = _base_.hooks.fuse

@@ -13,15 +13,4 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=1)))
 load_from = 'work_dirs/vpsnet-base_r50_8xb2-12e_coco-panoptic/iter_88716.pth'
-custom_hooks = [
-    dict(
-        type='CheckpointLoadingHook',
-        allow_mismatch=(
-            'roi_head.bbox_head.fc_cls',
-            'roi_head.bbox_head.fc_reg',
-            'roi_head.mask_head.conv_logits',
-            'semantic_head.classifier',
-        ),
-    ),
-    dict(type='ClassCountHook'),
-]
+custom_hooks = _base_.hooks.base

@@ -13,17 +13,4 @@ model = dict(
     flow=_base_.flow,
 )
 load_from = 'work_dirs/vpsnet-base_r50_8xb1-12e_viper/iter_201144.pth'
-custom_hooks = [
-    dict(
-        type='CheckpointLoadingHook',
-        allow_mismatch=(
-            'roi_head.bbox_head.fc_cls',
-            'roi_head.bbox_head.fc_reg',
-            'roi_head.mask_head.conv_logits',
-            'semantic_head.classifier',
-            'fuse',
-            'track_head',
-        ),
-    ),
-    dict(type='ClassCountHook'),
-]
+custom_hooks = _base_.hooks.fusetrack

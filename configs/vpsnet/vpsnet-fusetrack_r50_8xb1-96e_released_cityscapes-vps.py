@@ -15,16 +15,4 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(augment=dict(scale=dict(scales=(0.8, 1.5)))))
 load_from = 'work_dirs/vpsnet-fuse_r50_8xb1-192e_released_cityscapes-vps/iter_57600.pth'
-custom_hooks = [
-    dict(
-        type='CheckpointLoadingHook',
-        allow_mismatch=(
-            'roi_head.bbox_head.fc_cls',
-            'roi_head.bbox_head.fc_reg',
-            'roi_head.mask_head.conv_logits',
-            'semantic_head.classifier',
-            'track_head',
-        ),
-    ),
-    dict(type='ClassCountHook'),
-]
+custom_hooks = _base_.hooks.track

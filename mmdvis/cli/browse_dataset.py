@@ -56,7 +56,8 @@ def of_config(path: Path, loader: str) -> list[dict[str, Any]]:
     config = Config.fromfile(path)
     if not config.get(loader):
         available = [name for name in ('train', 'val', 'test') if config.get(f'{name}_dataloader')]
-        raise DataError(f'{path} has no {loader}; --split may be {" or ".join(available) or "nothing"}')
+        advice = f'--split must be {" or ".join(available)}' if available else 'use a config that loads a dataset'
+        raise DataError(f'{path} has no {loader}; {advice}')
     return datasets_in(config[loader].dataset.to_dict())
 
 

@@ -50,7 +50,7 @@ def load_config(
 
 
 def use_float32_on_cpu(config: Config) -> None:
-    """Replaces fp16 mixed precision by float32 if there is no accelerator, which its loss scaling requires.
+    """Replaces fp16 mixed precision by float32 if there is no accelerator, because fp16 needs one for its loss scaling.
 
     Args:
         config: Config, modified in place.

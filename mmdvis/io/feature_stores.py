@@ -177,7 +177,7 @@ class MemoryNeed(NamedTuple):
         if frames * self.queries > limit:
             raise ValueError(
                 f'{frames} frames need {frames * self.queries / 2**20:.0f} MB for their queries alone '
-                f'({self.queries} bytes each), more than the {limit / 2**20:.0f} MB allowed; increase '
+                f'({self.queries} bytes per frame), more than the {limit / 2**20:.0f} MB allowed; increase '
                 'the limit, or segment the video as a stream of clips'
             )
         if frames * (self.queries + self.features) <= limit:

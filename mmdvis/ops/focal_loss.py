@@ -68,7 +68,10 @@ def softmax_focal_loss_forward(
 def softmax_focal_loss_backward(
     shares: Tensor, target: Tensor, weight: Tensor, buffer: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Fills the derivatives (n, c) by the scores before the softmax; ``buffer`` (n,) by the target's logarithm."""
+    """Writes the gradient of the loss by the logits (n, c) to ``grad_input``; ``shares`` (n, c) are the probabilities.
+
+    ``buffer`` (n,) receives the derivative by the log-probability of the target class.
+    """
     is_known, probability = target >= 0, target_share(shares, target)
     logarithm = probability.clamp(min=SMALLEST).log()
     slope = gamma * (1 - probability).pow(gamma - 1) * probability * logarithm - (1 - probability).pow(gamma)

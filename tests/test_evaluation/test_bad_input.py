@@ -371,3 +371,11 @@ def test_strange_json_is_named(score, tmp_path, capsys, text):
     (tmp_path / 'gt.json').write_text(text)
     assert score('vis', '--gt', tmp_path / 'gt.json', '--pred', SET / 'ytvis' / 'results.json')[0] == 2
     assert 'gt.json' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('side', ['panoptic_gt_VIPSeg_val.json', 'submission/pred.json'])
+@pytest.mark.parametrize('number', [-1, 1 << 24, -(1 << 70), 1 << 70])
+def test_ids_that_no_png_can_store(copy, score, capsys, side, number):
+    change_json(copy / side, lambda content: segments(content)[0].update(id=number))
+    assert score('vpq', *words(copy))[0] == 2
+    assert "'id' must be from 0 to 16777215, as a PNG stores it" in capsys.readouterr().err

@@ -13,3 +13,13 @@ tracking = dict(
     fused_cls_sort=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='RankAssociator')),
     fused_iou_match=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='FlowIoUAssociator')),
 )
+class_layers = (
+    'roi_head.bbox_head.fc_cls',
+    'roi_head.bbox_head.fc_reg',
+    'roi_head.mask_head.conv_logits',
+    'semantic_head.classifier',
+)
+hooks = {  # layers that a variant trains from new, because the checkpoint before it has other classes or lacks them
+    name: [dict(type='CheckpointLoadingHook', allow_mismatch=(*class_layers, *new)), dict(type='ClassCountHook')]
+    for name, new in dict(base=(), fuse=('fuse',), track=('track_head',), fusetrack=('fuse', 'track_head')).items()
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdvis.errors import BadInputError
+from mmdvis.evaluation.functional.frame_table import MAX_COLOUR
 
 
 def read_json(path: Path) -> Any:
@@ -108,9 +109,12 @@ def read_segments(frame: Any, where: str) -> list[dict[str, Any]]:
             if isinstance(segment, dict) and segment.get('area') is not None
             else None
         )
+        number = read_integer(segment, 'id', location)
+        if not 0 <= number < MAX_COLOUR:
+            raise BadInputError(f"{location}: 'id' must be from 0 to {MAX_COLOUR - 1}, as a PNG stores it")
         segments.append(
             dict(
-                id=read_integer(segment, 'id', location),
+                id=number,
                 category_id=read_integer(segment, 'category_id', location),
                 area=area,
                 iscrowd=read_flag(segment, 'iscrowd', location, default=False),

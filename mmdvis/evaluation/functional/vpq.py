@@ -128,12 +128,13 @@ def merge(entries: Iterable[dict[int, Listed]]) -> dict[int, Listed]:
 
 
 def count_window(tables: Sequence[FrameTable], rules: Rules = VIPSEG_RULES) -> WindowCounts:
-    """Matches the tubes of one window.
+    """Matches the predicted and ground-truth tubes of one window.
 
-    As in the public script, classes are taken from the first frame and predictions on void are not penalised.
+    As in the official VPQ script of VIPSeg, classes are taken from the first frame, and predictions on void are not
+    penalised.
 
     Raises:
-        ValueError: An area stated in the JSON file is smaller than the number of pixels.
+        ValueError: The area of a segment in the JSON file is smaller than its number of pixels in the PNG.
     """
     gt_segments, predicted_segments = merge(t.truth for t in tables), merge(t.predicted for t in tables)
     joint: dict[tuple[int, int], int] = {}

@@ -60,5 +60,5 @@ def quarter_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def flip_flow(flow: Tensor) -> Tensor:
-    """A flow (..., 2, H, W) of frames that are flipped horizontally."""
+    """Optical flow (..., 2, H, W) of the horizontally flipped frames, from that of the original frames."""
     return flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
