@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
-import mmdvis
 from mmdvis.errors import CheckpointError
 
 from .downloads import cached_path, download
 
-SHIPPED = Path(mmdvis.__file__).parent / '.mim'  # configs and metafiles of an installation, links in a checkout
+SHIPPED = Path(__file__).parents[1] / '.mim'  # configs and metafiles of an installation, links in a checkout
 EMBEDDED = Path(__file__).parent / 'embedded'
 LOGGER = logging.getLogger('mmdvis')
 DEFAULT = 'minvis_r50_coco-panoptic'

@@ -1,7 +1,7 @@
 """Losses of VPSNet: region proposals, boxes, masks, semantic and joint panoptic segmentation, and tracking."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from mmdvis.models.functional.frame_truth import FrameTruth, MaskCrops, binary_m
 from mmdvis.models.functional.joint_logits import training_logits, training_target
 from mmdvis.models.functional.pixel_loss import pixel_cross_entropy
 from mmdvis.structures import StepContext
-
-if TYPE_CHECKING:
-    from .vpsnet import VPSNet
 
 Pyramid = Sequence[Tensor]
 
@@ -48,7 +45,7 @@ def seeded(context: StepContext) -> None:
 
 
 def region_losses(
-    model: 'VPSNet', pyramid: Pyramid, truths: Sequence[FrameTruth], size: tuple[int, int], context: StepContext
+    model: Any, pyramid: Pyramid, truths: Sequence[FrameTruth], size: tuple[int, int], context: StepContext
 ) -> tuple[dict[str, Tensor], list[Any]]:
     """Losses of proposals, boxes and masks, and the sampled regions of each frame.
 
@@ -94,7 +91,7 @@ def chosen_mask_logits(roi_head: Any, pyramid: Pyramid, boxes: Sequence[Tensor],
     return logits[torch.arange(len(labels), device=labels.device), labels]
 
 
-def panoptic_loss(model: 'VPSNet', pyramid: Pyramid, semantic: Tensor, truths: Sequence[FrameTruth]) -> Tensor:
+def panoptic_loss(model: Any, pyramid: Pyramid, semantic: Tensor, truths: Sequence[FrameTruth]) -> Tensor:
     """Mean over the frames of the cross entropy of the joint logits of the true objects, at a quarter of the size."""
     size = (semantic.shape[-2], semantic.shape[-1])
     labels = torch.cat([truth.labels for truth in truths])
@@ -110,7 +107,7 @@ def panoptic_loss(model: 'VPSNet', pyramid: Pyramid, semantic: Tensor, truths: S
 
 
 def track_loss(
-    model: 'VPSNet',
+    model: Any,
     pyramid: Pyramid,
     references: Sequence[Pyramid],
     sampled: Sequence[Any],
