@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .mmcv_ops_fallback import install_hooks
 from .version import __version__
 
-install_hooks()
+install_hooks('mmdvis.ops')
 
 if TYPE_CHECKING:
     from .apis import load as load

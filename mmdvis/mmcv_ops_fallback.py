@@ -23,6 +23,9 @@ INSTALL = (
 )
 
 
+sources: list[str] = []  # name of the package with the operators in PyTorch, set by install_hooks
+
+
 class FallbackOps(ModuleType):
     """Replacement of ``mmcv._ext``: operators of :mod:`mmdvis.ops`, and functions that raise for all others."""
 
@@ -38,7 +41,7 @@ class FallbackOps(ModuleType):
 
 def computed_names() -> tuple[str, ...]:
     """Names of the operators that are computed in PyTorch."""
-    return tuple(importlib.import_module('mmdvis.ops').COMPUTED)
+    return tuple(importlib.import_module(sources[0]).COMPUTED) if sources else ()
 
 
 def computed_op(name: str) -> Callable:
@@ -48,8 +51,8 @@ def computed_op(name: str) -> Callable:
     def compute(*args: Any, **kwargs: Any) -> Any:
         nonlocal operator
         if operator is None:
-            module = importlib.import_module('mmdvis.ops').COMPUTED[name]
-            operator = getattr(importlib.import_module(f'mmdvis.ops.{module}'), name)
+            module = importlib.import_module(sources[0]).COMPUTED[name]
+            operator = getattr(importlib.import_module(f'{sources[0]}.{module}'), name)
             if any(getattr(value, 'is_cuda', False) for value in args):
                 warnings.warn(
                     f'the operator {name!r} of mmcv is computed in PyTorch, which is slower than its compiled form on '
@@ -116,8 +119,14 @@ class ExtensionFinder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(fullname, ExtensionLoader(extension_spec))
 
 
-def install_hooks() -> None:
-    """Inserts the finder at the front of ``sys.meta_path`` if it is not installed yet."""
+def install_hooks(package: str) -> None:
+    """Inserts the finder at the front of ``sys.meta_path`` if it is not installed yet.
+
+    Args:
+        package: Name of the package with the operators in PyTorch, which is imported when one is called. Its
+            ``COMPUTED`` maps the name of an operator to its module.
+    """
+    sources[:] = [package]
     if not any(isinstance(finder, ExtensionFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, ExtensionFinder())
 
