@@ -78,9 +78,10 @@ def main() -> None:
         environment = dict(os.environ, PYTHON=sys.executable)
         if subprocess.run(command(config, work_dir, checkpoint, args), env=environment).returncode:
             raise SystemExit(f'training of {config} failed; see its log in {work_dir}')
-        checkpoint = latest_checkpoint(work_dir)
-        if checkpoint is None or not Path(checkpoint).is_file():
+        found = latest_checkpoint(work_dir)
+        if found is None:
             raise SystemExit(f'training of {config} wrote no checkpoint to {work_dir}, so the next stage cannot start')
+        checkpoint = found[0]
     print(f'last checkpoint: {checkpoint}')
 
 

@@ -13,7 +13,7 @@ import torch
 from mmdvis.apis import SegmentedVideo, VideoSegInferencer, load
 from mmdvis.checkpoints.zoo import default_model
 from mmdvis.cli.arguments import add_launcher, add_trust, process_of
-from mmdvis.cli.exit_on_error import exit_on_error
+from mmdvis.cli.exit_on_error import exit_on_error, signals_as_exceptions
 from mmdvis.errors import BadInputError, MMDVISError
 from mmdvis.inference.video_stream import ON_CUT
 from mmdvis.io import IMAGE_SUFFIXES, is_live, natural_key, source_name
@@ -193,29 +193,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Segments the sources and prints the written paths.
 
     Returns:
-        1 if a source failed, 130 after Ctrl-C. With a launcher, failures are only printed, because launchers stop all
-        processes when one of them returns an error.
+        1 if a source failed; 128 plus the number of the signal after Ctrl-C, SIGTERM or SIGHUP. With a launcher,
+        failures are only printed, because launchers stop all processes when one of them returns an error.
     """
     logging.basicConfig(format='%(message)s')
     args = parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         with exit_on_error(ValueError):
             check_numbers(args)
             sources = share_of_process(expand(args.sources), args)
             model = load_model(args)
-        failures = run(model, sources, args)
-    except KeyboardInterrupt:
+        with signals_as_exceptions():
+            failures = run(model, sources, args)
+    except KeyboardInterrupt as error:
         print('interrupted; the results of finished sources are kept', file=sys.stderr)
-        return 130
+        return 128 + getattr(error, 'number', signal.SIGINT)
     for failure in failures:
         print(f'error: {failure}', file=sys.stderr)
     return 1 if failures and args.launcher == 'none' else 0
-
-
-def interrupt(number: int, frame: object) -> None:
-    """Handles a request to terminate as Ctrl-C, so that temporary files are removed."""
-    raise KeyboardInterrupt
 
 
 def share_of_process(sources: list[str], args: argparse.Namespace) -> list[str]:

@@ -60,13 +60,13 @@ class Entry:
             )
         return int(value)
 
-    def flag(self, key: str) -> bool:
-        """Value of a boolean field (0, 1, false or true), False if the field is missing.
+    def flag(self, key: str, required: bool = False) -> bool:
+        """Value of a boolean field (0, 1, false or true), False if the field is missing and not ``required``.
 
         Raises:
-            DataError: The value is not boolean.
+            DataError: The value is not boolean, or missing although it is required.
         """
-        value = self.value.get(key, 0)
+        value = self.part(key) if required else self.value.get(key, 0)
         if not isinstance(value, (int, float)) or value not in (0, 1):
             raise DataError(f'{self.where}: {key!r} must be 0 or 1, got {value!r}')
         return bool(value)

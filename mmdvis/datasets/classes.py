@@ -221,7 +221,7 @@ def categories_of(content: Entry, things_only: bool = False) -> ClassList:
     """
     rows: list[tuple[int, str, bool, Sequence[int] | None]] = []
     for category in content.entries('categories', 'category'):
-        is_thing = things_only or (category.part('isthing') is not None and category.flag('isthing'))
+        is_thing = things_only or category.flag('isthing', required=True)
         rows.append((category.integer('id'), category.text('name'), is_thing, category_colour(category)))
     numbers = [row[0] for row in rows]
     duplicates = sorted({number for number in numbers if numbers.count(number) > 1})

@@ -19,7 +19,7 @@ from mmdvis.registry import RUNNERS
 
 from .runner import VideoRunner
 from .sharded import ShardedRunner
-from .work_folder import check_resumable, check_same_run, claim_folder, latest_checkpoint, training_lock
+from .work_folder import check_resumable, check_same_run, checkpoints_in, claim_folder, latest_checkpoint, training_lock
 
 TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
 
@@ -100,10 +100,13 @@ def set_resume(config: Config, resume: str | None, anyway: bool = False, trust: 
     """
     if resume is None:
         return
-    path = latest_checkpoint(config.work_dir) if resume == 'auto' else Path(resume)
-    if path is not None:
-        content = read_checkpoint(path, trust=trust)
-        check_resumable(content, path)
+    if resume == 'auto':
+        found = latest_checkpoint(config.work_dir)
+    else:
+        found = Path(resume), read_checkpoint(resume, trust=trust)
+        check_resumable(found[1], resume)
+    if found is not None:
+        path, content = found
         check_same_run(content, path, anyway)
         config.resume, config.load_from = True, str(path)
 
@@ -224,7 +227,8 @@ def train(config: Config, trust: bool = False, overwrite: bool = False) -> Path:
             set_trained_options(config, config.load_from, trust)
         make_runner(config, trust).train()
         barrier()  # wait until the main process has written the last checkpoint
-        return latest_checkpoint(config.work_dir) or Path(config.load_from)  # a finished run writes nothing
+        paths = checkpoints_in(config.work_dir)
+        return paths[0] if paths else Path(config.load_from)  # a finished run writes nothing
 
 
 def set_trained_options(config: Config, filename: str, trust: bool = False) -> None:

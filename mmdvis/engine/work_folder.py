@@ -31,7 +31,7 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
     return [path for _, path in sorted(((int(match[1]), path) for match, path in found if match), reverse=True)]
 
 
-def latest_checkpoint(folder: str | Path) -> Path | None:
+def latest_checkpoint(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
     """The last checkpoint of a folder that a run can be resumed from.
 
     The files themselves are looked at, not ``last_checkpoint``, because the folder may have been moved and the last
@@ -41,7 +41,7 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
         folder: Work folder.
 
     Returns:
-        Path; None if the folder contains no checkpoints.
+        Path and content; None if the folder contains no checkpoints.
 
     Raises:
         CheckpointError: If the folder contains checkpoints, and none of them can be used.
@@ -49,12 +49,13 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     paths, reasons = checkpoints_in(folder), []
     for path in paths:
         try:
-            check_resumable(read_checkpoint(path), path)
+            content = read_checkpoint(path)
+            check_resumable(content, path)
         except CheckpointError as error:
             print_log(f'left out: {error}', 'current', logging.WARNING)
             reasons.append(str(error))
         else:
-            return path
+            return path, content
     if paths:
         raise CheckpointError(
             f'none of the {len(paths)} checkpoints in {folder} can be resumed; the newest: {reasons[0]}. Remove them, '

@@ -23,7 +23,7 @@ from .frame_sources import open_frames
 
 LOGGER = logging.getLogger('mmdvis')
 ADDRESS = re.compile(r'^[a-z][a-z0-9+.-]+://', re.IGNORECASE)
-FILES = ('http', 'https', 'ftp', 'ftps', 'file')  # protocols of files, which begin anew when they are opened again
+FILES = ('http', 'https', 'ftp', 'ftps', 'file')  # protocols of files, which start from the beginning when reopened
 TIMEOUT = 10.0  # seconds without data after which a network stream counts as lost
 STABLE = 50  # frames after which a source that was opened again counts as found
 

@@ -83,7 +83,7 @@ class VideoFileFrames:
             self.note(index, f'frame {index} of {self.path} cannot be decoded ({error})')
 
     def note(self, index: int, problem: str) -> None:
-        """Raises an error, or notes a problem if frames are repeated."""
+        """Raises an error or, with ``on_error='repeat'``, records the problem."""
         if self.on_error == 'raise':
             raise DataError(problem)
         self.problems[index] = problem

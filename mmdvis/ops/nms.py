@@ -37,7 +37,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         offset: See :func:`pairwise_iou`.
 
     Returns:
-        Indices (k,) int64 of the kept boxes by falling score; of equal scores, the first comes first.
+        Indices (k,) int64 of the kept boxes in descending order of score; of equal scores, the first comes first.
     """
     order = scores.sort(descending=True, stable=True).indices
     ranked = wide(boxes)[order]
@@ -104,14 +104,14 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Greedy non-maximum suppression that tells which boxes each kept box suppressed.
+    """Greedy non-maximum suppression that also returns the boxes suppressed by each kept box.
 
     Args:
         dets: Boxes and scores (n, 5).
         iou_threshold: A box is suppressed by a better one if their IoU is at least this.
 
     Returns:
-        For each kept box, by falling score, its index and the indices of the boxes that it suppressed.
+        For each kept box, in descending order of score, its index and the indices of the boxes that it suppressed.
     """
     ranked = wide(dets)
     rest, groups = ranked[:, 4].sort(descending=True, stable=True).indices, []

@@ -324,8 +324,9 @@ def test_a_launcher_that_is_not_there_is_explained(tmp_path, monkeypatch):
         run('a.mp4', '--out', tmp_path, '--launcher', 'pytorch')
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
-    """A real process gets SIGINT while it works on its second video."""
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_keeps_what_is_finished(tmp_path, number, code):
+    """A real process gets a signal while it works on its second video."""
     write_video(tmp_path / 'a.mp4', shapes(0, 3))
     write_video(tmp_path / 'b.mp4', shapes(1, 60) * 30)
     words = ['run', str(tmp_path / 'a.mp4'), str(tmp_path / 'b.mp4'), '--out', str(tmp_path / 'out')]
@@ -342,9 +343,9 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
             break
         time.sleep(0.1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'the results of finished sources are kept' in errors
+    assert process.returncode == code and 'the results of finished sources are kept' in errors
     assert 'Traceback' not in errors
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['a']
     assert {path.name for path in (tmp_path / 'out' / 'a').iterdir()} == {

@@ -21,5 +21,5 @@ class RankAssociator:
     ) -> tuple[Tensor, None]:
         """Number (n,) of each detection, and no memory."""
         same = detections.labels[:, None] == detections.labels[None]
-        ranks = torch.tril(same, -1).sum(1)  # detections come by falling score
+        ranks = torch.tril(same, -1).sum(1)  # detections are sorted by descending score
         return detections.labels * PER_CLASS + ranks, None

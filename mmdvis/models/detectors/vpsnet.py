@@ -234,7 +234,7 @@ class VPSNet(TrainedModel):
         return F.pad(flows, (0, width - flows.shape[-1], 0, height - flows.shape[-2]))
 
     def detect(self, pyramid: Pyramid, used: tuple[int, int], padded: tuple[int, int]) -> tuple[Detections, Tensor]:
-        """The objects of a frame by falling score, and their mask logits (n, m, m)."""
+        """The objects of a frame in descending order of score, and their mask logits (n, m, m)."""
         meta = dict(img_shape=used, pad_shape=padded, batch_input_shape=padded, scale_factor=(1.0, 1.0))
         proposals = self.rpn_head.predict(pyramid, [DetDataSample(metainfo=meta)], rescale=False)
         (found,) = self.roi_head.predict_bbox(pyramid, [meta], proposals, self.roi_head.test_cfg, rescale=False)

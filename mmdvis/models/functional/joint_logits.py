@@ -61,7 +61,7 @@ def training_logits(semantic: Tensor, mask_logits: Tensor, boxes: Tensor, labels
 
 
 def training_target(semantic: Tensor, masks: Tensor, num_things: int, num_stuff: int) -> Tensor:
-    """Channel (h, w) int64 of every pixel in :func:`training_logits`; 255 where nothing is known.
+    """Target channel (h, w) int64 of every pixel for :func:`training_logits`; 255 for pixels without a label.
 
     Args:
         semantic: Class (h, w) of every pixel, 255 if unknown.
@@ -103,7 +103,7 @@ def remove_covered(mask_logits: Tensor, boxes: Tensor, labels: Tensor, size: tup
     """Which objects (n,) stay: those whose mask is not empty, nor covered by better objects of their class.
 
     Args:
-        mask_logits: Mask logits (n, m, m), by falling score.
+        mask_logits: Mask logits (n, m, m), in descending order of score.
         boxes: Boxes (n, 4) in pixels of the image.
         labels: Classes (n,).
         size: (height, width) of the image.
@@ -166,7 +166,7 @@ def fuse_frame(
 
     Args:
         semantic: Semantic logits (K, h, w) at stride 4 of the padded frame.
-        mask_logits: Mask logits (n, m, m) of the objects' classes, by falling score.
+        mask_logits: Mask logits (n, m, m) of the objects' classes, in descending order of score.
         boxes: Boxes (n, 4) in pixels of the processed frame.
         labels: Classes (n,).
         num_things: Number of thing classes T.

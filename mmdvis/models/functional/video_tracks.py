@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Objects found in one frame, by falling score.
+    """Objects found in one frame, in descending order of score.
 
     Attributes:
         boxes: Boxes (n, 4) as x1, y1, x2, y2 in pixels of the processed frame.
@@ -30,7 +30,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class TrackMemory:
-    """The tracks of a video so far. A track has one number and one class for ever.
+    """Tracks of the frames processed so far. The number and the class of a track never change.
 
     Attributes:
         numbers: Number (M,) int64 of each track.
@@ -53,7 +53,7 @@ class TrackMemory:
 
 @dataclass(frozen=True, eq=False)
 class VideoMemory:
-    """State of a video after some frames.
+    """What a model keeps between the frames of a video.
 
     Attributes:
         references: The latest frames, newest first, each a frame (3, H, W) uint8 and its feature pyramid.
