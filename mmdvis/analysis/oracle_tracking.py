@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmdvis.models.detectors import DVIS
+from mmdvis.models.functional.track_memory import mask_iou
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource, TrackQueries, cat_time
 
@@ -16,18 +17,6 @@ from mmdvis.structures import FrameSource, TrackQueries, cat_time
 def gt_masks(id_map: np.ndarray, ids: Sequence[int]) -> Tensor:
     """Bool masks (N, H, W) of the objects ``ids`` in an id map (H, W)."""
     return torch.from_numpy(id_map[None] == np.array(ids).reshape(-1, 1, 1))
-
-
-def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
-    """IoU (N, Q) of each ground truth mask with each predicted mask; 0 if both are empty.
-
-    Args:
-        predicted: Bool masks (Q, H, W).
-        truth: Bool masks (N, H, W).
-    """
-    gt, pred = truth.flatten(1).float(), predicted.flatten(1).float()
-    intersection = gt @ pred.T
-    return intersection / (gt.sum(1, keepdim=True) + pred.sum(1) - intersection).clamp(min=1)
 
 
 def match_queries(iou: Tensor, class_probs: Tensor, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +78,7 @@ def predict_with_oracle_tracking(
     probs = tracks.class_logits[0].softmax(-1).cpu()
     orders, valid = [], torch.ones(len(id_maps), num_queries, dtype=torch.bool)
     for t, id_map in enumerate(id_maps):
-        iou = mask_iou(masks.probs(rows, t).cpu() >= 0.5, gt_masks(id_map, ids))
+        iou = mask_iou(gt_masks(id_map, ids), masks.probs(rows, t).cpu() >= 0.5)
         order, has_query = match_queries(iou, probs[t][:, list(labels.values())].T, min_iou)
         orders.append(torch.from_numpy(order))
         valid[t, : len(ids)] = torch.from_numpy(has_query)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import barrier
+from mmengine.dist import barrier, init_dist, is_distributed
 from mmengine.logging import print_log
 
 from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint, with_trained_options
@@ -43,8 +43,11 @@ def load_config(
     config.merge_from_dict(options or {})
     config.launcher = launcher
     config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
-    if launcher != 'none' and not torch.cuda.is_available():
-        start_cpu_group(config)
+    if launcher != 'none' and not is_distributed():  # before the runner, as folders are locked and checked before it
+        if torch.cuda.is_available():
+            init_dist(launcher, **(config.get('env_cfg') or {}).get('dist_cfg', {}))
+        else:
+            start_cpu_group(config)
     use_float32_on_cpu(config)
     return config
 
@@ -101,7 +104,7 @@ def set_resume(config: Config, resume: str | None, anyway: bool = False, trust: 
     if resume is None:
         return
     if resume == 'auto':
-        found = latest_checkpoint(config.work_dir)
+        found = latest_checkpoint(config.work_dir, trust)
     else:
         found = Path(resume), read_checkpoint(resume, trust=trust)
         check_resumable(found[1], resume)
@@ -220,9 +223,10 @@ def train(config: Config, trust: bool = False, overwrite: bool = False) -> Path:
     check_runner(config, trust)  # before any checkpoint is read
     with training_lock(config.work_dir):
         if config.get('resume') and not config.get('load_from'):
-            set_resume(config, 'auto')
+            set_resume(config, 'auto', trust=trust)
         elif not config.get('resume'):
             claim_folder(config.work_dir, overwrite)
+            barrier()  # the other processes have looked at the folder before the first checkpoint is saved
         if config.get('load_from'):
             set_trained_options(config, config.load_from, trust)
         make_runner(config, trust).train()

@@ -31,7 +31,7 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
     return [path for _, path in sorted(((int(match[1]), path) for match, path in found if match), reverse=True)]
 
 
-def latest_checkpoint(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
+def latest_checkpoint(folder: str | Path, trust: bool = False) -> tuple[Path, dict[str, Any]] | None:
     """The last checkpoint of a folder that a run can be resumed from.
 
     The files themselves are looked at, not ``last_checkpoint``, because the folder may have been moved and the last
@@ -39,6 +39,7 @@ def latest_checkpoint(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
 
     Args:
         folder: Work folder.
+        trust: See :func:`mmdvis.checkpoints.read_checkpoint`.
 
     Returns:
         Path and content; None if the folder contains no checkpoints.
@@ -49,7 +50,7 @@ def latest_checkpoint(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
     paths, reasons = checkpoints_in(folder), []
     for path in paths:
         try:
-            content = read_checkpoint(path)
+            content = read_checkpoint(path, trust=trust)
             check_resumable(content, path)
         except CheckpointError as error:
             print_log(f'left out: {error}', 'current', logging.WARNING)

@@ -95,7 +95,7 @@ class OfflineVideo:
         return self.model.result(prediction)
 
     def frames(self, source: FrameSource | LiveFrames) -> Iterator[tuple[np.ndarray, FrameResult]]:
-        """Segments a video, which is read three or four times.
+        """Segments a video, which is read two or three times, and once more to find cuts if ``on_cut`` is ``'reset'``.
 
         Args:
             source: Video to segment.
@@ -109,10 +109,11 @@ class OfflineVideo:
         if isinstance(source, LiveFrames):
             raise DataError(f'{source.describe()} has no known end, so it cannot be processed offline; do not set it')
         detector = CutDetector()
-        for _ in split_at_cuts(read_clips(source, 1), detector):
-            pass
-        self.cuts = detector.cuts
-        starts = [0, *(self.cuts if self.on_cut == 'reset' else ()), len(source)]
+        self.cuts, is_divided = detector.cuts, self.on_cut == 'reset'
+        if is_divided:
+            for _ in split_at_cuts(read_clips(source, 1), detector):
+                pass
+        starts = [0, *(self.cuts if is_divided else ()), len(source)]
         largest = 0
         for start, stop in zip(starts, starts[1:]):
             scene, offset = FramesFrom(source, start, stop), largest
@@ -120,7 +121,10 @@ class OfflineVideo:
             for t in range(len(scene)):
                 shifted = shift_ids(result.frame(t), offset)
                 largest = max([largest, *(segment.id for segment in shifted.objects)])
-                yield scene.read(t, t + 1)[0].permute(1, 2, 0).numpy(), shifted
+                image = scene.read(t, t + 1)[0].permute(1, 2, 0).numpy()
+                if not is_divided:
+                    detector.push(image)
+                yield image, shifted
 
     def choose_store(self, source: FrameSource) -> str:
         """Selects and logs the storage of the mask features."""

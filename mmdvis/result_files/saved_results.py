@@ -10,7 +10,7 @@ import numpy as np
 from mmdvis.checks import path_inside
 from mmdvis.errors import BadInputError
 from mmdvis.io import read_pixels
-from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, decode_mask
+from mmdvis.results import ClassInfo, FrameResult, SegmentedObject, decode_mask, label_dtype
 from mmdvis.results.class_info import class_colour
 from mmdvis.results.frame_result import map_objects
 
@@ -68,7 +68,8 @@ class SavedResults:
         path = path_inside(self.folder / self.masks, frame['file_name'], links=True)
         pixels = np.asarray(read_pixels(path, kinds=('PNG',))).astype(np.int32)
         if self.masks == 'semantic':
-            table = np.full(pixels.max() + 1, 255, np.uint8)
+            dtype = np.dtype(label_dtype(len(labels)))
+            table = np.full(pixels.max() + 1, np.iinfo(dtype).max, dtype)
             table[[number for number in labels if number < len(table)]] = [
                 label for number, label in labels.items() if number < len(table)
             ]

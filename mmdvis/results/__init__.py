@@ -3,7 +3,7 @@
 from .class_info import ClassInfo
 from .frame_result import FrameResult, SegmentedObject, lookup
 from .result_cache import ResultCache
-from .selection import labels_of, select_objects, shift_ids, void_label
+from .selection import label_dtype, labels_of, select_objects, shift_ids, void_label
 from .video_results import (
     VideoDataSample,
     VideoInstances,
@@ -28,6 +28,7 @@ __all__ = [
     'VideoSemantic',
     'decode_mask',
     'encode_mask',
+    'label_dtype',
     'labels_of',
     'lookup',
     'select_objects',

@@ -11,6 +11,11 @@ from .class_info import ClassInfo
 from .frame_result import FrameResult, SegmentedObject
 
 
+def label_dtype(num_classes: int) -> str:
+    """Name of the type of maps of labels, of NumPy and torch; its largest value stands for no class."""
+    return 'uint8' if num_classes <= 255 else 'uint16'
+
+
 def void_label(label_map: np.ndarray) -> int:
     """The value of pixels without a class in a map of labels: the largest one of its type."""
     return int(np.iinfo(label_map.dtype).max)

@@ -45,8 +45,10 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
     return [found for key in keys for found in ((*path, key), *places(value[key], (*path, key)))]
 
 
-def damaged_json(content: Any, rng: random.Random) -> str:
-    """Text of a JSON file with one or two damages: of its entries, or of its characters."""
+def damaged_json(content: Any, rng: random.Random | None) -> str:
+    """Text of a JSON file with one or two damages, of its entries or of its characters; without ``rng``, none."""
+    if rng is None:
+        return json.dumps(content)
     content = copy.deepcopy(content)
     for _ in range(rng.choice([1, 1, 2])):
         options = places(content)
@@ -78,8 +80,10 @@ def damaged_json(content: Any, rng: random.Random) -> str:
     return text
 
 
-def damaged_bytes(content: bytes, rng: random.Random) -> bytes:
-    """Bytes with a flipped bit, a cut, a hole, a repetition or foreign bytes in them."""
+def damaged_bytes(content: bytes, rng: random.Random | None) -> bytes:
+    """Bytes with a flipped bit, a cut, a hole, a repetition or foreign bytes in them; without ``rng``, as they are."""
+    if rng is None:
+        return content
     kind, k = rng.choice(['flip', 'flip', 'cut', 'hole', 'repeat', 'foreign']), rng.randrange(len(content))
     length = rng.randrange(1, 64)
     if kind == 'flip':

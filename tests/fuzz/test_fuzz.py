@@ -36,7 +36,7 @@ def outcome_of(case, seed, folder, pipe):
     """Runs a case in this process and sends its outcome."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            case(random.Random(seed), folder)
+            case(None if seed is None else random.Random(seed), folder)
             outcome = 'result'
         except MMDVISError as error:
             outcome = 'sentence' if str(error).strip() else 'an error without a message'
@@ -47,28 +47,35 @@ def outcome_of(case, seed, folder, pipe):
     pipe.send(outcome)
 
 
+def run_case(case, seed, folder):
+    """Runs a case in a process with a time limit; without a seed, nothing is damaged. Returns its outcome."""
+    context = multiprocessing.get_context('fork')
+    folder.mkdir()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=outcome_of, args=(case, seed, folder, sender))
+    process.start()
+    outcome = receiver.recv() if receiver.poll(SECONDS) else f'no end after {SECONDS} seconds'
+    process.kill()
+    process.join()
+    shutil.rmtree(folder)
+    return outcome
+
+
 def run_cases(case, name, tmp_path):
-    """Runs the cases of a target, each in a process with a time limit; returns how often each outcome occurred."""
-    context, counts, faults = multiprocessing.get_context('fork'), dict(result=0, sentence=0), []
+    """Runs the cases of a target."""
+    counts, faults = dict(result=0, sentence=0), []
+    assert run_case(case, None, tmp_path / 'case') == 'result'  # undamaged
     for number in range(CASES):
         seed = zlib.crc32(f'{name}{number}'.encode())
-        folder = tmp_path / 'case'
-        folder.mkdir()
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=outcome_of, args=(case, seed, folder, sender))
-        process.start()
-        outcome = receiver.recv() if receiver.poll(SECONDS) else f'no end after {SECONDS} seconds'
-        process.kill()
-        process.join()
-        shutil.rmtree(folder)
+        outcome = run_case(case, seed, tmp_path / 'case')
         if outcome in counts:
             counts[outcome] += 1
         else:
             faults.append(f'seed {seed}: {outcome}')
     assert not list(tmp_path.iterdir()), 'something was written outside the folder of the case'
     assert not faults, f'{len(faults)} of {CASES}:\n' + '\n'.join(faults[:3])
+    assert counts['sentence'], 'no damage was noticed'
     print(f'{name}: {CASES} cases, {counts["result"]} results, {counts["sentence"]} sentences')
-    return counts
 
 
 @pytest.fixture(scope='module')
@@ -170,6 +177,9 @@ def test_an_image(tmp_path, suffix):
     def case(rng, folder):
         path = folder / f'image.{suffix}'
         path.write_bytes(damaged_bytes(buffer.getvalue(), rng))
-        assert read_image(path).dtype == np.uint8
+        found = read_image(path)
+        assert found.dtype == np.uint8
+        if rng is None and suffix in ('png', 'tif'):
+            assert np.array_equal(found, pixels)
 
     run_cases(case, f'{suffix} images', tmp_path)

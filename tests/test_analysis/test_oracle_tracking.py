@@ -6,14 +6,9 @@ import torch
 from helpers import tiny
 from helpers.commands import DATA
 
-from mmdvis.analysis.oracle_tracking import (
-    gt_masks,
-    mask_iou,
-    match_queries,
-    predict_with_oracle_tracking,
-    reorder_tracks,
-)
+from mmdvis.analysis.oracle_tracking import gt_masks, match_queries, predict_with_oracle_tracking, reorder_tracks
 from mmdvis.io import ArrayFrames
+from mmdvis.models.functional.track_memory import mask_iou
 from mmdvis.models.trackers import CosineTracker
 from mmdvis.results import VideoDataSample
 from mmdvis.testing.parity.dvis import Fixture
@@ -23,7 +18,7 @@ def test_overlaps_by_hand():
     predicted = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
     gt = gt_masks(np.array([[5, 5, 5, 0]]), [5, 9])
     assert gt.tolist() == [[[True, True, True, False]], [[False] * 4]]
-    torch.testing.assert_close(mask_iou(predicted, gt), torch.tensor([[2 / 3, 0.0], [0.0, 0.0]]))
+    torch.testing.assert_close(mask_iou(gt, predicted), torch.tensor([[2 / 3, 0.0], [0.0, 0.0]]))
 
 
 def test_every_object_gets_its_query_and_nobody_is_lost():

@@ -193,6 +193,9 @@ def test_identities_are_reset_at_cuts(tmp_path, capsys, offline):
     before = {s['id'] for frame in frames[:7] for s in frame['segments_info']}
     after = {s['id'] for frame in frames[7:] for s in frame['segments_info']}
     assert before and after and min(after) > max(before)
+    frames = result(tmp_path / 'continue' / 'clip')['frames']
+    before = {s['id'] for frame in frames[:7] for s in frame['segments_info']}
+    assert before & {s['id'] for frame in frames[7:] for s in frame['segments_info']}
 
 
 def test_a_result_is_compared_with_another(tmp_path):

@@ -16,6 +16,7 @@ from mmdvis.checkpoints import read_checkpoint
 from mmdvis.datasets import VIPSegDataset
 from mmdvis.datasets.drawn_index import DrawnIndex, seeded_draws
 from mmdvis.datasets.samplers import ClipSampler
+from mmdvis.engine import VideoTrainLoop
 from mmdvis.engine.launch import load_config, set_resume, train
 
 
@@ -150,9 +151,12 @@ def different(one, other):
 
 
 @pytest.mark.parametrize('stop', [1, 3])
-def test_a_resumed_segmenter_is_the_unbroken_one(toy_root, tmp_path, stop):
+def test_a_resumed_segmenter_is_the_unbroken_one(toy_root, tmp_path, monkeypatch, stop):
     whole = Path(run(tmp_path / 'whole', 'minvis', toy_root, 4))
+    iterations, run_iter = [], VideoTrainLoop.run_iter
+    monkeypatch.setattr(VideoTrainLoop, 'run_iter', lambda loop, batch: iterations.append(1) or run_iter(loop, batch))
     assert different(whole, resumed(whole, tmp_path / 'part', 'minvis', toy_root, stop)) == []
+    assert len(iterations) == 4 - stop
 
 
 @pytest.mark.slow

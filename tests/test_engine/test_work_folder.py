@@ -285,3 +285,30 @@ def test_every_recipe_saves_safely():
     config = Config.fromfile(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
     assert config.default_hooks.checkpoint.type == 'SafeCheckpointHook'
     assert config.train_cfg.type == 'VideoTrainLoop'
+
+
+def test_trust_reaches_the_last_checkpoint(folder, toy_root):
+    for path in checkpoints_in(folder):
+        torch.save(dict(read_checkpoint(path), extra=Foreign()), path)
+    with pytest.raises(CheckpointError, match='can be resumed; the newest: .* was not loaded'):
+        set_resume(settings(folder, toy_root), 'auto')
+    config = settings(folder, toy_root)
+    set_resume(config, 'auto', trust=True)
+    assert config.load_from == str(folder / 'iter_3.pth')
+
+
+class Foreign:
+    """An object that is only unpickled if the file is trusted."""
+
+
+def test_processes_know_each_other_before_the_folder_is_checked(toy_root, tmp_path, monkeypatch):
+    """On GPUs, mmengine would start the group in its runner, after the lock and the check of the processes."""
+    from mmdvis.engine import launch
+
+    started = []
+    monkeypatch.setattr(launch.torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(launch, 'init_dist', lambda launcher, **options: started.append((launcher, options)))
+    path = tiny_config.write(tmp_path, 'minvis', toy_root)
+    load_config(str(path), str(tmp_path), launcher='pytorch')
+    load_config(str(path), str(tmp_path), launcher='none')
+    assert started == [('pytorch', dict(backend='nccl'))]

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmdvis.apis import VideoSegInferencer, init_model
 from mmdvis.io import ArrayFrames
 from mmdvis.models.detectors.per_frame import detector_config
-from mmdvis.models.detectors.per_frame_results import INSTANCE_OFFSET, panoptic_objects, segment_map
+from mmdvis.models.detectors.per_frame_results import INSTANCE_OFFSET, FrameObjects, panoptic_objects, segment_map
 from mmdvis.registry import MODELS
 
 FOLDER = ROOT / 'configs' / 'per_frame'
@@ -87,6 +87,34 @@ def test_identities_go_on_where_masks_overlap(models):
     assert first.objects
     for frame in others:
         assert {s.id for s in frame.objects} == {s.id for s in first.objects}
+
+
+def test_identities_follow_the_masks_not_the_order(models, monkeypatch):
+    """Three squares; then two of them in the other order, and one elsewhere that is new."""
+
+    def squares(*lefts):
+        masks = torch.zeros(len(lefts), 60, 90, dtype=torch.bool)
+        for mask, left in zip(masks, lefts):
+            mask[20:40, left : left + 12] = True
+        return FrameObjects(torch.zeros(len(lefts), dtype=torch.int64), torch.full((len(lefts),), 0.9), masks)
+
+    found = iter([squares(0, 24, 48), squares(48, 0, 72)])
+    monkeypatch.setattr(models['vis'], 'detect', lambda frame, size: next(found))
+    result, _ = models['vis'].stream(ArrayFrames(video(2)))
+    places = [{s.box[0]: s.id for s in result.frame(t).objects} for t in range(2)]
+    assert len(set(places[0].values())) == 3
+    assert (places[1][48], places[1][0]) == (places[0][48], places[0][0])
+    assert places[1][72] not in places[0].values()
+
+
+def test_labels_above_255_are_kept(monkeypatch):
+    segmentor = model('vss')
+    segmentor.num_classes = 300
+    labels = torch.arange(60 * 90).reshape(60, 90) % 300
+    found = FrameObjects(labels.new_zeros(0), torch.zeros(0), torch.zeros(0, 60, 90, dtype=torch.bool), labels)
+    monkeypatch.setattr(segmentor, 'detect', lambda frame, size: found)
+    result, _ = segmentor.stream(ArrayFrames(video(1)))
+    assert np.array_equal(np.asarray(result.maps[0]), labels.numpy())
 
 
 def test_a_panoptic_map_of_mmdet_is_taken_apart():

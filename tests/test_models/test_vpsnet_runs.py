@@ -12,6 +12,7 @@ from helpers.tiny_datasets import settings_of
 from mmengine.config import Config, ConfigDict
 
 from mmdvis.checkpoints import read_checkpoint
+from mmdvis.engine import VideoTrainLoop
 from mmdvis.engine.launch import load_config, set_resume, train
 from mmdvis.engine.launch import test as run_test
 from mmdvis.inference import init_model
@@ -57,9 +58,12 @@ def base(toy_root, tmp_path_factory):
 )
 def test_a_variant_starts_from_base_and_is_scored(variant, base, toy_root, tmp_path):
     config = toy_config(variant, toy_root, tmp_path / variant, load_from=base)
+    config.optim_wrapper.optimizer.update(lr=0.0, weight_decay=0.0)  # the weights stay those of Base
     checkpoint = train(config)
     before, after = (read_checkpoint(path) for path in (base, checkpoint))
     assert set(before['state_dict']) < set(after['state_dict'])
+    for name, value in before['state_dict'].items():
+        assert 'running' in name or 'num_batches' in name or torch.equal(value, after['state_dict'][name]), name
     assert after['meta']['dataset_meta']['classes'][0] == 'disc'
     metrics = run_test(toy_config(variant, toy_root, tmp_path / 'test'), [str(checkpoint)], False)
     assert {'VPQ1', 'VPQ5', 'VPQ10', 'VPQ15', 'VPQ_Th', 'STQ'} <= set(metrics)
@@ -69,11 +73,17 @@ def test_a_variant_starts_from_base_and_is_scored(variant, base, toy_root, tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed(toy_root, tmp_path):
+def test_a_run_is_resumed(toy_root, tmp_path, monkeypatch):
+    whole = read_checkpoint(train(toy_config('fusetrack', toy_root, tmp_path / 'whole', iters=3)))
     train(toy_config('fusetrack', toy_root, tmp_path / 'part', iters=2))
     config = toy_config('fusetrack', toy_root, tmp_path / 'part', iters=3)
     set_resume(config, 'auto')
+    iterations, run_iter = [], VideoTrainLoop.run_iter
+    monkeypatch.setattr(VideoTrainLoop, 'run_iter', lambda loop, batch: iterations.append(1) or run_iter(loop, batch))
     resumed = read_checkpoint(train(config))
+    assert len(iterations) == 1
+    for name, value in whole['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
     before = read_checkpoint(tmp_path / 'part' / 'iter_2.pth')
     assert resumed['meta']['iter'] == 3 and len(resumed['optimizer']['state']) == len(before['optimizer']['state'])
     steps = {int(state['step']) for state in resumed['optimizer']['state'].values()}

@@ -1,6 +1,7 @@
 """The cache of results, and selecting and renumbering objects."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -44,24 +45,30 @@ def test_a_frame_without_objects_is_kept():
 
 
 def test_threads_read_while_one_writes():
-    cache, wrong = ResultCache(1000), []
+    cache, wrong, reads, is_done = ResultCache(1000), [], set(), threading.Event()
     results = [panoptic(t % 5) for t in range(60)]
 
     def read():
-        for _ in range(200):
-            if len(cache):
+        try:
+            while not is_done.is_set():
                 t = len(cache) - 1
                 if not np.array_equal(cache[t].id_map, results[t].id_map):
                     wrong.append(t)
+                reads.add(t)
+        except Exception as error:
+            wrong.append(error)
 
+    cache.append(results[0])
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for result in results:
+    for result in results[1:]:
         cache.append(result)
+        time.sleep(0.001)
+    is_done.set()
     for reader in readers:
         reader.join()
-    assert not wrong
+    assert not wrong and len(reads) > 1
 
 
 @pytest.mark.parametrize('task', MAKERS)

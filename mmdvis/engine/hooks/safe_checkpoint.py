@@ -10,6 +10,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmdvis.io import atomic_write
 from mmdvis.registry import HOOKS
 
 
@@ -84,9 +85,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def point_to_last(self, folder: Path) -> None:
         """Writes the name of the last checkpoint to ``last_checkpoint``, which other tools of mmengine read."""
-        temporary = folder / '.part-last_checkpoint'
-        temporary.write_text(str(self.last_ckpt))
-        os.replace(temporary, folder / 'last_checkpoint')
+        with atomic_write(folder / 'last_checkpoint') as temporary:
+            temporary.write_text(str(self.last_ckpt))
 
 
 def publish(source: Path, target: Path) -> None:

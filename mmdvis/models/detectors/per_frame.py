@@ -17,7 +17,15 @@ from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.frame_truth import mask_boxes
 from mmdvis.models.functional.video_tracks import Detections, VideoMemory
 from mmdvis.registry import MODELS
-from mmdvis.results import VideoDataSample, VideoInstances, VideoPanoptic, VideoResult, VideoSemantic, encode_mask
+from mmdvis.results import (
+    VideoDataSample,
+    VideoInstances,
+    VideoPanoptic,
+    VideoResult,
+    VideoSemantic,
+    encode_mask,
+    label_dtype,
+)
 from mmdvis.structures import FrameSource, Segment
 
 from .options import InferenceOptions, class_info
@@ -163,7 +171,7 @@ class PerFrameModel(TrainedModel):
         for (found, numbers), after in self.propagate(source, state):
             state = after
             if self.task == 'vss':
-                maps.append(found.label_map)
+                maps.append(found.label_map.to(getattr(torch, label_dtype(self.num_classes))))
             elif self.task == 'vps':
                 ids, segments = segment_map(found, numbers, self.num_classes, self.num_things or 0)
                 maps.append(ids)

@@ -44,7 +44,7 @@ def frame_objects(
     """
     if task == 'vss':
         labels = resized(found.pred_sem_seg.data[0], size)
-        return FrameObjects(labels.new_zeros(0), torch.zeros(0), torch.zeros(0, *size, dtype=torch.bool), labels.byte())
+        return FrameObjects(labels.new_zeros(0), torch.zeros(0), torch.zeros(0, *size, dtype=torch.bool), labels)
     if task == 'vps':
         values = found.pred_panoptic_seg.sem_seg
         return panoptic_objects(resized(values.reshape(-1, *values.shape[-2:])[0], size), num_things or 0)

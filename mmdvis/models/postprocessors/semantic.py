@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mmdvis.io import DiskBackedMaps
 from mmdvis.registry import MODELS
-from mmdvis.results import ClassInfo, VideoPanoptic, VideoSemantic, lookup
+from mmdvis.results import ClassInfo, VideoPanoptic, VideoSemantic, label_dtype, lookup
 from mmdvis.structures import VideoPrediction
 
 MAX_VOTES = 1 << 24  # numbers held at once: classes times pixels
@@ -35,7 +35,7 @@ class SemanticPostprocessor(nn.Module):
             classes: the classes of the model; None: numbered ones.
         """
         num_classes = prediction.scores.shape[-1] - 1
-        dtype = torch.uint8 if num_classes <= 255 else torch.uint16
+        dtype = getattr(torch, label_dtype(num_classes))
         panoptic = None if self.around is None else self.around(prediction, classes)
         maps = DiskBackedMaps()
         for frame in range(prediction.num_frames):
