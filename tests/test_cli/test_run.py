@@ -22,7 +22,7 @@ from mmdvis.apis import VideoSegInferencer
 from mmdvis.cli import main as cli
 from mmdvis.cli import run as command
 from mmdvis.datasets.toy.scene import draw_scene, render
-from mmdvis.io import VideoWriter
+from mmdvis.io import VideoFileFrames, VideoWriter
 
 META = dict(classes=tuple('abcde'), num_things=3)
 TASKS = dict(
@@ -165,7 +165,11 @@ def test_classes_scores_and_looks(tmp_path):
     assert {row['category'] for row in everything} - {'a', 'd'}
     assert rows('some') == [row for row in everything if row['category'] in ('a', 'd')]
     assert all(float(row['score']) >= 0.3 for row in rows('high'))
-    assert run(video, '--out', tmp_path / 'x', '--alpha', '0.2', '--hide', 'names', 'stuff', '--show', 'boxes') == 0
+    options = ('--alpha', '0.2', '--hide', 'names', 'stuff', '--show', 'boxes')
+    for name, words in (('plain', ()), ('drawn', options)):
+        assert run(video, '--out', tmp_path / name, '--save', 'video', *words) == 0
+    pictures = [VideoFileFrames(tmp_path / name / 'clip' / 'video.mp4').read(0, 1).int() for name in ('plain', 'drawn')]
+    assert (pictures[0] - pictures[1]).abs().float().mean() > 1
 
 
 def test_instances_have_a_score_by_default(tmp_path):
@@ -310,7 +314,7 @@ def test_several_sources_are_compared_with_folders_of_their_names(tmp_path):
     run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'first', '--save', 'json', 'masks')
     words = ('--compare', tmp_path / 'first', '--save', 'html')
     assert run(tmp_path / 'clip*.mp4', '--out', tmp_path / 'second', *words) == 0
-    assert (tmp_path / 'second' / 'clip1' / 'viewer.html').exists()
+    assert '"title": "comparison"' in (tmp_path / 'second' / 'clip1' / 'viewer.html').read_text()
 
 
 def test_a_comparison_of_another_length_is_refused(tmp_path, capsys):

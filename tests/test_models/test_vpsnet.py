@@ -169,6 +169,15 @@ def test_a_stream_equals_the_video_however_it_is_cut(tracking):
     assert torch.equal(sample.pred_panoptic.id_map, whole)
 
 
+def test_the_features_of_a_frame_depend_on_the_frame_before():
+    model, frames, fused = tiny.model().eval(), tiny.video(2), []
+    model.fuse.register_forward_hook(lambda neck, inputs, outputs: fused.append(outputs[0]))
+    for first in (frames[0], frames[0], 255 - frames[0]):
+        model.stream(ArrayFrames(torch.stack([first, frames[1]])))
+    assert len(fused) == 6
+    assert torch.equal(fused[1], fused[3]) and not torch.allclose(fused[1], fused[5])
+
+
 @pytest.mark.parametrize('tracking', tiny.TRACKING)
 def test_two_videos_may_be_interleaved(tracking):
     model, videos = tiny.model(tracking=tracking).eval(), [tiny.video(4, seed=k) for k in range(2)]

@@ -88,6 +88,12 @@ def test_fusion_keeps_the_sizes(references, options, size):
     sum(level.square().sum() for level in fused).backward()
     unused = [name for name, parameter in neck.named_parameters() if parameter.grad is None]
     assert not unused
+    for k in range(references):  # each of them matters
+        others_swapped = [*others]
+        others_swapped[k] = pyramid(size, seed=99)
+        assert not torch.allclose(neck(key, others_swapped, flows)[0], fused[0])
+    if neck.needs_flow:
+        assert not torch.allclose(neck(key, others, flows + 2.0)[0], fused[0])
 
 
 def test_without_references_the_levels_are_exchanged():

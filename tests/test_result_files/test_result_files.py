@@ -77,6 +77,19 @@ def test_mot_boxes_as_the_definition_of_motchallenge_says(tmp_path):
     assert {int(line[1]) for line in lines} == {3, 7} and [int(line[0]) for line in lines] == [1, 1, 2, 2, 3, 4, 4]
 
 
+def test_mots_holds_the_masks_of_the_objects(tmp_path):
+    _, frames = write(tmp_path / 'out', ['mots'], number=6)
+    lines = [line.split() for line in (tmp_path / 'out' / 'mots.txt').read_text().splitlines()]
+    found = {}
+    for frame, _, _, height, width, counts in lines:
+        mask = coco_mask.decode(dict(size=[int(height), int(width)], counts=counts.encode())).astype(bool)
+        found.setdefault(int(frame), []).append(mask)
+    expected = {t: [s.mask for s in result.objects if s.is_thing] for t, (_, result) in enumerate(frames)}
+    assert len(lines) == 11 and found.keys() == {t for t, masks in expected.items() if masks}
+    for t, masks in found.items():
+        assert sorted(m.tobytes() for m in masks) == sorted(m.tobytes() for m in expected[t])
+
+
 def test_mots_is_read_by_trackeval(tmp_path):
     """Against ground truth that is the file itself, TrackEval finds no error."""
     trackeval = pytest.importorskip('trackeval')
