@@ -27,6 +27,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'the instance number',
     )
     parser.add_argument('--splits', nargs='+', default=['train', 'val_day'], help='splits to convert')
+    parser.add_argument('--first', type=int, help='convert only the first frames of each video; papers use 60')
+    parser.add_argument('--videos', nargs='+', help='convert only these videos; each must be in every split')
     parser.add_argument('--workers', type=int, default=2, help='number of processes')
     return parser.parse_args(arguments)
 
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
     with exit_on_error():
         for split in args.splits:
-            print(f'{split}: {prepare_viper(args.raw, args.out, split, args.inst_coding, args.workers)}')
+            path = prepare_viper(args.raw, args.out, split, args.inst_coding, args.workers, args.first, args.videos)
+            print(f'{split}: {path}')
 
 
 if __name__ == '__main__':

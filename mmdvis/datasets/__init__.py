@@ -2,6 +2,7 @@
 
 from . import samplers, transforms
 from .base import ClipDataset
+from .cityscapes_images import CityscapesPanopticDataset
 from .cityscapes_vps import CityscapesVPSDataset, VIPERVPSDataset
 from .coco import CocoInstanceClipDataset, CocoPanopticClipDataset
 from .concat import ConcatClipDataset
@@ -11,6 +12,7 @@ from .vspw import VSPWDataset
 from .youtube_vis import OVISDataset, YouTubeVISDataset
 
 __all__ = [
+    'CityscapesPanopticDataset',
     'CityscapesVPSDataset',
     'ClipDataset',
     'ConcatClipDataset',

@@ -119,6 +119,9 @@ class CityscapesVPSDataset(PanopticVideoDataset):
       frames of each video: ``im_all_info_val_city_vps.json`` with ``val/img_all``;
     * test: ``im_all_info_test_city_vps.json`` with ``test/img_all``.
 
+    With ``data_prefix['semantic']``, a folder of class maps such as ``train/labelmap``, the semantic head of VPSNet
+    also learns the pixels of things without an instance, such as groups of cars.
+
     Args:
         annotated: JSON file ``panoptic_im_*`` of the split, for use with ``im_all_info_*``. It defines the names of the
             annotated frames in a submission; other frames are predicted but not submitted.
@@ -161,15 +164,21 @@ class CityscapesVPSDataset(PanopticVideoDataset):
         The mask suffix is that of the release on disk. Annotated frames are named as in a submission.
         """
         info = super().info_of(record)
-        masks, frames, submit = self.data_prefix.get('seg', ''), [], []
+        masks, class_maps, frames, submit = self.data_prefix.get('seg', ''), self.data_prefix.get('semantic'), [], []
         for source, frame in zip(record['frames'], info['frames']):
             stem = stem_of(Path(source.get('mask') or source['image']).name)
-            names = [Path(masks, stem + end) for end in MASK_SUFFIXES]
-            mask = next((str(path) for path in names if os.path.isfile(path)), frame['mask'] or str(names[0]))
+            mask = existing_mask(masks, stem, frame['mask'])
             frame_key = sequence_of(source['image'])
-            frames.append(dict(frame, mask=mask, name=f'{self.names.get(frame_key, stem)}.png'))
+            frame = dict(frame, mask=mask, name=f'{self.names.get(frame_key, stem)}.png')
+            frames.append(dict(frame, semantic=existing_mask(class_maps, stem)) if class_maps else frame)
             submit.append(not self.names or frame_key in self.names)
         return dict(info, frames=frames, submit=submit)
+
+
+def existing_mask(folder: str, stem: str, otherwise: str | None = None) -> str:
+    """Path of the mask of a frame with the suffix that is there; else ``otherwise``, or the first suffix."""
+    paths = [str(Path(folder, stem + end)) for end in MASK_SUFFIXES]
+    return next((path for path in paths if os.path.isfile(path)), otherwise or paths[0])
 
 
 def check_annotated(names: dict[str, str], videos: list[list[str]], annotated: str, every: str) -> None:

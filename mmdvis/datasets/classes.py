@@ -68,6 +68,7 @@ CITYSCAPES = (
     'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck '
     'bus train motorcycle bicycle'
 )
+CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33)  # of the annotation files of the images
 VIPER = (
     'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier '
     'trash trafficlight firehydrant chair trashcan person motorcycle car van bus truck'
@@ -180,6 +181,9 @@ KNOWN_CLASSES = {
     'YouTubeVIS2021': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
     'YouTubeVIS2022': lambda: numbered_classes(YOUTUBE_VIS_2021, 1),
     'CityscapesVPS': lambda: numbered_classes(CITYSCAPES, 0, range(11, 19)),
+    'Cityscapes': lambda: build_class_list(
+        [(number, name, number >= 24, None) for number, name in zip(CITYSCAPES_LABEL_IDS, CITYSCAPES.split())]
+    ),
     'VIPER': lambda: numbered_classes(VIPER, 0, range(13, 23)),
     'COCO': lambda: build_class_list(coco_things()),
     'COCOPanoptic': lambda: build_class_list([*coco_things(), *coco_stuff()]),

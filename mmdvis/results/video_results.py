@@ -1,7 +1,7 @@
 """Results of whole videos for the three tasks. All of them offer the members of :class:`VideoResult`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
@@ -49,10 +49,19 @@ class PackedResult:
 
     field: ClassVar[str]
 
+    def after(self, warmup: int) -> 'PackedResult':
+        """The result without its first ``warmup`` frames."""
+        raise NotImplementedError
+
     def pack(self, sample: VideoDataSample) -> VideoDataSample:
-        """A copy of ``sample`` that carries this result."""
-        packed = sample.new()
-        packed.set_field(self, self.field)
+        """A copy of ``sample`` that carries this result.
+
+        The first ``warmup`` frames of the sample are left out; they are there to be referred to, not to be scored.
+        """
+        packed, warmup = sample.new(), sample.get('warmup', 0)
+        if warmup:
+            packed.set_metainfo(dict(frame_names=sample.frame_names[warmup:], warmup=0))
+        packed.set_field(self.after(warmup) if warmup else self, self.field)
         return packed
 
 
@@ -75,6 +84,10 @@ class LazyMaps(PackedResult):
         if torch.is_tensor(self.maps):
             return self.maps
         return torch.stack([self.maps[index] for index in range(self.num_frames)])
+
+    def after(self, warmup: int) -> 'LazyMaps':
+        """The result without its first ``warmup`` frames."""
+        return replace(self, maps=self.stacked()[warmup:])
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles the maps as one tensor, because a store may be an open file."""
@@ -103,6 +116,11 @@ class VideoPanoptic(LazyMaps):
     def id_map(self) -> Tensor:
         """Segment ids (T, H, W) int32 of all frames, 0 is void."""
         return self.stacked()
+
+    def after(self, warmup: int) -> 'VideoPanoptic':
+        """The result without its first ``warmup`` frames."""
+        later = None if self.by_frame is None else self.by_frame[warmup:]
+        return replace(super().after(warmup), by_frame=later)
 
     def known_segments(self, index: int) -> tuple[Segment, ...]:
         """The segments of the video, or, of a causal result, those known in a frame."""
@@ -149,6 +167,12 @@ class VideoInstances(PackedResult):
     by_frame: tuple['VideoInstances', ...] | None = None
 
     field: ClassVar[str] = 'pred_instances'
+
+    def after(self, warmup: int) -> 'VideoInstances':
+        """The result without its first ``warmup`` frames."""
+        masks = [track[warmup:] for track in self.masks]
+        later = None if self.by_frame is None else self.by_frame[warmup:]
+        return replace(self, masks=masks, num_frames=self.num_frames - warmup, by_frame=later)
 
     def frame(self, index: int) -> FrameResult:
         """The result of one frame; a track that occurs with several labels is shown with its best one."""

@@ -1,6 +1,6 @@
 """Frozen data types that flow between the stages of a model, and the protocols they are used through."""
 
-from .clip_targets import ClipTargets
+from .clip_targets import VOID, ClipTargets
 from .frame_source import FrameSource
 from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameMaps, FrameSize, MapStore, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
@@ -12,6 +12,7 @@ from .write_slice import write_slice
 
 __all__ = [
     'STAGES',
+    'VOID',
     'AveragedMasks',
     'ClipTargets',
     'FactoredMasks',

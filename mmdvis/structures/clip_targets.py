@@ -7,6 +7,8 @@ from torch import Tensor
 
 from mmdvis.checks import check_shapes
 
+VOID = 255  # label of a pixel of unknown class
+
 
 @dataclass(frozen=True, eq=False)
 class ClipTargets:
@@ -19,6 +21,8 @@ class ClipTargets:
         visible: Whether the object has a pixel in the frame, (N, T) bool.
         name: Name of the clip for error messages.
         ignored: Pixels excluded from the mask loss, (T, H, W) bool; None excludes none.
+        semantic: Class labels (T, H, W) uint8 of all pixels, ``VOID`` if unknown, where they differ from those of the
+            objects; None if the objects are all that is known.
     """
 
     labels: Tensor
@@ -27,18 +31,21 @@ class ClipTargets:
     visible: Tensor
     name: str = 'unnamed clip'
     ignored: Tensor | None = None
+    semantic: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_shapes(
-            self,
-            dict(
-                labels='N', ids='N', masks='NTHW', visible='NT', **({} if self.ignored is None else dict(ignored='THW'))
-            ),
-        )
+        pixels = {name: 'THW' for name in ('ignored', 'semantic') if getattr(self, name) is not None}
+        check_shapes(self, dict(labels='N', ids='N', masks='NTHW', visible='NT', **pixels))
 
     @classmethod
     def from_index_maps(
-        cls, maps: Tensor, ids: Tensor, labels: Tensor, name: str = 'unnamed clip', ignored: Tensor | None = None
+        cls,
+        maps: Tensor,
+        ids: Tensor,
+        labels: Tensor,
+        name: str = 'unnamed clip',
+        ignored: Tensor | None = None,
+        semantic: Tensor | None = None,
     ) -> 'ClipTargets':
         """Creates targets from index maps; objects without a pixel in the clip are removed.
 
@@ -49,6 +56,7 @@ class ClipTargets:
             labels: Class labels (N,).
             name: Name of the clip for error messages.
             ignored: Ignored pixels (T, H, W), see :attr:`ignored`.
+            semantic: Class labels (T, H, W), see :attr:`semantic`.
         """
         object_indices = torch.arange(1, len(ids) + 1, device=maps.device, dtype=maps.dtype).view(-1, 1, 1, 1)
         masks = maps[0] == object_indices
@@ -56,7 +64,8 @@ class ClipTargets:
             masks |= layer == object_indices
         visible = masks.flatten(2).any(-1)
         has_pixels = visible.any(1)
-        return cls(labels[has_pixels], ids[has_pixels], masks[has_pixels], visible[has_pixels], name, ignored)
+        kept = (labels[has_pixels], ids[has_pixels], masks[has_pixels], visible[has_pixels])
+        return cls(*kept, name, ignored, semantic)
 
     @property
     def first_frame(self) -> Tensor:
@@ -73,6 +82,7 @@ class ClipTargets:
                 self.visible[is_visible, t : t + 1],
                 f'{self.name}, frame {t} of the clip',
                 None if self.ignored is None else self.ignored[t : t + 1],
+                None if self.semantic is None else self.semantic[t : t + 1],
             )
             for t, is_visible in enumerate(self.visible.unbind(1))
         ]

@@ -237,6 +237,8 @@ def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
                     continue
                 save(root / split / 'img' / (name + endings[0]), images[t])
                 save(root / split / 'panoptic_inst' / (name + endings[1]), codes[maps[t]])
+                classes = np.array([13 if split == 'train' else 255, 13, 11, 18, kinds[3], kinds[4]], np.uint8)
+                save(root / split / 'labelmap' / (name + endings[1]), classes[maps[t]])
                 if split == 'val':
                     ids = region[maps[t]]
                     save(root / split / 'panoptic_video' / (name + endings[1]), rgb(ids))
@@ -250,6 +252,34 @@ def cityscapes_vps(root, names, kinds=(13, 11, 18, 10, 0)):
             save_json(
                 root / 'panoptic_gt_val_city_vps.json', dict(images=annotated, annotations=annotations, categories=cats)
             )
+    return root
+
+
+def cityscapes(root, names, label_ids, kinds=(26, 24, 33, 23, 7)):
+    """Write Cityscapes images with the panoptic files of cityscapesScripts, and the frames around each image."""
+    cats = [
+        dict(id=k, name=n.replace('_', ' '), isthing=int(k >= 24), color=[k, 0, 0]) for k, n in zip(label_ids, names)
+    ]
+    for split, number in (('train', 2), ('val', 2)):
+        images_, annotations = [], []
+        for k in range(number):
+            images, maps = scene(90 + k + 10 * (split == 'val'), frames=3)
+            region, city = region_ids(90 + k), ('aachen', 'bochum')[k]
+            name = f'{city}_{k:06d}_000019'
+            for t, frame in ((18, 0), (19, 1), (20, 2)):
+                file = f'{city}_{k:06d}_{t:06d}_leftImg8bit.png'
+                save(root / 'leftImg8bit_sequence' / split / city / file, images[frame])
+                if t == 19:
+                    save(root / 'leftImg8bit' / split / city / file, images[frame])
+            ids = region[maps[1]]
+            png = f'{name}_gtFine_panoptic.png'
+            save(root / 'gtFine' / f'cityscapes_panoptic_{split}' / png, rgb(ids))
+            images_.append(dict(id=name, file_name=f'{name}_leftImg8bit.png', width=SIZE[1], height=SIZE[0]))
+            annotations.append(dict(image_id=name, file_name=png, segments_info=segments(ids, region, kinds)))
+        save_json(
+            root / 'gtFine' / f'cityscapes_panoptic_{split}.json',
+            dict(images=images_, annotations=annotations, categories=cats),
+        )
     return root
 
 

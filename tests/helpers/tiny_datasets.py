@@ -78,6 +78,9 @@ def write(kind, root):
             root, names(class_lists.YOUTUBE_VIS_2021), 'valid/instances.json'
         ),
         'cityscapes_vps': lambda: official.cityscapes_vps(root, names(class_lists.CITYSCAPES)),
+        'cityscapes_panoptic': lambda: official.cityscapes(
+            root, names(class_lists.CITYSCAPES), class_lists.CITYSCAPES_LABEL_IDS
+        ),
         'viper_vps': lambda: official.vipseg(
             root, names(class_lists.VIPER), range(13, 23), (19, 17, 14, 0, 1), dict(train=2, val_day=1), **VIPER_FOLDERS
         ),

@@ -53,9 +53,12 @@ def expected_row(path):
     elif 'coco' in stem:
         names += ['sgd', *table()['variants'][variant], 'coco']
     else:
-        names += ['sgd', 'viper' if 'viper' in stem else 'city']
-        epochs = stem.split('_')[2].split('-')[1]
-        names += [{'144e': 'city_144', '12e': 'viper_12', '192e': 'city_192', '96e': 'city_96'}[epochs]]
+        data, epochs = stem.split('_')[-1], stem.split('_')[2].split('-')[1]
+        if data == 'cityscapes':
+            names += ['sgd', 'cityscapes', 'cityscapes_144']
+        else:
+            names += ['sgd', 'viper' if data == 'viper' else 'city']
+            names += [{'144e': 'city_144', '12e': 'viper_12', '192e': 'city_192', '96e': 'city_96'}[epochs]]
         names += table()['variants'][variant]
         if 'released' in stem:
             names += ['released'] + ['released_fuse'] * ('fuse' in variant) + ['released_track'] * (variant in TRACKED)
@@ -109,8 +112,10 @@ def test_there_are_nine_variants_for_each_dataset():
     for data in ('_viper', '12e_viper', '144e_cityscapes-vps', '_toy'):
         found = {variant_of(path) for path in LEAVES if path.stem.endswith(data)}
         assert found == set(table()['variants']), data
+    images = {variant_of(path) for path in LEAVES if path.stem.endswith('144e_cityscapes')}
+    assert images == {'base', 'align', 'attend', 'fuse'}
     assert len([path for path in LEAVES if 'released' in path.stem]) == 3
-    assert len(LEAVES) == 9 * 3 + 3 + 1
+    assert len(LEAVES) == 9 * 3 + 4 + 3 + 1
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)

@@ -285,6 +285,15 @@ def test_viper_in_every_coding(coding, tmp_path):
     ]
     regions = {(maps[:] == region).tobytes() for region in range(1, 6)}
     assert {(sample.gt_index_maps[0] == k).numpy().tobytes() for k in range(1, 6)} == regions
+    path = prepare_viper(tmp_path / 'raw', tmp_path / 'cut', 'train', coding, first=6, videos=['001'])
+    whole, cut = (json.loads((tmp_path / name / path.name).read_text()) for name in ('out', 'cut'))
+    assert len(whole['videos'][0]['images']) == 16 and len(cut['videos'][0]['images']) == 6
+    assert cut['annotations'][0]['annotations'] == whole['annotations'][0]['annotations'][:6]
+    assert len(list((tmp_path / 'cut').rglob('*.png'))) == 6
+    with pytest.raises(DataError, match=r'has no video 002; it has 001'):
+        prepare_viper(tmp_path / 'raw', tmp_path / 'cut', 'train', coding, videos=['001', '002'])
+    with pytest.raises(DataError, match='--first must be at least 1, got 0'):
+        prepare_viper(tmp_path / 'raw', tmp_path / 'cut', 'train', coding, first=0)
 
 
 def test_coco_with_the_classes_of_ovis(tmp_path):

@@ -3,7 +3,7 @@
 Not validated on the official release. The encoding of the instance images is therefore an argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,9 @@ def panoptic_ids(colours: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray
     return positions.reshape(codes.shape), keys
 
 
-def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) -> tuple[dict, dict]:
+def prepare_viper_video(
+    name: str, raw: str, out: str, split: str, coding: str, first: int | None = None
+) -> tuple[dict, dict]:
     """Convert a video. Segment ids are numbered by first occurrence and consistent in all frames.
 
     Args:
@@ -78,6 +80,7 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
         out: Root folder of the converted dataset.
         split: Name of the split.
         coding: Encoding of the instance images, a key of ``CODINGS``.
+        first: Number of frames to convert, from the start of the video; None: all.
 
     Returns:
         Entries of ``videos`` and of ``annotations``.
@@ -88,9 +91,8 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
     folders, target = {kind: Path(raw, split, kind, name) for kind in ('img', 'cls', 'inst')}, Path(out, split)
     numbers: dict[tuple[int, int], int] = {}
     images, annotations = [], []
-    for image, mask in pair_frames(
-        frames_in(folders['img'], ('.jpg', '.png')), frames_in(folders['cls'], ('.png',)), name
-    ):
+    pairs = pair_frames(frames_in(folders['img'], ('.jpg', '.png')), frames_in(folders['cls'], ('.png',)), name)
+    for image, mask in list(pairs)[:first]:
         size, instance = image_size(image), folders['inst'] / f'{image.stem}.png'
         colours, codes = (np.asarray(read_pixels(path, kinds=('PNG',)).convert('RGB')) for path in (mask, instance))
         if not colours.shape[:2] == codes.shape[:2] == size:
@@ -116,7 +118,15 @@ def prepare_viper_video(name: str, raw: str, out: str, split: str, coding: str) 
     return dict(video_id=name, images=images), dict(video_id=name, annotations=annotations)
 
 
-def prepare_viper(raw: Path, out: Path, split: str, coding: str, workers: int = 2) -> Path:
+def prepare_viper(
+    raw: Path,
+    out: Path,
+    split: str,
+    coding: str,
+    workers: int = 2,
+    first: int | None = None,
+    videos: Sequence[str] | None = None,
+) -> Path:
     """Convert a split.
 
     Args:
@@ -125,16 +135,25 @@ def prepare_viper(raw: Path, out: Path, split: str, coding: str, workers: int = 
         split: Folder name of the split, such as ``train`` or ``val_day``.
         coding: Encoding of the instance images, a key of ``CODINGS``.
         workers: Number of processes.
+        first: Number of frames to convert of each video, from its start; None: all. The published results of VIPER are
+            those of the first 60 frames of 10 videos of ``val_day``.
+        videos: Names of the videos to convert; None: all of the split.
 
     Returns:
-        Path of the JSON file.
+        Path of the JSON file, which lists what was converted and nothing else.
 
     Raises:
-        DataError: Videos could not be converted.
+        DataError: A video is not in the split, ``first`` is less than 1, or videos could not be converted.
     """
+    if first is not None and first < 1:
+        raise DataError(f'--first must be at least 1, got {first}; it is the number of frames of each video')
     names: list[str] = list_folder(raw / split / 'img')
+    missing = sorted(set(videos or ()) - set(names))
+    if missing:
+        raise DataError(f'{raw / split / "img"} has no video {missing[0]}; it has {", ".join(names)}')
+    names = [name for name in names if videos is None or name in videos]
     entries = run_jobs(
-        prepare_viper_video, names, workers, split, raw=str(raw), out=str(out), split=split, coding=coding
+        prepare_viper_video, names, workers, split, raw=str(raw), out=str(out), split=split, coding=coding, first=first
     )
     return write_json(
         out / f'panoptic_gt_VIPER_{split}.json',

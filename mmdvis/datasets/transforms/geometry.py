@@ -1,10 +1,11 @@
 """Geometric transforms of a clip.
 
 The random parameters are drawn once per clip and shared by all frames, except in :class:`RotateClip`. The transforms
-read and replace ``clip`` uint8 (T, H, W, 3) and ``maps`` (L, T, H, W) as returned by :class:`LoadClip`.
+read and replace ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W) and, if there is one, ``semantic`` (T, H, W), as
+returned by :class:`LoadClip`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 
 from mmdvis.io import short_edge_size
 from mmdvis.registry import TRANSFORMS
+from mmdvis.structures import VOID
 
 Size = tuple[int, int]
 GREY = 128  # padding value of detectron2, before normalisation
+OUTSIDE = dict(maps=0, semantic=VOID)  # fields with ground truth -> value of pixels outside the image
 
 
 def resize_frames(frames: np.ndarray, size: Size) -> np.ndarray:
@@ -32,11 +35,23 @@ def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
     return np.stack(resized).reshape(*maps.shape[:-2], *size)
 
 
+def with_maps(results: dict, clip: np.ndarray, change: Callable[[np.ndarray, int], np.ndarray]) -> dict:
+    """Replace the frames and change the ground truth in the same way.
+
+    Args:
+        results: The clip.
+        clip: New frames.
+        change: Function (maps (..., T, H, W), value of pixels outside the image) -> new maps.
+    """
+    changed = {name: change(results[name], value) for name, value in OUTSIDE.items() if name in results}
+    return dict(results, clip=clip, **changed)
+
+
 def resize_clip(results: dict, size: Size) -> dict:
     """Resize the frames and maps of a clip to ``size`` (height, width)."""
     if tuple(results['clip'].shape[1:3]) == tuple(size):
         return results
-    return dict(results, clip=resize_frames(results['clip'], size), maps=resize_maps(results['maps'], size))
+    return with_maps(results, resize_frames(results['clip'], size), lambda maps, _: resize_maps(maps, size))
 
 
 def crop_clip(results: dict, size: Size) -> dict:
@@ -45,7 +60,7 @@ def crop_clip(results: dict, size: Size) -> dict:
         np.random.randint(max(length - window, 0) + 1) for length, window in zip(results['clip'].shape[1:3], size)
     )
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    return dict(results, clip=results['clip'][:, rows, columns], maps=results['maps'][..., rows, columns])
+    return with_maps(results, results['clip'][:, rows, columns], lambda maps, _: maps[..., rows, columns])
 
 
 @TRANSFORMS.register_module()
@@ -131,7 +146,7 @@ class FlipClip(BaseTransform):
         """Flip all frames and maps."""
         if np.random.rand() >= self.prob:
             return results
-        return dict(results, clip=results['clip'][:, :, ::-1], maps=results['maps'][..., ::-1])
+        return with_maps(results, results['clip'][:, :, ::-1], lambda maps, _: maps[..., ::-1])
 
 
 @TRANSFORMS.register_module()
@@ -158,20 +173,20 @@ class RotateClip(BaseTransform):
         x, y = np.random.uniform(*self.centre, 2) * (width, height)
         matrices = [cv2.getRotationMatrix2D((x - 0.5, y - 0.5), float(angle), 1.0) for angle in angles]
 
-        def turned(image: np.ndarray, turn: np.ndarray, how: int) -> np.ndarray:
-            return cv2.warpAffine(image, turn, (width, height), flags=how)
+        def turned(image: np.ndarray, turn: np.ndarray, how: int, outside: int = 0) -> np.ndarray:
+            return cv2.warpAffine(image, turn, (width, height), flags=how, borderValue=outside)
+
+        def turned_maps(maps: np.ndarray, outside: int) -> np.ndarray:
+            layers = maps.reshape(-1, num_frames, height, width)
+            turned_layers = [
+                turned(ids.astype(np.float32), turn, cv2.INTER_NEAREST, outside)
+                for layer in layers
+                for ids, turn in zip(layer, matrices)
+            ]
+            return np.stack(turned_layers).reshape(maps.shape).astype(maps.dtype)  # float32 holds every index exactly
 
         clip = np.stack([turned(frame, turn, cv2.INTER_LINEAR) for frame, turn in zip(results['clip'], matrices)])
-        dtype = results['maps'].dtype
-        maps = np.stack(
-            [
-                np.stack(
-                    [turned(ids.astype(np.float32), turn, cv2.INTER_NEAREST) for ids, turn in zip(layer, matrices)]
-                )
-                for layer in results['maps']
-            ]
-        ).astype(dtype)  # indices are exactly representable in float32
-        return dict(results, clip=clip, maps=maps)
+        return with_maps(results, clip, turned_maps)
 
 
 @TRANSFORMS.register_module()
@@ -193,8 +208,9 @@ class JitterClip(BaseTransform):
         results = resize_clip(results, tuple(max(1, round(length * scale)) for length in (height, width)))
         results = crop_clip(results, (self.size, self.size))
         missing = [(0, self.size - length) for length in results['clip'].shape[1:3]]
-        return dict(
-            results,
-            clip=np.pad(results['clip'], ((0, 0), *missing, (0, 0)), constant_values=GREY),
-            maps=np.pad(results['maps'], ((0, 0), (0, 0), *missing)),
-        )
+        clip = np.pad(results['clip'], ((0, 0), *missing, (0, 0)), constant_values=GREY)
+
+        def padded(maps: np.ndarray, outside: int) -> np.ndarray:
+            return np.pad(maps, (*[(0, 0)] * (maps.ndim - 2), *missing), constant_values=outside)
+
+        return with_maps(results, clip, padded)

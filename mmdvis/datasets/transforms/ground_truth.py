@@ -13,6 +13,7 @@ import numpy as np
 from mmdvis.errors import DataError
 from mmdvis.io import read_pixels
 from mmdvis.io.rle import Mask, decode_into
+from mmdvis.structures import VOID
 
 Info = dict[str, Any]
 SMALL_IDS = 254  # maximum number of objects in uint8, besides 0 and the index of ignored segments
@@ -217,6 +218,33 @@ class InstancePngAnnotations:
         for value in present[present != 255].tolist():
             table[value] = self.found[value][1]
         return [table[values]]
+
+
+def read_class_map(info: Info, frame: dict) -> np.ndarray:
+    """Read a greyscale PNG of category ids (``labelmap`` of Cityscapes-VPS), where 255 is void.
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
+        frame: Record of the frame, with the path ``semantic``.
+
+    Returns:
+        Class labels uint8 (H, W), ``VOID`` where unknown.
+
+    Raises:
+        DataError: The file is unreadable, or has a value that is no category.
+    """
+    values = np.asarray(read_pixels(frame['semantic'], modes=('L', 'P'), kinds=('PNG',)))
+    table = np.full(256, -1, np.int16)
+    table[VOID] = VOID
+    for category, label in info['labels'].items():
+        table[category] = label
+    labels = table[values]
+    if labels.min() < 0:
+        raise DataError(
+            f'{frame["semantic"]}: {frame_location(info, frame)}: the class map has the value '
+            f'{values[labels < 0][0]}; allowed are the category ids and {VOID} (void)'
+        )
+    return labels.astype(np.uint8)
 
 
 class TrackAnnotations:

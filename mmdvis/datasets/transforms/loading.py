@@ -12,14 +12,16 @@ from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames, open_frames, 
 from mmdvis.registry import TRANSFORMS
 from mmdvis.results import VideoDataSample
 
-from .ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
+from .ground_truth import ANNOTATION_READERS, frame_location, read_class_map, with_frame_location
 
-Loaded = tuple[np.ndarray, list[np.ndarray]]
+Loaded = tuple[np.ndarray, list[np.ndarray], np.ndarray | None]  # image, index maps, class labels
 
 
 @TRANSFORMS.register_module()
 class LoadClip(BaseTransform):
-    """Loads the sampled frames (``clip``) and their index maps (``maps``).
+    """Loads the sampled frames (``clip``), their index maps (``maps``) and, where given, class labels (``semantic``).
+
+    A frame that is not ``annotated``, such as the neighbour of an image, has no objects.
 
     Args:
         on_error: ``'raise'``, or ``'repeat'`` to replace an unusable frame and its ground truth by the nearest usable
@@ -35,7 +37,10 @@ class LoadClip(BaseTransform):
         self.on_error = on_error
 
     def transform(self, results: dict) -> dict:
-        """Add ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``."""
+        """Add ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W), ``ids`` and ``labels`` (N,), ``problems``.
+
+        If the frames have class maps, ``semantic`` uint8 (T, H, W) has their labels, ``VOID`` where unknown.
+        """
         bad: dict[int, DataError] = {}
         while True:
             indices = [self.replaced(results, index, bad) for index in results['frame_indices']]
@@ -47,16 +52,18 @@ class LoadClip(BaseTransform):
             if len(bad) == num_bad:
                 break
         frames = [loaded[index] for index in indices]
-        num_layers = max(len(layers) for _, layers in frames)
+        num_layers = max(len(layers) for _, layers, _ in frames)
         empty = np.zeros_like(frames[0][1][0])
         maps = np.stack(
-            [np.stack([layers[k] if k < len(layers) else empty for _, layers in frames]) for k in range(num_layers)]
+            [np.stack([layers[k] if k < len(layers) else empty for _, layers, _ in frames]) for k in range(num_layers)]
         )
+        class_maps = [labels for _, _, labels in frames if labels is not None]
         return dict(
             results,
             frame_indices=indices,
-            clip=np.stack([image for image, _ in frames]),
+            clip=np.stack([image for image, _, _ in frames]),
             maps=maps,
+            **({'semantic': np.stack(class_maps)} if class_maps else {}),
             ids=reader.ids,
             labels=reader.labels,
             problems=[*results.get('problems', ()), *map(str, bad.values())],
@@ -92,10 +99,10 @@ class LoadClip(BaseTransform):
 
     def same_size(self, results: dict, loaded: dict[int, Loaded], bad: dict[int, DataError]) -> None:
         """Treat frames that do not have the most frequent size as unusable."""
-        sizes = Counter(image.shape[:2] for image, _ in loaded.values())
+        sizes = Counter(image.shape[:2] for image, *_ in loaded.values())
         if len(sizes) > 1:
             size = sizes.most_common(1)[0][0]
-            for index, (image, _) in loaded.items():
+            for index, (image, *_) in loaded.items():
                 if image.shape[:2] != size:
                     self.note(bad, index, size_error(results, results['frames'][index], image.shape[:2], size))
 
@@ -109,13 +116,16 @@ class LoadClip(BaseTransform):
         frame = results['frames'][index]
         image = read_image(frame['image'])
         check_size(results, frame, image.shape[:2], None)
-        layers = reader.layers(index)
-        if layers[0].shape != image.shape[:2]:
-            raise DataError(
-                f'{frame_location(results, frame)}: {frame["image"]} is {image.shape[:2]} (height, width), but its '
-                f'mask {frame["mask"]} is {layers[0].shape}; both must have the same size'
-            )
-        return image, layers
+        size = image.shape[:2]
+        labels = read_class_map(results, frame) if frame.get('semantic') else None
+        layers = reader.layers(index) if frame.get('annotated', True) else [np.zeros(size, np.uint8)]
+        for path, found in ((frame.get('mask'), layers[0]), (frame.get('semantic'), labels)):
+            if found is not None and found.shape != size:
+                raise DataError(
+                    f'{frame_location(results, frame)}: {frame["image"]} is {size} (height, width), but its mask '
+                    f'{path} is {found.shape}; both must have the same size'
+                )
+        return image, layers, labels
 
 
 def size_error(results: dict, frame: dict, found: tuple[int, int], size: tuple[int, int]) -> DataError:
@@ -181,6 +191,8 @@ class PackClip(BaseTransform):
         )
         for name, value in (('gt_index_maps', maps), ('gt_ids', ids), ('gt_labels', labels)):
             sample.set_field(torch.from_numpy(np.ascontiguousarray(value)), name)
+        if 'semantic' in results:
+            sample.set_field(torch.from_numpy(np.ascontiguousarray(results['semantic'])), 'gt_semantic')
         clip = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(0, 3, 1, 2)))
         return dict(inputs=clip, data_samples=sample)
 
@@ -242,6 +254,7 @@ class OpenVideo(BaseTransform):
                 video_id=results['video_id'],
                 frame_names=names,
                 **({'submit': tuple(results['submit'])} if 'submit' in results else {}),
+                **({'warmup': results['warmup']} if results.get('warmup') else {}),
             )
         )
         return dict(inputs=source, data_samples=sample)

@@ -1,5 +1,7 @@
 """Sampling of the frames of a training clip."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -34,7 +36,8 @@ class SampleClip(BaseTransform):
             order. None samples consecutive frames with a uniformly distributed start.
         reverse: Probability of reversing a clip of consecutive frames.
         order: ``'time'``; or ``'key_first'``: a key frame comes first, and the others follow in random order. If there
-            are too few others, some are repeated; without any, the key frame is.
+            are too few others, some are repeated; without any, the key frame is. The key frame is one of the
+            ``key_frames`` of the video, if it has any, else a random one.
 
     Raises:
         ValueError: ``num_frames`` or ``frame_range`` is less than 1, or ``order`` is unknown.
@@ -56,7 +59,7 @@ class SampleClip(BaseTransform):
         """Add ``frame_indices``."""
         length = len(results['frames'])
         if self.order == 'key_first':
-            return dict(results, frame_indices=self.key_first(length))
+            return dict(results, frame_indices=self.key_first(length, results.get('key_frames')))
         if self.is_consecutive:
             start = np.random.randint(max(length - self.num_frames, 0) + 1)
             frames = consecutive_frames(length, self.num_frames, start)
@@ -72,9 +75,14 @@ class SampleClip(BaseTransform):
         """Whether the clips have consecutive frames."""
         return self.frame_range is None or 2 * self.frame_range + 1 == self.num_frames
 
-    def key_first(self, length: int) -> list[int]:
-        """A random key frame and T - 1 other frames within ``frame_range`` of it, in random order."""
-        key = np.random.randint(length)
+    def key_first(self, length: int, key_frames: Sequence[int] | None = None) -> list[int]:
+        """A random key frame and T - 1 other frames within ``frame_range`` of it, in random order.
+
+        Args:
+            length: Number of frames of the video.
+            key_frames: Frames that can be the key frame; None: all.
+        """
+        key = np.random.randint(length) if key_frames is None else key_frames[np.random.randint(len(key_frames))]
         low, high = max(key - self.frame_range, 0), min(key + self.frame_range, length - 1)
         near = [frame for frame in range(low, high + 1) if frame != key] or [key]
         others = [int(frame) for frame in np.random.permutation(near)[: self.num_frames - 1]]

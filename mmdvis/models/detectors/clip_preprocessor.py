@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
-from mmdvis.structures import ClipTargets
+from mmdvis.structures import VOID, ClipTargets
 
 MIXED_SIZES_WARNING = (
     'a batch contains clips of different sizes, so all are padded to the largest; use ClipSampler(by_shape=True) to '
@@ -85,23 +85,24 @@ class ClipPreprocessor(BaseDataPreprocessor):
         return pad(frames, size)
 
 
-def pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pads maps (..., H, W) with zeros on the right and at the bottom to ``size`` (height, width)."""
-    return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
+def pad(maps: Tensor, size: tuple[int, int], value: int = 0) -> Tensor:
+    """Pads maps (..., H, W) with ``value`` on the right and at the bottom to ``size`` (height, width)."""
+    return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]), value=value)
 
 
 def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSample:
     """A copy of a training sample with ``gt_targets`` instead of its index maps.
 
     Args:
-        sample: Sample with ``gt_index_maps``, ``gt_ids`` and ``gt_labels``.
+        sample: Sample with ``gt_index_maps``, ``gt_ids`` and ``gt_labels``, and with ``gt_semantic`` if known.
         size: Padded (height, width) of the targets.
     """
     name = f'video {sample.get("video_id", "?")}, frames {list(sample.get("frame_indices", []))}'
     maps, ignored = sample.gt_index_maps, None
     if sample.get('ignore_void'):
         ignored = pad((maps == 0).all(0), size)  # padding is background and not ignored
-    targets = ClipTargets.from_index_maps(pad(maps, size), sample.gt_ids, sample.gt_labels, name, ignored)
+    semantic = pad(sample.gt_semantic, size, VOID) if 'gt_semantic' in sample else None
+    targets = ClipTargets.from_index_maps(pad(maps, size), sample.gt_ids, sample.gt_labels, name, ignored, semantic)
     copy = VideoDataSample(metainfo=sample.metainfo)
     copy.set_field(targets, 'gt_targets')
     return copy

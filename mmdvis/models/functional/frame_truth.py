@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdvis.structures import ClipTargets
-
-VOID = 255
+from mmdvis.structures import VOID, ClipTargets
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +47,12 @@ def frame_truth(targets: ClipTargets, frame: int, num_things: int) -> FrameTruth
     """
     is_visible = targets.visible[:, frame]
     labels, ids, masks = targets.labels[is_visible], targets.ids[is_visible], targets.masks[is_visible, frame]
-    semantic = torch.full(masks.shape[1:], VOID, dtype=torch.long, device=masks.device)
-    for label, mask in zip(labels.tolist(), masks):
-        semantic[mask] = label
+    if targets.semantic is not None:
+        semantic = targets.semantic[frame].long()
+    else:
+        semantic = torch.full(masks.shape[1:], VOID, dtype=torch.long, device=masks.device)
+        for label, mask in zip(labels.tolist(), masks):
+            semantic[mask] = label
     is_thing = labels < num_things
     masks = masks[is_thing]
     return FrameTruth(mask_boxes(masks), labels[is_thing], ids[is_thing], masks, semantic)

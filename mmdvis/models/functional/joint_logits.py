@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .frame_truth import VOID
+from mmdvis.structures import VOID
 
 MASK_OVERLAP = 0.3  # an object that kept objects of its class cover by more is removed
 STUFF_MAJORITY = 0.5  # share of a region that must look like stuff for the object to be dropped

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from .frame_truth import VOID
+from mmdvis.structures import VOID
 
 
 def pixel_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:

@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/vpsnet.py',
+    '../_base_/models/vpsnet_variants.py',
+    '../_base_/datasets/cityscapes_panoptic.py',
+    '../_base_/schedules/schedule_sgd_cityscapes-144e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    num_classes=_base_.num_classes,
+    panoptic=dict(num_things=_base_.num_things),
+    fuse=_base_.fuse.attend,
+    tracking=_base_.tracking.cls_sort,
+)
+load_from = 'work_dirs/vpsnet-base_r50_8xb2-12e_coco-panoptic/iter_88716.pth'
+custom_hooks = _base_.hooks.fuse
