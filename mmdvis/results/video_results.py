@@ -85,10 +85,6 @@ class LazyMaps(PackedResult):
             return self.maps
         return torch.stack([self.maps[index] for index in range(self.num_frames)])
 
-    def after(self, warmup: int) -> 'LazyMaps':
-        """The result without its first ``warmup`` frames."""
-        return replace(self, maps=self.stacked()[warmup:])
-
     def __getstate__(self) -> dict[str, Any]:
         """Pickles the maps as one tensor, because a store may be an open file."""
         return dict(self.__dict__, maps=self.stacked())
@@ -120,7 +116,7 @@ class VideoPanoptic(LazyMaps):
     def after(self, warmup: int) -> 'VideoPanoptic':
         """The result without its first ``warmup`` frames."""
         later = None if self.by_frame is None else self.by_frame[warmup:]
-        return replace(super().after(warmup), by_frame=later)
+        return replace(self, maps=self.stacked()[warmup:], by_frame=later)
 
     def known_segments(self, index: int) -> tuple[Segment, ...]:
         """The segments of the video, or, of a causal result, those known in a frame."""
@@ -212,6 +208,10 @@ class VideoSemantic(LazyMaps):
     classes: ClassInfo
 
     field: ClassVar[str] = 'pred_semantic'
+
+    def after(self, warmup: int) -> 'VideoSemantic':
+        """The result without its first ``warmup`` frames."""
+        return replace(self, maps=self.stacked()[warmup:])
 
     @property
     def label_map(self) -> np.ndarray:

@@ -27,6 +27,7 @@ from mmdvis.models.functional.video_tracks import Detections
 from mmdvis.models.functional.warp import local_correlation, warp
 from mmdvis.models.heads import TrackEmbedHead, UPSNetSemanticHead
 from mmdvis.models.necks import TemporalFuse
+from mmdvis.models.necks.attend import SpatioTemporalAttend
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets
 
@@ -94,6 +95,41 @@ def test_fusion_keeps_the_sizes(references, options, size):
         assert not torch.allclose(neck(key, others_swapped, flows)[0], fused[0])
     if neck.needs_flow:
         assert not torch.allclose(neck(key, others, flows + 2.0)[0], fused[0])
+
+
+@pytest.mark.parametrize('references', [1, 2])
+def test_attention_against_its_formula(references):
+    """2 h sigmoid(a) + b of the specification, with products and sums written out in float64."""
+    torch.manual_seed(references)
+    module = SpatioTemporalAttend(channels=4, num_references=references).double()
+    frames = torch.randn(references + 1, 1, 4, 5, 7, dtype=torch.float64)
+
+    def conv(layer, x):
+        weight, bias = layer.weight, layer.bias
+        columns = torch.nn.functional.unfold(x, weight.shape[2:], padding=weight.shape[2] // 2)
+        return (weight.flatten(1) @ columns[0] + bias[:, None]).view(1, -1, *x.shape[2:])
+
+    def leaky(x):
+        return torch.where(x > 0, x, 0.1 * x)
+
+    def pooled(x):
+        height, width = ((n + 1) // 2 for n in x.shape[2:])
+        largest, mean = (torch.zeros(1, 4, height, width, dtype=torch.float64) for _ in range(2))
+        for y in range(height):
+            for x0 in range(width):
+                window = x[0, :, max(2 * y - 1, 0) : 2 * y + 2, max(2 * x0 - 1, 0) : 2 * x0 + 2].flatten(1)
+                largest[0, :, y, x0], mean[0, :, y, x0] = window.max(1).values, window.sum(1) / 9
+        return torch.cat([largest, mean], 1)
+
+    centre = conv(module.time_key, frames[0])
+    shares = [1 / (1 + (-(conv(module.time_frames, frame) * centre).sum(1)).exp()) for frame in frames]
+    together = torch.cat([frame * share[:, None] for frame, share in zip(frames, shares)], 1)
+    space = leaky(conv(module.space[1], pooled(leaky(conv(module.space[0], together)))))
+    space = torch.nn.functional.interpolate(leaky(conv(module.space[2], space)), (5, 7), mode='bilinear')
+    a = conv(module.space[3], space)
+    b = conv(module.offset[1], leaky(conv(module.offset[0], a)))
+    expected = 2 * leaky(conv(module.fusion, together)) / (1 + (-a).exp()) + b
+    torch.testing.assert_close(module(frames[0], list(frames[1:])), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_without_references_the_levels_are_exchanged():

@@ -10,6 +10,7 @@ from helpers import tiny_datasets, tiny_vpsnet
 from helpers.commands import ROOT
 from helpers.tiny_datasets import settings_of
 from mmengine.config import Config, ConfigDict
+from PIL import Image
 
 from mmdvis.checkpoints import read_checkpoint
 from mmdvis.engine import VideoTrainLoop
@@ -17,6 +18,7 @@ from mmdvis.engine.launch import load_config, set_resume, train
 from mmdvis.engine.launch import test as run_test
 from mmdvis.inference import init_model
 from mmdvis.io import ArrayFrames
+from mmdvis.registry import DATASETS
 
 TOY = ROOT / 'configs' / 'toy'
 
@@ -165,6 +167,46 @@ def test_a_panoptic_model_of_mmdet_is_scored_by_vpq(toy_root, tmp_path):
     )
     metrics = run_test(config, [weights], False)
     assert 0 <= metrics['VPQ'] <= 1
+
+
+def test_segformer_is_scored_by_the_measures_of_semantic_segmentation(toy_root, tmp_path):
+    from mmdvis.datasets.toy.layouts import LAYOUTS
+
+    LAYOUTS['vspw'](toy_root, 'val')
+    root = toy_root / 'vspw'
+    detector = Config.fromfile(detector_of('mmseg', 'segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py')).model
+    detector.type = 'mmseg.EncoderDecoder'
+    detector.backbone.pop('init_cfg', None)
+    detector.decode_head.update(num_classes=11, norm_cfg=dict(type='BN'))
+    model = dict(type='PerFrameModel', num_classes=11, task='vss', detector=detector)
+    dataset = dict(
+        type='VSPWDataset',
+        class_list=None,
+        categories='categories.json',
+        data_root=str(root),
+        ann_file='val.txt',
+        test_mode=True,
+    )
+    config, weights = per_frame(
+        toy_root, tmp_path / 'vss', ConfigDict(model), dataset, [dict(type='VSSMetric', gt_root=str(root))]
+    )
+    metrics = run_test(config, [weights], False)
+    loaded, videos = init_model(config, weights), DATASETS.build(dataset)
+    labels, truth = [], []
+    for k in range(len(videos)):
+        item = videos[k]
+        (result,) = loaded.predict([item['inputs']], [item['data_samples']])
+        labels.append(result.pred_semantic.label_map)
+        for frame in videos.get_data_info(k)['frames']:
+            values = np.asarray(Image.open(frame['mask'])).astype(int)
+            table = np.array([videos.label_map.get(value - 1, -1) for value in range(256)])
+            truth.append(table[values][None])
+    labels, truth = np.concatenate(labels), np.concatenate(truth)
+    known = truth >= 0
+    unions = [((labels == k) | (truth == k))[known].sum() for k in range(11)]
+    shared = [((labels == k) & (truth == k))[known].sum() for k in range(11)]
+    ratios = [both / union for k, (both, union) in enumerate(zip(shared, unions)) if (truth == k).any()]
+    assert metrics['mIoU'] == pytest.approx(np.mean(ratios), abs=1e-9) and {'VC8', 'fwIoU'} <= set(metrics)
 
 
 def detector_of(scope, name):

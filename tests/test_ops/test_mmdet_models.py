@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS as DETECTORS
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, TrackDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -86,6 +86,39 @@ def test_a_detector_of_mmdet(name):
     samples = [sample(semantic='panoptic' in name) for _ in range(2 if 'rtmdet' in name else 1)]
     missing, _ = learns_and_predicts(model, samples, 'mmdet', torch.randn(len(samples), 3, *SIZE))
     assert not missing
+
+
+@pytest.mark.slow
+def test_a_tracking_detector_of_mmdet():
+    """MaskTrack R-CNN learns from a pair of frames, and follows objects through a video."""
+    torch.manual_seed(0)
+    folder = Path(mmdet.__file__).parent / '.mim' / 'configs' / 'masktrack_rcnn'
+    settings = Config.fromfile(folder / 'masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtubevis2019.py').model
+    settings.detector.pop('init_cfg')
+    settings.detector.backbone.pop('init_cfg', None)
+    settings.detector.test_cfg.rcnn.score_thr = 0.0
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = DETECTORS.build(settings)
+        model.init_weights()
+        frames = [sample(), sample()]
+        for frame in frames:
+            frame.gt_instances.instances_ids = torch.tensor([4, 7, 9])
+        pair = TrackDataSample(metainfo=dict(key_frames_inds=[0], ref_frames_inds=[1]))
+        pair.video_data_samples = frames
+        model.train()
+        total, _ = model.parse_losses(model.loss(torch.randn(1, 2, 3, *SIZE), [pair]))
+        total.backward()
+        assert total.isfinite()
+        assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        model.eval()
+        video = TrackDataSample()
+        video.video_data_samples = [sample() for _ in range(3)]
+        for t, frame in enumerate(video.video_data_samples):
+            frame.set_metainfo(dict(frame_id=t))
+        with torch.no_grad():
+            (found,) = model.predict(torch.randn(1, 3, 3, *SIZE), [video])
+    tracks = [frame.pred_track_instances for frame in found.video_data_samples]
+    assert len(tracks) == 3 and all(len(found.instances_id) == len(found.masks) > 0 for found in tracks)
 
 
 @pytest.mark.slow
