@@ -1,6 +1,8 @@
 """Validation of options, shapes, run lengths, and names that become paths."""
 
+import math
 import re
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from mmdvis.errors import DataError, OptionError
 Size = tuple[int, int]  # height, width
 RESERVED = re.compile(r'(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?', re.IGNORECASE)  # device names of Windows
 MAX_BYTES = 255  # of one part of a path, on common file systems
+MAX_UNPACKED, MAX_RATIO = 1 << 26, 100  # larger archives must not be unpacked to more than a multiple of their size
+ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
@@ -118,3 +122,29 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
     for first in (1, 2):  # runs 3, 4, 5, ... are stored as the difference to the run two before
         values[first::2] = np.cumsum(values[first::2])
     return values
+
+
+def check_npz(path: str | Path) -> None:
+    """Checks what the arrays of an ``.npz`` file need before memory is allocated for them.
+
+    Raises:
+        ValueError: The file would be unpacked to very much more than its size, or an array claims more than is there.
+        zipfile.BadZipFile: The file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        unpacked = sum(entry.file_size for entry in entries)
+        if unpacked > max(MAX_UNPACKED, MAX_RATIO * Path(path).stat().st_size):
+            raise ValueError(
+                f'its arrays need {unpacked / 2**20:.0f} MiB, more than {MAX_RATIO} times the size of the file; save '
+                'it without compression if this is right'
+            )
+        for entry in entries:
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                if version not in ARRAY_HEADERS:
+                    raise ValueError(f'the array {entry.filename} has the unknown format {version}')
+                shape, _, dtype = ARRAY_HEADERS[version](file)
+                claimed, present = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+            if not dtype.hasobject and claimed != present:
+                raise ValueError(f'the array {entry.filename} claims {claimed} bytes, but has {present}')

@@ -27,3 +27,7 @@ class BadInputError(MMDVISError):
 
 class NonFiniteError(MMDVISError):
     """Raised for a loss or gradient that is NaN or infinite, before it changes the weights."""
+
+
+class HungProcessError(MMDVISError):
+    """A process or data loader worker has not answered within the time limit."""

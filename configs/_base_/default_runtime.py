@@ -9,7 +9,9 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type='CheckpointLoadingHook'), dict(type='ClassCountHook')]
 env_cfg = dict(
-    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl', timeout=1800),  # seconds that processes and data loader workers wait for each other
 )
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
 log_level = 'INFO'

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmdvis.evaluation.files.panoptic_files import FrameFiles, PanopticFiles, read_ids
+from mmdvis.evaluation.files.panoptic_files import FrameFiles, PanopticFiles
+from mmdvis.evaluation.files.pngs import read_ids
 from mmdvis.evaluation.files.scoring import FLAVOURS, class_figures, video_tables, vpq_figures
 from mmdvis.evaluation.functional.error_breakdown import ERROR_KINDS, VideoErrors, find_errors
 from mmdvis.evaluation.functional.vpq import WindowCounts, count_video

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmdvis.checks import check_npz
 from mmdvis.errors import CheckpointError
 
 from .safe_pickle import ArrayUnpickler, safe_globals
@@ -25,6 +26,7 @@ MapLocation = str | torch.device | Callable
 
 def read_npz(path: Path, map_location: MapLocation, trust: bool) -> dict[str, Any]:
     """Reads the arrays of an ``.npz`` file as tensors; pickled objects are not allowed."""
+    check_npz(path)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: to_tensor(arrays[name]) for name in arrays.files}
 

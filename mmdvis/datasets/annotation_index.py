@@ -15,7 +15,8 @@ from filelock import FileLock
 from mmdvis.errors import DataError
 from mmdvis.io import atomic_write
 
-FORMAT = 1  # increase when the content of the records changes
+FORMAT = 2  # increase when the content of the records changes
+CHECKSUM_BYTES = 4  # CRC-32 of everything after it, at the start of an index file
 MIN_CACHED_BYTES = 4 << 20  # smaller files are parsed each time
 INDEX_COLUMNS = ('offsets', 'sizes', 'lengths', 'starts', 'categories')
 Records = tuple[dict[str, Any], Iterable[dict | DataError]]
@@ -104,12 +105,16 @@ class AnnotationIndex:
 
     def save(self, path: Path) -> None:
         """Write the index to a temporary file, then rename it to ``path``."""
-        with atomic_write(path) as temporary, open(temporary, 'wb') as file:
-            meta = dict(self.meta, crc32=zlib.crc32(self.blob))
-            np.save(file, np.frombuffer(json.dumps(meta).encode(), np.uint8))
+        with atomic_write(path) as temporary, open(temporary, 'w+b') as file:
+            file.write(bytes(CHECKSUM_BYTES))
+            np.save(file, np.frombuffer(json.dumps(self.meta).encode(), np.uint8))
             for name in INDEX_COLUMNS:
                 np.save(file, self.columns[name])
             np.save(file, np.frombuffer(bytes(self.blob), np.uint8))
+            file.flush()
+            checksum = zlib.crc32(np.memmap(temporary, np.uint8, 'r', CHECKSUM_BYTES))
+            file.seek(0)
+            file.write(checksum.to_bytes(CHECKSUM_BYTES, 'little'))
             file.flush()
             os.fsync(file.fileno())
 
@@ -123,7 +128,12 @@ class AnnotationIndex:
             KeyError: The file is damaged.
             EOFError: The file is damaged.
         """
+        content = np.memmap(path, np.uint8, 'r') if path.stat().st_size else np.zeros(0, np.uint8)
+        checksum = int.from_bytes(content[:CHECKSUM_BYTES].tobytes(), 'little')
+        if len(content) <= CHECKSUM_BYTES or zlib.crc32(content[CHECKSUM_BYTES:]) != checksum:
+            raise ValueError(f'{path} is not a valid index file')
         with open(path, 'rb') as file:
+            file.seek(CHECKSUM_BYTES)
             meta = json.loads(np.load(file, allow_pickle=False).tobytes())
             columns = {name: np.load(file, allow_pickle=False) for name in INDEX_COLUMNS}
             version = np.lib.format.read_magic(file)
@@ -132,8 +142,6 @@ class AnnotationIndex:
         if dtype != np.uint8 or blob_offset + shape[0] != path.stat().st_size or shape[0] != columns['offsets'][-1]:
             raise ValueError(f'{path} is not a valid index file')
         blob = np.memmap(path, np.uint8, 'r', blob_offset, shape) if shape[0] else b''
-        if zlib.crc32(blob) != meta.pop('crc32'):
-            raise ValueError(f'{path} is not a valid index file')
         return cls(meta, columns, blob, path)
 
     def __reduce__(self) -> tuple:

@@ -167,6 +167,7 @@ class CocoInstanceClipDataset(TrackDataset):
     """
 
     METAINFO = dict(dataset_type='COCO', task='vis')
+    CLASS_LIST = 'COCO'
     reader = staticmethod(read_instances)
 
     def __init__(self, target: str | None = None, **kwargs: object) -> None:
@@ -180,7 +181,9 @@ class CocoInstanceClipDataset(TrackDataset):
         file_classes = super().classes_of_index()
         if self.target is None:
             return file_classes
-        check_against_known(file_classes, 'COCO', self.origin)  # do not map a file that is mapped already
+        check_against_known(
+            file_classes, 'COCO', self.origin
+        )  # whatever class_list is: a mapped file is not mapped again
         return known_classes(self.target)
 
     @property
@@ -199,4 +202,5 @@ class CocoPanopticClipDataset(PanopticVideoDataset):
     """
 
     METAINFO = dict(dataset_type='COCO', task='vps')
+    CLASS_LIST = 'COCOPanoptic'
     reader = staticmethod(read_panoptic_images)

@@ -19,6 +19,7 @@ from mmdvis.registry import RUNNERS
 
 from .runner import VideoRunner
 from .sharded import ShardedRunner
+from .time_limits import group_timeout, limit_waiting, report_hanging
 from .work_folder import check_resumable, check_same_run, checkpoints_in, claim_folder, latest_checkpoint, training_lock
 
 TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
@@ -49,6 +50,7 @@ def load_config(
         else:
             start_cpu_group(config)
     use_float32_on_cpu(config)
+    limit_waiting(config)
     return config
 
 
@@ -81,7 +83,7 @@ def start_cpu_group(config: Config) -> None:
         )
     if not dist.is_initialized():
         os.environ.setdefault('LOCAL_RANK', '0')
-        dist.init_process_group('gloo')
+        dist.init_process_group('gloo', timeout=group_timeout(config))
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, **(config.get('model_wrapper_cfg') or {}))
     config.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
@@ -219,9 +221,10 @@ def train(config: Config, trust: bool = False, overwrite: bool = False) -> Path:
         OptionError: If another training uses the work folder, or if it contains checkpoints and neither ``overwrite``
             nor ``resume`` of the config is set.
         NonFiniteError: If a loss or gradient is not finite.
+        HungProcessError: If a process or data loader worker has not answered within the time limit.
     """
     check_runner(config, trust)  # before any checkpoint is read
-    with training_lock(config.work_dir):
+    with report_hanging(config), training_lock(config.work_dir):
         if config.get('resume') and not config.get('load_from'):
             set_resume(config, 'auto', trust=trust)
         elif not config.get('resume'):
@@ -331,7 +334,8 @@ def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) 
     model = unwrap_model(runner.model)
     for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
         load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
-    return runner.test()
+    with report_hanging(config):
+        return runner.test()
 
 
 def with_checkpoint(model: Config, checkpoint: Checkpoint) -> dict[str, Any]:

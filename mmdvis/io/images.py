@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from mmdvis.errors import DataError, UnreadableImageError
 
+MAX_PIXELS = 1 << 26  # of a frame, 8192 x 8192; larger ones need gigabytes in the models
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow
@@ -57,6 +58,12 @@ def read_pixels(
                 )
             if modes and image.mode not in modes:
                 raise UnreadableImageError(f'{path} is an image of mode {image.mode}; it must be {" or ".join(modes)}')
+            width, height = image.size
+            if max_edge is None and width * height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f'{path} is {(height, width)} (height, width); frames of at most {MAX_PIXELS} pixels are read, so '
+                    'make it smaller'
+                )
             if max_edge is not None and max(image.size) > max_edge:
                 image.thumbnail((max_edge, max_edge))
             image.load()

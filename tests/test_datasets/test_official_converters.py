@@ -308,7 +308,10 @@ def test_coco_with_the_classes_of_ovis(tmp_path):
         clip=dict(num_frames=2),
         augment=dict(flip=0.0),
     )
-    converted = DATASETS.build(dict(common, ann_file='annotations/coco2ovis_train.json'))
+    own = dict(common, ann_file='annotations/coco2ovis_train.json')
+    with pytest.raises(DataError, match='COCO'):  # it has other classes than COCO
+        DATASETS.build(own)
+    converted = DATASETS.build(dict(own, class_list='OVIS'))
     mapped = DATASETS.build(dict(common, ann_file='annotations/instances_train2017.json', target='OVIS'))
     assert converted.metainfo['classes'] == mapped.metainfo['classes'] and len(converted.metainfo['classes']) == 25
     for k in range(3):

@@ -311,4 +311,4 @@ def test_processes_know_each_other_before_the_folder_is_checked(toy_root, tmp_pa
     path = tiny_config.write(tmp_path, 'minvis', toy_root)
     load_config(str(path), str(tmp_path), launcher='pytorch')
     load_config(str(path), str(tmp_path), launcher='none')
-    assert started == [('pytorch', dict(backend='nccl'))]
+    assert started == [('pytorch', dict(backend='nccl', timeout=1800))]

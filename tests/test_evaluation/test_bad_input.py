@@ -3,6 +3,10 @@
 import json
 import re
 import shutil
+import struct
+import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +15,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmdvis.errors import BadInputError
-from mmdvis.evaluation.files.panoptic_files import read_ids
+from mmdvis.evaluation.files.consistency import InconsistentFilesWarning
+from mmdvis.evaluation.files.pngs import read_ids
 
 VIDEO, FRAME = '441_reenter', '00000292.png'
 
@@ -49,6 +54,24 @@ def recolour(path, mode):
 
 def crop(path):
     Image.fromarray(np.asarray(Image.open(path))[:-1]).save(path)
+
+
+def png_header(width, height):
+    """A PNG that claims a size and has no pixels."""
+
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+        + chunk(b'IDAT', b'')
+    )
+
+
+def repeat_a_frame(content):
+    frames = content['annotations'][2]['annotations']
+    frames[1] = dict(frames[1], image_id=frames[0]['image_id'])
 
 
 CASES = {
@@ -101,6 +124,40 @@ CASES = {
     'no videos': (
         lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c.update(annotations=[])),
         'contains no annotations, so there is nothing to score',
+    ),
+    'a jpeg as ground truth': (
+        lambda f: Image.open(png(f, 'panomasksRGB')).save(png(f, 'panomasksRGB'), 'JPEG'),
+        rf'{FRAME} is a JPEG file; it must be a PNG, because other formats may change the values',
+    ),
+    'a png of too many pixels': (
+        lambda f: png(f, 'panomasksRGB').write_bytes(png_header(20000, 20000)),
+        rf'{FRAME} is not a readable PNG: Image size \(400000000 pixels\) exceeds limit',
+    ),
+    'a video without annotations': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['annotations'].pop(0)),
+        "lists the video .* in 'videos', but has no annotations of it",
+    ),
+    'a frame without annotation': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['annotations'][2]['annotations'].pop(1)),
+        'video .*: the image .* has no annotation; every frame must have one',
+    ),
+    'a video twice in the truth': (
+        lambda f: change_json(
+            f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['annotations'].append(c['annotations'][0])
+        ),
+        'has annotations of the video .* more than once',
+    ),
+    'a video listed twice': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['videos'].append(c['videos'][0])),
+        "lists the video .* more than once in 'videos'",
+    ),
+    'a frame twice in the truth': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', repeat_a_frame),
+        'the image .* has more than one annotation',
+    ),
+    'a video predicted twice': (
+        lambda f: change_json(f / 'submission' / 'pred.json', lambda c: c['annotations'].append(c['annotations'][0])),
+        'pred.json has the video .* more than once',
     ),
 }
 
@@ -379,3 +436,87 @@ def test_ids_that_no_png_can_store(copy, score, capsys, side, number):
     change_json(copy / side, lambda content: segments(content)[0].update(id=number))
     assert score('vpq', *words(copy))[0] == 2
     assert "'id' must be from 0 to 16777215, as a PNG stores it" in capsys.readouterr().err
+
+
+def unlisted(content):
+    segments(content).pop()
+
+
+def without_pixels(content):
+    segments(content).append(dict(segments(content)[0], id=4711, area=9, iscrowd=0))
+
+
+def ten_times(content):
+    for segment in segments(content):
+        segment['area'] *= 10
+
+
+def twice(content):
+    segments(content).append(dict(segments(content)[0], area=0))
+
+
+CONTRADICTIONS = {
+    'an id that is not listed': (unlisted, r'has \d+ pixels of ids that its JSON file lacks'),
+    'an id without pixels': (without_pixels, 'lists the id 4711, of which its PNG has no pixel'),
+    'areas of another size': (ten_times, r'states an area of \d+ for the id \d+, of which its PNG has \d+ pixels'),
+    'an id that is listed twice': (twice, r'the ground truth lists the id \d+ more than once'),
+}
+
+
+@pytest.mark.parametrize('name', CONTRADICTIONS)
+def test_contradictions_in_the_truth_are_told(score, copy, name):
+    """The official scripts count them without a word; the figure stays theirs."""
+    change, message = CONTRADICTIONS[name]
+    change_json(copy / 'panoptic_gt_VIPSeg_val.json', change)
+    with pytest.warns(InconsistentFilesWarning, match=rf'video {VIDEO}, frame {FRAME}: .*{message}'):
+        assert score('vpq', *words(copy), '--workers', '1')[0] == 0
+
+
+def test_files_that_agree_are_scored_without_a_warning(score, copy):
+    change_json(copy / 'panoptic_gt_VIPSeg_val.json', lambda c: None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        assert score('vpq', *words(copy), '--workers', '1')[0] == 0
+    told = [str(w.message) for w in caught if issubclass(w.category, InconsistentFilesWarning)]
+    assert all('the prediction lists the id' in text for text in told)  # as the fixture does
+
+
+def test_masks_of_semantic_videos_are_complete(score, tmp_path, capsys):
+    shutil.copytree(SET / 'vspw', tmp_path / 'vspw')
+    root = tmp_path / 'vspw'
+    video = (root / 'val.txt').read_text().split()[0]
+    masks = sorted((root / 'data' / video / 'mask').glob('*.png'))
+    where = ['--gt', root, '--list', root / 'val.txt', '--pred', root / 'pred']
+    assert score('vss', *where)[0] == 0
+    for mask in masks:
+        (root / 'data' / video / 'origin').mkdir(exist_ok=True)
+        (root / 'data' / video / 'origin' / f'{mask.stem}.jpg').write_bytes(b'')
+    assert score('vss', *where)[0] == 0
+    content = masks[1].read_bytes()
+    masks[1].unlink()
+    assert score('vss', *where)[0] == 2
+    assert f'lacks {masks[1].name}, of which' in capsys.readouterr().err
+    shutil.rmtree(root / 'data' / video / 'origin')
+    assert score('vss', *where)[0] == 2
+    assert 'is a prediction of a frame without a mask' in capsys.readouterr().err
+    masks[1].write_bytes(content)
+    Image.open(masks[0]).convert('L').save(masks[0], 'JPEG')
+    assert score('vss', *where)[0] == 2
+    assert 'is a JPEG file; it must be a PNG' in capsys.readouterr().err
+    (root / 'val.txt').write_text(f'{video}\n{video}\n')
+    assert score('vss', *where)[0] == 2
+    assert f'lists the video {video} more than once' in capsys.readouterr().err
+
+
+def test_an_image_must_not_occur_twice(score, tmp_path, capsys):
+    from helpers.metric_fixtures import IMAGES
+
+    words = [str(word) for word in IMAGES]
+    for option in ('--gt-json', '--pred-json'):
+        path = Path(words[words.index(option) + 1])
+        content = json.loads(path.read_text())
+        content['annotations'].append(content['annotations'][0])
+        (tmp_path / path.name).write_text(json.dumps(content))
+        damaged = [str(tmp_path / path.name) if word == str(path) else word for word in words]
+        assert score('pq', *damaged)[0] == 2
+        assert 'has the image' in (text := capsys.readouterr().err) and 'more than once' in text

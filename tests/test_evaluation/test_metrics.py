@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmdvis.evaluation.files.panoptic_files import read_ids, vipseg_ground_truth
+from mmdvis.evaluation.files.panoptic_files import vipseg_ground_truth
+from mmdvis.evaluation.files.pngs import read_ids
 from mmdvis.evaluation.metrics import STQMetric, VPQMetric
 from mmdvis.results import ClassInfo, VideoDataSample, VideoPanoptic
 from mmdvis.structures import Segment

@@ -10,7 +10,7 @@ from helpers.metric_fixtures import SET
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmdvis.evaluation.files.panoptic_files import read_ids
+from mmdvis.evaluation.files.pngs import read_ids
 from mmdvis.evaluation.metrics import SubmissionWriter
 from mmdvis.results import ClassInfo, VideoDataSample, VideoInstances, VideoPanoptic, VideoSemantic
 from mmdvis.structures import Segment

@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +58,19 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        temporary = f'.part-{name}' if self.is_local() else name
-        try:
-            runner.save_checkpoint(
-                self.out_dir,
-                temporary,
-                self.file_client_args,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
-                meta=meta,
-                by_epoch=self.by_epoch,
-                backend_args=self.backend_args,
-                **self.args,
-            )
-            if is_main_process() and self.is_local():
-                publish(Path(self.out_dir) / temporary, Path(self.out_dir) / name)
-        except BaseException:
-            if is_main_process() and self.is_local():
-                (Path(self.out_dir) / temporary).unlink(missing_ok=True)
-            raise
+        save_whole(
+            runner.save_checkpoint,
+            self.out_dir,
+            name,
+            self.is_local(),
+            file_client_args=self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if is_main_process():
             self.point_to_last(Path(runner.work_dir))
             for number in outdated:
@@ -83,10 +78,76 @@ class SafeCheckpointHook(CheckpointHook):
                 if self.file_backend.isfile(path):
                     self.file_backend.remove(path)
 
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """Saves the best checkpoint in the same way, and only then deletes the previous one; called by mmengine.
+
+        Args:
+            runner: The runner.
+            metrics: Results of the validation.
+        """
+        backend, save = self.file_backend, runner.save_checkpoint
+        outdated: list[str] = []
+        self.file_backend = LateRemoval(backend, outdated)
+        runner.save_checkpoint = lambda out_dir, filename, *args, **kwargs: (
+            save(out_dir, filename, *args, **kwargs)
+            if filename.startswith('.part-')
+            else save_whole(save, out_dir, filename, isinstance(backend, LocalBackend), *args, **kwargs)
+        )
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+            del runner.save_checkpoint  # the method of the class again
+        for path in outdated:
+            backend.remove(path)
+
     def point_to_last(self, folder: Path) -> None:
         """Writes the name of the last checkpoint to ``last_checkpoint``, which other tools of mmengine read."""
         with atomic_write(folder / 'last_checkpoint') as temporary:
             temporary.write_text(str(self.last_ckpt))
+
+
+class LateRemoval:
+    """File backend that notes which files are to be removed instead of removing them.
+
+    Args:
+        backend: File backend of mmengine.
+        outdated: List to which the paths are added.
+    """
+
+    def __init__(self, backend: Any, outdated: list[str]) -> None:
+        self.backend, self.outdated = backend, outdated
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        """Notes a file."""
+        self.outdated.append(path)
+
+
+def save_whole(
+    save: Callable[..., None], folder: str, name: str, is_local: bool, *args: object, **kwargs: object
+) -> None:
+    """Saves a checkpoint under a temporary name and moves it to its place when it is complete.
+
+    Args:
+        save: Function (folder, name, ...) that saves the checkpoint; all processes call it.
+        folder: Output folder.
+        name: File name.
+        is_local: Whether the folder is local; files in other stores cannot be moved and get their name at once.
+        args: Further arguments of ``save``.
+        kwargs: Further arguments of ``save``.
+    """
+    temporary = f'.part-{name}' if is_local else name
+    try:
+        save(folder, temporary, *args, **kwargs)
+        if is_main_process() and is_local:
+            publish(Path(folder) / temporary, Path(folder) / name)
+    except BaseException:
+        if is_main_process() and is_local:
+            (Path(folder) / temporary).unlink(missing_ok=True)
+        raise
 
 
 def publish(source: Path, target: Path) -> None:

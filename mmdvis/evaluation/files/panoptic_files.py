@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from mmdvis.checks import path_inside
 from mmdvis.errors import BadInputError
 
@@ -83,37 +80,6 @@ class PanopticFiles:
     videos: dict[str, tuple[FrameFiles, ...]]
 
 
-def read_ids(path: Path) -> np.ndarray:
-    """Ids (H, W) uint32 of a panoptic PNG; raises BadInputError if it is missing, damaged, or not RGB."""
-    image = read_png(path, ('RGB',), 'a panoptic PNG must be RGB with id = R + 256 G + 65536 B')
-    return np.asarray(image.convert('RGBA')).view('<u4')[..., 0] & 0xFFFFFF
-
-
-def read_png(path: Path, modes: tuple[str, ...], requirement: str) -> Image.Image:
-    """A decoded PNG.
-
-    Args:
-        path: Path of the file.
-        modes: Allowed Pillow modes.
-        requirement: What the file must be, for the error message.
-
-    Raises:
-        BadInputError: The file is missing, damaged, or of another mode.
-    """
-    if not path.is_file():
-        raise BadInputError(f'the PNG {path} does not exist')
-    try:
-        with Image.open(path) as image:
-            if image.mode not in modes:
-                raise BadInputError(f'{path} is a PNG of mode {image.mode}; {requirement}')
-            image.load()
-            return image
-    except BadInputError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow for damaged files
-        raise BadInputError(f'{path} is not a readable PNG: {error}') from None
-
-
 def build_ground_truth(
     content: Any, path: Path, videos: dict[str, tuple[GroundTruthFrame, ...]]
 ) -> PanopticGroundTruth:
@@ -145,11 +111,11 @@ def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
     """
     content, videos = read_json(gt_json), {}
     annotations = read_annotations(content, gt_json)
-    listed = {
-        read_text(v, 'video_id', f'{gt_json}, a video'): v.get('images') or () for v in content.get('videos') or ()
-    }
+    listed = listed_videos(content, gt_json)
     for video in annotations:
         name = read_text(video, 'video_id', f'{gt_json} (is it of another flavour?), a video')
+        if name in videos:
+            raise BadInputError(f'{gt_json} has annotations of the video {name} more than once')
         frames = read_list_field(video, 'annotations', f'{gt_json}, video {name}')
         videos[name] = tuple(
             GroundTruthFrame(
@@ -159,21 +125,46 @@ def vipseg_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
             )
             for file_name, frame in in_image_order(frames, listed.get(name, ()), f'{gt_json}, video {name}')
         )
+    unlabelled = sorted(listed.keys() - videos.keys())
+    if unlabelled:
+        raise BadInputError(f"{gt_json} lists the video {unlabelled[0]} in 'videos', but has no annotations of it")
     return build_ground_truth(content, gt_json, videos)
+
+
+def listed_videos(content: Any, path: Path) -> dict[str, Sequence[Any]]:
+    """Video id -> entries of its images in ``videos``; empty if the JSON file has no ``videos``.
+
+    Raises:
+        BadInputError: An entry is malformed, or a video is listed more than once.
+    """
+    listed: dict[str, Sequence[Any]] = {}
+    videos = read_list_field(content, 'videos', path) if isinstance(content, dict) and content.get('videos') else ()
+    for video in videos:
+        name = read_text(video, 'video_id', f'{path}, a video')
+        if name in listed:
+            raise BadInputError(f"{path} lists the video {name} more than once in 'videos'")
+        listed[name] = read_list_field(video, 'images', f'{path}, video {name}') if video.get('images') else ()
+    return listed
 
 
 def in_image_order(frames: list[Any], images: Sequence[Any], where: str) -> list[tuple[str, Any]]:
     """PNG name and annotation of each frame, ordered and named as in ``images`` or, if empty, as in ``frames``."""
     positions = {read_text(image, 'id', where): k for k, image in enumerate(images)}
-    ordered = []
+    ordered, labelled = [], set()
     for frame in frames:
         position = positions.get(str(frame.get('image_id'))) if isinstance(frame, dict) else None
+        if position in labelled:
+            raise BadInputError(f'{where}: the image {frame["image_id"]} has more than one annotation')
+        labelled |= {position} - {None}
         name = (
             read_text(frame, 'file_name', where)
             if position is None
             else read_text(images[position], 'file_name', where)
         )
         ordered.append((len(positions) if position is None else position, str(Path(name).with_suffix('.png')), frame))
+    unlabelled = [name for name, position in positions.items() if position not in labelled]
+    if labelled and unlabelled:
+        raise BadInputError(f'{where}: the image {unlabelled[0]} has no annotation; every frame must have one')
     return [(name, frame) for _, name, frame in sorted(ordered, key=lambda entry: entry[0])]
 
 
@@ -191,9 +182,10 @@ def read_vipseg(gt_json: Path, gt_dir: Path, predicted: Path) -> PanopticFiles:
     """
     gt, pred_json, predictions, videos = vipseg_ground_truth(gt_json, gt_dir), predicted / 'pred.json', {}, {}
     for video in read_list_field(read_json(pred_json), 'annotations', pred_json):
-        predictions[read_text(video, 'video_id', f'{pred_json}, a video')] = read_list_field(
-            video, 'annotations', f'{pred_json}, a video'
-        )
+        name = read_text(video, 'video_id', f'{pred_json}, a video')
+        if name in predictions:
+            raise BadInputError(f'{pred_json} has the video {name} more than once')
+        predictions[name] = read_list_field(video, 'annotations', f'{pred_json}, video {name}')
     for name, frames in gt.videos.items():
         if name not in predictions:
             raise BadInputError(f'{pred_json} lacks the video {name}, which {gt_json} has')
@@ -317,60 +309,3 @@ def mask_path(folder: Path, name: str) -> Path:
     )
     paths = [path_inside(folder, stem, end, links=True) for end in GT_MASK_SUFFIXES]
     return next((path for path in paths if path.is_file()), path_inside(folder, name, links=True))
-
-
-def image_ground_truth(gt_json: Path, gt_dir: Path) -> PanopticGroundTruth:
-    """Reads ground truth in COCO's panoptic layout; each image is a video of one frame, named by its image id.
-
-    Args:
-        gt_json: JSON file with ``annotations`` and ``categories``.
-        gt_dir: Folder with the PNGs.
-
-    Raises:
-        BadInputError: The JSON file is missing or malformed, or lists no image.
-    """
-    content, where = read_json(gt_json), f'{gt_json}, an image'
-    return build_ground_truth(
-        content,
-        gt_json,
-        {
-            read_text(frame, 'image_id', where): (
-                GroundTruthFrame(
-                    f'image {frame["image_id"]}',
-                    path_inside(gt_dir, read_text(frame, 'file_name', where), links=True),
-                    read_segments(frame, f'{gt_json}, image {frame["image_id"]}'),
-                ),
-            )
-            for frame in read_annotations(content, gt_json)
-        },
-    )
-
-
-def read_images(gt_json: Path, gt_dir: Path, pred_json: Path, pred_dir: Path) -> PanopticFiles:
-    """Reads ground truth and predictions in COCO's panoptic layout, paired by ``image_id``.
-
-    Args:
-        gt_json: See :func:`image_ground_truth`.
-        gt_dir: See :func:`image_ground_truth`.
-        pred_json: JSON file of the predictions.
-        pred_dir: Folder with the predicted PNGs.
-
-    Raises:
-        BadInputError: A JSON file is missing or malformed, or an image has no prediction.
-    """
-    gt, videos, where = image_ground_truth(gt_json, gt_dir), {}, f'{pred_json}, an image'
-    predictions = {
-        read_text(frame, 'image_id', where): frame
-        for frame in read_list_field(read_json(pred_json), 'annotations', pred_json)
-    }
-    for name, (frame,) in gt.videos.items():
-        if name not in predictions:
-            raise BadInputError(f'{pred_json} lacks image {name}, which {gt_json} has')
-        videos[name] = (
-            FrameFiles(
-                frame,
-                path_inside(pred_dir, read_text(predictions[name], 'file_name', where), links=True),
-                read_segments(predictions[name], f'{pred_json}, image {name}'),
-            ),
-        )
-    return PanopticFiles(gt, videos)

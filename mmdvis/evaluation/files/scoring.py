@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from mmdvis.checks import path_inside
 from mmdvis.errors import BadInputError
 from mmdvis.evaluation.functional import stq, vis_ap, vpq, vss
 from mmdvis.evaluation.functional.frame_table import FrameTable, frame_table
 
+from .consistency import frame_faults, warn_of_faults
+from .image_files import read_images
 from .panoptic_files import (
     FrameFiles,
     GroundTruthFrame,
@@ -21,13 +24,12 @@ from .panoptic_files import (
     PanopticGroundTruth,
     cityscapes_ground_truth,
     read_cityscapes,
-    read_ids,
-    read_images,
-    read_png,
     read_vipseg,
     vipseg_ground_truth,
 )
+from .pngs import read_ids
 from .track_files import count_vis, read_result_tracks
+from .vspw_files import mask_files, read_names, vss_frames
 
 Figures = dict[str, float]
 
@@ -99,18 +101,30 @@ def in_order(
         yield from watch(pool.map(function, jobs))
 
 
-def video_tables(frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool) -> list[FrameTable]:
+def video_tables(
+    frames: Sequence[FrameFiles], categories: Iterable[int], merge: bool, areas: bool = True
+) -> list[FrameTable]:
     """Tables of a video, with the pixels of one frame in memory at a time.
+
+    Contradictions that the official scripts do not notice are reported in one warning.
+
+    Args:
+        frames: Files of the frames.
+        categories: Allowed predicted category ids.
+        merge: See :func:`frame_table`.
+        areas: Whether the stated areas of the ground truth are compared with its PNGs.
 
     Raises:
         BadInputError: PNG, JSON file and ground truth of a frame are inconsistent.
     """
-    return [
-        frame_table_of_files(
-            frame.truth, read_ids(frame.predicted), frame.predicted_segments, categories, merge, f' ({frame.predicted})'
-        )
-        for frame in frames
-    ]
+    tables, faults = [], []
+    for frame in frames:
+        predicted, where = read_ids(frame.predicted), f' ({frame.predicted})'
+        table = frame_table_of_files(frame.truth, predicted, frame.predicted_segments, categories, merge, where)
+        faults += frame_faults(frame.truth.name, table, frame.truth.segments, frame.predicted_segments, areas)
+        tables.append(table)
+    warn_of_faults(faults)
+    return tables
 
 
 def frame_table_of_files(
@@ -157,7 +171,8 @@ def count_vpq_files(
         if without_area:
             raise BadInputError(f'{frame.truth.name}: the ground truth states no area for id {without_area[0]}')
     try:
-        return vpq.count_video(video_tables(frames, is_thing, rules.merge_repeated), lengths, rules)
+        tables = video_tables(frames, is_thing, rules.merge_repeated, rules.json_areas)
+        return vpq.count_video(tables, lengths, rules)
     except BadInputError:
         raise
     except ValueError as error:
@@ -166,7 +181,7 @@ def count_vpq_files(
 
 def count_stq_files(frames: Sequence[FrameFiles], is_thing: dict[int, bool]) -> dict[str, stq.STQCounts]:
     """STQ counts of one video with the official and the corrected instance numbering."""
-    tables = video_tables(frames, is_thing, merge=True)
+    tables = video_tables(frames, is_thing, merge=True, areas=False)
     return {suffix: stq.count_stq(tables, is_thing, name) for name, suffix in stq.SUFFIXES.items()}
 
 
@@ -272,37 +287,6 @@ def pq_figures(total: vpq.WindowCounts, is_thing: dict[int, bool]) -> Figures:
     return figures
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Labels (H, W) uint8 of an 8-bit greyscale or palette PNG; raises BadInputError for other or damaged files."""
-    return np.asarray(read_png(path, ('L', 'P'), 'a label map must be 8-bit greyscale'))
-
-
-def vss_frames(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields ground truth and prediction of each frame; raises BadInputError if any sizes differ."""
-    size = None
-    for gt_path, predicted_path in pairs:
-        maps = read_labels(gt_path), read_labels(predicted_path)
-        size = size or maps[0].shape
-        if maps[0].shape != size:
-            raise BadInputError(
-                f'{gt_path} is {maps[0].shape} (height, width), but the first frame of the video is {size}'
-            )
-        if maps[0].shape != maps[1].shape:
-            raise BadInputError(
-                f'{predicted_path} is {maps[1].shape} (height, width), '
-                f'but the ground truth {gt_path} is {maps[0].shape}'
-            )
-        yield maps
-
-
-def mask_files(root: Path, name: str) -> list[Path]:
-    """Masks of a VSPW video, excluding hidden files; raises BadInputError if there is none."""
-    masks = sorted(p for p in (root / 'data' / name / 'mask').glob('*.png') if not p.name.startswith('.'))
-    if not masks:
-        raise BadInputError(f'{root / "data" / name / "mask"} contains no masks of video {name}')
-    return masks
-
-
 def count_vss_files(pairs: Sequence[tuple[Path, Path]]) -> vss.VSSCounts:
     """VSS counts of one video."""
     return vss.count_vss_video(vss_frames(pairs))
@@ -321,8 +305,13 @@ def score_vss(root: Path, names: Path, predicted: Path, workers: int = 1, watch:
     if not names.is_file():
         raise BadInputError(f'the list of videos {names} does not exist')
     videos = {}
-    for name in names.read_text().split():
-        videos[name] = [(mask, predicted / name / mask.name) for mask in mask_files(root, name)]
+    for name in read_names(names):
+        masks = mask_files(root, name)
+        folder = path_inside(predicted, name, links=True)
+        extra = sorted({p.name for p in folder.glob('*.png')} - {mask.name for mask in masks})
+        if extra:
+            raise BadInputError(f'{folder / extra[0]} is a prediction of a frame without a mask in {masks[0].parent}')
+        videos[name] = [(mask, folder / mask.name) for mask in masks]
     if not videos:
         raise BadInputError(f'{names} lists no video')
     counts = dict(zip(videos, in_order(count_vss_files, list(videos.values()), workers, watch)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from mmdvis.evaluation.files.consistency import frame_faults, warn_of_faults
 from mmdvis.evaluation.files.panoptic_files import CITYSCAPES_FRAMES, CITYSCAPES_STEP, PanopticGroundTruth
 from mmdvis.evaluation.files.scoring import FLAVOURS, frame_table_of_files
 from mmdvis.evaluation.functional.frame_table import FrameTable
@@ -55,10 +56,12 @@ def result_tables(
         maps, segments = maps[CITYSCAPES_STEP - 1 :: CITYSCAPES_STEP], segments[CITYSCAPES_STEP - 1 :: CITYSCAPES_STEP]
     if len(frames) != len(maps):
         raise ValueError(f'video {video_id} has {len(frames)} frames, but the prediction has {len(maps)}')
-    return [
-        frame_table_of_files(frame, id_map, frame_segments_info, truth.is_thing, merge)
-        for frame, id_map, frame_segments_info in zip(frames, maps, segments)
-    ]
+    tables, faults = [], []
+    for frame, id_map, infos in zip(frames, maps, segments):
+        tables.append(frame_table_of_files(frame, id_map, infos, truth.is_thing, merge))
+        faults += frame_faults(frame.name, tables[-1], frame.segments, infos, areas=True)
+    warn_of_faults(faults)
+    return tables
 
 
 class PanopticVideoMetric(BaseMetric):

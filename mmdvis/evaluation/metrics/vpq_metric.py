@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.evaluator import BaseMetric
 
-from mmdvis.evaluation.files.panoptic_files import image_ground_truth
+from mmdvis.evaluation.files.image_files import image_ground_truth
 from mmdvis.evaluation.files.scoring import pq_figures
 from mmdvis.evaluation.functional.frame_table import FrameTable
 from mmdvis.evaluation.functional.vpq import IMAGE_RULES, WindowCounts, count_video, summarize_vpq

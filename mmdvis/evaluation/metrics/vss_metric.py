@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmdvis.evaluation.files.scoring import mask_files, read_labels
+from mmdvis.evaluation.files.pngs import read_labels
+from mmdvis.evaluation.files.vspw_files import mask_files
 from mmdvis.evaluation.functional import vss
 from mmdvis.registry import METRICS
 

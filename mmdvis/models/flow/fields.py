@@ -1,6 +1,7 @@
 """Flow fields: files, and the changes that follow those of the frames."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdvis.checks import check_npz
 from mmdvis.errors import DataError
 
 MAGIC = 202021.25  # first number of a .flo file (Middlebury)
@@ -22,6 +24,7 @@ def read_flow(path: str | Path) -> Tensor:
     try:
         content = Path(path).read_bytes()
         if str(path).endswith('.npz'):
+            check_npz(path)
             field = np.load(io.BytesIO(content), allow_pickle=False)['flow']
         else:
             magic = np.frombuffer(content, '<f4', 1)[0]
@@ -31,7 +34,7 @@ def read_flow(path: str | Path) -> Tensor:
             field = np.frombuffer(content, '<f4', 2 * width * height, 12).reshape(height, width, 2).transpose(2, 0, 1)
         if field.ndim != 3 or len(field) != 2:
             raise ValueError(f'its shape is {field.shape}, not (2, height, width)')
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f'{path} cannot be read as optical flow ({error})') from None
     return torch.from_numpy(np.ascontiguousarray(field, np.float32))
 
