@@ -1,7 +1,7 @@
 """Reading and writing of frames, images, masks, videos and feature stores."""
 
 from .arrays import ArrayFrames
-from .atomic_write import atomic_write, replace_path, write_json
+from .atomic_write import atomic_write, replace_together, work_folder, write_json
 from .audio_track import has_audio
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
@@ -51,7 +51,7 @@ __all__ = [
     'natural_key',
     'original_frames',
     'atomic_write',
-    'replace_path',
+    'replace_together',
     'open_frames',
     'open_source',
     'read_clips',
@@ -61,5 +61,6 @@ __all__ = [
     'source_name',
     'split_at_cuts',
     'transform_frames',
+    'work_folder',
     'write_json',
 ]

@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,64 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Pat
     return Path(path)
 
 
-def replace_path(source: Path, target: Path) -> Path:
-    """Moves a finished file or folder to its place, replacing what is there; returns the target."""
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    os.replace(source, target)
-    return target
+def replace_together(sources: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Moves finished files and folders into a folder, replacing what is there; if one cannot be moved, none is.
+
+    Args:
+        sources: Files and folders on the same file system.
+        folder: Existing folder to move them to.
+
+    Returns:
+        Name -> new path of each.
+
+    Raises:
+        OSError: A file could not be moved; the folder is as it was before.
+    """
+    targets = {source.name: folder / source.name for source in sources}
+    with tempfile.TemporaryDirectory(prefix='.part-', dir=folder, ignore_cleanup_errors=True) as name:
+        aside = Path(name)
+        try:
+            for source in sources:
+                if os.path.lexists(targets[source.name]):
+                    os.replace(targets[source.name], aside / source.name)
+                os.replace(source, targets[source.name])
+        except BaseException:
+            for source in sources:
+                if not os.path.lexists(source):
+                    os.replace(targets[source.name], source)
+                if os.path.lexists(aside / source.name):
+                    os.replace(aside / source.name, targets[source.name])
+            raise
+    return targets
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder inside ``folder``, and removes it at the end.
+
+    Folders that were left behind by killed processes of this machine are removed first.
+
+    Args:
+        folder: Existing folder.
+    """
+    host = socket.gethostname()
+    for path in folder.glob(f'.part-{host}-*-*'):
+        number = path.name.rsplit('-', 2)[1]
+        if number.isdecimal() and not is_running(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=f'.part-{host}-{os.getpid()}-', dir=folder))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def is_running(number: int) -> bool:
+    """Whether there is a process with a number on this machine."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a process of another user, or a number that no process can have
+        return True
+    return True

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from mmdvis.checks import check_choice
 from mmdvis.errors import BadInputError, DataError
-from mmdvis.io import BackgroundWriter, replace_path
+from mmdvis.io import BackgroundWriter, replace_together, work_folder
 from mmdvis.results import FrameResult
 
 from .coco_video import CocoVideo
@@ -49,7 +48,8 @@ def write_results(
     """Writes the results of a video.
 
     Files are written in a background thread to a temporary folder inside ``out_dir``. They are moved to their final
-    paths when the video is complete, so an interrupted run leaves no incomplete files. Ctrl-C ends a live video: its
+    paths together when the video is complete, so an interrupted run leaves no incomplete files, and results of two runs
+    are never mixed. Ctrl-C ends a live video: its
     results so far are written.
 
     Args:
@@ -70,19 +70,18 @@ def write_results(
     out_dir = Path(out_dir)
     is_new = not out_dir.exists()
     out_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix='.part-', dir=out_dir))
     try:
-        with OpenFiles(work, info, {kind: viewer if kind == 'html' else KINDS[kind] for kind in kinds}) as files:
-            with BackgroundWriter() as background:
-                try:
-                    for picture, result in frames:
-                        background.put(files.write, picture, result)
-                except KeyboardInterrupt:
-                    if not info.is_live:
-                        raise
-        return {path.name: replace_path(path, out_dir / path.name) for path in sorted(work.iterdir())}
+        with work_folder(out_dir) as work:
+            with OpenFiles(work, info, {kind: viewer if kind == 'html' else KINDS[kind] for kind in kinds}) as files:
+                with BackgroundWriter() as background:
+                    try:
+                        for picture, result in frames:
+                            background.put(files.write, picture, result)
+                    except KeyboardInterrupt:
+                        if not info.is_live:
+                            raise
+            return replace_together(sorted(work.iterdir()), out_dir)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
         if is_new and not any(out_dir.iterdir()):
             out_dir.rmdir()
 

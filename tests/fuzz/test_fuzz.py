@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_datasets
 from helpers.commands import load
 from helpers.metric_fixtures import SET, VIPSEG
 from PIL import Image
@@ -24,7 +25,8 @@ from PIL import Image
 from mmdvis.checkpoints import read_checkpoint
 from mmdvis.datasets import VIPSegDataset
 from mmdvis.errors import MMDVISError
-from mmdvis.io import read_image
+from mmdvis.io import VideoWriter, open_frames, read_image
+from mmdvis.registry import DATASETS
 
 from .mutations import damaged_bytes, damaged_json
 
@@ -148,6 +150,37 @@ def test_a_dataset_of_vipseg(tmp_path, toy_root):
     run_cases(case, 'VIPSeg', tmp_path)
 
 
+ANNOTATIONS = dict(
+    youtube_vis_2021_360p='train.json',
+    coco_panoptic='annotations/panoptic_train2017.json',
+    coco_instance='annotations/instances_train2017.json',
+    cityscapes_vps='panoptic_gt_val_city_vps.json',
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ANNOTATIONS)
+def test_a_dataset_in_its_official_layout(tmp_path_factory, tmp_path, kind):
+    root = tmp_path_factory.mktemp(kind)
+    tiny_datasets.write(kind, root)
+    settings = dict(tiny_datasets.config(kind, root).train_dataloader.dataset)
+    if kind == 'cityscapes_vps':
+        settings.update(ann_file=ANNOTATIONS[kind], data_prefix=dict(img='val/img', seg='val/panoptic_video'))
+    (path,) = root.rglob(Path(settings['ann_file']).name)
+    content = json.loads(path.read_text())
+
+    def case(rng, folder):
+        (folder / 'damaged.json').write_text(damaged_json(content, rng))
+        prefixes = {key: str(root / value) for key, value in settings['data_prefix'].items()}
+        dataset = DATASETS.build(
+            dict(settings, data_root=None, ann_file=str(folder / 'damaged.json'), data_prefix=prefixes)
+        )
+        for index in range(min(len(dataset), 2)):
+            dataset[index]
+
+    run_cases(case, kind, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_checkpoint(tmp_path):
     """A damaged checkpoint is refused, or holds exactly what was saved."""
@@ -183,3 +216,22 @@ def test_an_image(tmp_path, suffix):
             assert np.array_equal(found, pixels)
 
     run_cases(case, f'{suffix} images', tmp_path)
+
+
+@pytest.mark.slow
+def test_a_video(tmp_path):
+    folder = tmp_path.parent / f'{tmp_path.name}_source'
+    folder.mkdir()
+    with VideoWriter(folder / 'source.mp4', 6) as writer:
+        for frame in np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), np.uint8):
+            writer.write(frame)
+    content = (folder / 'source.mp4').read_bytes()
+
+    def case(rng, work):
+        (work / 'video.mp4').write_bytes(damaged_bytes(content, rng))
+        source = open_frames(work / 'video.mp4')
+        for t in range(len(source)):
+            source.read(t, t + 1)
+        assert rng is not None or len(source) == 8
+
+    run_cases(case, 'videos', tmp_path)

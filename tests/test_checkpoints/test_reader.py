@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from mmdvis.checkpoints import read_checkpoint, state_dict_of
 from mmdvis.checkpoints.reader import to_tensor
+from mmdvis.errors import CheckpointError, DataError
 
 
 class Payload:
@@ -217,3 +218,30 @@ def test_arrays_cannot_reach_foreign_memory(tmp_path, crooked, suffix):
 def test_weights_have_names_and_numbers(content):
     with pytest.raises(ValueError, match='weights must be numeric and named by strings, got '):
         state_dict_of(dict(model=content))
+
+
+def test_an_archive_that_grows_a_thousandfold_is_not_unpacked(tmp_path):
+    """1 GiB of zeros in 1 MiB; a limit of memory would end the process if it were unpacked."""
+    path = tmp_path / 'bomb.npz'
+    with (
+        zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive,
+        archive.open('x.npy', 'w', force_zip64=True) as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, dict(descr='|u1', fortran_order=False, shape=(1 << 30,)))
+        for _ in range(1 << 10):
+            file.write(bytes(1 << 20))
+    with pytest.raises(CheckpointError, match='need 1024 MiB, more than 100 times the size of the file'):
+        read_checkpoint(path)
+
+
+def test_an_array_that_claims_more_than_it_has_is_not_allocated(tmp_path):
+    path = tmp_path / 'claim.npz'
+    with zipfile.ZipFile(path, 'w') as archive, archive.open('x.npy', 'w') as file:
+        np.lib.format.write_array_header_1_0(file, dict(descr='<f4', fortran_order=False, shape=(1 << 45,)))
+        file.write(bytes(64))
+    with pytest.raises(CheckpointError, match='the array x.npy claims 140737488355328 bytes, but has 64'):
+        read_checkpoint(path)
+    from mmdvis.models.flow import read_flow
+
+    with pytest.raises(DataError, match='cannot be read as optical flow .*claims 140737488355328 bytes'):
+        read_flow(path)

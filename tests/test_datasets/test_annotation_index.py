@@ -68,6 +68,20 @@ def test_a_large_file_is_read_once(tmp_path, monkeypatch):
     assert len(modes) >= 2 and all(mode & 0o044 for mode in modes)
 
 
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
+    path = tmp_path / 'x.index'
+    AnnotationIndex.build(dict(labelled=True), RECORDS).save(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+        assert record_index.load_cached(path) is None, place
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        assert record_index.load_cached(path) is None, length
+    path.write_bytes(content)
+    assert record_index.load_cached(path)[0]['video_id'] == 'a'
+
+
 def test_without_a_place_for_it_every_opening_reads_the_file(tmp_path, monkeypatch):
     (tmp_path / 'cache').write_text('a file')
     monkeypatch.setenv('MMDVIS_CACHE', str(tmp_path / 'cache'))
