@@ -44,10 +44,47 @@ SIGMA = [2, 0, 3, 1]
 
 
 @pytest.mark.parametrize('base', ('raw', 'matched'))
+@pytest.mark.parametrize('frames', (4, 6))
+def test_a_clean_chain_goes_on_as_without_noise(base, frames):
+    """Slot i starts from E[sigma(i)] in the noisy frame only; tracks and all other frames are those without noise."""
+    embeds, orders = clip(frames)
+    noisy = noisy_orders(embeds, noise_at(2, frames, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base)
+    assert torch.equal(noisy.kept, orders)
+    mixed, clean = noisy.mix(embeds), embeds.take_along_dim(orders[..., None], 2)
+    start = torch.arange(SLOTS) if base == 'raw' else orders[0, 2]
+    assert torch.equal(mixed[0, 2], embeds[0, 2, start[torch.tensor(SIGMA)]])
+    others = [t for t in range(frames) if t != 2]
+    assert torch.equal(mixed[:, others], clean[:, others]) and not torch.equal(mixed[:, 2], clean[:, 2])
+
+
+def test_half_of_the_frames_noisy_leave_the_other_half_as_it_is():
+    embeds, orders = clip(20)
+    drawn = QueryNoise('shuffle', 0.5).draw(1, 20, SLOTS, 6, torch.Generator().manual_seed(2))
+    for base in ('raw', 'matched'):
+        clean, chained = (noisy_orders(embeds, drawn, base, chain=chain) for chain in ('clean', 'noisy'))
+        quiet = ~drawn.active[0]
+        expected = embeds.take_along_dim(orders[..., None], 2)[0]
+        assert torch.equal(clean.mix(embeds)[0, quiet], expected[quiet])
+        changed = (chained.mix(embeds)[0, quiet] != expected[quiet]).any(-1).any(-1)
+        assert changed.float().mean() > 0.5  # with a noisy chain, most frames without noise start wrongly, too
+
+
+@pytest.mark.parametrize('chain', ('clean', 'noisy'))
+def test_the_guide_of_the_loss_follows_the_chain(chain):
+    """Guided matching sees the predictions of the segmenter in the order of the chain."""
+    model = tracker(noise=dict(mode='weighted', ratio=1.0, partner='iid', base='matched', chain=chain)).train()
+    queries = tiny.frame_queries(5)
+    orders, _ = model.training_starts(queries, StepContext(0.1, 0, 0, 3))
+    whole = [len(set(order.tolist())) == order.numel() for order in orders[0]]
+    assert all(whole) == (chain == 'clean')
+    assert chain == 'noisy' or torch.equal(orders, model.orders(queries, None))
+
+
+@pytest.mark.parametrize('base', ('raw', 'matched'))
 def test_shuffled_queries(base):
-    """Slot i holds E[sigma(i)], and the next frame is matched to the noised slots."""
+    """Slot i holds E[sigma(i)], and with a noisy chain the next frame is matched to the noised slots."""
     embeds, orders = clip()
-    noisy = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base)
+    noisy = noisy_orders(embeds, noise_at(2, 4, SIGMA, [[0.0]] * SLOTS, [False] * SLOTS), base, chain='noisy')
     assert noisy.kept[0, :2].tolist() == orders[0, :2].tolist()
     start = torch.arange(SLOTS) if base == 'raw' else orders[0, 2]
     expected = start[torch.tensor(SIGMA)]
@@ -63,7 +100,7 @@ def test_weighted_means(base):
     """Slot i holds a E[i] + (1 - a) E[sigma(i)] and keeps its own identity for a >= 0.5."""
     embeds, orders = clip()
     share = torch.tensor([[0.25], [0.5], [0.75], [1.0]])
-    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base)
+    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (share[:, 0] >= 0.5).tolist()), base, chain='noisy')
     own = torch.arange(SLOTS) if base == 'raw' else orders[0, 1]
     other = own[torch.tensor(SIGMA)]
     for i in range(SLOTS):
@@ -78,7 +115,7 @@ def test_cropped_channels():
     embeds, _ = clip()
     cuts = torch.tensor([0, 2, 3, 5])
     share = torch.arange(6) < cuts[:, None]
-    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (cuts >= 3).tolist()), 'raw')
+    noisy = noisy_orders(embeds, noise_at(1, 4, SIGMA, share, (cuts >= 3).tolist()), 'raw', chain='noisy')
     mixed = noisy.mix(embeds)[0, 1]
     for i, k in enumerate(cuts.tolist()):
         assert torch.equal(mixed[i, :k], embeds[0, 1, i, :k]) and torch.equal(mixed[i, k:], embeds[0, 1, SIGMA[i], k:])
@@ -128,6 +165,7 @@ def test_without_noise_the_orders_are_those_of_matching():
         (dict(ratio=1.5), r'ratio must be a probability in \[0, 1\], got 1.5'),
         (dict(partner='all'), 'partner must be'),
         (dict(base='sorted'), 'base must be'),
+        (dict(chain='broken'), 'chain must be'),
     ],
 )
 def test_impossible_noise(options, message):

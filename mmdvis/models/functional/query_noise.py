@@ -29,18 +29,23 @@ class QueryNoise:
             ``mode='shuffle'`` always uses a permutation.
         base: Query order that noise is applied to: ``'raw'`` is the order of the segmenter (DVIS++), ``'matched'`` the
             track order.
+        chain: What the next frame is matched to and the predictions of the segmenter are ordered by: ``'clean'``, the
+            tracks without noise, so that noise changes only what a frame starts from; or ``'noisy'``, the queries that
+            the noise has put in their place, as in the released code of DVIS++.
     """
 
     mode: str = 'weighted'
     ratio: float = 0.5
     partner: str = 'perm'
     base: str = 'raw'
+    chain: str = 'clean'
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ('mode', self.mode, MODES),
             ('partner', self.partner, ('perm', 'iid')),
             ('base', self.base, ('raw', 'matched')),
+            ('chain', self.chain, ('clean', 'noisy')),
         ):
             if value not in allowed:
                 raise ValueError(f'{name} must be {" or ".join(map(repr, allowed))}, got {value!r}')
@@ -93,7 +98,8 @@ class NoisyOrders:
     """Queries that the tracks start from in each frame.
 
     Attributes:
-        kept: Index (B, T, Q) int64 of the query that each track follows; not necessarily a permutation in noisy frames.
+        kept: Index (B, T, Q) int64 of the query that each track follows; with a noisy chain, it is not necessarily a
+            permutation in noisy frames.
         own: Index (B, T, Q) int64 of the first query of the mixture.
         other: Index (B, T, Q) int64 of the second query of the mixture.
         draw: Sampled noise.
@@ -121,15 +127,18 @@ class NoisyOrders:
         return torch.where(self.draw.active.to(embeds.device)[..., None, None], mixed, unmixed)
 
 
-def noisy_orders(match_embeds: Tensor, draw: NoiseDraw, base: str, inverse: bool = False) -> NoisyOrders:
+def noisy_orders(
+    match_embeds: Tensor, draw: NoiseDraw, base: str, inverse: bool = False, chain: str = 'clean'
+) -> NoisyOrders:
     """Matches the queries of whole clips from frame to frame, with noise.
 
-    Each frame is matched to the previous one in its noisy order, so errors propagate.
+    With a noisy chain, each frame is matched to the previous one in its noisy order, so errors propagate.
 
     Args:
         match_embeds: Embeddings (B, T, Q, D) to match.
         draw: Sampled noise.
         base: See :class:`QueryNoise`.
+        chain: See :class:`QueryNoise`.
         inverse: See :func:`mmdvis.models.functional.matching.chain_orders`.
     """
     batch, frames, slots = match_embeds.shape[:3]
@@ -138,16 +147,14 @@ def noisy_orders(match_embeds: Tensor, draw: NoiseDraw, base: str, inverse: bool
     costs = pair_costs(match_embeds) if frames > 1 else None
     active, partner, is_own = draw.active.numpy(), draw.partner.numpy(), draw.is_own.numpy()
     for b in range(batch):
-        order: np.ndarray | None = np.arange(slots)
+        order: np.ndarray = np.arange(slots)
         for t in range(1, frames):
-            noisy = active[b, t]
-            if noisy and base == 'raw':
-                order = np.arange(slots)
-            else:
-                order = follow(costs[b, t - 1], order, inverse)
+            order = follow(costs[b, t - 1], order, inverse)
             own[b, t] = other[b, t] = order
-            if noisy:
-                other[b, t] = order[partner[b, t]]
-                order = np.where(is_own[b, t], own[b, t], other[b, t])
+            if active[b, t]:
+                start = np.arange(slots) if base == 'raw' else order
+                own[b, t], other[b, t] = start, start[partner[b, t]]
+                if chain == 'noisy':
+                    order = np.where(is_own[b, t], own[b, t], other[b, t])
             kept[b, t] = order
     return NoisyOrders(*(torch.from_numpy(x).to(match_embeds.device) for x in (kept, own, other)), draw)

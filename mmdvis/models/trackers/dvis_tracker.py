@@ -167,7 +167,8 @@ class DVISTracker(BaseModule):
             orders = self.orders(queries, None)
             return orders, queries.embeds.take_along_dim(orders[..., None], 2)
         draw = self.noise.draw(*queries.embeds.shape, context.generator('noise'))
-        noisy = noisy_orders(queries.match_embeds, draw, self.noise.base, self.legacy_inverse_match)
+        options = (self.noise.base, self.legacy_inverse_match, self.noise.chain)
+        noisy = noisy_orders(queries.match_embeds, draw, *options)
         return noisy.kept, noisy.mix(queries.embeds)
 
     def orders(self, queries: FrameQueries, state: ReferringState | None) -> Tensor:
