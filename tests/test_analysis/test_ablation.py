@@ -1,0 +1,159 @@
+"""Ablation studies: plans, statistics against hand calculation and scipy, and a study of two rows to its table."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from helpers import tiny_config
+from helpers.commands import ROOT, load
+from PIL import Image
+from scipy import stats
+
+from mmdvis.analysis.ablation import (
+    Plan,
+    Row,
+    compared,
+    mean_and_deviation,
+    paired_interval,
+    read_plan,
+    stretched,
+    study_table,
+    verdict,
+)
+from mmdvis.errors import OptionError
+
+PLANS = sorted((ROOT / 'benchmarks' / 'ablations').glob('*.yml'))
+
+
+def test_intervals_by_hand_and_by_scipy():
+    """Differences 1, 2, 3: mean 2, deviation 1, t(0.975, 2) = 4.303, so 2 ± 4.303 / sqrt(3)."""
+    mean, half = paired_interval([5.0, 7.0, 9.0], [4.0, 5.0, 6.0])
+    assert mean == pytest.approx(2.0) and half == pytest.approx(4.30265 / 3**0.5, abs=1e-4)
+    assert mean_and_deviation([4.0, 5.0, 6.0]) == (5.0, 1.0) and np.isnan(mean_and_deviation([1.0])[1])
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.3, 1, 7), rng.normal(0, 1, 7)
+    low, high = stats.ttest_rel(a, b).confidence_interval(0.95)
+    mean, half = paired_interval(a, b)
+    assert mean - half == pytest.approx(low) and mean + half == pytest.approx(high)
+    assert paired_interval([2.0], [1.0]) == (1.0, float('inf'))
+
+
+def test_the_interval_decides_the_word():
+    assert verdict(2.0, 1.9) == 'higher' and verdict(2.0, 2.1) == 'undecided' and verdict(-2.0, 1.0) == 'lower'
+    assert verdict(2.0, float('inf')) == 'undecided'
+
+
+def plan_of(**rows):
+    return Plan('study', rows, 'a', (0, 1, 2), ('VPQ',))
+
+
+def test_rows_are_compared_by_the_seeds_that_both_have():
+    scores = {'a': {0: {'VPQ': 0.5}, 1: {'VPQ': 0.9}, 2: {'VPQ': 0.6}}, 'b': {0: {'VPQ': 0.6}, 2: {'VPQ': 0.9}}}
+    mean, half = compared(scores, plan_of(a=Row('x'), b=Row('y')), 'b', 'VPQ')
+    assert mean == pytest.approx(0.2) and half == pytest.approx(12.7062 * 0.141421 / 2**0.5, abs=1e-4)
+    table = study_table(plan_of(a=Row('x', published=3.5), b=Row('y'), c=Row('z')), scores).get_csv_string()
+    header, first, second, third = [line.split(',') for line in table.strip().splitlines()]
+    assert header == ['row', 'runs', 'VPQ', 'VPQ - a', 'published']
+    assert first[:2] == ['a', '3'] and first[2].startswith('66.7 ± 20.8') and first[3:] == ['', '3.5']
+    assert (
+        second[2].startswith('75.0 ± 21.2')
+        and second[3] == '+20.0 ± 127.1 undecided'
+        and third == ['c', '0', '', '', '']
+    )
+
+
+def test_a_schedule_is_stretched_but_not_its_warm_up():
+    schedule = [
+        dict(type='LinearLR', begin=0, end=100),
+        dict(type='LinearLR', begin=800, end=1600),
+        dict(type='MultiStepLR', milestones=[400, 1200]),
+    ]
+    assert stretched(schedule, 4000, 1600) == {
+        'train_cfg.max_iters': 4000,
+        'param_scheduler.1.begin': 2000,
+        'param_scheduler.1.end': 4000,
+        'param_scheduler.2.milestones': [1000, 3000],
+    }
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda p: p.stem)
+def test_plans_of_the_project_are_readable(path, monkeypatch):
+    from mmengine.config import Config
+
+    monkeypatch.chdir(ROOT)
+    plan = read_plan(path)
+    assert len(plan.seeds) >= 3 and len(plan.rows) >= 2
+    for row in plan.rows.values():
+        config = Config.fromfile(row.config)
+        config.merge_from_dict(row.options)
+        for name in row.options:  # options that the parts of the model know
+            assert name.split('.')[1] in config.model
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(baseline='x'), 'baseline must be one of a, b, got x'),
+        (dict(seeds=[]), 'seeds and metrics must have at least one entry'),
+        (dict(rows=dict(a=dict(config='absent.py'))), 'row a: there is no config absent.py'),
+        (dict(rows=dict(a=3)), 'row a: expected fields and values, got int'),
+        (dict(repeats=3), 'the field repeats is unknown'),
+        (dict(metrics=None), 'seeds and metrics must have at least one entry'),
+    ],
+)
+def test_faults_of_a_plan_are_named(change, message, tmp_path):
+    config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    good = dict(
+        title='t', baseline='a', seeds=[0], metrics=['VPQ'], rows=dict(a=dict(config=config), b=dict(config=config))
+    )
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump({**good, **change}))
+    with pytest.raises(OptionError, match=message):
+        read_plan(tmp_path / 'plan.yml')
+    (tmp_path / 'plan.yml').write_text('a: [')
+    with pytest.raises(OptionError, match='cannot be read as a plan'):
+        read_plan(tmp_path / 'plan.yml')
+
+
+@pytest.mark.slow
+def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
+    """Two rows and two seeds: trained from a common start, scored, not repeated, and gone on with after a stop."""
+    tool = load('tools/analysis_tools/ablation.py')
+    (tmp_path / 'configs').mkdir()
+    segmenter = tiny_config.write(tmp_path / 'configs', 'minvis', toy_root, iters=1)
+    tracker = tiny_config.write(tmp_path / 'configs', 'online', toy_root, iters=2)
+    rows = {
+        'matched': dict(config=str(tracker), published=30.5),
+        'zero, two': dict(config=str(tracker), options={'model.tracker.start': 'zero'}, iters=3),
+    }
+    plan = dict(
+        title='start',
+        baseline='matched',
+        seeds=[0, 1],
+        metrics=['VPQ', 'AQ_corrected'],
+        start=str(segmenter),
+        rows=rows,
+    )
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
+    runs, run_tool = [], tool.run_tool
+    monkeypatch.setattr(tool, 'run_tool', lambda command, log: runs.append(command) or run_tool(command, log))
+    words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'out')]
+    monkeypatch.setattr('sys.argv', [*words, '--seeds', '0'])
+    tool.main()
+    assert len(runs) == 1 + 2 * 2
+    monkeypatch.setattr('sys.argv', words)
+    tool.main()
+    assert len(runs) == 5 + 1 + 2 * 2  # the start is looked at again; the runs of seed 0 are not repeated
+    results = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert {name: set(seeds) for name, seeds in results['rows'].items()} == {name: {'0', '1'} for name in rows}
+    assert (tmp_path / 'out' / 'zero--two' / 'seed-1' / 'iter_3.pth').exists()
+    table = (tmp_path / 'out' / 'table.md').read_text()
+    assert '| matched' in table and '30.5' in table and 'AQ_corrected - matched' in table
+    assert Image.open(tmp_path / 'out' / 'plot.png').size[0] > 400
+    capsys.readouterr()
+    monkeypatch.setattr('sys.argv', [*words, '--show'])
+    tool.main()
+    assert 'zero, two' in capsys.readouterr().out and len(runs) == 10
+    monkeypatch.setattr('sys.argv', [*words, '--rows', 'one'])
+    with pytest.raises(SystemExit, match='plan.yml has no row one; it has matched, zero, two'):
+        tool.main()
