@@ -68,6 +68,7 @@ CITYSCAPES = (
     'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck '
     'bus train motorcycle bicycle'
 )
+CAMVID = 'sky building pole road pavement tree sign fence car pedestrian bicyclist'
 CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33)  # of the annotation files of the images
 VIPER = (
     'sky road sidewalk terrain tree vegetation building infrastructure fence billboard trafficsign mobilebarrier '
@@ -185,6 +186,8 @@ KNOWN_CLASSES = {
         [(number, name, number >= 24, None) for number, name in zip(CITYSCAPES_LABEL_IDS, CITYSCAPES.split())]
     ),
     'VIPER': lambda: numbered_classes(VIPER, 0, range(13, 23)),
+    'DAVIS': lambda: numbered_classes('object', 1),
+    'CamVid': lambda: numbered_classes(CAMVID, 0, ()),
     'COCO': lambda: build_class_list(coco_things()),
     'COCOPanoptic': lambda: build_class_list([*coco_things(), *coco_stuff()]),
 }

@@ -123,6 +123,14 @@ class Reader:
         tested = self.get('test_dataloader.dataset.version')
         return None if tested is None else [trained, tested]
 
+    def normalisation(self):
+        """Mean and deviation of the three channels, if they are not those of ImageNet."""
+        preprocessor = self.config['model'].get('data_preprocessor') or {}
+        if 'mean' not in preprocessor:
+            return None
+        self.read |= {f'model.data_preprocessor.{kind}[{k}]' for kind in ('mean', 'std') for k in range(3)}
+        return [list(preprocessor[kind]) for kind in ('mean', 'std')]
+
     def model(self):
         """Sizes, losses and noise."""
         model, segmenter = self.config['model'], self.config['model']['segmenter']
@@ -130,6 +138,7 @@ class Reader:
         loss = {key: value for key, value in trained['loss'].items() if key != 'contrast'}
         result = dict(
             num_classes=self.get('model.num_classes'),
+            normalisation=self.normalisation(),
             num_things=self.get('model.postprocessor.num_things', self.get('model.postprocessor.around.num_things')),
             num_queries=self.get('model.segmenter.num_queries'),
             channels=self.get('model.segmenter.channels'),

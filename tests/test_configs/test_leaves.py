@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_a_model_is_built_and_stepped_once(path):
         if 'loss' in (config.model.get(name) or {}):
             config.model[name].loss.num_points = 64  # the only option that is reduced for the test
     model = MODELS.build(config.model).train()
-    if 'toy' not in path.parts:  # toy configs use another recipe
+    if not {'toy', 'davis', 'camvid'} & set(path.parts):  # these use another recipe, which decays biases differently
         check_groups(model, config)
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(config.optim_wrapper.constructor)
     wrapper = constructor(
@@ -132,7 +133,8 @@ def test_a_model_is_built_and_stepped_once(path):
     )(model)
     frames = min(config.train_dataloader.dataset.clip.num_frames, 3)
     sample = VideoDataSample()
-    sample.set_field(tiny.targets(frames), 'gt_targets')
+    targets = tiny.targets(frames)
+    sample.set_field(replace(targets, labels=targets.labels % config.num_classes), 'gt_targets')
     before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     losses = model(torch.randn(1, frames, 3, 64, 96), [sample], mode='loss')
     loss, _ = model.parse_losses(losses)

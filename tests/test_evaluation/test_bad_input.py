@@ -147,6 +147,12 @@ CASES = {
         ),
         'has annotations of the video .* more than once',
     ),
+    'an empty file name': (
+        lambda f: change_json(
+            f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['videos'][0]['images'][0].update(file_name='')
+        ),
+        "video .*: '' is not a file name",
+    ),
     'a video listed twice': (
         lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['videos'].append(c['videos'][0])),
         "lists the video .* more than once in 'videos'",

@@ -129,7 +129,10 @@ class PanopticAnnotations:
 
 
 class SemanticAnnotations:
-    """Greyscale PNGs of VSPW, where 0 and 255 are void and value v is category v - 1. Each class is one object.
+    """Greyscale PNGs of classes, each of which is one object.
+
+    In VSPW, 0 and 255 are void and value v is category v - 1. Other datasets state ``void`` and ``first_value``, the
+    value of category 0, in the record.
 
     Args:
         info: Record of the video, as returned by :meth:`ClipDataset.info_of`.
@@ -148,11 +151,14 @@ class SemanticAnnotations:
     def __init__(self, info: Info, indices: Sequence[int]) -> None:
         self.info = info
         categories = sorted(info['labels'], key=info['labels'].get)
+        first, self.void = info.get('first_value', 1), info.get('void', (0, 255))
+        values = [category + first for category in categories]
         self.ids = np.array([category + 1 for category in categories], np.int64)
         self.labels = np.array([info['labels'][category] for category in categories], np.int64)
         self.table = np.full(256, 255, np.uint8)
-        self.table[[0, 255]] = 0
-        self.table[self.ids] = np.arange(1, len(categories) + 1)
+        self.table[list(self.void)] = 0
+        self.table[values] = np.arange(1, len(categories) + 1)
+        self.allowed = f'{min(values)} to {max(values)} (classes) and {", ".join(map(str, self.void))} (void)'
 
     def layers(self, index: int) -> list[np.ndarray]:
         """Index map (H, W) of a frame, as a list of one map."""
@@ -162,8 +168,51 @@ class SemanticAnnotations:
         if (index_map == 255).any():
             raise DataError(
                 f'{frame["mask"]}: {frame_location(self.info, frame)}: the mask has the value '
-                f'{values[index_map == 255][0]}; allowed are 0 (void), 1 to {self.ids.max()} (category + 1) and 255'
+                f'{values[index_map == 255][0]}; allowed are {self.allowed}'
             )
+        return [index_map]
+
+
+class ObjectPngAnnotations:
+    """PNGs of DAVIS, in which 0 is the background and every other value an object of the only class.
+
+    Args:
+        info: Record of the video, as returned by :meth:`ClipDataset.info_of`. If ``merged``, all values are one object;
+            else 255 is void.
+        indices: Frames of the clip.
+
+    Attributes:
+        info: Record of the video.
+        found: Values of the objects in the frames read so far.
+    """
+
+    def __init__(self, info: Info, indices: Sequence[int]) -> None:
+        self.info, self.found = info, []
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids (N,) of the objects in the frames read so far."""
+        return np.array(self.found, np.int64)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels (N,) of the objects in the frames read so far."""
+        return np.zeros(len(self.found), np.int64)
+
+    def layers(self, index: int) -> list[np.ndarray]:
+        """Index map (H, W) of a frame, as a list of one map."""
+        image = read_pixels(self.info['frames'][index]['mask'], modes=('1', 'L', 'P'), kinds=('PNG',))
+        values = np.asarray(image).astype(np.uint8)
+        if self.info['merged']:
+            void = VOID if image.mode == 'P' else 0
+            values = ((values > 0) & (values != void)).astype(np.uint8)
+        index_map = np.zeros(values.shape, np.uint8)
+        for value in np.unique(values).tolist():
+            if value in (0, VOID):
+                continue
+            if value not in self.found:
+                self.found.append(value)
+            index_map[values == value] = self.found.index(value) + 1
         return [index_map]
 
 
@@ -290,6 +339,7 @@ ANNOTATION_READERS = dict(
     panoptic=PanopticAnnotations,
     semantic=SemanticAnnotations,
     instance_image=InstancePngAnnotations,
+    object_image=ObjectPngAnnotations,
     tracks=TrackAnnotations,
 )
 

@@ -161,6 +161,8 @@ def in_image_order(frames: list[Any], images: Sequence[Any], where: str) -> list
             if position is None
             else read_text(images[position], 'file_name', where)
         )
+        if not Path(name).name:
+            raise BadInputError(f'{where}: {name!r} is not a file name; it must be that of the frame')
         ordered.append((len(positions) if position is None else position, str(Path(name).with_suffix('.png')), frame))
     unlabelled = [name for name, position in positions.items() if position not in labelled]
     if labelled and unlabelled:

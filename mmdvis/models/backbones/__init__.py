@@ -1,7 +1,8 @@
 """Backbones in addition to those of mmdet."""
 
 from .dinov2 import DINOv2
+from .efficientnet_lite import EfficientNetLite
 from .hf_backbone import HFBackbone
 from .vit_adapter import ViTAdapter
 
-__all__ = ['DINOv2', 'HFBackbone', 'ViTAdapter']
+__all__ = ['DINOv2', 'EfficientNetLite', 'HFBackbone', 'ViTAdapter']
