@@ -12,6 +12,8 @@ from typing import Any
 from mmdvis.errors import DataError
 from mmdvis.io import natural_key
 
+MAX_EDGE = 1 << 20  # pixels; larger values are mistakes
+
 
 class Entry:
     """Object of a JSON file.
@@ -40,6 +42,19 @@ class Entry:
         if key not in self.value:
             raise DataError(f'{self.where} lacks {key!r}; it has {", ".join(sorted(self.value)) or "nothing"}')
         return self.value[key]
+
+    def size(self) -> tuple[int, int]:
+        """``height`` and ``width`` in pixels.
+
+        Raises:
+            DataError: A field is missing or not an integer from 1 to ``MAX_EDGE``.
+        """
+        height, width = self.integer('height'), self.integer('width')
+        if not (1 <= height <= MAX_EDGE and 1 <= width <= MAX_EDGE):
+            raise DataError(
+                f"{self.where}: 'height' and 'width' must lie between 1 and {MAX_EDGE}, got {height} and {width}"
+            )
+        return height, width
 
     def integer(self, key: str) -> int:
         """Value of an integer field.

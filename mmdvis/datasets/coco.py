@@ -100,7 +100,7 @@ def image_record(number: int, image: Entry, found: list[Entry]) -> dict:
         image: Image entry.
         found: Annotation entries of the image.
     """
-    size, name, tracks = (image.integer('height'), image.integer('width')), image.text('file_name'), []
+    size, name, tracks = image.size(), image.text('file_name'), []
     for entry in found:
         if entry.flag('iscrowd'):
             continue

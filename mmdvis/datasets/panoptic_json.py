@@ -59,7 +59,7 @@ def video_size(images: Sequence[Entry], where: str) -> tuple[int, int] | None:
     """
     if any('height' not in image.value or 'width' not in image.value for image in images):
         return None
-    sizes = [(image.integer('height'), image.integer('width')) for image in images]
+    sizes = [image.size() for image in images]
     for image, size in zip(images, sizes):
         if size != sizes[0]:
             raise DataError(

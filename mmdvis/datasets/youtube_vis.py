@@ -89,7 +89,7 @@ def track_record(number: int, video: Entry, tracks: list[Entry]) -> dict:
     Raises:
         DataError: An entry is malformed, or numbers of frames differ.
     """
-    names, size = video.items('file_names'), (video.integer('height'), video.integer('width'))
+    names, size = video.items('file_names'), video.size()
     if not all(isinstance(name, str) for name in names):
         raise DataError(f"{video.where}: 'file_names' must be strings, got {str(names)[:60]}")
     check_order(names, video.where)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,3 +333,17 @@ def test_the_check_hands_no_data_over_with_a_video(tmp_path, monkeypatch):
     monkeypatch.setattr(AnnotationIndex, '__reduce__', refuse)
     report = check_dataset(dataset_config('vipseg', copy_of('vipseg', tmp_path)), workers=2)
     assert not report.problems and report.videos == 2
+
+
+@pytest.mark.parametrize('kind', ('vipseg', 'coco_panoptic', 'coco_instance', 'ovis_360p'))
+@pytest.mark.parametrize('height', (0, -40, 1 << 70))
+def test_sizes_that_no_image_has(kind, height, tmp_path):
+    tiny_datasets.write(kind, tmp_path)
+    settings = dict(tiny_datasets.config(kind, tmp_path).train_dataloader.dataset)
+    (path,) = tmp_path.rglob(Path(settings['ann_file']).name)
+    content = json.loads(path.read_text())
+    first = content['videos'][0] if 'videos' in content else content['images'][0]
+    (first['images'][0] if 'images' in first else first).update(height=height)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"'height' and 'width' must lie between 1 and 1048576, got {height} and 56"):
+        DATASETS.build(settings)
