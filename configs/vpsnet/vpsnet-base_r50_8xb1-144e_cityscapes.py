@@ -13,5 +13,6 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(clip=dict(num_frames=1), offsets=()))
 test_dataloader = dict(dataset=dict(offsets=()))
+val_dataloader = test_dataloader
 load_from = 'work_dirs/vpsnet-base_r50_8xb2-12e_coco-panoptic/iter_88716.pth'
 custom_hooks = _base_.hooks.base

@@ -1,7 +1,7 @@
 """Ablation studies: rows that differ in some options, trained with several seeds, and compared with a baseline."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from mmdvis.io import atomic_write, write_json
 
 Scores = dict[str, dict[int, dict[str, float]]]  # row -> seed -> metric -> value
 CONFIDENCE = 0.95
+TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields of a plan that are no text
+    rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int)
+)
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,15 @@ def read_plan(path: Path) -> Plan:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(f'{path} cannot be read as a plan: {error}') from None
     fields = checked_fields(content, Plan, str(path))
-    rows = {}
-    for name, row in (fields['rows'] or {}).items():
+    rows: dict[str, Row] = {}
+    folders: dict[str, str] = {}
+    for name, row in fields['rows'].items():
         rows[str(name)] = Row(**checked_fields(row, Row, f'{path}, row {name}'))
         if not Path(rows[str(name)].config).is_file():
             raise OptionError(f'{path}, row {name}: there is no config {rows[str(name)].config}')
+        other = folders.setdefault(folder_name(str(name)), str(name))
+        if other != str(name):
+            raise OptionError(f'{path}: the rows {other} and {name} have the same folder; use other letters or digits')
     if str(fields['baseline']) not in rows:
         raise OptionError(f'{path}: baseline must be one of {", ".join(rows)}, got {fields["baseline"]}')
     if not fields['seeds'] or not fields['metrics']:
@@ -96,29 +103,11 @@ def checked_fields(content: Any, kind: type, where: str) -> dict[str, Any]:
             raise OptionError(
                 f'{where}: the field {sorted(map(str, names))[0]} is {problem}; fields: {", ".join(known)}'
             )
+    for name, value in content.items():
+        kinds = TYPES.get(name, (str,))
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise OptionError(f'{where}: {name} must be of type {kinds[0].__name__}, got {value!r}')
     return dict(content)
-
-
-def stretched(schedulers: Sequence[Mapping[str, Any]], iters: int, max_iters: int) -> dict[str, Any]:
-    """Overrides that stretch a schedule to ``iters`` iterations; a warm-up at its start keeps its length.
-
-    Args:
-        schedulers: ``param_scheduler`` of a config.
-        iters: New number of iterations.
-        max_iters: Number of iterations of the config.
-    """
-    overrides: dict[str, Any] = {'train_cfg.max_iters': iters}
-    for k, scheduler in enumerate(schedulers):
-        if scheduler.get('begin', 0) == 0 and scheduler.get('end', max_iters) < max_iters:
-            continue  # a warm-up
-        for name in ('begin', 'end'):
-            if name in scheduler:
-                overrides[f'param_scheduler.{k}.{name}'] = round(scheduler[name] * iters / max_iters)
-        if 'milestones' in scheduler:
-            overrides[f'param_scheduler.{k}.milestones'] = [
-                round(m * iters / max_iters) for m in scheduler['milestones']
-            ]
-    return overrides
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
@@ -230,16 +219,27 @@ def plot_study(plan: Plan, scores: Scores, path: Path) -> None:
 
 
 def read_scores(plan: Plan, folder: Path) -> Scores:
-    """Metrics of the finished runs in ``<folder>/<row>/<seed>/metrics.json``."""
+    """Metrics of the finished runs in ``<folder>/<row>/seed-<seed>/metrics.json``.
+
+    Raises:
+        OptionError: A run has no metric of a name in the plan.
+    """
     scores: Scores = {}
     for name in plan.rows:
-        for seed in plan.seeds:
-            path = run_folder(folder, name, seed) / 'metrics.json'
-            if path.exists():
-                scores.setdefault(name, {})[seed] = json.loads(path.read_text())
+        for path in sorted((folder / folder_name(name)).glob('seed-*/metrics.json')):
+            run = json.loads(path.read_text())
+            missing = [metric for metric in plan.metrics if metric not in run]
+            if missing:
+                raise OptionError(f'{path} has no metric {missing[0]}; it has {", ".join(run)}')
+            scores.setdefault(name, {})[int(path.parent.name.removeprefix('seed-'))] = run
     return scores
+
+
+def folder_name(row: str) -> str:
+    """Name of the folder of a row: other characters than letters, digits, ``-`` and ``_`` become ``-``."""
+    return ''.join(c if c.isalnum() or c in '-_' else '-' for c in row)
 
 
 def run_folder(folder: Path, row: str, seed: int) -> Path:
     """Folder of one run."""
-    return folder / ''.join(c if c.isalnum() or c in '-_' else '-' for c in row) / f'seed-{seed}'
+    return folder / folder_name(row) / f'seed-{seed}'

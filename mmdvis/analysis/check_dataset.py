@@ -14,7 +14,13 @@ from prettytable import PrettyTable
 
 from mmdvis.datasets.base import ClipDataset, NoVideoError, read_all_frames
 from mmdvis.datasets.concat import with_shared_options
-from mmdvis.datasets.transforms.ground_truth import ANNOTATION_READERS, frame_location, with_frame_location
+from mmdvis.datasets.transforms.ground_truth import (
+    ANNOTATION_READERS,
+    frame_location,
+    layers_of,
+    read_class_map,
+    with_frame_location,
+)
 from mmdvis.datasets.transforms.loading import check_size
 from mmdvis.errors import DataError, UnreadableImageError
 from mmdvis.io import read_image
@@ -134,9 +140,14 @@ def check_frame(
             check_size(info, frame, frame_size, size)
         except DataError as error:
             note('size', error)
+    if frame.get('semantic'):
+        try:
+            read_class_map(info, frame)
+        except DataError as error:
+            note(problem_kind(frame['semantic']) if isinstance(error, UnreadableImageError) else 'truth', error)
     if reader is not None:
         try:
-            layers = reader.layers(index)
+            layers = layers_of(reader, frame, index, frame_size or (1, 1))
             visible = np.unique(np.concatenate([np.unique(layer) for layer in layers]))
             if frame_size and layers[0].shape != frame_size:
                 note(
@@ -168,7 +179,8 @@ def check_video(dataset: ClipDataset, number: int) -> VideoReport:
     for index in indices:
         frame_size, visible, frame_problems = check_frame(info, index, reader, size)
         size, problems = size or frame_size, problems + frame_problems
-        empty += int(labelled and not len(visible) and not frame_problems)
+        is_annotated = labelled and info['frames'][index].get('annotated', True)
+        empty += int(is_annotated and not len(visible) and not frame_problems)
         visible_ids.update(visible.tolist())
         if len(visible):
             frames_with.update(set(np.asarray(reader.labels)[visible].tolist()))

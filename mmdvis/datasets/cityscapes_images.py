@@ -85,7 +85,8 @@ class CityscapesPanopticDataset(PanopticVideoDataset):
         **kwargs: Arguments of :class:`ClipDataset`.
 
     Raises:
-        ValueError: An offset is 0, or there are neighbours, but ``data_prefix`` does not name their folder.
+        ValueError: An offset is 0, or there are neighbours, but ``data_prefix`` does not name their folder or the order
+            of training clips is another one.
     """
 
     METAINFO = dict(dataset_type='Cityscapes', task='vps')
@@ -97,6 +98,8 @@ class CityscapesPanopticDataset(PanopticVideoDataset):
             raise ValueError(f'offsets are those of the neighbours, so they must not be 0, got {tuple(offsets)}')
         if offsets and not (kwargs.get('data_prefix') or {}).get('neighbours'):
             raise ValueError("neighbours need their folder; set data_prefix['neighbours'], or offsets=()")
+        if offsets and not kwargs.get('test_mode') and (kwargs.get('clip') or {}).get('order') != 'key_first':
+            raise ValueError("neighbours have no annotations; set clip=dict(order='key_first', ...), or offsets=()")
         self.offsets = tuple(sorted(offsets))
         super().__init__(**kwargs)
 

@@ -181,9 +181,8 @@ class CocoInstanceClipDataset(TrackDataset):
         file_classes = super().classes_of_index()
         if self.target is None:
             return file_classes
-        check_against_known(
-            file_classes, 'COCO', self.origin
-        )  # whatever class_list is: a mapped file is not mapped again
+        # whatever class_list is, so that a file which is mapped already is not mapped again
+        check_against_known(file_classes, 'COCO', self.origin)
         return known_classes(self.target)
 
     @property

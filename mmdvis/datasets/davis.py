@@ -99,8 +99,9 @@ def read_sequences(path: Path) -> list[str]:
 class CamVidDataset(ClipDataset):
     """CamVid in the version of SegNet: 11 classes, 11 is void.
 
-    ``ann_file`` lists the path of an image and of its label map per line, relative to ``data_root``. Consecutive lines
-    of one sequence, ``<sequence>_<frame number>``, are a video, whose frames have a constant distance.
+    ``ann_file`` lists the path of an image and of its label map per line. The last two parts of a path, such as
+    ``train/0001TP_006690.png``, are looked up in ``data_root``, as the official lists name folders of their authors.
+    Consecutive lines of one sequence, ``<sequence>_<frame number>``, with a constant distance are a video.
 
     Args:
         **kwargs: Arguments of :class:`ClipDataset`.
@@ -127,7 +128,9 @@ class CamVidDataset(ClipDataset):
                 words = line.split()
                 if len(words) != 2:
                     raise DataError(f'{path}, line {number}: expected an image and its label map, got {line.strip()!r}')
-                pairs.append((words[0], words[1]))
+                pairs.append(tuple('/'.join(Path(word).parts[-2:]) for word in words))
+        for name in (name for pair in pairs for name in pair):
+            path_inside(Path(self.data_root), name, links=True)
         if not pairs:
             raise DataError(f'{path} lists no image; each line must have an image and its label map')
         for sequence, run in runs_of_frames([image for image, _ in pairs], path):
@@ -151,7 +154,7 @@ def runs_of_frames(images: list[str], path: Path) -> Iterator[tuple[str, list[in
         path: File that lists them, for error messages.
 
     Raises:
-        DataError: A name has another form, or the frames of a run are not in temporal order.
+        DataError: A name has another form.
     """
     run: list[int] = []
     keys = []

@@ -26,6 +26,9 @@ def find_datasets(folder: Path) -> list[dict[str, Any]]:
         find_cityscapes,
         find_viper,
         find_vspw,
+        find_cityscapes_images,
+        find_davis,
+        find_camvid,
         find_ovis,
         find_youtube_vis,
         find_coco,
@@ -67,6 +70,43 @@ def find_cityscapes(folder: Path) -> Iterator[dict[str, Any]]:
                 data_prefix=dict(img=f'{split}/{prefix[0]}', **masks),
                 test_mode=kind != 'panoptic_im' or not (folder / split / 'panoptic_inst').is_dir(),
             )
+
+
+def find_cityscapes_images(folder: Path) -> Iterator[dict[str, Any]]:
+    """Configs of Cityscapes images, with the frames around them if they are there."""
+    for path in sorted((folder / 'gtFine').glob('cityscapes_panoptic_*.json')):
+        split = path.stem.removeprefix('cityscapes_panoptic_')
+        has_neighbours = (folder / 'leftImg8bit_sequence' / split).is_dir()
+        neighbours = dict(neighbours=f'leftImg8bit_sequence/{split}') if has_neighbours else {}
+        clip = dict(num_frames=2, frame_range=1, order='key_first') if has_neighbours else dict(num_frames=1)
+        yield dict(
+            type='CityscapesPanopticDataset',
+            ann_file=f'gtFine/{path.name}',
+            data_prefix=dict(img=f'leftImg8bit/{split}', seg=f'gtFine/{path.stem}', **neighbours),
+            clip=clip,
+            test_mode=split != 'train',
+            **({} if has_neighbours else dict(offsets=())),
+        )
+
+
+def find_davis(folder: Path) -> Iterator[dict[str, Any]]:
+    """Configs of DAVIS 2016 (lists in the folder of a resolution) and 2017."""
+    for path in sorted((folder / 'ImageSets').glob('*/*.txt')):
+        if path.stem in ('train', 'val') and (folder / 'JPEGImages' / '480p').is_dir():
+            yield dict(
+                type='DAVISDataset',
+                ann_file=str(path.relative_to(folder)),
+                data_prefix=dict(img='JPEGImages/480p', seg='Annotations/480p'),
+                objects='all' if path.parent.name == '2017' else 'one',
+                test_mode=path.stem != 'train',
+            )
+
+
+def find_camvid(folder: Path) -> Iterator[dict[str, Any]]:
+    """Configs of CamVid in the version of SegNet."""
+    for split in ('train', 'val', 'test'):
+        if (folder / f'{split}.txt').is_file() and (folder / f'{split}annot').is_dir():
+            yield dict(type='CamVidDataset', ann_file=f'{split}.txt', test_mode=split != 'train')
 
 
 def find_viper(folder: Path) -> Iterator[dict[str, Any]]:

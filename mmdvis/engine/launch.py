@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import barrier, init_dist, is_distributed
 from mmengine.logging import print_log
@@ -165,16 +165,42 @@ def set_accumulation(config: Config, steps: int) -> None:
             config.train_cfg[name] *= steps
     schedulers = config.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
-        for name in ('begin', 'end', 'T_max', 'total_iters', 'step_size'):
-            if name in scheduler:
-                scheduler[name] *= steps
-        if 'milestones' in scheduler:
-            scheduler.milestones = [steps * milestone for milestone in scheduler.milestones]
+        scale_schedule(scheduler, steps)
     if 'base_batch_size' in config.get('auto_scale_lr', {}):  # the runner does not count accumulated batches
         config.auto_scale_lr.base_batch_size /= steps
     checkpoint = config.get('default_hooks', {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
         checkpoint.interval *= steps
+
+
+def scale_schedule(scheduler: ConfigDict, factor: float) -> None:
+    """Multiplies all numbers of iterations of a scheduler by a factor and rounds them.
+
+    Args:
+        scheduler: Config of the scheduler, modified in place.
+        factor: The factor.
+    """
+    for name in ('begin', 'end', 'T_max', 'total_iters', 'step_size'):
+        if name in scheduler:
+            scheduler[name] = round(factor * scheduler[name])
+    if 'milestones' in scheduler:
+        scheduler.milestones = [round(factor * milestone) for milestone in scheduler.milestones]
+
+
+def set_iterations(config: Config, iters: int) -> None:
+    """Changes the number of iterations and stretches the schedule; a warm-up at its start keeps its length.
+
+    Args:
+        config: Config with an iteration-based training loop, modified in place.
+        iters: New number of iterations.
+    """
+    before = config.train_cfg.max_iters
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        is_warm_up = scheduler.get('begin', 0) == 0 and scheduler.get('end', before) < before
+        if not is_warm_up:
+            scale_schedule(scheduler, iters / before)
+    config.train_cfg.max_iters = iters
 
 
 def make_runner(config: Config, trust: bool) -> VideoRunner | ShardedRunner:

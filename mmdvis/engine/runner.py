@@ -12,6 +12,7 @@ from torch import nn
 
 from mmdvis.checkpoints import Checkpoint, read_checkpoint
 from mmdvis.checkpoints.mmengine_guard import install_guards
+from mmdvis.engine.hooks.safe_checkpoint import WholeCheckpoints
 from mmdvis.engine.unwrap_model import unwrap_model
 from mmdvis.errors import CheckpointError, MMDVISError
 from mmdvis.registry import RUNNERS
@@ -20,7 +21,7 @@ install_guards()
 
 
 @RUNNERS.register_module()
-class VideoRunner(Runner):
+class VideoRunner(WholeCheckpoints, Runner):
     """Runner that loads checkpoints safely and converts checkpoints of other projects.
 
     The runner of mmengine falls back to unrestricted unpickling, which can execute arbitrary code.

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from mmdvis.checkpoints.mmengine_guard import install_guards
+from mmdvis.engine.hooks.safe_checkpoint import WholeCheckpoints
 from mmdvis.engine.runner import converted
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import FUNCTIONS, RUNNERS, STRATEGIES
@@ -153,7 +154,7 @@ class ShardedStrategy(FSDPStrategy):
 
 
 @RUNNERS.register_module()
-class ShardedRunner(FlexibleRunner):
+class ShardedRunner(WholeCheckpoints, FlexibleRunner):
     """Runner with :class:`ShardedStrategy` as the default strategy and without validation.
 
     Validation is not supported: the videos of the processes differ in length, so a process that has finished its videos

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from mmengine.config import Config
+from torch.distributed import is_initialized
 
 from mmdvis.errors import HungProcessError
 
@@ -49,10 +50,11 @@ def report_hanging(config: Config) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if not re.search(r'timed? ?out', text, re.IGNORECASE):
+        is_worker = text.startswith('DataLoader timed out')
+        if not is_worker and not (is_initialized() and re.search(r'Timed out waiting|timed out after', text)):
             raise
-        who = 'a data loader worker' if 'DataLoader' in text else 'another process'
+        who = 'a data loader worker' if is_worker else 'another process'
         raise HungProcessError(
             f'{who} has not answered for {time_limit(config)} seconds (env_cfg.dist_cfg.timeout), so the run was '
-            'ended; check that it is not stopped and that its disk answers, then continue with --resume'
-        ) from None
+            'ended; check that it is not stopped and that its disk answers. A training goes on with --resume'
+        ) from error

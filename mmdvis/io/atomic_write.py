@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
-import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+LOCK, REPLACED = '.lock', '.replaced'  # in the folder of a running process: its lock, and what it has replaced
 
 
 @contextmanager
@@ -42,12 +45,15 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Pat
     return Path(path)
 
 
-def replace_together(sources: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Moves finished files and folders into a folder, replacing what is there; if one cannot be moved, none is.
+def replace_together(work: Path, folder: Path) -> dict[str, Path]:
+    """Moves the finished files and folders of a work folder into a folder, replacing what is there.
+
+    If one cannot be moved, none is. What is replaced is first moved into the work folder, so that a later
+    :func:`work_folder` can move it back if the process is killed in between.
 
     Args:
-        sources: Files and folders on the same file system.
-        folder: Existing folder to move them to.
+        work: Folder with the files, made by :func:`work_folder`; hidden files are not moved.
+        folder: Folder to move them to.
 
     Returns:
         Name -> new path of each.
@@ -55,51 +61,62 @@ def replace_together(sources: Sequence[Path], folder: Path) -> dict[str, Path]:
     Raises:
         OSError: A file could not be moved; the folder is as it was before.
     """
-    targets = {source.name: folder / source.name for source in sources}
-    with tempfile.TemporaryDirectory(prefix='.part-', dir=folder, ignore_cleanup_errors=True) as name:
-        aside = Path(name)
-        try:
-            for source in sources:
-                if os.path.lexists(targets[source.name]):
-                    os.replace(targets[source.name], aside / source.name)
-                os.replace(source, targets[source.name])
-        except BaseException:
-            for source in sources:
-                if not os.path.lexists(source):
-                    os.replace(targets[source.name], source)
-                if os.path.lexists(aside / source.name):
-                    os.replace(aside / source.name, targets[source.name])
-            raise
-    return targets
+    names = sorted(path.name for path in work.iterdir() if not path.name.startswith('.'))
+    replaced = work / REPLACED
+    replaced.mkdir()
+    try:
+        for name in names:
+            if os.path.lexists(folder / name):
+                os.replace(folder / name, replaced / name)
+            os.replace(work / name, folder / name)
+    except BaseException:
+        for name in names:
+            if not os.path.lexists(work / name):
+                os.replace(folder / name, work / name)
+        move_back(work, folder)
+        raise
+    replaced.rename(work / f'{REPLACED}-complete')
+    return {name: folder / name for name in names}
+
+
+def move_back(work: Path, folder: Path) -> None:
+    """Moves what an unfinished :func:`replace_together` has replaced back to its place."""
+    replaced = work / REPLACED
+    for path in sorted(replaced.iterdir()) if replaced.is_dir() else ():
+        target = folder / path.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        os.replace(path, target)
 
 
 @contextmanager
 def work_folder(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder inside ``folder``, and removes it at the end.
 
-    Folders that were left behind by killed processes of this machine are removed first.
+    Folders that were left behind by killed processes are removed first, after what they had replaced was moved back.
+    The folder of a running process is recognised by its lock.
 
     Args:
         folder: Existing folder.
     """
-    host = socket.gethostname()
-    for path in folder.glob(f'.part-{host}-*-*'):
-        number = path.name.rsplit('-', 2)[1]
-        if number.isdecimal() and not is_running(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=f'.part-{host}-{os.getpid()}-', dir=folder))
+    for path in sorted(folder.glob('.part-*')):
+        lock = FileLock(path / LOCK)
+        if (path / LOCK).is_file() and is_free(lock):
+            with lock:
+                move_back(path, folder)
+                shutil.rmtree(path, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix='.part-', dir=folder))
     try:
-        yield work
+        with FileLock(work / LOCK):
+            yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def is_running(number: int) -> bool:
-    """Whether there is a process with a number on this machine."""
+def is_free(lock: FileLock) -> bool:
+    """Whether no process holds a lock."""
     try:
-        os.kill(number, 0)
-    except ProcessLookupError:
+        with lock.acquire(timeout=0):
+            return True
+    except (Timeout, OSError):
         return False
-    except OSError:  # a process of another user, or a number that no process can have
-        return True
-    return True

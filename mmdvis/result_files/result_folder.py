@@ -80,7 +80,7 @@ def write_results(
                     except KeyboardInterrupt:
                         if not info.is_live:
                             raise
-            return replace_together(sorted(work.iterdir()), out_dir)
+            return replace_together(work, out_dir)
     finally:
         if is_new and not any(out_dir.iterdir()):
             out_dir.rmdir()

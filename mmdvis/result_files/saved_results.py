@@ -1,6 +1,8 @@
 """Reads the results, or the ground truth, of a video from files."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,18 @@ class SavedResults:
             tuple(entry['id'] for entry in categories),
             tuple(tuple(entry['color']) for entry in categories),
         )
+        self.labels = labels_of(self.classes)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> FrameResult:
-        frame = self.frames[index]
-        labels = {number: label for label, number in enumerate(self.classes.category_ids)}
+        with faults_named(f'{self.folder / "result.json"}, frame {index}'):
+            return self.result(self.frames[index], index)
+
+    def result(self, frame: dict, index: int) -> FrameResult:
+        """The result of a frame from its entry."""
+        labels = self.labels
         entries = [
             dict(
                 id=entry['id'],
@@ -104,7 +111,7 @@ class PanopticGroundTruth:
     """
 
     def __init__(self, path: str | Path, video: str) -> None:
-        self.folder = Path(path).parent / 'panomasksRGB' / video
+        self.path, self.folder = Path(path), Path(path).parent / 'panomasksRGB' / video
         try:
             content = json.loads(Path(path).read_text())
             found = {entry['video_id']: entry['annotations'] for entry in content['annotations']}
@@ -123,19 +130,37 @@ class PanopticGroundTruth:
             tuple(entry['id'] for entry in categories),
             tuple(tuple(entry.get('color') or class_colour(label)) for label, entry in enumerate(categories)),
         )
+        self.labels = labels_of(self.classes)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> FrameResult:
-        frame, labels = self.frames[index], {number: k for k, number in enumerate(self.classes.category_ids)}
-        path = self.folder / Path(frame['file_name']).with_suffix('.png').name
-        entries = []
-        for entry in frame['segments_info']:
-            label = labels[entry['category_id']]
-            name, is_thing = self.classes.names[label], self.classes.is_thing[label]
-            entries.append(dict(id=entry['id'], label=label, name=name, score=None, is_thing=is_thing))
+        frame, entries = self.frames[index], []
+        with faults_named(f'{self.path}, video {self.folder.name}, frame {index}'):
+            path = self.folder / Path(frame['file_name']).with_suffix('.png').name
+            for entry in frame['segments_info']:
+                label = self.labels[entry['category_id']]
+                name, is_thing = self.classes.names[label], self.classes.is_thing[label]
+                entries.append(dict(id=entry['id'], label=label, name=name, score=None, is_thing=is_thing))
         return panoptic_result(np.asarray(read_pixels(path, kinds=('PNG',)).convert('RGB')), entries, index)
+
+
+def labels_of(classes: ClassInfo) -> dict[int, int]:
+    """Category id -> label."""
+    return {number: label for label, number in enumerate(classes.category_ids)}
+
+
+@contextmanager
+def faults_named(where: str) -> Iterator[None]:
+    """Turns a missing field or an unknown category into a BadInputError that names the frame."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(
+            f'{where}: an object lacks a field, or its category is not in the list of categories ({error}); write the '
+            'file again'
+        ) from None
 
 
 def panoptic_result(pixels: np.ndarray, entries: list[dict[str, Any]], index: int) -> FrameResult:

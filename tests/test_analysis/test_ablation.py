@@ -7,6 +7,7 @@ import pytest
 import yaml
 from helpers import tiny_config
 from helpers.commands import ROOT, load
+from mmengine.config import Config
 from PIL import Image
 from scipy import stats
 
@@ -17,10 +18,11 @@ from mmdvis.analysis.ablation import (
     mean_and_deviation,
     paired_interval,
     read_plan,
-    stretched,
+    read_scores,
     study_table,
     verdict,
 )
+from mmdvis.engine.launch import set_iterations
 from mmdvis.errors import OptionError
 
 PLANS = sorted((ROOT / 'benchmarks' / 'ablations').glob('*.yml'))
@@ -68,19 +70,18 @@ def test_a_schedule_is_stretched_but_not_its_warm_up():
         dict(type='LinearLR', begin=0, end=100),
         dict(type='LinearLR', begin=800, end=1600),
         dict(type='MultiStepLR', milestones=[400, 1200]),
+        dict(type='CosineAnnealingLR', T_max=1600),
     ]
-    assert stretched(schedule, 4000, 1600) == {
-        'train_cfg.max_iters': 4000,
-        'param_scheduler.1.begin': 2000,
-        'param_scheduler.1.end': 4000,
-        'param_scheduler.2.milestones': [1000, 3000],
-    }
+    config = Config(dict(train_cfg=dict(max_iters=1600), param_scheduler=schedule))
+    set_iterations(config, 4000)
+    assert config.train_cfg.max_iters == 4000
+    first, second, third, fourth = config.param_scheduler
+    assert (first.begin, first.end, second.begin, second.end) == (0, 100, 2000, 4000)
+    assert third.milestones == [1000, 3000] and fourth.T_max == 4000
 
 
 @pytest.mark.parametrize('path', PLANS, ids=lambda p: p.stem)
 def test_plans_of_the_project_are_readable(path, monkeypatch):
-    from mmengine.config import Config
-
     monkeypatch.chdir(ROOT)
     plan = read_plan(path)
     assert len(plan.seeds) >= 3 and len(plan.rows) >= 2
@@ -99,7 +100,11 @@ def test_plans_of_the_project_are_readable(path, monkeypatch):
         (dict(rows=dict(a=dict(config='absent.py'))), 'row a: there is no config absent.py'),
         (dict(rows=dict(a=3)), 'row a: expected fields and values, got int'),
         (dict(repeats=3), 'the field repeats is unknown'),
-        (dict(metrics=None), 'seeds and metrics must have at least one entry'),
+        (dict(metrics=[]), 'seeds and metrics must have at least one entry'),
+        (dict(metrics='VPQ'), "metrics must be of type list, got 'VPQ'"),
+        (dict(seeds=3), 'seeds must be of type list, got 3'),
+        (dict(rows=['a']), 'rows must be of type dict'),
+        (dict(rows={'a': dict(config=None)}), 'row a: config must be of type str, got None'),
     ],
 )
 def test_faults_of_a_plan_are_named(change, message, tmp_path):
@@ -113,6 +118,22 @@ def test_faults_of_a_plan_are_named(change, message, tmp_path):
     (tmp_path / 'plan.yml').write_text('a: [')
     with pytest.raises(OptionError, match='cannot be read as a plan'):
         read_plan(tmp_path / 'plan.yml')
+
+
+def test_rows_of_one_folder_are_refused(tmp_path):
+    config = dict(config=str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py'))
+    plan = dict(title='t', baseline='+1', seeds=[0], metrics=['VPQ'], rows={'+1': config, '-1': config})
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
+    with pytest.raises(OptionError, match=r'the rows \+1 and -1 have the same folder'):
+        read_plan(tmp_path / 'plan.yml')
+
+
+def test_a_metric_that_no_run_has_is_named(tmp_path):
+    (tmp_path / 'a' / 'seed-7').mkdir(parents=True)
+    (tmp_path / 'a' / 'seed-7' / 'metrics.json').write_text('{"VPQ": 0.5, "STQ": 0.4}')
+    assert read_scores(plan_of(a=Row('x')), tmp_path) == {'a': {7: dict(VPQ=0.5, STQ=0.4)}}
+    with pytest.raises(OptionError, match='has no metric VQP; it has VPQ, STQ'):
+        read_scores(Plan('t', dict(a=Row('x')), 'a', (0,), ('VQP',)), tmp_path)
 
 
 @pytest.mark.slow
@@ -135,21 +156,22 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
         rows=rows,
     )
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
-    runs, run_tool = [], tool.run_tool
-    monkeypatch.setattr(tool, 'run_tool', lambda command, log: runs.append(command) or run_tool(command, log))
-    words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'out')]
+    runs, call = [], tool.Runs.__call__
+    monkeypatch.setattr(tool.Runs, '__call__', lambda self, *words: runs.append(words) or call(self, *words))
+    words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'my out')]
+    words += ['--start-dir', str(tmp_path / 'start')]
     monkeypatch.setattr('sys.argv', [*words, '--seeds', '0'])
     tool.main()
     assert len(runs) == 1 + 2 * 2
     monkeypatch.setattr('sys.argv', words)
     tool.main()
     assert len(runs) == 5 + 1 + 2 * 2  # the start is looked at again; the runs of seed 0 are not repeated
-    results = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    results = json.loads((tmp_path / 'my out' / 'results.json').read_text())
     assert {name: set(seeds) for name, seeds in results['rows'].items()} == {name: {'0', '1'} for name in rows}
-    assert (tmp_path / 'out' / 'zero--two' / 'seed-1' / 'iter_3.pth').exists()
-    table = (tmp_path / 'out' / 'table.md').read_text()
+    assert (tmp_path / 'my out' / 'zero--two' / 'seed-1' / 'iter_3.pth').exists()
+    table = (tmp_path / 'my out' / 'table.md').read_text()
     assert '| matched' in table and '30.5' in table and 'AQ_corrected - matched' in table
-    assert Image.open(tmp_path / 'out' / 'plot.png').size[0] > 400
+    assert Image.open(tmp_path / 'my out' / 'plot.png').size[0] > 400
     capsys.readouterr()
     monkeypatch.setattr('sys.argv', [*words, '--show'])
     tool.main()
@@ -157,3 +179,9 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', [*words, '--rows', 'one'])
     with pytest.raises(SystemExit, match='plan.yml has no row one; it has matched, zero, two'):
         tool.main()
+    rows['matched']['options'] = {'model.tracker.start': 'unmatched'}
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
+    monkeypatch.setattr('sys.argv', [*words, '--rows', 'matched', '--seeds', '0'])
+    with pytest.raises(SystemExit):
+        tool.main()
+    assert 'matched/seed-0 has a run with other settings than the plan now asks for' in capsys.readouterr().err

@@ -28,6 +28,12 @@ def build(kind, root, split='train', **options):
     return DATASETS.build(dict(dataset, **options))
 
 
+def settings_of(kind, root):
+    dataset = dict(tiny_datasets.config(kind, root).train_dataloader.dataset)
+    dataset.pop('augment', None)
+    return dataset
+
+
 def labels_of_objects(sample):
     """Class labels (T, H, W) that the objects of a sample give."""
     table = torch.cat([torch.tensor([VOID]), sample.gt_labels])
@@ -169,3 +175,21 @@ def test_instances_and_classes_leave_out_the_frames_before():
     one = torch.ones(1)
     tracks = VideoInstances(one, one.long(), one.long(), [['x', 'y', 'z']], classes, 3, (1, 1)).pack(sample)
     assert tracks.pred_instances.masks == [['z']] and tracks.pred_instances.num_frames == 1
+
+
+def test_neighbours_are_never_learned_from(tmp_path):
+    tiny_datasets.write('cityscapes_panoptic', tmp_path)
+    with pytest.raises(ValueError, match="neighbours have no annotations; set clip=dict\\(order='key_first'"):
+        build('cityscapes_panoptic', tmp_path, clip=dict(num_frames=1))
+
+
+def test_a_dataset_with_neighbours_and_class_maps_is_checked(tmp_path):
+    from mmdvis.analysis.check_dataset import check_dataset
+
+    tiny_datasets.write('cityscapes_panoptic', tmp_path / 'images')
+    report = check_dataset(settings_of('cityscapes_panoptic', tmp_path / 'images'))
+    assert not report.problems and report.empty_frames == 0
+    tiny_datasets.write('cityscapes_vps', tmp_path / 'vps')
+    next((tmp_path / 'vps' / 'train' / 'labelmap').glob('*.png')).write_bytes(b'torn')
+    report = check_dataset({**settings_of('cityscapes_vps', tmp_path / 'vps'), **PAIRS})
+    assert [problem.kind for problem in report.problems] == ['unreadable'] and 'labelmap' in report.problems[0].text

@@ -301,3 +301,43 @@ def test_from_the_files_to_a_score(name, tmp_path):
     assert all(np.isfinite(line['loss']) for line in logged if 'loss' in line)
     names = {'J&F', 'J_mean', 'F_decay'} if 'davis' in name else {'mIoU', 'VC8'}
     assert names <= set(metrics) and 0 <= metrics['J&F' if 'davis' in name else 'mIoU'] < 0.9
+
+
+def test_void_pixels_do_not_count(tmp_path):
+    root = write_davis(tmp_path, palette=True)
+    _, maps = scene(210, frames=8)
+    whole, void = (maps == 1) | (maps == 3), maps == 2
+    figures = score(root, {'camel': instances((whole | void)[None], [0.9])})
+    assert figures['J_mean'] == 1.0 and figures['F_mean'] == 1.0
+    figures = score(root, {'camel': instances(np.stack([(maps == 1) | void, maps == 3]), [0.9, 0.8])}, objects='all')
+    assert figures['J_mean'] == 1.0 and figures['F_mean'] == 1.0
+
+
+def test_official_lists_with_folders_of_their_authors(tmp_path):
+    root = write_camvid(tmp_path)
+    text = (root / 'train.txt').read_text()
+    plain = [camvid(root).get_data_info(k)['frames'] for k in range(3)]
+    (root / 'train.txt').write_text(text.replace('train', '/SegNet/CamVid/train'))
+    assert [camvid(root).get_data_info(k)['frames'] for k in range(3)] == plain
+    (root / 'train.txt').write_text('../x_1.png a/x_1.png\n')
+    with pytest.raises(DataError, match=r"the name '../x_1.png' cannot be used"):
+        camvid(root)[0]
+
+
+def test_layouts_are_recognised(tmp_path):
+    from helpers import tiny_datasets
+
+    from mmdvis.datasets.detect_layout import find_datasets
+
+    write_davis(tmp_path / 'davis')
+    write_camvid(tmp_path / 'camvid')
+    tiny_datasets.write('cityscapes_panoptic', tmp_path / 'cityscapes')
+    (tmp_path / 'davis' / 'ImageSets' / '2017').mkdir()
+    (tmp_path / 'davis' / 'ImageSets' / '2017' / 'train.txt').write_text('bear\n')
+    kinds = {
+        name: sorted((config['type'], config['test_mode']) for config in find_datasets(tmp_path / name))
+        for name in ('davis', 'camvid', 'cityscapes')
+    }
+    assert kinds['davis'] == [('DAVISDataset', False), ('DAVISDataset', False), ('DAVISDataset', True)]
+    assert kinds['camvid'] == [('CamVidDataset', False), ('CamVidDataset', True)]
+    assert kinds['cityscapes'] == [('CityscapesPanopticDataset', False), ('CityscapesPanopticDataset', True)]

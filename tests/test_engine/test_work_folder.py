@@ -235,6 +235,48 @@ def test_a_failure_while_saving_keeps_the_last_checkpoint(toy_root, tmp_path, mo
     assert train(config) == tmp_path / 'iter_3.pth'
 
 
+def best_settings(folder, toy_root, iters, **options):
+    """A run that validates after each iteration and keeps the best checkpoint by a figure that grows."""
+    config = settings(folder, toy_root, iters=iters, **options)
+    config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+    config.val_cfg, config.train_cfg.val_interval = dict(type='ValLoop'), 1
+    config.default_hooks.checkpoint.update(save_best='VPQ', rule='less')
+    return config
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_replaced_when_the_next_is_complete(toy_root, tmp_path, monkeypatch):
+    """The figures 3, 2, 1 with the rule that less is better: every checkpoint is the best so far."""
+    from mmdvis.evaluation.metrics import VPQMetric
+
+    figures = iter([3.0, 2.0, 1.0, 0.5])
+    monkeypatch.setattr(VPQMetric, 'compute_metrics', lambda metric, results: dict(VPQ=next(figures)))
+    first = tmp_path / 'first'
+    first.mkdir()
+    train(best_settings(first, toy_root, 2))
+    assert [path.name for path in first.glob('best_*')] == ['best_VPQ_iter_2.pth']
+    second = Path(shutil.copytree(first, tmp_path / 'second'))
+    config = best_settings(second, toy_root, 3)
+    set_resume(config, 'auto')
+    train(config)
+    assert [path.name for path in second.glob('best_*')] == ['best_VPQ_iter_3.pth']
+    assert [path.name for path in first.glob('best_*')] == ['best_VPQ_iter_2.pth']  # that of the other folder stays
+    failing = best_settings(second, toy_root, 4)
+    set_resume(failing, 'auto')
+    publish = safe_checkpoint.publish
+
+    def full(source, target):
+        if target.name.startswith('best'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        publish(source, target)
+
+    monkeypatch.setattr(safe_checkpoint, 'publish', full)
+    with pytest.raises(OSError, match='No space left'):
+        train(failing)
+    assert [path.name for path in second.glob('*best_*')] == ['best_VPQ_iter_3.pth']
+    assert read_checkpoint(second / 'best_VPQ_iter_3.pth')
+
+
 def test_unfinished_files_are_removed_at_the_start(folder, toy_root):
     (folder / '.part-iter_4.pth').write_bytes(b'half')
     config = settings(folder, toy_root, iters=4)

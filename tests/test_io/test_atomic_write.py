@@ -39,7 +39,7 @@ def folders(tmp_path):
 
 def test_everything_is_replaced(folders, tmp_path):
     new, old = folders
-    written = replace_together(sorted(new.iterdir()), old)
+    written = replace_together(new, old)
     assert written == {name: old / name for name in ('panoptic', 'semantic', 'video.mp4')}
     assert tree(old) == {
         'notes.txt': 'of the user',
@@ -47,7 +47,8 @@ def test_everything_is_replaced(folders, tmp_path):
         'semantic/0.png': 'new',
         'video.mp4': 'new',
     }
-    assert (tmp_path / 'elsewhere' / 'x').read_text() == 'elsewhere' and not list(new.iterdir())
+    assert (tmp_path / 'elsewhere' / 'x').read_text() == 'elsewhere'
+    assert not [path for path in new.iterdir() if not path.name.startswith('.')]
 
 
 @pytest.mark.parametrize('failing', range(6))
@@ -65,23 +66,51 @@ def test_if_one_cannot_be_moved_none_is(folders, monkeypatch, failing, error):
 
     monkeypatch.setattr(os, 'replace', fail_once)
     with pytest.raises(type(error)):
-        replace_together(sorted(new.iterdir()), old)
-    assert tree(old) == before and tree(new) == before_new and not list(old.glob('.part-*'))
+        replace_together(new, old)
+    assert tree(old) == before and tree(new) == before_new
 
 
-def test_folders_of_killed_processes_are_removed(tmp_path):
+def start(code):
+    """Runs code in another process; returns its exit code."""
+    return subprocess.run([sys.executable, '-c', code]).returncode
+
+
+@pytest.mark.parametrize('failing', range(1, 5))
+def test_a_process_that_is_killed_while_it_moves_leaves_the_old_results(tmp_path, failing):
+    for name in ('a', 'b'):
+        (tmp_path / name).write_text('old')
     code = (
-        'import os, sys\nfrom pathlib import Path\nfrom mmdvis.io import work_folder\n'
+        'import os\nfrom pathlib import Path\nfrom mmdvis.io import atomic_write, replace_together, work_folder\n'
+        f'folder, move, calls = Path({str(tmp_path)!r}), os.replace, []\n'
+        f'def dying(*paths):\n    calls.append(1)\n    if len(calls) == {failing}:\n        os.kill(os.getpid(), 9)\n'
+        '    move(*paths)\n'
+        'os.replace = dying\n'
+        'with work_folder(folder) as work:\n    (work / "a").write_text("new")\n    (work / "b").write_text("new")\n'
+        '    replace_together(work, folder)\n'
+    )
+    assert start(code) == -9
+    with work_folder(tmp_path):
+        pass
+    assert tree(tmp_path) == {'a': 'old', 'b': 'old'}
+
+
+def test_folders_of_killed_processes_are_removed_and_those_of_others_are_not(tmp_path):
+    code = (
+        'import os\nfrom pathlib import Path\nfrom mmdvis.io import work_folder\n'
         f'with work_folder(Path({str(tmp_path)!r})) as work:\n    (work / "x").touch()\n    os.kill(os.getpid(), 9)'
     )
-    assert subprocess.run([sys.executable, '-c', code]).returncode == -9
+    assert start(code) == -9
     assert len(list(tmp_path.glob('.part-*/x'))) == 1
+    (tmp_path / '.part-of-something-else').mkdir()
     with work_folder(tmp_path) as work:
         (work / 'y').touch()
-        with work_folder(tmp_path) as other:
-            assert work.is_dir() and other.is_dir()  # that of a running process stays
-        assert [path.name for path in tmp_path.rglob('*') if path.is_file()] == ['y']
-    assert not list(tmp_path.iterdir())
+        other = (
+            'from pathlib import Path\nfrom mmdvis.io import work_folder\n'
+            f'with work_folder(Path({str(tmp_path)!r})):\n    pass'
+        )
+        assert start(other) == 0 and (work / 'y').exists()  # the folder of a running process stays
+        assert not list(tmp_path.glob('.part-*/x'))
+    assert [path.name for path in tmp_path.iterdir()] == ['.part-of-something-else']
 
 
 def test_huge_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from pathlib import Path
 
 import av
 import numpy as np
@@ -336,3 +337,21 @@ def test_ground_truth_is_read_in_the_format_of_vipseg(tmp_path):
     (tmp_path / 'bad.json').write_text('[]')
     with pytest.raises(BadInputError, match='bad.json is not a VIPSeg-style panoptic ground-truth JSON'):
         read_saved(tmp_path / 'bad.json', 'val_0000')
+
+
+@pytest.mark.parametrize('change', [dict(category_id=99), dict(id=None, category_id=None)])
+def test_faults_of_saved_results_and_ground_truth_name_the_frame(toy_root, tmp_path, change):
+    from mmdvis.result_files import read_saved
+
+    path = Path(toy_root) / 'panoptic_gt_VIPSeg_val.json'
+    content = json.loads(path.read_text())
+    video = content['annotations'][0]
+    video['annotations'][1]['segments_info'][0].update(change)
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    (tmp_path / 'panomasksRGB').symlink_to(path.parent / 'panomasksRGB')
+    truth = read_saved(tmp_path / 'truth.json', video['video_id'])
+    assert truth[0].objects
+    with pytest.raises(
+        BadInputError, match=rf'truth.json, video {video["video_id"]}, frame 1: an object lacks a field'
+    ):
+        truth[1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmdvis.errors import DataError
-from mmdvis.io import read_pixels
+from mmdvis.io import image_size, read_pixels
 from mmdvis.io.rle import Mask, decode_into
 from mmdvis.structures import VOID
 
@@ -344,6 +344,18 @@ ANNOTATION_READERS = dict(
 )
 
 
+def layers_of(reader: Any, frame: dict, index: int, size: tuple[int, int]) -> list[np.ndarray]:
+    """Index maps (H, W) of a frame; one empty map of ``size`` (height, width) if the frame is not annotated.
+
+    Args:
+        reader: Reader of the ground truth.
+        frame: Record of the frame.
+        index: Index of the frame.
+        size: (height, width) of the frame.
+    """
+    return reader.layers(index) if frame.get('annotated', True) else [np.zeros(size, np.uint8)]
+
+
 def ids_and_labels_of(info: Info) -> tuple[np.ndarray, dict[int, int]]:
     """Ground truth of a whole video.
 
@@ -351,7 +363,8 @@ def ids_and_labels_of(info: Info) -> tuple[np.ndarray, dict[int, int]]:
         Ids (T, H, W) int32, 0 for void; of overlapping objects, the first is used. Id -> class label of each object.
     """
     reader = ANNOTATION_READERS[info['truth']](info, range(len(info['frames'])))
-    layers = [reader.layers(index) for index in range(len(info['frames']))]  # some readers learn their objects from it
+    sizes = (image_size(frame['image']) if not frame.get('annotated', True) else (0, 0) for frame in info['frames'])
+    layers = [layers_of(reader, frame, index, size) for index, (frame, size) in enumerate(zip(info['frames'], sizes))]
     ids = np.concatenate([[0], reader.ids]).astype(np.int32)
     frames = []
     for first, *others in layers:

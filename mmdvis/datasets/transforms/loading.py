@@ -12,7 +12,7 @@ from mmdvis.io import FileFrames, PrefetchedFrames, ResizedFrames, open_frames, 
 from mmdvis.registry import TRANSFORMS
 from mmdvis.results import VideoDataSample
 
-from .ground_truth import ANNOTATION_READERS, frame_location, read_class_map, with_frame_location
+from .ground_truth import ANNOTATION_READERS, frame_location, layers_of, read_class_map, with_frame_location
 
 Loaded = tuple[np.ndarray, list[np.ndarray], np.ndarray | None]  # image, index maps, class labels
 
@@ -118,7 +118,7 @@ class LoadClip(BaseTransform):
         check_size(results, frame, image.shape[:2], None)
         size = image.shape[:2]
         labels = read_class_map(results, frame) if frame.get('semantic') else None
-        layers = reader.layers(index) if frame.get('annotated', True) else [np.zeros(size, np.uint8)]
+        layers = layers_of(reader, frame, index, size)
         for path, found in ((frame.get('mask'), layers[0]), (frame.get('semantic'), labels)):
             if found is not None and found.shape != size:
                 raise DataError(

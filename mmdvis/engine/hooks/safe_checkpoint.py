@@ -2,12 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -26,11 +25,18 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Prepares the folder as in mmengine and removes files that an interrupted run has left unfinished."""
         super().before_train(runner)
+        self.best_ckpt_path = self.in_folder(getattr(self, 'best_ckpt_path', None))
+        best = getattr(self, 'best_ckpt_path_dict', {})
+        self.best_ckpt_path_dict = {name: self.in_folder(path) for name, path in best.items()}
         if is_main_process() and self.is_local():
             for path in Path(self.out_dir).glob('.part-*.pth'):
                 path.unlink(missing_ok=True)
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # outdated ones are removed after saving
+
+    def in_folder(self, path: str | None) -> str | None:
+        """Path of a checkpoint in the folder of this run; in a resumed run, ``path`` may be that of a copied folder."""
+        return None if path is None else self.file_backend.join_path(self.out_dir, Path(path).name)
 
     def is_local(self) -> bool:
         """Whether the checkpoints are saved to a local folder; files in other stores cannot be moved."""
@@ -58,11 +64,9 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        save_whole(
-            runner.save_checkpoint,
+        runner.save_checkpoint(
             self.out_dir,
             name,
-            self.is_local(),
             file_client_args=self.file_client_args,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
@@ -79,25 +83,18 @@ class SafeCheckpointHook(CheckpointHook):
                     self.file_backend.remove(path)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
-        """Saves the best checkpoint in the same way, and only then deletes the previous one; called by mmengine.
+        """Saves the best checkpoint, and only then deletes the previous one; called by mmengine.
 
         Args:
-            runner: The runner.
+            runner: The runner, whose ``save_checkpoint`` is that of :class:`WholeCheckpoints`.
             metrics: Results of the validation.
         """
-        backend, save = self.file_backend, runner.save_checkpoint
-        outdated: list[str] = []
+        backend, outdated = self.file_backend, []
         self.file_backend = LateRemoval(backend, outdated)
-        runner.save_checkpoint = lambda out_dir, filename, *args, **kwargs: (
-            save(out_dir, filename, *args, **kwargs)
-            if filename.startswith('.part-')
-            else save_whole(save, out_dir, filename, isinstance(backend, LocalBackend), *args, **kwargs)
-        )
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-            del runner.save_checkpoint  # the method of the class again
         for path in outdated:
             backend.remove(path)
 
@@ -126,28 +123,28 @@ class LateRemoval:
         self.outdated.append(path)
 
 
-def save_whole(
-    save: Callable[..., None], folder: str, name: str, is_local: bool, *args: object, **kwargs: object
-) -> None:
-    """Saves a checkpoint under a temporary name and moves it to its place when it is complete.
+class WholeCheckpoints:
+    """Mixin of runners: a checkpoint in a local folder gets its name when it is complete."""
 
-    Args:
-        save: Function (folder, name, ...) that saves the checkpoint; all processes call it.
-        folder: Output folder.
-        name: File name.
-        is_local: Whether the folder is local; files in other stores cannot be moved and get their name at once.
-        args: Further arguments of ``save``.
-        kwargs: Further arguments of ``save``.
-    """
-    temporary = f'.part-{name}' if is_local else name
-    try:
-        save(folder, temporary, *args, **kwargs)
-        if is_main_process() and is_local:
-            publish(Path(folder) / temporary, Path(folder) / name)
-    except BaseException:
-        if is_main_process() and is_local:
-            (Path(folder) / temporary).unlink(missing_ok=True)
-        raise
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Saves a checkpoint as in mmengine, under a temporary name, and moves it to its place.
+
+        Args:
+            out_dir: Output folder.
+            filename: File name.
+            args: See mmengine.
+            kwargs: See mmengine.
+        """
+        is_local = isinstance(get_file_backend(out_dir, backend_args=kwargs.get('backend_args')), LocalBackend)
+        temporary = f'.part-{filename}' if is_local else filename
+        try:
+            super().save_checkpoint(out_dir, temporary, *args, **kwargs)
+            if is_main_process() and is_local:
+                publish(Path(out_dir) / temporary, Path(out_dir) / filename)
+        except BaseException:
+            if is_main_process() and is_local:
+                (Path(out_dir) / temporary).unlink(missing_ok=True)
+            raise
 
 
 def publish(source: Path, target: Path) -> None:

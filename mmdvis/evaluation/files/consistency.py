@@ -43,15 +43,17 @@ def frame_faults(
         repeated = [number for number, count in Counter(s['id'] for s in segments).items() if count > 1]
         if repeated:
             faults.append(f'the {kind} lists the id {repeated[0]} more than once')
-    return [f'{name}: {fault}' for fault in faults]
+    return [f'{name}: {fault}' for fault in faults]  # those of the ground truth first
 
 
 def warn_of_faults(faults: Sequence[str]) -> None:
     """One warning for the contradictions of a video, with the first of them."""
     if faults:
+        of_truth = [fault for fault in faults if 'the prediction lists' not in fault]
         more = f' ({len(faults) - 1} more in this video)' if len(faults) > 1 else ''
         warnings.warn(
-            f'{faults[0]}{more}; the metric is computed as by the official scripts, but check these files',
+            f'{[*of_truth, *faults][0]}{more}; the metric is computed as by the official scripts, but check these '
+            'files',
             InconsistentFilesWarning,
             stacklevel=2,
         )

@@ -18,9 +18,10 @@ def read_names(path: Path) -> list[str]:
         BadInputError: The file is not a text file, or lists a video more than once.
     """
     try:
-        names = path.read_text(encoding='utf-8').split()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError:
         raise BadInputError(f'{path} is not a text file; it must have one video name per line') from None
+    names = [line.strip() for line in lines if line.strip()]
     repeated = [name for k, name in enumerate(names) if name in names[:k]]
     if repeated:
         raise BadInputError(f'{path} lists the video {repeated[0]} more than once')

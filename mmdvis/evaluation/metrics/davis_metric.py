@@ -14,8 +14,7 @@ from mmdvis.evaluation.functional.davis import measure_objects, sequence_statist
 from mmdvis.registry import METRICS
 from mmdvis.results import VideoInstances
 from mmdvis.results.video_results import decode_mask
-
-VOID = 255
+from mmdvis.structures import VOID
 
 
 @METRICS.register_module()
@@ -54,17 +53,17 @@ class DAVISMetric(BaseMetric):
             BadInputError: Frames of the prediction and masks of the ground truth do not correspond.
         """
         for sample in data_samples:
-            truth = self.read_truth(str(sample['video_id']))
+            truth, void = self.read_truth(str(sample['video_id']))
             predicted = self.predicted_masks(sample['pred_instances'])
             if truth.shape[1:] != predicted.shape[1:]:
                 raise BadInputError(
                     f'video {sample["video_id"]} has {truth.shape[1]} masks of {truth.shape[2:]} (height, width) in '
                     f'{self.gt_dir}, but the prediction has {predicted.shape[1]} frames of {predicted.shape[2:]}'
                 )
-            self.results.append(measure_objects(truth, predicted))
+            self.results.append(measure_objects(truth, predicted & ~void))
 
-    def read_truth(self, name: str) -> np.ndarray:
-        """Masks (N, T, H, W) bool of the objects of a sequence.
+    def read_truth(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Masks (N, T, H, W) bool of the objects of a sequence, and void pixels (T, H, W) bool, which do not count.
 
         Raises:
             BadInputError: There is no mask, or masks have different sizes.
@@ -77,12 +76,14 @@ class DAVISMetric(BaseMetric):
             image = read_png(path, ('1', 'L', 'P'), 'a mask of DAVIS must be black and white, grey or of a palette')
             values = np.asarray(image).astype(np.uint8)
             if self.objects == 'one':
-                values = ((values > 0) & ~((image.mode == 'P') & (values == VOID))).astype(np.uint8)
+                is_void = (values == VOID) & (image.mode == 'P')
+                values = np.where(is_void, VOID, values > 0).astype(np.uint8)
             maps.append(values)
             if values.shape != maps[0].shape:
                 raise BadInputError(f'{path} is {values.shape} (height, width), but the first mask {maps[0].shape}')
         stacked = np.stack(maps)
-        return np.stack([stacked == value for value in np.unique(stacked) if value not in (0, VOID)] or [stacked > 0])
+        objects = [stacked == value for value in np.unique(stacked) if value not in (0, VOID)]
+        return np.stack(objects or [np.zeros(stacked.shape, bool)]), stacked == VOID
 
     def predicted_masks(self, result: VideoInstances) -> np.ndarray:
         """Masks (M, T, H, W) bool of the predictions."""

@@ -34,6 +34,7 @@ def result_tables(
     maps: Sequence[np.ndarray],
     segments: Sequence[Sequence[dict]],
     merge: bool = True,
+    areas: bool = True,
 ) -> list[FrameTable]:
     """Frame tables of a predicted video.
 
@@ -44,6 +45,7 @@ def result_tables(
             (Cityscapes-VPS), predictions of all thirty frames are also accepted.
         segments: Predicted ``segments_info`` of each frame.
         merge: See :func:`frame_table`.
+        areas: Whether the stated areas of the ground truth are compared with its PNGs.
 
     Raises:
         BadInputError: The id map and the ``segments_info`` of a frame are inconsistent.
@@ -59,7 +61,7 @@ def result_tables(
     tables, faults = [], []
     for frame, id_map, infos in zip(frames, maps, segments):
         tables.append(frame_table_of_files(frame, id_map, infos, truth.is_thing, merge))
-        faults += frame_faults(frame.name, tables[-1], frame.segments, infos, areas=True)
+        faults += frame_faults(frame.name, tables[-1], frame.segments, infos, areas)
     warn_of_faults(faults)
     return tables
 
@@ -77,6 +79,8 @@ class PanopticVideoMetric(BaseMetric):
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: See :class:`mmengine.evaluator.BaseMetric`.
     """
+
+    reads_areas = True  # whether the metric uses the areas that are stated in the ground truth
 
     def __init__(
         self, gt_json: str, gt_dir: str, flavour: str = 'vipseg', collect_device: str = 'cpu', prefix: str | None = None
@@ -96,7 +100,12 @@ class PanopticVideoMetric(BaseMetric):
             self.results.append(
                 self.count(
                     result_tables(
-                        self.truth, str(sample['video_id']), maps, segments, self.flavour.rules.merge_repeated
+                        self.truth,
+                        str(sample['video_id']),
+                        maps,
+                        segments,
+                        self.flavour.rules.merge_repeated,
+                        self.reads_areas and self.flavour.rules.json_areas,
                     )
                 )
             )

@@ -16,6 +16,8 @@ class STQMetric(PanopticVideoMetric):
     truth marks as crowd.
     """
 
+    reads_areas = False
+
     def count(self, tables: list[FrameTable]) -> dict[str, STQCounts]:
         """Counts with both instance numberings."""
         return {suffix: count_stq(tables, self.truth.is_thing, name) for name, suffix in SUFFIXES.items()}

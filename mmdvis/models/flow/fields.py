@@ -46,22 +46,8 @@ def write_flow(path: str | Path, flow: Tensor) -> None:
     Path(path).write_bytes(np.float32(MAGIC).tobytes() + np.array([width, height], '<i4').tobytes() + body)
 
 
-def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """A flow (..., 2, H, W) of frames that are resized to ``size``; displacements change with their axis."""
-    height, width = flow.shape[-2:]
-    flat = flow.reshape(-1, 2, height, width)
-    resized = F.interpolate(flat, size, mode='bilinear', align_corners=False)
-    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
-    return (resized * scale).view(*flow.shape[:-2], *size)
-
-
 def quarter_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """A flow (2, H, W) as means over the cells of a grid ``size``, in cells of the grid."""
     height, width = flow.shape[-2:]
     scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
     return F.adaptive_avg_pool2d(flow[None], size)[0] * scale
-
-
-def flip_flow(flow: Tensor) -> Tensor:
-    """Optical flow (..., 2, H, W) of the horizontally flipped frames, from that of the original frames."""
-    return flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
