@@ -223,7 +223,7 @@ def test_proposals_do_not_overlap(tmp_path):
 
 
 def write_camvid(root):
-    for split, start in (('train', 0), ('test', 5)):
+    for split, start in (('train', 0), ('val', 3), ('test', 5)):
         lines = []
         for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05', (1, 2, 3, 4))):
             for k, t in enumerate(frames):
@@ -339,5 +339,5 @@ def test_layouts_are_recognised(tmp_path):
         for name in ('davis', 'camvid', 'cityscapes')
     }
     assert kinds['davis'] == [('DAVISDataset', False), ('DAVISDataset', False), ('DAVISDataset', True)]
-    assert kinds['camvid'] == [('CamVidDataset', False), ('CamVidDataset', True)]
+    assert kinds['camvid'] == [('CamVidDataset', False), ('CamVidDataset', True), ('CamVidDataset', True)]
     assert kinds['cityscapes'] == [('CityscapesPanopticDataset', False), ('CityscapesPanopticDataset', True)]

@@ -12,7 +12,7 @@ train_dataloader = dict(
     )
 )
 test_dataloader = dict(dataset=dict(dataset, ann_file='test.txt', test_mode=True, test=dict(short_edge=360)))
-val_dataloader = test_dataloader
+val_dataloader = dict(dataset=dict(dataset, ann_file='val.txt', test_mode=True, test=dict(short_edge=360)))
 test_evaluator = [dict(type='VSSMetric', gt_dir=data_root + 'testannot', first_value=0)]
-val_evaluator = test_evaluator
+val_evaluator = [dict(type='VSSMetric', gt_dir=data_root + 'valannot', first_value=0)]
 val_cfg = dict(type='ValLoop')
