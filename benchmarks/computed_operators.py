@@ -3,6 +3,7 @@
 python benchmarks/computed_operators.py
 """
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -46,10 +47,18 @@ def align_by_loops(features: Tensor, rois: Tensor, size: int, ratio: int, scale:
     return result
 
 
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return parser.parse_args()
+
+
 def main() -> None:
     """Prints a table of durations and ratios."""
     import mmdvis  # noqa: F401, I001  provides the computed operators that mmcv.ops imports
     from mmcv.ops import DeformConv2d, nms, roi_align
+
+    parse_args()
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -148,7 +148,10 @@ def id_zero(root):
     edit(root / JSON, lambda c: first_frame(c)[0].update(id=0))
 
 
-@line('vspw_720p', r'0_train, frame 00000015.png: the mask has the value 130; allowed are 0 \(void\), 1 to 124')
+@line(
+    'vspw_720p',
+    r'0_train, frame 00000015.png: the mask has the value 130; allowed are 1 to 124 \(classes\) and 0, 255 \(void\)',
+)
 def value_out_of_range(root):
     path = root / 'data/0_train/mask/00000015.png'
     pixels = np.asarray(Image.open(path)).copy()

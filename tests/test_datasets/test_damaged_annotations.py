@@ -50,7 +50,9 @@ def test_classes_are_never_mapped_twice(tmp_path):
     (root / 'annotations/mapped.json').rename(source)
     with pytest.raises(DataError, match='25 thing .* COCO has 80'):
         coco(root, target='OVIS')
-    assert len(coco(root).metainfo['classes']) == 25
+    with pytest.raises(DataError, match='set class_list=None to accept the classes of the file'):
+        coco(root)
+    assert len(coco(root, class_list='OVIS').metainfo['classes']) == 25
 
 
 def test_a_crowd_of_one_frame_is_no_object_there(tmp_path):

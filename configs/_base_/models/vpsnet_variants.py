@@ -11,9 +11,7 @@ tracking = dict(
     raw=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='AffinityAssociator'), feature='raw'),
     fused=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='AffinityAssociator'), feature='fused'),
     fused_cls_sort=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='RankAssociator')),
-    fused_iou_match=dict(
-        head=dict(type='TrackEmbedHead'), associator=dict(type='FlowIoUAssociator', min_iou=0.1)
-    ),
+    fused_iou_match=dict(head=dict(type='TrackEmbedHead'), associator=dict(type='FlowIoUAssociator', min_iou=0.1)),
 )
 class_layers = (
     'roi_head.bbox_head.fc_cls',
