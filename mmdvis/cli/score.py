@@ -11,7 +11,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from mmdvis.cli.arguments import program
-from mmdvis.errors import BadInputError
+from mmdvis.errors import MMDVISError
 from mmdvis.evaluation.files.scoring import (
     FLAVOURS,
     Scores,
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     try:
         scores = score(args)
-    except BadInputError as error:
+    except MMDVISError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if args.per_class and scores.per_class:

@@ -88,7 +88,10 @@ def score_tool():
 def score(tool, *words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('sys.argv', ['score.py', *map(str, words), '--workers', '1'])
-        code = tool.main()
+        try:
+            code = tool.main()
+        except MMDVISError as error:
+            raise AssertionError('the tool ends with a traceback') from error
     if code:
         raise SystemExit(code)
 

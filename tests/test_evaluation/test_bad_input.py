@@ -69,6 +69,12 @@ def png_header(width, height):
     )
 
 
+def lead_outside(content, name):
+    for video in (*content['videos'], *content['annotations']):
+        if video['video_id'] == name:
+            video['video_id'] = '../x'
+
+
 def repeat_a_frame(content):
     frames = content['annotations'][2]['annotations']
     frames[1] = dict(frames[1], image_id=frames[0]['image_id'])
@@ -146,6 +152,10 @@ CASES = {
             f / 'panoptic_gt_VIPSeg_val.json', lambda c: c['annotations'].append(c['annotations'][0])
         ),
         'has annotations of the video .* more than once',
+    ),
+    'a name that leads outside': (
+        lambda f: change_json(f / 'panoptic_gt_VIPSeg_val.json', lambda c: lead_outside(c, c['videos'][0]['video_id'])),
+        "the name '../x/.*' cannot be used as a file name in .*panomasksRGB",
     ),
     'an empty file name': (
         lambda f: change_json(
