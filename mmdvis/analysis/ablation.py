@@ -16,6 +16,10 @@ from mmdvis.io import atomic_write, write_json
 
 Scores = dict[str, dict[int, dict[str, float]]]  # row -> seed -> metric -> value
 CONFIDENCE = 0.95
+LEGEND = (
+    'In percent. Mean and sample standard deviation over the seeds. Differences to the baseline are paired by seed and '
+    'have 95 % confidence intervals.'
+)
 TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields of a plan that are no text
     rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int)
 )
@@ -65,7 +69,7 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """Reads a study from a YAML file with the fields of :class:`Plan` and :class:`Row`.
+    """Reads the plan of a study from a YAML file; its fields are those of :class:`Plan` and :class:`Row`.
 
     Raises:
         OptionError: The file is missing or not YAML, a field is missing or unknown, or a config does not exist.
@@ -73,7 +77,7 @@ def read_plan(path: Path) -> Plan:
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f'{path} cannot be read as a plan: {error}') from None
+        raise OptionError(f'{path} cannot be read as the plan of a study: {error}') from None
     fields = checked_fields(content, Plan, str(path))
     rows: dict[str, Row] = {}
     folders: dict[str, str] = {}
@@ -115,6 +119,14 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
 
 
+def spread(values: Sequence[float]) -> str:
+    """Text ``mean ± sample standard deviation``; only the mean for one value, and nothing for none."""
+    if not values:
+        return ''
+    mean, deviation = mean_and_deviation(values)
+    return f'{mean:.1f}' + (f' ± {deviation:.1f}' if len(values) > 1 else '')
+
+
 def paired_interval(values: Sequence[float], baseline: Sequence[float]) -> tuple[float, float]:
     """Mean of the differences and half the width of its 95 % confidence interval (Student's t); infinite for one pair.
 
@@ -138,7 +150,10 @@ def verdict(mean: float, half: float) -> str:
 
 
 def compared(scores: Scores, plan: Plan, row: str, metric: str) -> tuple[float, float]:
-    """Paired difference of a row to the baseline, over the seeds that both have; NaN if there is none."""
+    """Mean difference of a row to the baseline, paired by seed, and half its confidence interval.
+
+    Only seeds that both rows have are used; without any, the mean is NaN.
+    """
     seeds = sorted(scores.get(row, {}).keys() & scores.get(plan.baseline, {}).keys())
     if not seeds:
         return float('nan'), float('inf')
@@ -160,10 +175,7 @@ def study_table(plan: Plan, scores: Scores) -> PrettyTable:
     for name, row in plan.rows.items():
         runs, cells = scores.get(name, {}), []
         for metric in plan.metrics:
-            mean, deviation = (
-                mean_and_deviation([100 * run[metric] for run in runs.values()]) if runs else (np.nan,) * 2
-            )
-            cells.append('' if not runs else f'{mean:.1f}' + (f' ± {deviation:.1f}' if len(runs) > 1 else ''))
+            cells.append(spread([100 * run[metric] for run in runs.values()]))
         for metric in plan.metrics:
             mean, half = compared(scores, plan, name, metric)
             is_empty = name == plan.baseline or np.isnan(mean)
@@ -188,12 +200,9 @@ def write_study(plan: Plan, scores: Scores, folder: Path) -> None:
     write_json(folder / 'results.json', dict(title=plan.title, baseline=plan.baseline, rows=rows), indent=1)
     table = study_table(plan, scores)
     table.set_style(TableStyle.MARKDOWN)
-    legend = (
-        'Percent; mean and sample standard deviation over seeds; differences to the baseline seed by seed, with 95 % '
-    )
     source = f'\n\nPublished: {plan.source}.' if plan.source else ''
     with atomic_write(folder / 'table.md') as temporary:
-        temporary.write_text(f'# {plan.title}\n\n{table}\n\n{legend}confidence intervals.{source}\n')
+        temporary.write_text(f'# {plan.title}\n\n{table}\n\n{LEGEND}{source}\n')
     plot_study(plan, scores, folder / 'plot.png')
 
 

@@ -1,45 +1,22 @@
 """Cityscapes with panoptic annotations: images, each with its neighbours in the sequence that it was taken from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-from .annotation_index import Records, record_or_error
-from .annotation_json import Entry, has_annotations, parse_json, read_bytes
-from .base import check_unique
+from .annotation_index import Records
+from .annotation_json import Entry
 from .cityscapes_vps import sequence_of
-from .classes import categories_of, class_rows
-from .panoptic_json import PanopticVideoDataset, panoptic_record
+from .panoptic_json import PanopticVideoDataset, panoptic_images
 
 IMAGE_END = '_leftImg8bit.png'
 
 
 def read_cityscapes_images(path: Path) -> Records:
     """Read the records of ``cityscapes_panoptic_*.json``; each image is a video of one frame."""
-    content = parse_json(read_bytes(path), path)
-    classes, labelled = categories_of(content), has_annotations(content)
-
-    def records() -> Iterator[dict]:
-        images = list(content.entries('images', 'image', 'id'))
-        entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
-        keys = check_unique((entry.text('image_id') for entry in entries), 'annotation of the image', path)
-        gt_entries = dict(zip(keys, entries))
-        for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
-            annotations = [gt_entries[name]] if name in gt_entries else []
-            mask = annotations[0].text('file_name') if annotations else ''
-            yield record_or_error(
-                panoptic_record,
-                name,
-                [image],
-                annotations if labelled else None,
-                f'{path}: image {name}',
-                classes.category_ids,
-                lambda entry, mask=mask: (image_path(entry), mask),
-            )
-
-    return dict(classes=class_rows(classes), labelled=labelled), records()
+    return panoptic_images(path, image_path)
 
 
 def image_path(image: Entry) -> str:

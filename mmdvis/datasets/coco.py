@@ -1,17 +1,14 @@
 """COCO images as videos of one frame, for joint training with video datasets and for segmenter pre-training."""
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from mmdvis.io.rle import check_segmentation
 from mmdvis.registry import DATASETS
 
-from .annotation_index import Records, record_or_error
-from .annotation_json import Entry, has_annotations, parse_json, read_bytes
-from .base import check_unique
-from .classes import ClassList, categories_of, check_against_known, class_rows, known_classes
-from .panoptic_json import PanopticVideoDataset, panoptic_record
+from .annotation_index import Records
+from .annotation_json import Entry
+from .classes import ClassList, check_against_known, known_classes
+from .panoptic_json import PanopticVideoDataset, panoptic_images
 from .youtube_vis import TrackDataset, read_grouped_records
 
 # COCO category id -> category id of the video dataset (mapping of DVIS's coco2*_train.json files)
@@ -122,34 +119,7 @@ def image_record(number: int, image: Entry, found: list[Entry]) -> dict:
 
 def read_panoptic_images(path: Path) -> Records:
     """Read the records of ``panoptic_*.json``; each image is a video of one frame."""
-    content = parse_json(read_bytes(path), path)
-    classes, labelled = categories_of(content), has_annotations(content)
-
-    def records() -> Iterator[dict]:
-        images = list(content.entries('images', 'image', 'id'))
-        entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
-        gt_entries = dict(
-            zip(check_unique((e.text('image_id') for e in entries), 'annotation of the image', path), entries)
-        )
-        for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
-            annotations = [gt_entries[name]] if name in gt_entries else []
-            mask = gt_entries[name].text('file_name') if name in gt_entries else ''
-            yield record_or_error(
-                panoptic_record,
-                name,
-                [image],
-                annotations if labelled else None,
-                f'{path}: image {name}',
-                classes.category_ids,
-                partial(panoptic_files, mask),
-            )
-
-    return dict(classes=class_rows(classes), labelled=labelled), records()
-
-
-def panoptic_files(mask: str, image: Entry) -> tuple[str, str]:
-    """Relative paths of image and mask of an image."""
-    return image.text('file_name'), mask
+    return panoptic_images(path, lambda image: image.text('file_name'))
 
 
 @DATASETS.register_module()

@@ -7,7 +7,7 @@ from typing import Any
 from mmdvis.errors import DataError
 
 from .annotation_index import AnnotationIndex, Records, record_or_error
-from .annotation_json import Entry, has_annotations
+from .annotation_json import Entry, has_annotations, parse_json, read_bytes
 from .base import ClipDataset, check_order, check_unique
 from .classes import categories_of, class_rows
 from .transforms.ground_truth import NUM_PNG_COLOURS
@@ -141,6 +141,38 @@ def panoptic_record(
         categories=sorted(set(category_of_id.values())),
         frames=frames,
     )
+
+
+def panoptic_images(path: Path, image_path: Callable[[Entry], str]) -> Records:
+    """Read the records of a JSON file in the panoptic format of COCO; each image is a video of one frame.
+
+    Args:
+        path: JSON file.
+        image_path: Function that returns the path of an image entry, relative to the folder of the images.
+    """
+    content = parse_json(read_bytes(path), path)
+    classes, labelled = categories_of(content), has_annotations(content)
+
+    def records() -> Iterator[dict]:
+        images = list(content.entries('images', 'image', 'id'))
+        entries = list(content.entries('annotations', 'annotation', 'image_id')) if labelled else []
+        gt_entries = dict(
+            zip(check_unique((e.text('image_id') for e in entries), 'annotation of the image', path), entries)
+        )
+        for name, image in zip(check_unique((image.text('id') for image in images), 'image', path), images):
+            annotations = [gt_entries[name]] if name in gt_entries else []
+            mask = gt_entries[name].text('file_name') if name in gt_entries else ''
+            yield record_or_error(
+                panoptic_record,
+                name,
+                [image],
+                annotations if labelled else None,
+                f'{path}: image {name}',
+                classes.category_ids,
+                lambda entry, mask=mask: (image_path(entry), mask),
+            )
+
+    return dict(classes=class_rows(classes), labelled=labelled), records()
 
 
 def vipseg_records(content: Entry, path: Path) -> Records:

@@ -48,7 +48,7 @@ class SavedResults:
             tuple(entry['id'] for entry in categories),
             tuple(tuple(entry['color']) for entry in categories),
         )
-        self.labels = labels_of(self.classes)
+        self.labels = self.classes.labels
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -130,7 +130,7 @@ class PanopticGroundTruth:
             tuple(entry['id'] for entry in categories),
             tuple(tuple(entry.get('color') or class_colour(label)) for label, entry in enumerate(categories)),
         )
-        self.labels = labels_of(self.classes)
+        self.labels = self.classes.labels
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -144,11 +144,6 @@ class PanopticGroundTruth:
                 name, is_thing = self.classes.names[label], self.classes.is_thing[label]
                 entries.append(dict(id=entry['id'], label=label, name=name, score=None, is_thing=is_thing))
         return panoptic_result(np.asarray(read_pixels(path, kinds=('PNG',)).convert('RGB')), entries, index)
-
-
-def labels_of(classes: ClassInfo) -> dict[int, int]:
-    """Category id -> label."""
-    return {number: label for label, number in enumerate(classes.category_ids)}
 
 
 @contextmanager

@@ -36,6 +36,11 @@ class ClassInfo:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def labels(self) -> dict[int, int]:
+        """Category id -> label."""
+        return {number: label for label, number in enumerate(self.category_ids)}
+
     @classmethod
     def numbered(cls, num_classes: int, num_things: int | None = None) -> 'ClassInfo':
         """Classes with the names ``class 0``, ``class 1``, ...; labels below ``num_things`` (None: all) are things."""

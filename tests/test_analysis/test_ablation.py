@@ -116,7 +116,7 @@ def test_faults_of_a_plan_are_named(change, message, tmp_path):
     with pytest.raises(OptionError, match=message):
         read_plan(tmp_path / 'plan.yml')
     (tmp_path / 'plan.yml').write_text('a: [')
-    with pytest.raises(OptionError, match='cannot be read as a plan'):
+    with pytest.raises(OptionError, match='cannot be read as the plan of a study'):
         read_plan(tmp_path / 'plan.yml')
 
 
