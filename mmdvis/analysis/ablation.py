@@ -1,6 +1,5 @@
 """Ablation studies: rows that differ in some options, trained with several seeds, and compared with a baseline."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ LEGEND = (
     'In percent. Mean and sample standard deviation over the seeds. Differences to the baseline are paired by seed and '
     'have 95 % confidence intervals.'
 )
-TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields of a plan that are no text
+TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields that are no text
     rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int)
 )
 
@@ -32,14 +31,17 @@ class Row:
     Attributes:
         config: Path of the config.
         options: Overrides of the config.
-        iters: Number of iterations, to which the schedule of the config is stretched; None keeps it.
+        iters: Number of iterations, to which the schedule of the config is stretched; None keeps it, and 0 only scores
+            the row named by ``start`` with other options.
         published: Figure of the paper, in its own unit; None if it has none.
+        start: Name of the row whose checkpoint of the same seed it starts from; None: what the plan starts from.
     """
 
     config: str
     options: dict[str, Any] = field(default_factory=dict)
     iters: int | None = None
     published: float | None = None
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Plan:
         baseline: Name of the row that the others are compared with.
         seeds: Seeds of the training; the same ones for all rows, so that rows are compared seed by seed.
         metrics: Names of the metrics of the table.
-        start: Checkpoint that all rows start from, or the config of a stage that is trained once for all rows; None if
-            the configs say where to start.
+        start: Stages that are trained once, one after the other, for all rows to start from; empty if the configs say
+            where to start.
         options: Overrides of all rows.
         source: Where the published figures are from.
     """
@@ -63,7 +65,7 @@ class Plan:
     baseline: str
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
-    start: str | None = None
+    start: tuple[Row, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     source: str = ''
 
@@ -78,25 +80,32 @@ def read_plan(path: Path) -> Plan:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(f'{path} cannot be read as the plan of a study: {error}') from None
-    fields = checked_fields(content, Plan, str(path))
-    rows: dict[str, Row] = {}
-    folders: dict[str, str] = {}
-    for name, row in fields['rows'].items():
-        rows[str(name)] = Row(**checked_fields(row, Row, f'{path}, row {name}'))
-        if not Path(rows[str(name)].config).is_file():
-            raise OptionError(f'{path}, row {name}: there is no config {rows[str(name)].config}')
-        other = folders.setdefault(folder_name(str(name)), str(name))
-        if other != str(name):
-            raise OptionError(f'{path}: the rows {other} and {name} have the same folder; use other letters or digits')
+    fields = checked_fields(content, Plan, str(path), start=(list,))
+    rows = {str(name): read_row(row, f'{path}, row {name}') for name, row in fields['rows'].items()}
+    stages = tuple(read_row(row, f'{path}, start') for row in fields.get('start', ()))
+    for name, row in rows.items():
+        earlier = list(rows)[: list(rows).index(name)]
+        if row.iters == 0 and row.start is None:
+            raise OptionError(f'{path}, row {name}: without training (iters: 0), start must name the row to score')
+        if row.start is not None and row.start not in earlier:
+            raise OptionError(f'{path}, row {name}: start must be a row above it, got {row.start}')
     if str(fields['baseline']) not in rows:
         raise OptionError(f'{path}: baseline must be one of {", ".join(rows)}, got {fields["baseline"]}')
     if not fields['seeds'] or not fields['metrics']:
         raise OptionError(f'{path}: seeds and metrics must have at least one entry')
-    lists = dict(seeds=tuple(fields['seeds']), metrics=tuple(fields['metrics']))
+    lists = dict(seeds=tuple(fields['seeds']), metrics=tuple(fields['metrics']), start=stages)
     return Plan(**{**fields, **lists, 'rows': rows, 'baseline': str(fields['baseline'])})
 
 
-def checked_fields(content: Any, kind: type, where: str) -> dict[str, Any]:
+def read_row(content: Any, where: str) -> Row:
+    """Reads a row; raises OptionError if a field is wrong or its config does not exist."""
+    row = Row(**checked_fields(content, Row, where))
+    if not Path(row.config).is_file():
+        raise OptionError(f'{where}: there is no config {row.config}')
+    return row
+
+
+def checked_fields(content: Any, kind: type, where: str, **kinds: tuple[type, ...]) -> dict[str, Any]:
     """Fields of an entry of a plan; raises OptionError if it is no mapping, or a field is missing or unknown."""
     if not isinstance(content, dict):
         raise OptionError(f'{where}: expected fields and values, got {type(content).__name__}')
@@ -108,9 +117,9 @@ def checked_fields(content: Any, kind: type, where: str) -> dict[str, Any]:
                 f'{where}: the field {sorted(map(str, names))[0]} is {problem}; fields: {", ".join(known)}'
             )
     for name, value in content.items():
-        kinds = TYPES.get(name, (str,))
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise OptionError(f'{where}: {name} must be of type {kinds[0].__name__}, got {value!r}')
+        allowed = {**TYPES, **kinds}.get(name, (str,))
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise OptionError(f'{where}: {name} must be of type {allowed[0].__name__}, got {value!r}')
     return dict(content)
 
 
@@ -225,30 +234,3 @@ def plot_study(plan: Plan, scores: Scores, path: Path) -> None:
     figure.suptitle(plan.title)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png', dpi=110)
-
-
-def read_scores(plan: Plan, folder: Path) -> Scores:
-    """Metrics of the finished runs in ``<folder>/<row>/seed-<seed>/metrics.json``.
-
-    Raises:
-        OptionError: A run has no metric of a name in the plan.
-    """
-    scores: Scores = {}
-    for name in plan.rows:
-        for path in sorted((folder / folder_name(name)).glob('seed-*/metrics.json')):
-            run = json.loads(path.read_text())
-            missing = [metric for metric in plan.metrics if metric not in run]
-            if missing:
-                raise OptionError(f'{path} has no metric {missing[0]}; it has {", ".join(run)}')
-            scores.setdefault(name, {})[int(path.parent.name.removeprefix('seed-'))] = run
-    return scores
-
-
-def folder_name(row: str) -> str:
-    """Name of the folder of a row: other characters than letters, digits, ``-`` and ``_`` become ``-``."""
-    return ''.join(c if c.isalnum() or c in '-_' else '-' for c in row)
-
-
-def run_folder(folder: Path, row: str, seed: int) -> Path:
-    """Folder of one run."""
-    return folder / folder_name(row) / f'seed-{seed}'

@@ -21,6 +21,7 @@ from .images import IMAGE_SUFFIXES, describe_unreadable, image_size, natural_key
 from .live_frames import LiveFrames, is_live, known_length, open_source, read_clips, source_name
 from .panoptic_png import id_to_rgb
 from .scene_cuts import CutDetector, split_at_cuts
+from .tensor_cache import TensorCache
 from .video_files import VideoFileFrames
 from .video_writer import VideoWriter
 
@@ -37,6 +38,7 @@ __all__ = [
     'BackgroundWriter',
     'MemoryNeed',
     'PrefetchedFrames',
+    'TensorCache',
     'ResizedFrames',
     'DiskBackedMaps',
     'VideoFileFrames',

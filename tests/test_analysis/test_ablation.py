@@ -1,6 +1,7 @@
 """Ablation studies: plans, statistics against hand calculation and scipy, and a study of two rows to its table."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from mmdvis.analysis.ablation import (
     mean_and_deviation,
     paired_interval,
     read_plan,
-    read_scores,
     study_table,
     verdict,
 )
+from mmdvis.analysis.study_runs import chain, read_scores, study_runs
 from mmdvis.engine.launch import set_iterations
 from mmdvis.errors import OptionError
 
@@ -120,25 +121,67 @@ def test_faults_of_a_plan_are_named(change, message, tmp_path):
         read_plan(tmp_path / 'plan.yml')
 
 
-def test_rows_of_one_folder_are_refused(tmp_path):
-    config = dict(config=str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py'))
-    plan = dict(title='t', baseline='+1', seeds=[0], metrics=['VPQ'], rows={'+1': config, '-1': config})
+def test_runs_are_shared_by_what_they_train(tmp_path):
+    config = str(ROOT / 'configs/toy/dvis-online_r18_1xb4-t10_toy.py')
+    segmenter = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    rows = dict(
+        a=dict(config=config),
+        same=dict(config=config, options={'model.tracker.start': 'matched'}),
+        other=dict(config=config, options={'model.tracker.start': 'zero'}),
+        long=dict(config=config, iters=3000),
+        after=dict(config=config, start='a'),
+        scored=dict(config=config, iters=0, start='after', options={'model.causal': True}),
+    )
+    plan = dict(title='t', baseline='a', seeds=[0, 1], metrics=['VPQ'], rows=rows, start=[dict(config=segmenter)])
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
-    with pytest.raises(OptionError, match=r'the rows \+1 and -1 have the same folder'):
+    runs = study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)
+    names = {key: run.name for key, run in runs.items()}
+    assert len(set(names.values())) == 2 * 6  # start='matched' is the default, but the text of the config differs
+    assert len({names[row, 0] for row in rows} & {names[row, 1] for row in rows}) == 0
+    assert [run.stem for run in chain(runs['after', 1])] == [Path(segmenter).stem, *[Path(config).stem] * 2]
+    assert runs['after', 1].start is runs['a', 1] and runs['a', 1].start.name == runs['a', 0].start.name
+    assert not runs['scored', 0].is_trained and runs['long', 0].is_trained
+    assert 'max_iters=3000' in runs['long', 0].settings.replace(' ', '')
+    again = study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)
+    assert {key: run.name for key, run in again.items()} == names
+    plan.update(start=[])
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
+    assert study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)['a', 0].name != names['a', 0]
+
+
+@pytest.mark.parametrize(
+    'rows, message',
+    [
+        (dict(a=dict(start='b'), b={}), 'row a: start must be a row above it, got b'),
+        (dict(a=dict(start='x')), 'row a: start must be a row above it, got x'),
+        (dict(a=dict(iters=0)), 'row a: without training .iters: 0., start must name the row to score'),
+    ],
+)
+def test_faults_of_starts_are_named(rows, message, tmp_path):
+    config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    rows = {name: dict(row, config=config) for name, row in rows.items()}
+    plan = dict(title='t', baseline='a', seeds=[0], metrics=['VPQ'], rows=rows)
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
+    with pytest.raises(OptionError, match=message):
         read_plan(tmp_path / 'plan.yml')
 
 
 def test_a_metric_that_no_run_has_is_named(tmp_path):
-    (tmp_path / 'a' / 'seed-7').mkdir(parents=True)
-    (tmp_path / 'a' / 'seed-7' / 'metrics.json').write_text('{"VPQ": 0.5, "STQ": 0.4}')
-    assert read_scores(plan_of(a=Row('x')), tmp_path) == {'a': {7: dict(VPQ=0.5, STQ=0.4)}}
+    row = Row(str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py'))
+    plan = Plan('study', dict(a=row), 'a', (7,), ('VPQ',))
+    runs = study_runs(plan, set_iterations)
+    folder = tmp_path / runs['a', 7].name
+    assert read_scores(plan, runs, tmp_path) == {}
+    folder.mkdir()
+    (folder / 'metrics.json').write_text('{"VPQ": 0.5, "STQ": 0.4}')
+    assert read_scores(plan, runs, tmp_path) == {'a': {7: dict(VPQ=0.5, STQ=0.4)}}
     with pytest.raises(OptionError, match='has no metric VQP; it has VPQ, STQ'):
-        read_scores(Plan('t', dict(a=Row('x')), 'a', (0,), ('VQP',)), tmp_path)
+        read_scores(Plan('t', dict(a=row), 'a', (7,), ('VQP',)), runs, tmp_path)
 
 
 @pytest.mark.slow
 def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
-    """Two rows and two seeds: trained from a common start, scored, not repeated, and gone on with after a stop."""
+    """Rows and seeds: trained from a common start and from each other, scored, and not repeated."""
     tool = load('tools/analysis_tools/ablation.py')
     (tmp_path / 'configs').mkdir()
     segmenter = tiny_config.write(tmp_path / 'configs', 'minvis', toy_root, iters=1)
@@ -146,42 +189,38 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     rows = {
         'matched': dict(config=str(tracker), published=30.5),
         'zero, two': dict(config=str(tracker), options={'model.tracker.start': 'zero'}, iters=3),
+        'causal': dict(config=str(tracker), options={'model.causal': True}, iters=0, start='zero, two'),
     }
     plan = dict(
         title='start',
         baseline='matched',
         seeds=[0, 1],
         metrics=['VPQ', 'AQ_corrected'],
-        start=str(segmenter),
+        start=[dict(config=str(segmenter))],
         rows=rows,
     )
-    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
-    runs, call = [], tool.Runs.__call__
-    monkeypatch.setattr(tool.Runs, '__call__', lambda self, *words: runs.append(words) or call(self, *words))
-    words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'my out')]
-    words += ['--start-dir', str(tmp_path / 'start')]
+    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan, sort_keys=False))
+    calls, call = [], tool.Calls.__call__
+    monkeypatch.setattr(tool.Calls, '__call__', lambda self, *words: calls.append(words[0]) or call(self, *words))
+    words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'my out'), '--jobs', '2']
+    words += ['--runs', str(tmp_path / 'runs'), '--cache', str(tmp_path / 'cache')]
     monkeypatch.setattr('sys.argv', [*words, '--seeds', '0'])
     tool.main()
-    assert len(runs) == 1 + 2 * 2
+    assert [call[0] for call in calls].count('tools/train.py') == 3 and len(calls) == 7
+    assert not [call for call in calls if 'minvis' in call[1] and '--cfg-options' in call and 'load_from' in str(call)]
     monkeypatch.setattr('sys.argv', words)
     tool.main()
-    assert len(runs) == 5 + 1 + 2 * 2  # the start is looked at again; the runs of seed 0 are not repeated
+    assert len(calls) == 7 + 5  # neither the start nor seed 0 again
     results = json.loads((tmp_path / 'my out' / 'results.json').read_text())
     assert {name: set(seeds) for name, seeds in results['rows'].items()} == {name: {'0', '1'} for name in rows}
-    assert (tmp_path / 'my out' / 'zero--two' / 'seed-1' / 'iter_3.pth').exists()
+    assert len(list((tmp_path / 'runs').glob('*/iter_3.pth'))) == 2 and list((tmp_path / 'cache').rglob('*.pt'))
     table = (tmp_path / 'my out' / 'table.md').read_text()
     assert '| matched' in table and '30.5' in table and 'AQ_corrected - matched' in table
     assert Image.open(tmp_path / 'my out' / 'plot.png').size[0] > 400
     capsys.readouterr()
     monkeypatch.setattr('sys.argv', [*words, '--show'])
     tool.main()
-    assert 'zero, two' in capsys.readouterr().out and len(runs) == 10
+    assert 'zero, two' in capsys.readouterr().out and len(calls) == 12
     monkeypatch.setattr('sys.argv', [*words, '--rows', 'one'])
-    with pytest.raises(SystemExit, match='plan.yml has no row one; it has matched, zero, two'):
+    with pytest.raises(SystemExit, match='plan.yml has no row one; it has matched, zero, two, causal'):
         tool.main()
-    rows['matched']['options'] = {'model.tracker.start': 'unmatched'}
-    (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
-    monkeypatch.setattr('sys.argv', [*words, '--rows', 'matched', '--seeds', '0'])
-    with pytest.raises(SystemExit):
-        tool.main()
-    assert 'matched/seed-0 has a run with other settings than the plan now asks for' in capsys.readouterr().err

@@ -1,24 +1,29 @@
 """Trains and scores the rows of a study with several seeds, and compares them with its baseline.
 
-The plan is a YAML file; see ``benchmarks/ablations`` for examples. Finished runs are not repeated, and interrupted ones
-go on from their last checkpoint. After each run, ``results.json``, ``table.md`` and ``plot.png`` are written.
+The plan is a YAML file; see ``benchmarks/ablations`` for examples. Runs with the same settings are done once for all
+studies, and interrupted ones go on from their last checkpoint. After each run, ``results.json``, ``table.md`` and
+``plot.png`` are written.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 
-from mmengine.config import Config
 from tqdm import tqdm
 
-from mmdvis.analysis.ablation import Plan, read_plan, read_scores, run_folder, study_table, write_study
+from mmdvis.analysis.ablation import Plan, read_plan, study_table, write_study
+from mmdvis.analysis.study_runs import Run, chain, read_scores, study_runs
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
 from mmdvis.engine.work_folder import checkpoints_in
 from mmdvis.errors import OptionError
+from mmdvis.io import write_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,10 +34,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('plan', type=Path, help='YAML file of the study')
     parser.add_argument('--work-dir', type=Path, help='output folder (default: work_dirs/ablations/<name of the plan>)')
     parser.add_argument(
-        '--start-dir',
+        '--runs',
         type=Path,
-        default=Path('work_dirs/ablations/start'),
-        help='folder of the stages that studies start from, which are trained once (default: %(default)s)',
+        default=Path('work_dirs/ablations/runs'),
+        help='folder of the trainings, which all studies share (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cache',
+        type=Path,
+        help='folder for the outputs of frozen stages, which are then computed once for each frame; they are large',
     )
     parser.add_argument('--rows', nargs='+', help='run only these rows')
     parser.add_argument('--seeds', type=int, nargs='+', help='run only these seeds')
@@ -41,7 +51,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Runs:
+class Calls:
     """Runs tools of the repository in processes that end with this one.
 
     Attributes:
@@ -69,56 +79,48 @@ class Runs:
             process.terminate()
 
 
-def write_once(path: Path, text: str) -> None:
-    """Writes the settings of a run, or checks that they are those of an earlier one.
-
-    Raises:
-        OptionError: The folder has a run with other settings.
-    """
-    if path.exists() and path.read_text() != text:
-        raise OptionError(
-            f'{path.parent.parent} has a run with other settings than the plan now asks for; delete the folder, or use '
-            'another --work-dir'
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def common_start(plan: Plan, runs: Runs, folder: Path) -> str | None:
-    """Checkpoint that all rows start from; trains its stage first if the plan names a config.
+class Trainer:
+    """Trains and scores runs, each only once.
 
     Args:
-        plan: The study.
-        runs: Runs the tools.
-        folder: Folder for the stages that several studies start from.
+        folder: Folder of all runs.
+        cache: Folder for the outputs of frozen stages; None computes them in every iteration.
+        call: Runs a tool of the repository.
     """
-    if plan.start is None or not plan.start.endswith('.py'):
-        return plan.start and str(Path(plan.start).resolve())
-    config, target = Path(plan.start).resolve(), folder.resolve() / Path(plan.start).stem
-    runs(['tools/train.py', str(config), '--work-dir', str(target), '--resume'], target / 'log.txt')
-    return str(checkpoints_in(target)[0])
 
+    def __init__(self, folder: Path, cache: Path | None, call: Calls) -> None:
+        self.folder, self.cache, self.call = folder.resolve(), cache and cache.resolve(), call
+        self.locks: dict[str, Lock] = defaultdict(Lock)
 
-def run(plan: Plan, name: str, seed: int, folder: Path, start: str | None, runs: Runs) -> None:
-    """Trains and scores one row with one seed, unless it is finished.
+    def __call__(self, run: Run) -> None:
+        """Trains and scores a run, after those that it starts from; raises OptionError if a tool fails."""
+        for part in chain(run):
+            with self.locks[part.name]:
+                self.finish(part)
 
-    Raises:
-        OptionError: The run failed, or the folder has a run with other settings.
-    """
-    row, target = plan.rows[name], run_folder(folder.resolve(), name, seed)
-    config = Config.fromfile(row.config)
-    config.merge_from_dict({**plan.options, **row.options, 'randomness.seed': seed})
-    if row.iters is not None:
-        set_iterations(config, row.iters)
-    if start is not None:
-        config.load_from = start
-    path, metrics = target / 'settings' / 'config.py', target / 'metrics.json'  # the runner writes target/config.py
-    write_once(path, config.pretty_text)
-    if not metrics.exists():
-        runs(['tools/train.py', str(path), '--work-dir', str(target), '--resume'], target / 'log.txt')
-        last = str(checkpoints_in(target)[0])
-        test = ['tools/test.py', str(path), last, '--work-dir', str(target), '--metrics', str(metrics)]
-        runs(test, target / 'log.txt')
+    def finish(self, run: Run) -> None:
+        """Trains and scores a run whose start is finished."""
+        target = self.folder / run.name
+        path, metrics = target / 'settings' / 'config.py', target / 'metrics.json'  # the runner writes target/config.py
+        if metrics.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(run.settings)
+        options = []
+        before = None if run.start is None else str(checkpoints_in(self.folder / run.start.name)[0])
+        if before is not None:
+            options.append(f'load_from={before}')
+        if self.cache is not None:
+            hook = 'default_hooks.frozen_cache'
+            options += [f'{hook}.type=FrozenOutputCacheHook', f'{hook}.folder={self.cache}']
+        log, folder = target / 'log.txt', ['--work-dir', str(target)]
+        start = time.time()
+        if run.is_trained:
+            train = ['tools/train.py', str(path), *folder, '--resume']
+            self.call([*train, *(['--cfg-options', *options] if options else [])], log)
+            write_json(target / 'seconds.json', dict(training=round(time.time() - start)))
+        last = str(checkpoints_in(target)[0]) if run.is_trained else str(before)
+        self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics)], log)
 
 
 def main() -> None:
@@ -131,33 +133,34 @@ def main() -> None:
         wrong = sorted(set(args.rows or ()) - plan.rows.keys())
         if wrong:
             raise OptionError(f'{args.plan} has no row {wrong[0]}; it has {", ".join(plan.rows)}')
+        runs = study_runs(plan, set_iterations)
         if not args.show:
-            failures = run_all(plan, args, folder)
+            failures = run_all(plan, runs, args, folder)
             for failure in failures:
                 print(f'error: {failure}', file=sys.stderr)
-        print(study_table(plan, read_scores(plan, folder)))
+        print(study_table(plan, read_scores(plan, runs, args.runs)))
         if not args.show and failures:
             raise SystemExit(1)
 
 
-def run_all(plan: Plan, args: argparse.Namespace, folder: Path) -> list[OptionError]:
-    """Runs all rows with all seeds, and writes the table after each; returns the errors of those that failed."""
-    jobs = [(name, seed) for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
+def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespace, folder: Path) -> list[OptionError]:
+    """Runs the chosen rows and seeds, and writes the table after each; returns the errors of those that failed."""
+    jobs = [runs[name, seed] for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
-    runs, failures = Runs(), []
-    start = common_start(plan, runs, args.start_dir)
+    calls, failures = Calls(), []
+    trainer = Trainer(args.runs, args.cache, calls)
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(run, plan, name, seed, folder, start, runs) for name, seed in jobs]
+        futures = [pool.submit(trainer, run) for run in jobs]
         try:
             for future in tqdm(as_completed(futures), total=len(jobs), unit='run'):
                 try:
                     future.result()
                 except OptionError as error:
                     failures.append(error)
-                write_study(plan, read_scores(plan, folder), folder)
+                write_study(plan, read_scores(plan, runs, args.runs), folder)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            runs.stop()
+            calls.stop()
             raise
     return failures
 

@@ -25,6 +25,7 @@ from mmdvis.structures import (
     cat_time,
 )
 
+from .frozen_outputs import cached_queries, cached_tracks, frozen_cache
 from .options import (
     InferenceOptions,
     StreamState,
@@ -91,6 +92,7 @@ class DVIS(TrainedModel):
         self.classes = class_info(num_classes, getattr(self.postprocessor, 'num_things', None), dataset_meta)
         self.options = InferenceOptions(window, clip_len, causal)
         self.trainable = resolve_trainable(self, trainable)
+        self.stage_texts = {name: repr(stage) for name, stage in dict(segmenter=segmenter, tracker=tracker).items()}
         for _, stage in self.frozen_stages():
             stage.requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -171,7 +173,11 @@ class DVIS(TrainedModel):
             inputs: Normalised clips (B, T, 3, H, W) for the segmenter, else the output of the previous stage.
         """
         stage, is_trainable = getattr(self, name), name in self.trainable
+        cache = frozen_cache()
         with torch.set_grad_enabled(is_trainable):
+            if cache is not None and not is_trainable:
+                run = cached_queries if name == 'segmenter' else cached_tracks
+                return run(cache, self.stage_texts[name], stage, inputs)
             if name == 'segmenter' and not is_trainable and inputs.device.type == 'cpu':
                 # frame by frame, because larger windows exceed the cache of a CPU
                 return FrameQueries.of_windows(map(stage, inputs.split(1, 1)), inputs.shape[1])

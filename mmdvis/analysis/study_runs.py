@@ -1,0 +1,104 @@
+"""Training runs of a study: what they train, what they start from, and the folders they are kept in."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmdvis.analysis.ablation import Plan, Row, Scores
+from mmdvis.errors import OptionError
+
+SetIterations = Callable[[Config, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and its scores.
+
+    Runs with the same settings and the same start have the same name, so rows and studies share them.
+
+    Attributes:
+        stem: Name of the config.
+        settings: Text of the resolved config, without the checkpoint it starts from.
+        start: The run that it starts from; None if the config says where to start.
+        is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
+    """
+
+    stem: str
+    settings: str
+    start: 'Run | None' = None
+    is_trained: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
+        text = self.settings + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
+        return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
+
+
+def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterations: SetIterations) -> Run:
+    """The run of a row, or of a stage that the study starts from.
+
+    Args:
+        row: The row.
+        plan: Its study.
+        seed: Seed of the training; None keeps that of the config.
+        start: The run that it starts from.
+        set_iterations: Changes the number of iterations of a config in place.
+    """
+    config = Config.fromfile(row.config)
+    config.merge_from_dict({**plan.options, **row.options})
+    if seed is not None:
+        config.merge_from_dict({'randomness.seed': seed})
+    if row.iters:
+        set_iterations(config, row.iters)
+    if start is not None:
+        config.load_from = None
+    return Run(Path(row.config).stem, config.pretty_text, start, is_trained=row.iters != 0)
+
+
+def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int], Run]:
+    """The runs of a study by row and seed; those they start from are their ``start``.
+
+    Args:
+        plan: The study.
+        set_iterations: Changes the number of iterations of a config in place.
+    """
+    common = None
+    for stage in plan.start:
+        common = run_of(stage, plan, None, common, set_iterations)
+    runs: dict[tuple[str, int], Run] = {}
+    for seed in plan.seeds:
+        for name, row in plan.rows.items():
+            start = common if row.start is None else runs[row.start, seed]
+            runs[name, seed] = run_of(row, plan, seed, start, set_iterations)
+    return runs
+
+
+def chain(run: Run) -> Iterator[Run]:
+    """The runs that a run starts from, the first one first, and the run itself."""
+    if run.start is not None:
+        yield from chain(run.start)
+    yield run
+
+
+def read_scores(plan: Plan, runs: dict[tuple[str, int], Run], folder: Path) -> Scores:
+    """Metrics of the finished runs in ``<folder>/<name of the run>/metrics.json``.
+
+    Raises:
+        OptionError: A run has no metric of a name in the plan.
+    """
+    scores: Scores = {}
+    for (name, seed), run in runs.items():
+        path = folder / run.name / 'metrics.json'
+        if not path.exists():
+            continue
+        values = json.loads(path.read_text())
+        missing = [metric for metric in plan.metrics if metric not in values]
+        if missing:
+            raise OptionError(f'{path} has no metric {missing[0]}; it has {", ".join(values)}')
+        scores.setdefault(name, {})[seed] = values
+    return scores
