@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,12 @@ def chain(run: Run) -> Iterator[Run]:
     if run.start is not None:
         yield from chain(run.start)
     yield run
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Runs and those they start from, each once; starts come first, so that few runs wait for others."""
+    parts = {part.name: part for run in runs for part in chain(run)}
+    return sorted(parts.values(), key=lambda part: len(list(chain(part))))
 
 
 def read_scores(plan: Plan, runs: dict[tuple[str, int], Run], folder: Path) -> Scores:

@@ -25,6 +25,7 @@ from .transforms import (
     FlipClip,
     JitterClip,
     LoadClip,
+    LoadFlow,
     OpenVideo,
     PackClip,
     ResizeClip,
@@ -54,6 +55,7 @@ def train_transforms(
     jitter: dict | None = None,
     rotate: dict | None = None,
     flip: float = 0.5,
+    flow: str | None = None,
     ignore_void: bool = False,
     on_error: str = 'raise',
 ) -> list:
@@ -70,10 +72,11 @@ def train_transforms(
         jitter: Arguments of :class:`JitterClip`, used instead of resizing and cropping.
         rotate: Arguments of :class:`RotateClip`. None disables rotation.
         flip: Probability of a horizontal flip.
+        flow: Folder of :class:`LoadFlow`. None loads no optical flow.
         ignore_void: See :class:`PackClip`.
         on_error: See :class:`LoadClip`.
     """
-    steps: list = [SampleClip(**clip), LoadClip(on_error)]
+    steps: list = [SampleClip(**clip), LoadClip(on_error), *([LoadFlow(flow)] if flow else [])]
     if crop_first is not None:
         steps.append(
             RandomApply(

@@ -6,6 +6,7 @@ from .audio_track import has_audio
 from .background_writer import BackgroundWriter
 from .disk_maps import DiskBackedMaps
 from .feature_stores import STORES, MemoryNeed, feature_store
+from .flow_files import FlowFiles, read_flow, read_flow_between, write_flow
 from .frame_sources import FileFrames, open_frames
 from .frame_views import (
     CountedFrames,
@@ -33,6 +34,7 @@ __all__ = [
     'CutDetector',
     'FileFrames',
     'FlippedFrames',
+    'FlowFiles',
     'FramesFrom',
     'LiveFrames',
     'BackgroundWriter',
@@ -57,6 +59,8 @@ __all__ = [
     'open_frames',
     'open_source',
     'read_clips',
+    'read_flow',
+    'read_flow_between',
     'read_image',
     'read_pixels',
     'short_edge_size',
@@ -64,5 +68,6 @@ __all__ = [
     'split_at_cuts',
     'transform_frames',
     'work_folder',
+    'write_flow',
     'write_json',
 ]

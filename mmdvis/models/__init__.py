@@ -3,7 +3,7 @@
 from .associators import AffinityAssociator, FlowIoUAssociator, RankAssociator
 from .backbones import DINOv2, HFBackbone, ViTAdapter
 from .detectors import DVIS, ClipPreprocessor, PerFrameModel, VideoFusion, VPSNet
-from .flow import DISFlow, FlowFiles, RAFTFlow, ZeroFlow
+from .flow import DISFlow, RAFTFlow, ZeroFlow
 from .functional.layer_predictions import LayerPredictions
 from .heads import TrackEmbedHead, UPSNetSemanticHead
 from .losses import QuerySetLoss
@@ -21,7 +21,6 @@ __all__ = [
     'TrackEmbedHead',
     'ZeroFlow',
     'RAFTFlow',
-    'FlowFiles',
     'DISFlow',
     'RankAssociator',
     'FlowIoUAssociator',

@@ -1,6 +1,7 @@
 """Frozen data types that flow between the stages of a model, and the protocols they are used through."""
 
 from .clip_targets import VOID, ClipTargets
+from .flow_field import quarter_flow
 from .frame_source import FrameSource
 from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameMaps, FrameSize, MapStore, MaskSource
 from .queries import FrameQueries, TrackQueries, cat_time
@@ -29,5 +30,6 @@ __all__ = [
     'TrackQueries',
     'VideoPrediction',
     'cat_time',
+    'quarter_flow',
     'write_slice',
 ]

@@ -22,7 +22,7 @@ from mmdvis.analysis.ablation import (
     study_table,
     verdict,
 )
-from mmdvis.analysis.study_runs import chain, read_scores, study_runs
+from mmdvis.analysis.study_runs import chain, in_order, read_scores, study_runs
 from mmdvis.engine.launch import set_iterations
 from mmdvis.errors import OptionError
 
@@ -144,6 +144,9 @@ def test_runs_are_shared_by_what_they_train(tmp_path):
     assert 'max_iters=3000' in runs['long', 0].settings.replace(' ', '')
     again = study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)
     assert {key: run.name for key, run in again.items()} == names
+    order = [run.stem for run in in_order(runs.values())]
+    assert len(order) == 1 + 2 * 6 and order[0] == Path(segmenter).stem
+    assert in_order([runs['after', 0]]) == list(chain(runs['after', 0]))
     plan.update(start=[])
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
     assert study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)['a', 0].name != names['a', 0]

@@ -241,7 +241,7 @@ def test_an_array_that_claims_more_than_it_has_is_not_allocated(tmp_path):
         file.write(bytes(64))
     with pytest.raises(CheckpointError, match='the array x.npy claims 140737488355328 bytes, but has 64'):
         read_checkpoint(path)
-    from mmdvis.models.flow import read_flow
+    from mmdvis.io import read_flow
 
     with pytest.raises(DataError, match='cannot be read as optical flow .*claims 140737488355328 bytes'):
         read_flow(path)

@@ -85,6 +85,23 @@ def test_one_frame_is_its_own_reference_unless_it_is_to_be_tracked():
         tiny.model().train().loss(*tiny.clip(num_frames=1))
 
 
+def test_training_uses_the_flow_of_the_samples():
+    model = tiny.model(flow='ZeroFlow').train()
+    inputs, samples = tiny.clip()
+    with pytest.raises(
+        DataError, match='needs the names of video and frames.*, and in training the transform LoadFlow'
+    ):
+        model.training_flows(inputs, samples)
+    for sample in samples:
+        flow = torch.zeros(inputs.shape[1] - 1, 2, *inputs.shape[-2:])
+        flow[:, 0], flow[:, 1] = 8, -4
+        sample.set_field(flow, 'flows')
+    flows = model.training_flows(inputs, samples)
+    assert flows.shape == (len(inputs), inputs.shape[1] - 1, 2, inputs.shape[-2] // 4, inputs.shape[-1] // 4)
+    assert (flows[:, :, 0] == 2).all() and (flows[:, :, 1] == -1).all()
+    assert torch.isfinite(model.loss(inputs, samples)['loss_pano'])
+
+
 def test_a_resumed_run_draws_the_same_samples():
     """The samplers draw from generators that depend on the iteration; the global ones are not touched."""
     model, (inputs, samples) = tiny.model().train(), tiny.clip()

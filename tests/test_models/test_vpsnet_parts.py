@@ -10,8 +10,9 @@ from helpers.largest_tensor import largest
 from mmengine.registry import DefaultScope
 
 from mmdvis.errors import DataError
+from mmdvis.io import FlowFiles, read_flow, write_flow
 from mmdvis.models.associators import AffinityAssociator, FlowIoUAssociator, RankAssociator
-from mmdvis.models.flow import DISFlow, FlowFiles, ZeroFlow, quarter_flow, read_flow, write_flow
+from mmdvis.models.flow import DISFlow, ZeroFlow
 from mmdvis.models.functional.frame_truth import MaskCrops, binary_masks, frame_truth, mask_boxes
 from mmdvis.models.functional.joint_logits import (
     fuse_frame,
@@ -29,7 +30,7 @@ from mmdvis.models.heads import TrackEmbedHead, UPSNetSemanticHead
 from mmdvis.models.necks import TemporalFuse
 from mmdvis.models.necks.attend import SpatioTemporalAttend
 from mmdvis.registry import MODELS
-from mmdvis.structures import ClipTargets
+from mmdvis.structures import ClipTargets, quarter_flow
 
 
 def pyramid(size=(32, 48), channels=8, seed=0, batch=1):

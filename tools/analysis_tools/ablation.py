@@ -18,7 +18,7 @@ from threading import Lock
 from tqdm import tqdm
 
 from mmdvis.analysis.ablation import Plan, read_plan, study_table, write_study
-from mmdvis.analysis.study_runs import Run, chain, read_scores, study_runs
+from mmdvis.analysis.study_runs import Run, chain, in_order, read_scores, study_runs
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
 from mmdvis.engine.work_folder import checkpoints_in
@@ -145,7 +145,8 @@ def main() -> None:
 
 def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespace, folder: Path) -> list[OptionError]:
     """Runs the chosen rows and seeds, and writes the table after each; returns the errors of those that failed."""
-    jobs = [runs[name, seed] for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
+    chosen = [runs[name, seed] for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
+    jobs = in_order(chosen)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     calls, failures = Calls(), []
     trainer = Trainer(args.runs, args.cache, calls)

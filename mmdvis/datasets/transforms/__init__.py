@@ -3,6 +3,7 @@
 from .geometry import CropClip, FlipClip, JitterClip, ResizeClip, RotateClip, ScaleClip
 from .ground_truth import ids_and_labels_of
 from .loading import LoadClip, OpenVideo, PackClip
+from .optical_flow import LoadFlow
 from .sampling import SampleClip
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'FlipClip',
     'JitterClip',
     'LoadClip',
+    'LoadFlow',
     'OpenVideo',
     'PackClip',
     'ResizeClip',

@@ -2,7 +2,7 @@
 
 The random parameters are drawn once per clip and shared by all frames, except in :class:`RotateClip`. The transforms
 read and replace ``clip`` uint8 (T, H, W, 3), ``maps`` (L, T, H, W) and, if there is one, ``semantic`` (T, H, W), as
-returned by :class:`LoadClip`.
+returned by :class:`LoadClip`, and ``flows`` (N, 2, H, W), as returned by :class:`LoadFlow`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
+from mmdvis.errors import OptionError
 from mmdvis.io import short_edge_size
 from mmdvis.registry import TRANSFORMS
 from mmdvis.structures import VOID
@@ -35,15 +36,34 @@ def resize_maps(maps: np.ndarray, size: Size) -> np.ndarray:
     return np.stack(resized).reshape(*maps.shape[:-2], *size)
 
 
-def with_maps(results: dict, clip: np.ndarray, change: Callable[[np.ndarray, int], np.ndarray]) -> dict:
-    """Replace the frames and change the ground truth in the same way.
+def resize_flows(flows: np.ndarray, size: Size) -> np.ndarray:
+    """Resize flows (N, 2, H, W) to (N, 2, *size) with bilinear interpolation; displacements scale with the frames."""
+    scale = np.array([size[1] / flows.shape[3], size[0] / flows.shape[2]], np.float32)[:, None, None]
+    return np.stack([[cv2.resize(part, size[::-1]) for part in flow] for flow in flows]) * scale
+
+
+def flip_flows(flows: np.ndarray) -> np.ndarray:
+    """Flip flows (N, 2, H, W) horizontally."""
+    return flows[..., ::-1] * np.array([-1, 1], np.float32)[:, None, None]
+
+
+def changed_clip(
+    results: dict,
+    clip: np.ndarray,
+    change: Callable[[np.ndarray, int], np.ndarray],
+    change_flows: Callable[[np.ndarray], np.ndarray],
+) -> dict:
+    """Replace the frames and change ground truth and optical flow in the same way.
 
     Args:
         results: The clip.
         clip: New frames.
         change: Function (maps (..., T, H, W), value of pixels outside the image) -> new maps.
+        change_flows: Function (flows (N, 2, H, W)) -> new flows.
     """
     changed = {name: change(results[name], value) for name, value in OUTSIDE.items() if name in results}
+    if 'flows' in results:
+        changed['flows'] = change_flows(results['flows'])
     return dict(results, clip=clip, **changed)
 
 
@@ -51,7 +71,12 @@ def resize_clip(results: dict, size: Size) -> dict:
     """Resize the frames and maps of a clip to ``size`` (height, width)."""
     if tuple(results['clip'].shape[1:3]) == tuple(size):
         return results
-    return with_maps(results, resize_frames(results['clip'], size), lambda maps, _: resize_maps(maps, size))
+    return changed_clip(
+        results,
+        resize_frames(results['clip'], size),
+        lambda maps, _: resize_maps(maps, size),
+        lambda flows: resize_flows(flows, size),
+    )
 
 
 def crop_clip(results: dict, size: Size) -> dict:
@@ -60,7 +85,12 @@ def crop_clip(results: dict, size: Size) -> dict:
         np.random.randint(max(length - window, 0) + 1) for length, window in zip(results['clip'].shape[1:3], size)
     )
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    return with_maps(results, results['clip'][:, rows, columns], lambda maps, _: maps[..., rows, columns])
+    return changed_clip(
+        results,
+        results['clip'][:, rows, columns],
+        lambda maps, _: maps[..., rows, columns],
+        lambda flows: flows[..., rows, columns],
+    )
 
 
 @TRANSFORMS.register_module()
@@ -146,7 +176,7 @@ class FlipClip(BaseTransform):
         """Flip all frames and maps."""
         if np.random.rand() >= self.prob:
             return results
-        return with_maps(results, results['clip'][:, :, ::-1], lambda maps, _: maps[..., ::-1])
+        return changed_clip(results, results['clip'][:, :, ::-1], lambda maps, _: maps[..., ::-1], flip_flows)
 
 
 @TRANSFORMS.register_module()
@@ -165,7 +195,9 @@ class RotateClip(BaseTransform):
         self.angle, self.centre = angle, centre
 
     def transform(self, results: dict) -> dict:
-        """Rotate each frame and its maps."""
+        """Rotate each frame and its maps; raises OptionError if there is optical flow."""
+        if 'flows' in results:
+            raise OptionError('RotateClip moves each frame differently, so LoadFlow cannot be used with it')
         num_frames, height, width = results['clip'].shape[:3]
         angles = np.sort(np.random.uniform(-self.angle, self.angle, num_frames))
         if np.random.rand() < 0.5:
@@ -186,7 +218,11 @@ class RotateClip(BaseTransform):
             return np.stack(turned_layers).reshape(maps.shape).astype(maps.dtype)  # float32 holds every index exactly
 
         clip = np.stack([turned(frame, turn, cv2.INTER_LINEAR) for frame, turn in zip(results['clip'], matrices)])
-        return with_maps(results, clip, turned_maps)
+        return dict(
+            results,
+            clip=clip,
+            **{name: turned_maps(results[name], OUTSIDE[name]) for name in OUTSIDE if name in results},
+        )
 
 
 @TRANSFORMS.register_module()
@@ -213,4 +249,4 @@ class JitterClip(BaseTransform):
         def padded(maps: np.ndarray, outside: int) -> np.ndarray:
             return np.pad(maps, (*[(0, 0)] * (maps.ndim - 2), *missing), constant_values=outside)
 
-        return with_maps(results, clip, padded)
+        return changed_clip(results, clip, padded, lambda flows: padded(flows, 0))

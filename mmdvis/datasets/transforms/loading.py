@@ -193,6 +193,8 @@ class PackClip(BaseTransform):
             sample.set_field(torch.from_numpy(np.ascontiguousarray(value)), name)
         if 'semantic' in results:
             sample.set_field(torch.from_numpy(np.ascontiguousarray(results['semantic'])), 'gt_semantic')
+        if 'flows' in results:
+            sample.set_field(torch.from_numpy(np.ascontiguousarray(results['flows'], np.float32)), 'flows')
         clip = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(0, 3, 1, 2)))
         return dict(inputs=clip, data_samples=sample)
 

@@ -94,7 +94,7 @@ def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSam
     """A copy of a training sample with ``gt_targets`` instead of its index maps.
 
     Args:
-        sample: Sample with ``gt_index_maps``, ``gt_ids`` and ``gt_labels``, and with ``gt_semantic`` if known.
+        sample: Sample with ``gt_index_maps``, ``gt_ids`` and ``gt_labels``, and ``gt_semantic`` and ``flows`` if known.
         size: Padded (height, width) of the targets.
     """
     name = f'video {sample.get("video_id", "?")}, frames {list(sample.get("frame_indices", []))}'
@@ -105,4 +105,6 @@ def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSam
     targets = ClipTargets.from_index_maps(pad(maps, size), sample.gt_ids, sample.gt_labels, name, ignored, semantic)
     copy = VideoDataSample(metainfo=sample.metainfo)
     copy.set_field(targets, 'gt_targets')
+    if 'flows' in sample:
+        copy.set_field(pad(sample.flows, size), 'flows')
     return copy

@@ -1,8 +1,8 @@
 """Outputs of frozen stages from a cache.
 
 An entry is found by the values of the inputs, the weights and the config of the stage, and the precision. The results
-are therefore those of the stage itself, with every augmentation; it pays off if the same frames return, as without random
-scales and crops.
+are therefore those of the stage itself, with every augmentation. The cache pays off if the same frames return, as they
+do without random scales and crops.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -19,7 +19,7 @@ from mmdvis.models.functional.joint_logits import PanopticFrame, fuse_frame, pas
 from mmdvis.models.functional.video_tracks import Detections, VideoMemory
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample, VideoPanoptic
-from mmdvis.structures import FrameSource, Segment
+from mmdvis.structures import FrameSource, Segment, quarter_flow
 
 from .options import InferenceOptions, class_info, has_parameters, iteration_context
 from .trained_model import TrainedModel
@@ -152,7 +152,7 @@ class VPSNet(TrainedModel):
             )
         raw = [self.pyramid(frames) for frames in inputs.unbind(1)]
         references = raw[1:] or raw[:1]
-        key = self.fused(raw[0], references, self.training_flows(inputs))
+        key = self.fused(raw[0], references, self.training_flows(inputs, data_samples))
         truths = [frame_truth(target, 0, self.num_things) for target in targets]
         size = (inputs.shape[-2], inputs.shape[-1])
         losses, sampled = region_losses(self, key, truths, size, iteration_context())
@@ -175,10 +175,17 @@ class VPSNet(TrainedModel):
             flows = torch.cat([flows, *[flows[:, -1:]] * (needed - flows.shape[1])], 1)[:, :needed]
         return self.fuse(key, others, flows)
 
-    def training_flows(self, inputs: Tensor) -> Tensor | None:
-        """Flow (B, N, 2, h, w) from the key frames into their references; None if it is not needed."""
+    def training_flows(self, inputs: Tensor, samples: Sequence[VideoDataSample]) -> Tensor | None:
+        """Flow (B, N, 2, h, w) from the key frames into their references; None if it is not needed.
+
+        It is that of the samples (see :class:`LoadFlow`), or else that of the estimator.
+        """
         if self.fuse is None or not self.fuse.needs_flow:
             return None
+        if all('flows' in sample for sample in samples):
+            grid = (inputs.shape[-2] // 4, inputs.shape[-1] // 4)
+            flows = [torch.stack([quarter_flow(flow, grid) for flow in sample.flows]) for sample in samples]
+            return torch.stack(flows).to(inputs.device)
         preprocessor = self.data_preprocessor
         images = (inputs * preprocessor.std + preprocessor.mean).round().clamp(0, 255).byte().cpu()
         flows = [self.flow(clip[0], clip[1:] if len(clip) > 1 else clip[:1]) for clip in images]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,10 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmdvis.checks import check_choice
-from mmdvis.errors import DataError
 from mmdvis.registry import MODELS
-
-from .fields import quarter_flow, read_flow
+from mmdvis.structures import quarter_flow
 
 SMALLEST = 16  # pixels of a side; smaller frames are padded for the estimator
 
@@ -73,43 +70,6 @@ class DISFlow:
         """An estimated flow (2, h, w) as (2, H / 4, W / 4) in cells."""
         height, width = self.sizes(frame)
         return quarter_flow(flow[:, :height, :width], grid_of(frame))
-
-
-@MODELS.register_module()
-class FlowFiles:
-    """Flow from files ``root/<video>/<key>__<reference>`` with the suffix ``.flo`` or ``.npz``.
-
-    Args:
-        root: Folder of the files.
-    """
-
-    def __init__(self, root: str) -> None:
-        self.root = Path(root)
-
-    def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
-        """Flow (N, 2, H / 4, W / 4) in cells.
-
-        Args:
-            key: Key frame (3, H, W).
-            references: References (N, 3, H, W).
-            names: Name of the video, of the key frame, and of each reference.
-
-        Raises:
-            DataError: The names are unknown, or a file is missing.
-        """
-        if names is None:
-            raise DataError(
-                'FlowFiles needs the names of video and frames, which this source does not have; use DISFlow'
-            )
-        video, key_name, *others = names
-        flows = []
-        for other in others:
-            base = self.root / str(video) / f'{key_name}__{other}'
-            path = next((p for p in (base.with_name(base.name + s) for s in ('.flo', '.npz')) if p.exists()), None)
-            if path is None:
-                raise DataError(f'there is no flow {base}.flo or .npz; compute it, or use DISFlow')
-            flows.append(quarter_flow(read_flow(path), grid_of(key)))
-        return torch.stack(flows)
 
 
 @MODELS.register_module()
