@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.class_scores import mean_logits, running_scores, video_scores
-from mmdvis.models.functional.panoptic_fusion import fuse_panoptic
+from mmdvis.models.functional.panoptic_fusion import assign_bands, fuse_panoptic
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FactoredMasks, FrameSize, VideoPrediction
@@ -80,7 +80,9 @@ def test_fusion_equals_the_whole_video_formula():
     g = torch.Generator().manual_seed(0)
     probs = torch.rand(5, 8, 12, 16, generator=g)
     scores = (4 * torch.randn(8, 6, generator=g)).softmax(-1)
-    maps = fuse_panoptic(scores, lambda rows: lambda t: probs[t, rows], range(5), DiskBackedMaps(), 3, 0.3, 0.3)
+    maps = fuse_panoptic(
+        scores, lambda rows, top, t: assign_bands(top, probs[t, rows]), range(5), DiskBackedMaps(), 3, 0.3, 0.3
+    )
     id_map, segments = torch.stack([maps[t] for t in range(5)]), maps.segments
     top, labels = scores.max(-1)
     rows = [q for q in range(8) if labels[q] != 5 and top[q] > 0.3]

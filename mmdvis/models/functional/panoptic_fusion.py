@@ -9,6 +9,7 @@ from torch import Tensor
 from mmdvis.structures import FrameMaps, MapStore, Segment
 
 BAND_PIXELS = 1 << 16
+Assigned = tuple[Tensor, Tensor]  # result of assign_pixels
 
 
 def confident_rows(scores: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +51,7 @@ class PanopticFusion:
 
 def fuse_panoptic(
     scores: Tensor,
-    probs_of: Callable[[Tensor], Callable[[int], Tensor]],
+    assign: Callable[[Tensor, Tensor, int], Assigned],
     frames: Sequence[int],
     winners: MapStore,
     num_things: int,
@@ -67,8 +68,8 @@ def fuse_panoptic(
 
     Args:
         scores: Class probabilities (Q, K + 1); the last column is "no object".
-        probs_of: Function that maps rows (k,) to a function from a frame index to mask probabilities (k, H, W) at the
-            output size.
+        assign: Function that assigns the pixels of a frame to rows, from rows (k,), their scores (k,) and the index of
+            the frame; see :func:`assign_pixels`.
         frames: Indices of the frames to fuse, at least one.
         winners: Empty store that receives the winning row of every pixel, frame by frame.
         num_things: Number of thing classes; labels below it are things, the others are stuff.
@@ -81,16 +82,26 @@ def fuse_panoptic(
         Segments of the video, and the id of every pixel.
     """
     rows, top, labels = confident_rows(scores, score_thr)
-    num_rows, probs_at = len(rows), probs_of(rows)
-    areas = torch.zeros(3, num_rows, dtype=torch.int64, device=scores.device)  # won, assigned, in the mask
+    areas = torch.zeros(3, len(rows), dtype=torch.int64, device=scores.device)  # won, assigned, in the mask
     for frame in frames:
-        parts = [assign_pixels(top, lines) for lines in bands(probs_at(frame))]
-        winners.append(torch.cat([winner for winner, _ in parts]))
-        areas += torch.stack([counts for _, counts in parts]).sum(0)
+        winner, counts = assign(rows, top, frame)
+        winners.append(winner)
+        areas += counts
     won_area, assigned_area, mask_area = areas
     stable = (assigned_area > 0) & (won_area.double() / mask_area.clamp(min=1) >= overlap_thr)
     ids, segments = name_segments(rows, top, labels, stable, num_things, scores.shape if slot_ids else None)
     return PanopticFusion(tuple(segments), ids.cpu(), winners)
+
+
+def assign_bands(top: Tensor, probs: Tensor) -> Assigned:
+    """Assigns the pixels of a whole frame, band by band; see :func:`assign_pixels`."""
+    parts = [assign_pixels(top, lines) for lines in bands(probs)]
+    return torch.cat([winner for winner, _ in parts]), torch.stack([counts for _, counts in parts]).sum(0)
+
+
+def winner_type(num_rows: int) -> torch.dtype:
+    """Type of maps that hold the index of a row, or ``num_rows`` for void."""
+    return torch.uint8 if num_rows < 255 else torch.int16
 
 
 def bands(maps: Tensor) -> tuple[Tensor, ...]:
@@ -99,7 +110,7 @@ def bands(maps: Tensor) -> tuple[Tensor, ...]:
     return maps.split(max(lines, 1), 1)
 
 
-def assign_pixels(top: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
     """Assigns the pixels of a frame, or of some of its lines, to rows.
 
     The rows are processed one at a time, which is several times faster than ``argmax`` on a CPU.
@@ -113,8 +124,7 @@ def assign_pixels(top: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
         pixels that it wins, that it is assigned, and that it covers with a probability of at least 0.5: (3, k) int64.
     """
     num_rows, size = len(top), probs.shape[-2:]
-    dtype = torch.uint8 if num_rows < 255 else torch.int16
-    winner = torch.zeros(size, dtype=dtype, device=probs.device)
+    winner = torch.zeros(size, dtype=winner_type(num_rows), device=probs.device)
     if not num_rows:
         return winner, winner.new_zeros(3, 0, dtype=torch.int64)
     areas = torch.zeros(3, num_rows, dtype=torch.int64, device=probs.device)

@@ -1,10 +1,13 @@
 """Video panoptic segmentation from a prediction."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from mmdvis.io import DiskBackedMaps
 from mmdvis.models.functional.panoptic_fusion import PanopticFusion, fuse_panoptic
+from mmdvis.models.functional.tiled_panoptic import assign_frame
 from mmdvis.registry import MODELS
 from mmdvis.results import ClassInfo, VideoPanoptic
 from mmdvis.structures import Segment, VideoPrediction
@@ -47,7 +50,7 @@ class PanopticPostprocessor(nn.Module):
         """Fuses some frames by class scores (Q, K + 1); ids are stable over time if the scores are causal."""
         return fuse_panoptic(
             scores,
-            prediction.probs_of,
+            partial(assign_frame, prediction),
             frames,
             DiskBackedMaps(),
             num_things=self.num_things,

@@ -1,0 +1,136 @@
+"""Tiles in which only the rows that can win are computed give the pixels of whole frames."""
+
+import pytest
+import torch
+from helpers.largest_tensor import largest
+
+from mmdvis.models.functional import tiled_panoptic
+from mmdvis.models.functional.panoptic_fusion import assign_bands
+from mmdvis.models.functional.tiled_panoptic import assign_frame, candidates, tiles
+from mmdvis.models.postprocessors import PanopticPostprocessor
+from mmdvis.structures import FactoredMasks, FrameSize, VideoPrediction
+
+SIZES = {  # padded, image, original
+    'equal': FrameSize((96, 160), (96, 160), (96, 160)),
+    'padded': FrameSize((96, 160), (90, 131), (90, 131)),
+    'larger': FrameSize((96, 160), (90, 131), (135, 197)),
+    'smaller': FrameSize((96, 160), (90, 131), (41, 60)),
+}
+
+
+def masks(kind, num_rows, size, seed=0, channels=8):
+    """Ellipses of different sizes as trained models give them, or noise."""
+    g = torch.Generator().manual_seed(seed)
+    height, width = size.padded[0] // 4, size.padded[1] // 4
+    if kind == 'noise':
+        logits = 3 * torch.randn(num_rows, height, width, generator=g)
+    else:
+        y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing='ij')
+        centre = torch.rand(num_rows, 2, 1, 1, generator=g) * torch.tensor([height, width]).view(2, 1, 1)
+        radius = 3 + torch.rand(num_rows, 2, 1, 1, generator=g) * torch.tensor([height, width]).view(2, 1, 1) / 4
+        distance = ((y - centre[:, 0]) / radius[:, 0]) ** 2 + ((x - centre[:, 1]) / radius[:, 1]) ** 2
+        logits = 6 * (1 - distance).clamp(-1.5, 1) + 0.3 * torch.randn(num_rows, height, width, generator=g)
+    return FactoredMasks(torch.eye(num_rows)[None], torch.zeros(1, num_rows), logits[None], size)
+
+
+def prediction(kind, num_rows, size, seed=0):
+    valid = torch.ones(1, num_rows, dtype=torch.bool)
+    scores = torch.zeros(num_rows, 4)
+    return VideoPrediction(torch.arange(num_rows), scores, valid, masks(kind, num_rows, size, seed))
+
+
+def plain(video, rows, top):
+    return assign_bands(top, video.probs_of(rows)(0))
+
+
+@pytest.mark.parametrize('name', ['equal', 'padded'])
+@pytest.mark.parametrize('kind', ['noise', 'objects'])
+@pytest.mark.parametrize('num_rows', [1, 2, 17, 60])
+@pytest.mark.parametrize('tile', [3, 8, 24])
+def test_tiles_are_exact_at_the_image_size(name, kind, num_rows, tile, monkeypatch):
+    monkeypatch.setattr(tiled_panoptic, 'TILE', tile)
+    video, rows = prediction(kind, num_rows, SIZES[name]), torch.arange(num_rows)
+    top = torch.randint(1, 5, (num_rows,), generator=torch.Generator().manual_seed(1)) / 4  # equal scores occur
+    found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
+    assert torch.equal(found[0], expected[0]) and found[0].dtype == expected[0].dtype
+    assert torch.equal(found[1], expected[1]) and expected[1].sum() > 0
+
+
+@pytest.mark.parametrize('name', ['larger', 'smaller'])
+@pytest.mark.parametrize('kind', ['noise', 'objects'])
+def test_results_of_another_size_differ_by_rounding(name, kind):
+    video, rows, top = prediction(kind, 30, SIZES[name]), torch.arange(30), torch.linspace(0.5, 1, 30)
+    found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
+    assert (found[0] != expected[0]).float().mean() < 1e-4
+    assert (found[1] - expected[1]).abs().max() <= 2
+    logits = video.masks.small(rows, 0)
+    probs = torch.zeros(30, *SIZES[name].original)
+    for tile in tiles(logits, SIZES[name], 4):
+        probs[:, tile.target[0], tile.target[1]] = tile.probs(rows)
+    torch.testing.assert_close(probs, video.masks.probs(rows, 0), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize('invalid', [[0], [3, 4], list(range(6))])
+def test_rows_that_do_not_exist_in_a_frame(invalid):
+    video, rows, top = prediction('objects', 6, SIZES['padded']), torch.arange(6), torch.linspace(0.9, 0.4, 6)
+    video.valid[0, invalid] = False
+    found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_a_selection_of_rows_and_none():
+    video = prediction('objects', 9, SIZES['padded'])
+    rows, top = torch.tensor([2, 5, 7]), torch.tensor([0.9, 0.5, 0.7])
+    found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    winner, areas = assign_frame(video, rows[:0], top[:0], 0)
+    assert winner.shape == SIZES['padded'].original and not winner.any() and areas.shape == (3, 0)
+
+
+def test_more_rows_than_a_byte_counts():
+    video, rows, top = prediction('objects', 300, SIZES['padded']), torch.arange(300), torch.linspace(0.5, 1, 300)
+    found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
+    assert found[0].dtype == torch.int16 and torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_features_of_another_stride_take_the_plain_way():
+    size = FrameSize((96, 160), (90, 131), (90, 131))
+    odd = FactoredMasks(torch.eye(5)[None], torch.zeros(1, 5), torch.randn(1, 5, 23, 40), size)
+    video = VideoPrediction(torch.arange(5), torch.zeros(5, 4), torch.ones(1, 5, dtype=torch.bool), odd)
+    found, expected = (
+        assign_frame(video, torch.arange(5), torch.ones(5), 0),
+        plain(video, torch.arange(5), torch.ones(5)),
+    )
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_rows_that_cannot_win_are_left_out():
+    logits = torch.tensor([[4.0, 3.0], [-6.0, -5.0], [-6.0, 2.0], [-6.0, -1e-4]]).view(4, 1, 2)
+    assert candidates(torch.ones(4), logits).tolist() == [0, 2, 3]  # the last two may cover a pixel by one half
+    assert candidates(torch.tensor([0.001, 1.0, 0.001, 0.001]), logits).tolist() == [0, 1, 2, 3]
+    video = prediction('objects', 60, FrameSize((384, 640), (384, 640), (384, 640)))
+    few = [
+        len(candidates(torch.ones(60), tile.logits))
+        for tile in tiles(video.masks.small(torch.arange(60), 0), video.masks.size, 4)
+    ]
+    assert sum(few) / len(few) < 60 / 2
+
+
+def test_no_map_of_a_frame_is_made_for_every_row():
+    size = FrameSize((384, 640), (384, 640), (384, 640))
+    video, rows, top = prediction('objects', 60, size), torch.arange(60), torch.ones(60)
+    pixels = 384 * 640
+    assert largest(lambda: assign_frame(video, rows, top, 0)) <= 60 * pixels // 16  # the logits at stride 4
+    assert largest(lambda: plain(video, rows, top)) == 60 * pixels
+
+
+def test_the_postprocessor_gives_the_same_video(monkeypatch):
+    video = prediction('objects', 20, SIZES['padded'])
+    scores = torch.full((20, 4), 0.01)
+    scores[torch.arange(20), torch.arange(20) % 3] = torch.linspace(0.6, 0.97, 20)
+    video = VideoPrediction(video.ids, scores, video.valid, video.masks)
+    run = PanopticPostprocessor(2, 0.5, 0.6)
+    tiled = run(video)
+    monkeypatch.setattr(tiled_panoptic, 'FactoredMasks', str)
+    whole = run(video)
+    assert torch.equal(tiled.id_map, whole.id_map) and tiled.segments == whole.segments and len(whole.segments) > 3
