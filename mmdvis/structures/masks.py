@@ -101,7 +101,7 @@ class FactoredMasks:
         """Mask logits (len(rows), h, w) at stride 4, at least in float32."""
         embeds = self.embeds[frame, rows]
         product = torch.einsum('qm,mhw->qhw', embeds, self.features[frame].to(embeds))
-        return product.to(torch.promote_types(product.dtype, torch.float32)) + self.bias[frame, rows, None, None]
+        return product.to(torch.promote_types(product.dtype, torch.float32)).add_(self.bias[frame, rows, None, None])
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), H, W) at the original size."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 Colour = tuple[int, int, int]
 MIN_AREA = 60  # pixels that an object needs to be labelled
@@ -64,10 +65,11 @@ def draw_labels(picture: np.ndarray, index: np.ndarray, labels: dict[int, Label]
     placed: list[tuple[int, int, int, int]] = []
     coarse = np.ascontiguousarray(index[::STEP, ::STEP]).astype(np.int32)
     areas = np.bincount(index.ravel(), minlength=max(labels, default=0) + 1)
+    boxes = ndimage.find_objects(coarse, max_label=max(labels, default=0))
     for region in sorted(labels, key=lambda region: -areas[region]):
         if areas[region] < MIN_AREA:
             continue
-        x, y, room = widest_place(coarse, region)
+        x, y, room = widest_place(coarse, region, boxes[region - 1])
         plate = fitting_plate(labels[region], room, size)
         corner = free_corner(x - plate.shape[1] // 2, y - plate.shape[0] // 2, plate.shape, index.shape, placed)
         if corner is not None:
@@ -76,27 +78,28 @@ def draw_labels(picture: np.ndarray, index: np.ndarray, labels: dict[int, Label]
     return picture
 
 
-def widest_place(coarse: np.ndarray, region: int) -> tuple[int, int, int]:
+def widest_place(coarse: np.ndarray, region: int, box: tuple[slice, slice] | None) -> tuple[int, int, int]:
     """The point of the largest piece of a region that is farthest from its border, and the width of the piece there.
 
     Args:
         coarse: Every ``STEP``-th pixel of an index map.
         region: The region.
+        box: Lines and columns of the region in ``coarse``; None if it is on no coarse pixel.
 
     Returns:
         x, y and width in pixels of the picture; the centre of the picture if the region is on no coarse pixel.
     """
-    mask = (coarse == region).view(np.uint8)
-    number, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    if number < 2:
+    if box is None:
         rows, columns = (length * STEP // 2 for length in coarse.shape)
         return columns, rows, 0
+    mask = (coarse[box] == region).view(np.uint8)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     piece = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     left, top, width, height = stats[piece, :4]
     inside = (pieces[top : top + height, left : left + width] == piece).view(np.uint8)
     distance = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return int(left + x) * STEP, int(top + y) * STEP, int(width) * STEP
+    return (box[1].start + int(left + x)) * STEP, (box[0].start + int(top + y)) * STEP, int(width) * STEP
 
 
 def fitting_plate(label: Label, room: int, size: int) -> np.ndarray:

@@ -4,10 +4,13 @@ import pytest
 import torch
 from helpers.largest_tensor import largest
 
+from mmdvis.models.functional import mask_tiles as mask_tiles_module
 from mmdvis.models.functional import tiled_panoptic
+from mmdvis.models.functional.mask_tiles import mask_tiles
 from mmdvis.models.functional.panoptic_fusion import assign_bands
-from mmdvis.models.functional.tiled_panoptic import assign_frame, candidates, tiles
-from mmdvis.models.postprocessors import PanopticPostprocessor
+from mmdvis.models.functional.tiled_panoptic import assign_frame, candidates
+from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
+from mmdvis.results import decode_mask
 from mmdvis.structures import FactoredMasks, FrameSize, VideoPrediction
 
 SIZES = {  # padded, image, original
@@ -39,6 +42,11 @@ def prediction(kind, num_rows, size, seed=0):
     return VideoPrediction(torch.arange(num_rows), scores, valid, masks(kind, num_rows, size, seed))
 
 
+@pytest.fixture(autouse=True)
+def tiles_for_any_number_of_rows(monkeypatch):
+    monkeypatch.setattr(tiled_panoptic, 'FEW', 0)
+
+
 def plain(video, rows, top):
     return assign_bands(top, video.probs_of(rows)(0))
 
@@ -48,7 +56,7 @@ def plain(video, rows, top):
 @pytest.mark.parametrize('num_rows', [1, 2, 17, 60])
 @pytest.mark.parametrize('tile', [3, 8, 24])
 def test_tiles_are_exact_at_the_image_size(name, kind, num_rows, tile, monkeypatch):
-    monkeypatch.setattr(tiled_panoptic, 'TILE', tile)
+    monkeypatch.setattr(mask_tiles_module, 'TILE', tile)
     video, rows = prediction(kind, num_rows, SIZES[name]), torch.arange(num_rows)
     top = torch.randint(1, 5, (num_rows,), generator=torch.Generator().manual_seed(1)) / 4  # equal scores occur
     found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
@@ -63,9 +71,8 @@ def test_results_of_another_size_differ_by_rounding(name, kind):
     found, expected = assign_frame(video, rows, top, 0), plain(video, rows, top)
     assert (found[0] != expected[0]).float().mean() < 1e-4
     assert (found[1] - expected[1]).abs().max() <= 2
-    logits = video.masks.small(rows, 0)
     probs = torch.zeros(30, *SIZES[name].original)
-    for tile in tiles(logits, SIZES[name], 4):
+    for tile in mask_tiles(video.masks, rows, 0):
         probs[:, tile.target[0], tile.target[1]] = tile.probs(rows)
     torch.testing.assert_close(probs, video.masks.probs(rows, 0), atol=1e-6, rtol=0)
 
@@ -105,14 +112,11 @@ def test_features_of_another_stride_take_the_plain_way():
 
 
 def test_rows_that_cannot_win_are_left_out():
-    logits = torch.tensor([[4.0, 3.0], [-6.0, -5.0], [-6.0, 2.0], [-6.0, -1e-4]]).view(4, 1, 2)
-    assert candidates(torch.ones(4), logits).tolist() == [0, 2, 3]  # the last two may cover a pixel by one half
-    assert candidates(torch.tensor([0.001, 1.0, 0.001, 0.001]), logits).tolist() == [0, 1, 2, 3]
+    low, high = torch.tensor([[3.0, 4], [-6, -5], [-6, 2], [-6, -1e-4]])[..., None].unbind(1)
+    assert candidates(torch.ones(4), low, high).tolist() == [0, 2, 3]  # the last two may cover a pixel by one half
+    assert candidates(torch.tensor([0.001, 1.0, 0.001, 0.001]), low, high).tolist() == [0, 1, 2, 3]
     video = prediction('objects', 60, FrameSize((384, 640), (384, 640), (384, 640)))
-    few = [
-        len(candidates(torch.ones(60), tile.logits))
-        for tile in tiles(video.masks.small(torch.arange(60), 0), video.masks.size, 4)
-    ]
+    few = [len(candidates(torch.ones(60), *tile.bounds)) for tile in mask_tiles(video.masks, torch.arange(60), 0)]
     assert sum(few) / len(few) < 60 / 2
 
 
@@ -120,7 +124,7 @@ def test_no_map_of_a_frame_is_made_for_every_row():
     size = FrameSize((384, 640), (384, 640), (384, 640))
     video, rows, top = prediction('objects', 60, size), torch.arange(60), torch.ones(60)
     pixels = 384 * 640
-    assert largest(lambda: assign_frame(video, rows, top, 0)) <= 60 * pixels // 16  # the logits at stride 4
+    assert largest(lambda: assign_frame(video, rows, top, 0)) <= 60 * pixels // 15  # the logits at stride 4, padded
     assert largest(lambda: plain(video, rows, top)) == 60 * pixels
 
 
@@ -131,6 +135,41 @@ def test_the_postprocessor_gives_the_same_video(monkeypatch):
     video = VideoPrediction(video.ids, scores, video.valid, video.masks)
     run = PanopticPostprocessor(2, 0.5, 0.6)
     tiled = run(video)
-    monkeypatch.setattr(tiled_panoptic, 'FactoredMasks', str)
+    monkeypatch.setattr(mask_tiles_module, 'FactoredMasks', str)
     whole = run(video)
     assert torch.equal(tiled.id_map, whole.id_map) and tiled.segments == whole.segments and len(whole.segments) > 3
+
+
+@pytest.mark.parametrize('name', SIZES)
+@pytest.mark.parametrize('kind', ['noise', 'objects'])
+def test_instances_and_classes_in_tiles(name, kind, monkeypatch):
+    video = prediction(kind, 12, SIZES[name])
+    scores = torch.rand(12, 9, generator=torch.Generator().manual_seed(3)).softmax(-1)
+    video = VideoPrediction(video.ids, scores, video.valid, video.masks)
+    instance, semantic = InstancePostprocessor(12), SemanticPostprocessor()
+    tiled = instance(video), semantic(video)
+    video.valid[0, 4] = False
+    without = instance(video)
+    monkeypatch.setattr(mask_tiles_module, 'FactoredMasks', str)
+    assert without.masks == instance(video).masks
+    video.valid[0, 4] = True
+    whole = instance(video), semantic(video)
+    assert (tiled[1].label_map != whole[1].label_map).mean() < 1e-4 and len(set(whole[1].label_map.ravel())) > 2
+    assert tiled[0].size == whole[0].size == SIZES[name].original
+    for a, b in zip(tiled[0].masks, whole[0].masks):
+        different = (decode_mask(a[0]) != decode_mask(b[0])).mean()
+        assert different == 0 if name in ('equal', 'padded') else different < 1e-3
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_bounds_hold_in_every_tile(name, monkeypatch):
+    monkeypatch.setattr(mask_tiles_module, 'TILE', 7)
+    video, rows = prediction('noise', 5, SIZES[name]), torch.arange(5)
+    covered = torch.zeros(SIZES[name].original, dtype=torch.int64)
+    for tile in mask_tiles(video.masks, rows, 0):
+        low, high = tile.bounds
+        probs = tile.probs(rows)
+        assert (probs.flatten(1).amin(1) >= low.amin(1).sigmoid() - 1e-6).all()
+        assert (probs.flatten(1).amax(1) <= high.amax(1).sigmoid() + 1e-6).all()
+        covered[tile.target] += 1
+    assert (covered == 1).all()

@@ -128,18 +128,14 @@ def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
     if not num_rows:
         return winner, winner.new_zeros(3, 0, dtype=torch.int64)
     areas = torch.zeros(3, num_rows, dtype=torch.int64, device=probs.device)
-    best, assigned = top[0] * probs[0], probs[0] >= 0.5
-    areas[2, 0] = assigned.count_nonzero()
-    for k in range(1, num_rows):
-        value, inside = top[k] * probs[k], probs[k] >= 0.5
-        areas[2, k] = inside.count_nonzero()
-        is_better = value > best
-        winner.masked_fill_(is_better, k)
-        assigned = torch.where(is_better, inside, assigned)
+    best, *others = (top[:, None, None] * probs).unbind()
+    for k, value in enumerate(others, 1):
+        winner.masked_fill_(value > best, k)
         torch.maximum(best, value, out=best)
     areas[0] = torch.bincount(winner.flatten(), minlength=num_rows)
-    winner.masked_fill_(~assigned, num_rows)
+    winner.masked_fill_(probs.gather(0, winner[None].long())[0] < 0.5, num_rows)
     areas[1] = torch.bincount(winner.flatten(), minlength=num_rows + 1)[:num_rows]
+    areas[2] = (probs >= 0.5).flatten(1).sum(1)
     return winner, areas
 
 

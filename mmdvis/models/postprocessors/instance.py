@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from mmdvis.models.functional.mask_tiles import mask_tiles
 from mmdvis.registry import MODELS
 from mmdvis.results import ClassInfo, VideoInstances, encode_mask
 from mmdvis.structures import VideoPrediction
@@ -55,19 +57,35 @@ class InstancePostprocessor(nn.Module):
         rows, place = row.unique(return_inverse=True)  # masks of a track are made once, however many classes it has
         codes, sums, areas = [], scores.new_zeros(len(rows)), scores.new_zeros(len(rows))
         for frame in frames:
+            if not self.mask_scores:
+                codes.append(encode_masks(masks_of(prediction, rows, frame)))
+                continue
             logits = prediction.masks.logits(rows, frame)
             masks = (logits > 0) & prediction.valid[frame, rows, None, None]
             codes.append(encode_masks(masks))
-            if self.mask_scores:
-                sums += (logits.sigmoid() * masks).flatten(1).sum(1)
-                areas += masks.flatten(1).sum(1)
+            sums += (logits.sigmoid() * masks).flatten(1).sum(1)
+            areas += masks.flatten(1).sum(1)
         if self.mask_scores:
             top, order = (top * (sums / (areas + 1e-6))[place]).sort(descending=True, stable=True)
             row, label, place = row[order], label[order], place[order]
         tracks = [[frame[k] for frame in codes] for k in place.tolist()]
-        size = tuple(logits.shape[-2:]) if codes else (0, 0)
+        size = tuple(codes[0][0]['size']) if codes and codes[0] else (0, 0)
         ids = prediction.ids[row].cpu()
         return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, len(frames), size)
+
+
+def masks_of(prediction: VideoPrediction, rows: Tensor, frame: int) -> Tensor:
+    """Masks (len(rows), H, W) bool of a frame; only the tiles in which a mask has a positive logit are computed."""
+    valid = prediction.valid[frame, rows]
+    found = mask_tiles(prediction.masks, rows, frame)
+    if found is None:
+        return (prediction.masks.logits(rows, frame) > 0) & valid[:, None, None]
+    masks = torch.zeros(len(rows), *prediction.masks.size.original, dtype=torch.bool)
+    for tile in found:
+        chosen = ((tile.bounds[1].amax(1) > 0) & valid).nonzero()[:, 0]
+        if len(chosen):
+            masks[chosen, tile.target[0], tile.target[1]] = tile.masks(chosen)
+    return masks
 
 
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:

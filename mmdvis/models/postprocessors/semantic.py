@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.io import DiskBackedMaps
+from mmdvis.models.functional.mask_tiles import mask_tiles
 from mmdvis.registry import MODELS
 from mmdvis.results import ClassInfo, VideoPanoptic, VideoSemantic, label_dtype, lookup
 from mmdvis.structures import VideoPrediction
@@ -55,7 +56,15 @@ class SemanticPostprocessor(nn.Module):
         """The class (H, W) int64 with the largest sum in every pixel of one frame."""
         scores = (prediction.scores[frame] if prediction.is_causal else prediction.scores)[:, :-1]
         rows = (scores.amax(1) >= self.min_score).nonzero()[:, 0]
-        probs, weights = prediction.probs_of(rows)(frame), scores[rows]
+        weights = scores[rows]
+        found = mask_tiles(prediction.masks, rows, frame) if prediction.valid[frame, rows].all() else None
+        if found is not None:
+            labels = torch.empty(prediction.masks.size.original, dtype=torch.int64)
+            for tile in found:
+                probs = tile.probs(torch.arange(len(rows)))
+                labels[tile.target] = (probs.flatten(1).T @ weights).argmax(1).view(probs.shape[1:])
+            return labels
+        probs = prediction.probs_of(rows)(frame)
         stripe = max(1, MAX_VOTES // max(weights.shape[1] * probs.shape[-1], 1))  # lines at once
         return torch.cat(
             [torch.einsum('qk,qhw->khw', weights, lines).argmax(0).cpu() for lines in probs.split(stripe, 1)]
