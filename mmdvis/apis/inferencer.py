@@ -11,8 +11,8 @@ from mmengine.infer import BaseInferencer
 from torch import Tensor, nn
 
 from mmdvis.checkpoints.zoo import default_model, find_entry
-from mmdvis.errors import CheckpointError, DataError
-from mmdvis.inference import FrameStream, OfflineVideo, VideoStream, init_model
+from mmdvis.errors import BadInputError, CheckpointError, DataError
+from mmdvis.inference import FrameStream, KeyframeStream, OfflineVideo, VideoStream, init_model
 from mmdvis.io import ArrayFrames, LiveFrames, PrefetchedFrames, open_source
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import INFERENCERS
@@ -96,7 +96,7 @@ class VideoSegInferencer(BaseInferencer):
     """
 
     preprocess_kwargs = {'max_size'}
-    forward_kwargs = {'offline', 'clip_len', 'on_cut', 'classes', 'score_thr'}
+    forward_kwargs = {'offline', 'clip_len', 'on_cut', 'classes', 'score_thr', 'keyframes'}
     postprocess_kwargs = {'out_dir', 'save'}
 
     def __init__(
@@ -171,6 +171,7 @@ class VideoSegInferencer(BaseInferencer):
         on_cut: str = 'continue',
         classes: Collection[str] | None = None,
         score_thr: float | None = None,
+        keyframes: int = 1,
     ) -> SegmentedVideo:
         """Prepares the segmentation of a video.
 
@@ -181,19 +182,24 @@ class VideoSegInferencer(BaseInferencer):
             on_cut: Whether identities ``'continue'`` after a cut to another scene, or ``'reset'`` gives new ones.
             classes: Names of the classes that are kept; None keeps all.
             score_thr: Minimum score of an object; None: that of the model, or 0.3 for instance segmentation.
+            keyframes: Distance of the frames that the model processes; the results of the others are moved along the
+                optical flow, see :class:`KeyframeStream`. 1 processes all frames. Not with ``offline``.
 
         Raises:
-            BadInputError: The model does not have a class of this name.
+            BadInputError: The model does not have a class of this name, or ``keyframes`` is used with ``offline``.
         """
+        if offline and keyframes != 1:
+            raise BadInputError('keyframes are for streams; leave out offline, or set keyframes=1')
         edges = (self.short_edge, self.max_edge)
         is_ranked = type(self.model.postprocessor).__name__ == 'InstancePostprocessor'
         labels = None if classes is None else labels_of(classes, self.model.classes)
         least = INSTANCE_SCORE if score_thr is None and is_ranked else score_thr
 
-        def start() -> VideoStream | OfflineVideo:
+        def start() -> VideoStream | OfflineVideo | KeyframeStream:
             if offline:
                 return OfflineVideo(self.model, *edges, progress=False, on_cut=on_cut)
-            return VideoStream(self.model, *edges, clip_len, on_cut)
+            stream = VideoStream(self.model, *edges, clip_len, on_cut)
+            return stream if keyframes == 1 else KeyframeStream(stream, keyframes)
 
         return SegmentedVideo(inputs, start, self.model.classes, partial(is_selected, labels, least))
 
@@ -211,9 +217,15 @@ class VideoSegInferencer(BaseInferencer):
         """The function that opens sources; mmengine asks for it."""
         return open_source
 
-    def stream(self, channels: str = 'rgb') -> FrameStream:
-        """A stream for frames that arrive one by one, such as those of a camera; see :class:`FrameStream`."""
-        return FrameStream(VideoStream(self.model, self.short_edge, self.max_edge), channels)
+    def stream(self, channels: str = 'rgb', keyframes: int = 1) -> FrameStream:
+        """A stream for frames that arrive one by one, such as those of a camera; see :class:`FrameStream`.
+
+        Args:
+            channels: Order of the colour channels, ``'rgb'`` or ``'bgr'`` (OpenCV).
+            keyframes: See :meth:`forward`.
+        """
+        stream = VideoStream(self.model, self.short_edge, self.max_edge)
+        return FrameStream(stream if keyframes == 1 else KeyframeStream(stream, keyframes), channels)
 
 
 def is_selected(labels: set[int] | None, least: float | None, segment: SegmentedObject) -> bool:

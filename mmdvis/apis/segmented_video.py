@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmdvis.errors import DataError
-from mmdvis.inference import OfflineVideo, VideoStream
+from mmdvis.inference import KeyframeStream, OfflineVideo, VideoStream
 from mmdvis.io import LiveFrames, original_frames
 from mmdvis.result_files import DEFAULT_KINDS
 from mmdvis.results import ClassInfo, FrameResult, ResultCache, SegmentedObject, select_objects
@@ -38,7 +38,7 @@ class SegmentedVideo:
     def __init__(
         self,
         source: FrameSource | LiveFrames,
-        start: Callable[[], VideoStream | OfflineVideo],
+        start: Callable[[], VideoStream | OfflineVideo | KeyframeStream],
         classes: ClassInfo,
         is_kept: Callable[[SegmentedObject], bool] | None = None,
     ) -> None:

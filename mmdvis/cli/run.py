@@ -49,6 +49,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
     model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
     model.add_argument('--on-cut', choices=ON_CUT, default='continue', help='identities after a cut to another scene')
+    model.add_argument(
+        '--keyframes',
+        type=int,
+        default=1,
+        metavar='N',
+        help='process every N-th frame, and move its results along the optical flow',
+    )
     add_trust(model)
     look = parser.add_argument_group('looks')
     look.add_argument('--alpha', type=float, default=0.55, help='opacity of the masks in the video, from 0 to 1')
@@ -74,6 +81,8 @@ def check_numbers(args: argparse.Namespace) -> None:
     """
     if not 0 <= args.alpha <= 1:
         raise BadInputError(f'--alpha must be from 0 to 1, got {args.alpha}')
+    if args.keyframes < 1 or args.offline and args.keyframes != 1:
+        raise BadInputError(f'--keyframes must be at least 1, and 1 with --offline, got {args.keyframes}')
     if not 0 < args.fps < float('inf'):
         raise BadInputError(f'--fps must be positive, got {args.fps}')
     for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):
@@ -138,7 +147,7 @@ def segment(model: VideoSegInferencer, source: str, args: argparse.Namespace) ->
     folder = Path(args.out) / source_name(source)
     (folder / DONE).unlink(missing_ok=True)
     compare, truth = (beside(path, folder.name) for path in (args.compare, args.truth))
-    options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr)
+    options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr, keyframes=args.keyframes)
     video = model(source, offline=args.offline, max_size=args.max_size, **options)
     drawing = dict(alpha=args.alpha, hide=args.hide, show=args.show)
     try:

@@ -1,9 +1,18 @@
 """Models for inference: built from a checkpoint, made faster, and applied to videos clip by clip or as a whole."""
 
 from .frame_stream import FrameStream
+from .keyframes import KeyframeStream
 from .model import init_model
 from .offline_video import OfflineVideo, memory_need
 from .optimize_for_inference import optimize_for_inference
 from .video_stream import VideoStream
 
-__all__ = ['FrameStream', 'OfflineVideo', 'VideoStream', 'init_model', 'memory_need', 'optimize_for_inference']
+__all__ = [
+    'FrameStream',
+    'KeyframeStream',
+    'OfflineVideo',
+    'VideoStream',
+    'init_model',
+    'memory_need',
+    'optimize_for_inference',
+]

@@ -8,6 +8,7 @@ import torch
 from mmdvis.checks import check_choice
 from mmdvis.results import FrameResult
 
+from .keyframes import KeyframeStream
 from .video_stream import VideoStream
 
 
@@ -15,14 +16,14 @@ class FrameStream:
     """A stream for single frames or batches of frames; identities persist across calls.
 
     Args:
-        stream: New stream of clips.
+        stream: New stream of clips, or of keyframes.
         channels: Order of the colour channels, ``'rgb'`` or ``'bgr'`` (OpenCV).
 
     Raises:
         ValueError: ``channels`` is not one of these.
     """
 
-    def __init__(self, stream: VideoStream, channels: str = 'rgb') -> None:
+    def __init__(self, stream: VideoStream | KeyframeStream, channels: str = 'rgb') -> None:
         check_choice('channels', channels, ('rgb', 'bgr'))
         self.clips, self.channels, self.number = stream, channels, 0
 

@@ -24,8 +24,8 @@ SURELY_OUTSIDE = -1e-3  # a logit below it has a probability below 0.5 after rou
 def assign_frame(prediction: VideoPrediction, rows: Tensor, top: Tensor, frame: int) -> Assigned:
     """Assigns the pixels of a frame to rows, like :func:`assign_pixels` with the probabilities of the whole frame.
 
-    Mask logits on the CPU are processed in tiles, unless there are few rows. At the image size, the result is exactly that of whole frames; if
-    results have another size, the probabilities differ by rounding.
+    Mask logits on the CPU are processed in tiles, unless there are few rows. At the image size, the result is exactly
+    that of whole frames; if results have another size, the probabilities differ by rounding.
 
     Args:
         prediction: The video.

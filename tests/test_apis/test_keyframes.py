@@ -1,0 +1,189 @@
+"""Keyframes: results moved along the flow, and frames that must be processed."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny
+from scipy import ndimage
+
+from mmdvis.apis import VideoStream
+from mmdvis.inference import KeyframeStream
+from mmdvis.inference.motion import Motion, estimate_motion, filling, moved_map, moved_result
+from mmdvis.io import ArrayFrames
+from mmdvis.models import DISFlow
+from mmdvis.results import ClassInfo, VideoInstances, VideoPanoptic, VideoSemantic, encode_mask
+from mmdvis.structures import Segment
+
+HEIGHT, WIDTH = 120, 160
+
+
+def texture(height=HEIGHT, width=WIDTH, seed=0):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((height, width, 3)), (3, 3, 0))
+    low, high = noise.min(), noise.max()
+    return ((noise - low) / (high - low) * 255).astype(np.uint8)
+
+
+def scene(step, speed=(3, 1)):
+    """A textured square of 40 pixels that moves over a textured background, and its mask."""
+    picture, mask = texture(seed=1), np.zeros((HEIGHT, WIDTH), bool)
+    top, left = 30 + step * speed[1], 40 + step * speed[0]
+    picture[top : top + 40, left : left + 40] = texture(40, 40, seed=2)
+    mask[top : top + 40, left : left + 40] = True
+    return picture, mask
+
+
+def panoptic(mask):
+    ids = torch.from_numpy(np.where(mask, 7, 3).astype(np.int32))[None]
+    segments = (Segment(3, -1, 1, False, 0.8), Segment(7, 6, 0, True, 0.9))
+    return VideoPanoptic(ids, segments, ClassInfo.numbered(2, 1)).frame(0)
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize('distance', [1, 2, 3])
+def test_a_mask_follows_its_object(distance):
+    (first, mask), (second, expected) = scene(0), scene(distance)
+    motion = estimate_motion(second, first, DISFlow(input_scale=1.0))
+    moved = moved_result(panoptic(mask), motion)
+    found = moved.objects[1]
+    assert iou(found.mask, expected) > max(0.85, iou(mask, expected))
+    assert (found.id, found.label, found.score, found.is_thing) == (7, 0, 0.9, True)
+    x1, y1, x2, y2 = found.box
+    assert found.area == int(found.mask.sum()) and found.mask[y1:y2, x1:x2].sum() == found.area
+    assert motion.confidence(panoptic(mask)) > 0.7
+
+
+@pytest.mark.parametrize('kind', ['instances', 'classes'])
+def test_results_of_all_tasks_move(kind):
+    (first, mask), (second, expected) = scene(0), scene(2)
+    motion = estimate_motion(second, first, DISFlow(input_scale=1.0))
+    if kind == 'classes':
+        result = VideoSemantic(torch.from_numpy(mask.astype(np.uint8))[None], ClassInfo.numbered(2)).frame(0)
+        moved = moved_result(result, motion)
+        assert iou(moved.label_map == 1, expected) > 0.85 and moved.label_map.dtype == np.uint8
+        return
+    codes = [[encode_mask(mask)], [encode_mask(np.roll(mask, 30, 1))]]
+    numbers = torch.tensor([0.9, 0.5]), torch.tensor([0, 0]), torch.tensor([4, 5])
+    result = VideoInstances(*numbers, codes, ClassInfo.numbered(1), 1, mask.shape).frame(0)
+    moved = moved_result(result, motion)
+    assert [s.id for s in moved.objects] == [4, 5] and iou(moved.objects[0].mask, expected) > 0.85
+
+
+def test_a_still_picture_and_a_larger_size():
+    picture = texture(800, 600)
+    motion = estimate_motion(picture, picture, DISFlow())
+    mask = np.zeros((800, 600), bool)
+    mask[100:300, 200:400] = True
+    assert motion.is_seen.shape == (800, 600) and motion.is_seen.mean() > 0.99
+    assert iou(moved_map(mask, motion, filling(motion.is_seen)), mask) > 0.99
+
+
+def test_pixels_that_were_hidden_get_their_visible_neighbour():
+    y, x = np.mgrid[:4, :6].astype(np.float32)
+    is_seen = np.ones((4, 6), bool)
+    is_seen[:, 4:] = False
+    motion = Motion((x, y), is_seen, is_seen)
+    values = np.arange(24).reshape(4, 6)
+    moved = moved_map(values, motion, filling(is_seen))
+    assert np.array_equal(moved[:, :4], values[:, :4]) and (moved[:, 4:] == values[:, 3:4]).all()
+    assert filling(np.zeros((2, 2), bool)) is None is filling(np.ones((2, 2), bool))
+
+
+def test_what_looks_different_is_not_confident():
+    (first, mask), (second, _) = scene(0), scene(12, (6, 3))  # 72 pixels: the object is lost
+    assert estimate_motion(second, first, DISFlow()).confidence(panoptic(mask)) < 0.5
+    assert estimate_motion(texture(seed=8), texture(seed=9), DISFlow()).confidence(panoptic(mask)) < 0.5
+
+
+def video(number=9, cut=None):
+    frames = [scene(t, (1, 1))[0] if cut is None or t < cut else 255 - texture(seed=7) // 2 for t in range(number)]
+    return ArrayFrames(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2))
+
+
+def counted(model):
+    calls = []
+    model.segmenter.register_forward_pre_hook(lambda module, given: calls.append(given[0].shape[1]))
+    return calls
+
+
+@pytest.mark.parametrize('distance, expected', [(1, list(range(9))), (2, [0, 2, 4, 6, 8]), (4, [0, 4, 8]), (20, [0])])
+def test_every_nth_frame_is_processed(distance, expected):
+    model = tiny.model('dvis').eval()
+    calls, stream = counted(model), KeyframeStream(VideoStream(model), distance, confidence=0.0)
+    frames = list(stream.frames(video()))
+    assert stream.processed == expected and len(calls) == len(expected) and len(frames) == 9
+    whole = [result for _, result in VideoStream(tiny.model('dvis').eval(), clip_len=1).frames(video())]
+    first = frames[0][1]
+    assert np.array_equal(first.id_map, whole[0].id_map) and first.objects == whole[0].objects
+    if distance == 1:
+        assert all(np.array_equal(a.id_map, b.id_map) for (_, a), b in zip(frames, whole))
+
+
+def test_a_new_scene_and_a_lost_object_are_processed():
+    model = tiny.model('dvis').eval()
+    stream = KeyframeStream(VideoStream(model, on_cut='reset'), 6)
+    results = [result for _, result in stream.frames(video(9, cut=3))]
+    assert stream.cuts == [3] and 3 in stream.processed
+    before = {s.id for result in results[:3] for s in result.objects}
+    assert not before & {s.id for s in results[3].objects}
+    strict = KeyframeStream(VideoStream(model), 6, confidence=1.0)
+    list(strict.frames(video(4)))
+    assert strict.processed == [0, 1, 2, 3]
+
+
+def test_single_frames_and_clips_are_the_same_stream():
+    one, clips = (KeyframeStream(VideoStream(tiny.model('dvis').eval()), 3) for _ in range(2))
+    source = video(7)
+    singles = [one.step(source.read(t, t + 1)[0].permute(1, 2, 0).numpy()) for t in range(7)]
+    parts = [clips.push(source.read(0, 4)), clips.push(source.read(4, 7))]
+    together = [part.frame(k) for part, number in zip(parts, (4, 3)) for k in range(number)]
+    assert one.processed == clips.processed
+    assert all(np.array_equal(a.id_map, b.id_map) for a, b in zip(singles, together))
+
+
+@pytest.mark.parametrize(
+    'options, message', [((0,), 'keyframes must be at least 1'), ((2, 1.5), 'from 0 to 1, got 1.5')]
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        KeyframeStream(VideoStream(tiny.model('dvis')), *options)
+
+
+def test_keyframes_from_the_command_line_and_the_api(tmp_path, capsys):
+    from mmdvis.apis import load
+    from mmdvis.cli.run import main
+    from mmdvis.errors import BadInputError
+    from mmdvis.io import VideoWriter
+
+    with VideoWriter(tmp_path / 'a.mp4', 10.0) as writer:
+        for t in range(5):
+            writer.write(scene(t, (1, 1))[0])
+    words = [str(tmp_path / 'a.mp4'), '--model', 'dvis-offline_toy', '--save', 'json']
+    assert main([*words, '--out', str(tmp_path / 'out'), '--keyframes', '2']) == 0
+    assert (tmp_path / 'out' / 'a' / 'result.json').exists()
+    for wrong in (['--keyframes', '0'], ['--keyframes', '2', '--offline']):
+        with pytest.raises(SystemExit, match='--keyframes must be at least 1, and 1 with --offline'):
+            main([*words, '--out', str(tmp_path / 'no'), *wrong])
+    model = load('dvis-offline_toy')
+    calls = counted(model.model)
+    assert len(list(model(str(tmp_path / 'a.mp4'), keyframes=3))) == 5 and len(calls) < 5
+    with pytest.raises(BadInputError, match='keyframes are for streams'):
+        model(str(tmp_path / 'a.mp4'), keyframes=3, offline=True)
+    stream = model.stream(keyframes=2)
+    assert [stream.push(scene(t, (1, 1))[0]).index for t in range(3)] == [0, 1, 2]
+
+
+def test_the_tool_prints_scores_and_speed(toy_root, monkeypatch, capsys):
+    from helpers.commands import ROOT, load
+
+    tool = load('tools/analysis_tools/keyframes.py')
+    weights = next((ROOT / 'mmdvis/checkpoints/embedded').glob('dvis_toy-*.pth'))
+    words = ['keyframes.py', str(ROOT / 'configs/toy/dvis-offline_r18_1xb3-t20_toy.py'), str(weights)]
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    monkeypatch.setattr('sys.argv', [*words, '--keyframes', '1', '3'])
+    tool.main()
+    lines = [line.split('|')[1:] for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
+    assert [cell.strip() for cell in lines[0]][:5] == ['distance', 'VPQ', 'VPQ_Th', 'AQ_corrected', 'processed']
+    assert lines[1][4].strip() == '100.0' and 0 < float(lines[2][1]) <= 100
