@@ -19,7 +19,7 @@ def variants(kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {
         AS_IT_IS: (),
         **{kind: (kind,) for kind in kinds},
-        ALL: ('association', 'classes', 'missed', 'masks', 'false'),
+        ALL: ('false', 'association', 'classes', 'missed', 'masks'),
     }
 
 

@@ -13,7 +13,7 @@ from mmdvis.evaluation.functional.vpq import count_video
 from mmdvis.evaluation.functional.vss import confusion_of
 
 IS_THING = {1: True, 2: True, 3: False}
-ALL = ('association', 'classes', 'missed', 'masks', 'false')
+ALL = ('false', 'association', 'classes', 'missed', 'masks')
 
 
 def scene(frames=4):
@@ -80,6 +80,20 @@ def test_two_objects_that_exchange_their_ids():
     found = tables(ids, [TRUE, TRUE, {10: 2, 20: 1, 30: 3}, {10: 2, 20: 1, 30: 3}])
     assert vpq(found)[0] == 1 and vpq(found)[1] < 1
     assert vpq(fixed(found, 'association')) == [1, 1, 1]
+
+
+def test_a_mask_that_matches_nothing_stays_with_its_track():
+    """Renaming only the frames that match would tear a track apart that was whole before."""
+    ids = scene()
+    half = (ids[1] == 20) & (np.arange(24) < 18)
+    ids[1][half] = 30  # two of six columns remain
+    found = tables(ids, TRUE)
+    assert vpq(found)[0] < 1 and vpq(fixed(found, 'association')) == vpq(found)
+    assert [20 in table.predicted for table in found] == [True] * 4
+    renamed = ids.copy()
+    renamed[2:][renamed[2:] == 20] = 21
+    again = fixed(tables(renamed, {**TRUE, 21: 2}), 'association')
+    assert vpq(again) == vpq(found)
 
 
 def test_a_shifted_mask():

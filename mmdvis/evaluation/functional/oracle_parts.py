@@ -29,10 +29,18 @@ def with_true_classes(tables: Sequence[FrameTable]) -> list[FrameTable]:
 
 
 def with_true_identities(tables: Sequence[FrameTable]) -> list[FrameTable]:
-    """Predictions that match a segment (IoU above 0.5) get the same id in all frames."""
-    changed = []
-    for table in tables:
-        names = {p: FOLLOWED + g for g, p in matched_segments(table).items()}
+    """Predictions that match a segment (IoU above 0.5) get the same id in all frames.
+
+    Where a prediction matches nothing, it follows the segment that it matches in most other frames, unless another
+    prediction matches this segment in the frame.
+    """
+    matched, changed = [matched_segments(table) for table in tables], []
+    followed = majority_matches([{p: g for g, p in matches.items()} for matches in matched])
+    for table, matches in zip(tables, matched):
+        names = {p: FOLLOWED + g for g, p in matches.items()}
+        for p in table.predicted:
+            if p not in names and p in followed and FOLLOWED + followed[p] not in names.values():
+                names[p] = FOLLOWED + followed[p]
         predicted = {names.get(p, p): entry for p, entry in table.predicted.items()}
         changed.append(moved(replace(table, predicted=predicted), lambda g, p, names=names: names.get(p, p)))
     return changed
