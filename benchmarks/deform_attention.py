@@ -5,8 +5,10 @@ queries, 4 points.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from prettytable import PrettyTable
@@ -26,6 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--times', type=int, default=9, help='number of runs; the median is reported (default: %(default)s)'
     )
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--json', type=Path, help='file to write the results to')
     return parser.parse_args()
 
 
@@ -60,14 +63,17 @@ def main() -> None:
         torch.rand(args.frames, tokens, HEADS, len(SHAPES) * POINTS).softmax(-1).unflatten(-1, (len(SHAPES), POINTS))
     )
     inputs = [torch.randn(args.frames, tokens, HEADS, WIDTH), locations, weights]
-    table = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio'])
+    table, results = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio']), {}
     for name, with_backward in (('forward', False), ('forward and backward', True)):
         plain, ours = (
             median_ms(attention, inputs, args.times, with_backward)
             for attention in (grid_sample_attention, gathered_attention)
         )
+        results[name] = dict(plain=plain, ours=ours)
         table.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
     print(table)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == '__main__':
