@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdvis.checkpoints.zoo import default_model, find_entry
 from mmdvis.errors import BadInputError, CheckpointError, DataError
-from mmdvis.inference import FrameStream, KeyframeStream, OfflineVideo, VideoStream, init_model
+from mmdvis.inference import FrameStream, KeyframeStream, OfflineVideo, VideoStream, init_model, load_exported
 from mmdvis.io import ArrayFrames, LiveFrames, PrefetchedFrames, open_source
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import INFERENCERS
@@ -53,11 +53,16 @@ def pick_device(device: str | None) -> str:
 def build(
     name: str, weights: str | Path | None, device: str, options: Mapping[str, Any] | None, trust: bool
 ) -> tuple[DVIS, int | None]:
-    """Builds a model from a name, checkpoint or config; returns it with the short edge of its published weights.
+    """Builds a model from a name, checkpoint, config or folder of an exported model.
+
+    Returns:
+        The model, and the short edge of its published weights.
 
     Raises:
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
     """
+    if Path(name).is_dir():
+        return load_exported(name), None
     if Path(name).suffix in CHECKPOINT_SUFFIXES or Path(name).is_file():
         if not Path(name).is_file():
             raise CheckpointError(f'there is no file {name}')
@@ -75,7 +80,8 @@ class VideoSegInferencer(BaseInferencer):
     """Segments videos; calling it with a source gives a :class:`SegmentedVideo`.
 
     Args:
-        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, config, or a built model.
+        model: Name of a model (:func:`mmdvis.list_models` lists them), checkpoint of mmdvis, config, folder of an
+            exported model (``mmdvis export``), or a built model.
             None loads ``minvis_r50_coco-panoptic``, or, if it is not here and cannot be downloaded, the small model
             that is part of the package, which was trained on synthetic videos.
         weights: Checkpoint of mmdvis, detectron2, mmdet or transformers; required for configs and for names without

@@ -13,6 +13,7 @@ COMMANDS: Commands = {
     'test': ('mmdvis.cli.test', 'evaluate a checkpoint on a dataset'),
     'score': ('mmdvis.cli.score', 'evaluate result files in the formats of the benchmarks'),
     'data': ('mmdvis.cli.data', 'check, browse or convert a dataset'),
+    'export': ('mmdvis.cli.export', 'export a model to ONNX, OpenVINO or torch.export'),
     'web': ('mmdvis.cli.web', 'start the demo in a browser'),
     'doctor': ('mmdvis.doctor', 'check the installation'),
 }

@@ -41,7 +41,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='output folder; each source gets a folder of its own in it')
     parser.add_argument('--save', nargs='+', choices=list(KINDS), default=list(DEFAULT_KINDS), help='what is written')
     model = parser.add_argument_group('model')
-    model.add_argument('--model', help='name (see `mmdvis models`), checkpoint or config')
+    model.add_argument('--model', help='name (see `mmdvis models`), checkpoint, config, or folder of `mmdvis export`')
     model.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
     model.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
     model.add_argument('--offline', action='store_true', help='process the whole video before the first result')

@@ -11,21 +11,12 @@ from tqdm import tqdm
 
 from mmdvis.checks import check_choice
 from mmdvis.errors import DataError
-from mmdvis.io import (
-    CountedFrames,
-    CutDetector,
-    FramesFrom,
-    LiveFrames,
-    MemoryNeed,
-    read_clips,
-    split_at_cuts,
-    transform_frames,
-)
+from mmdvis.io import CountedFrames, CutDetector, FramesFrom, LiveFrames, MemoryNeed, read_clips, split_at_cuts
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
 
-from .video_stream import ON_CUT
+from .video_stream import ON_CUT, processed_frames
 
 LOGGER = logging.getLogger('mmdvis')
 
@@ -88,7 +79,7 @@ class OfflineVideo:
         Raises:
             ValueError: If the queries alone exceed ``max_memory``.
         """
-        resized = transform_frames(source, self.short_edge, self.max_edge)
+        resized = processed_frames(self.model, source, self.short_edge, self.max_edge)
         store = self.choose_store(resized)
         with tqdm(total=len(source), unit='frame', desc='tracking', disable=not self.progress) as bar:
             ((_, prediction),) = self.model.predictions([CountedFrames(resized, bar)], store)

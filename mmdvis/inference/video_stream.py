@@ -8,12 +8,31 @@ import torch
 from torch import Tensor
 
 from mmdvis.checks import check_choice
-from mmdvis.io import ArrayFrames, CutDetector, LiveFrames, read_clips, split_at_cuts, transform_frames
+from mmdvis.io import ArrayFrames, CutDetector, LiveFrames, read_clips, short_edge_size, split_at_cuts, transform_frames
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
 
 ON_CUT = ('continue', 'reset')
+
+
+def processed_frames(model: DVIS, source: FrameSource, short_edge: int | None, max_edge: int | None) -> FrameSource:
+    """Frames at the size that a model processes: the largest that fits, if it was exported for a fixed size.
+
+    Args:
+        model: The model.
+        source: The frames.
+        short_edge: Short edge in pixels; None keeps the size. Not used with a fixed size.
+        max_edge: Limit of the long edge in pixels. Not used with a fixed size.
+    """
+    limit = getattr(model.data_preprocessor, 'size', None)
+    if limit is None:
+        return transform_frames(source, short_edge, max_edge)
+    scale = min(limit[0] / source.size[0], limit[1] / source.size[1])
+    edge = max(1, int(scale * min(source.size)))
+    while edge > 1 and any(n > m for n, m in zip(short_edge_size(source.size, edge), limit)):
+        edge -= 1
+    return transform_frames(source, edge)
 
 
 class VideoStream:
@@ -64,7 +83,7 @@ class VideoStream:
         """
         if not len(frames):
             raise ValueError('a push needs at least one frame, got none')
-        source = transform_frames(ArrayFrames(frames), self.short_edge, self.max_edge)
+        source = processed_frames(self.model, ArrayFrames(frames), self.short_edge, self.max_edge)
         with torch.no_grad():
             prediction, self.state = self.model.stream(source, self.state)
             return self.model.result(prediction)

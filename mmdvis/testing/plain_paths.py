@@ -19,27 +19,10 @@ from torch import Tensor
 
 from mmdvis.models.detectors import DVIS
 from mmdvis.models.functional import deform_attn
+from mmdvis.models.functional.deform_attn import grid_sample_attention
 from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.layers.attention import MultiheadAttention
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
-
-
-def grid_sample_attention(
-    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Deformable attention with ``grid_sample``.
-
-    The arguments are those of :func:`mmdvis.models.functional.deform_attn.deformable_attention`.
-    """
-    batch, _, heads, width = value.shape
-    num_queries, sampled = locations.shape[1], []
-    for level, ((h, w), level_value) in enumerate(zip(shapes, value.split([h * w for h, w in shapes], 1))):
-        maps = level_value.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
-        grid = (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1)
-        sampled.append(F.grid_sample(maps, grid, align_corners=False))  # (B * heads, d, N, points)
-    attn_weights = weights.transpose(1, 2).reshape(batch * heads, 1, num_queries, -1)
-    output = (torch.stack(sampled, -2).flatten(-2) * attn_weights).sum(-1)
-    return output.view(batch, heads * width, num_queries).transpose(1, 2).contiguous()
 
 
 def plain_attention(

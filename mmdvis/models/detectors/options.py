@@ -143,14 +143,15 @@ def resolve_trainable(model: nn.Module, trainable: str | Sequence[str]) -> tuple
 
     Args:
         model: Model with the stages.
-        trainable: ``'last'``, or the name or names of the stages that are trained.
+        trainable: ``'last'``, or the name or names of the stages that are trained. ``'last'`` is none for a
+            model without parameters, whose stages are exported graphs.
 
     Raises:
         ValueError: If a name is not a stage with parameters, or there are no names.
     """
     candidates = [name for name in STAGES if has_parameters(getattr(model, name))]
     if trainable == 'last':
-        return (candidates[-1],)
+        return tuple(candidates[-1:])
     names = (trainable,) if isinstance(trainable, str) else tuple(trainable)
     unknown = [name for name in names if name not in candidates]
     if unknown or not names:

@@ -21,8 +21,8 @@ def deformable_attention(
 ) -> Tensor:
     """Multi-scale deformable attention: weighted sums of bilinear samples.
 
-    On a GPU, mmcv's CUDA operator is used if it is compiled, otherwise Triton if it works. PyTorch is used in all other
-    cases.
+    Exported graphs use ``grid_sample``, which other runtimes have. On a GPU, mmcv's CUDA operator is used if it is
+    compiled, otherwise Triton if it works. PyTorch is used in all other cases.
 
     Args:
         value: Tokens (B, S, heads, d) of all levels, concatenated.
@@ -33,6 +33,8 @@ def deformable_attention(
     Returns:
         Attended values (B, N, heads * d).
     """
+    if torch.compiler.is_exporting():
+        return grid_sample_attention(value, shapes, locations, weights)
     if value.is_cuda and has_compiled_ops():
         return compiled_attention(value, shapes, locations, weights)
     if value.is_cuda and triton_runs(value.device):
@@ -40,6 +42,21 @@ def deformable_attention(
 
         return triton_attention(value, shapes, locations, weights)
     return gathered_attention(value, shapes, locations, weights)
+
+
+def grid_sample_attention(
+    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Deformable attention with ``grid_sample``, for exported graphs; see :func:`deformable_attention`."""
+    batch, _, heads, width = value.shape
+    num_queries, sampled = locations.shape[1], []
+    for level, ((h, w), level_value) in enumerate(zip(shapes, value.split([h * w for h, w in shapes], 1))):
+        maps = level_value.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
+        grid = (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1)
+        sampled.append(F.grid_sample(maps, grid, align_corners=False))  # (B * heads, d, N, points)
+    attn_weights = weights.transpose(1, 2).reshape(batch * heads, 1, num_queries, -1)
+    output = (torch.stack(sampled, -2).flatten(-2) * attn_weights).sum(-1)
+    return output.view(batch, heads * width, num_queries).transpose(1, 2).contiguous()
 
 
 @cache
