@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.errors import CheckpointError, OptionError
+from mmdvis.models import track_orders
 from mmdvis.models.detectors import DVIS, ClipPreprocessor
-from mmdvis.models.functional.matching import track_orders
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, TrackQueries
 

@@ -5,6 +5,7 @@ from .backbones import DINOv2, HFBackbone, ViTAdapter
 from .detectors import DVIS, ClipPreprocessor, PerFrameModel, VideoFusion, VPSNet
 from .flow import DISFlow, RAFTFlow, ZeroFlow
 from .functional.layer_predictions import LayerPredictions
+from .functional.matching import track_orders
 from .heads import TrackEmbedHead, UPSNetSemanticHead
 from .losses import QuerySetLoss
 from .necks import TemporalFuse
@@ -40,4 +41,5 @@ __all__ = [
     'TemporalRefiner',
     'VideoFusion',
     'ViTAdapter',
+    'track_orders',
 ]
