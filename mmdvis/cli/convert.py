@@ -1,4 +1,4 @@
-"""Converters of official releases to the layouts that the configs expect."""
+"""Converters of official releases and labelling tools to the layouts that the configs expect."""
 
 import sys
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mmdvis.cli.main import Commands, run_command
 
 COMMANDS: Commands = {
+    'labels': ('mmdvis.cli.convert_labels', 'videos of labelme, CVAT, MOTS or mask images'),
     'vipseg': ('mmdvis.cli.convert_vipseg', 'VIPSeg'),
     'vspw': ('mmdvis.cli.convert_vspw', 'VSPW'),
     'viper': ('mmdvis.cli.convert_viper', 'VIPER'),
@@ -17,7 +18,9 @@ COMMANDS: Commands = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a converter; returns the exit code."""
-    return run_command('mmdvis data convert', 'Convert an official release.', COMMANDS, arguments)
+    return run_command(
+        'mmdvis data convert', 'Convert an official release, or videos of a labelling tool.', COMMANDS, arguments
+    )
 
 
 if __name__ == '__main__':

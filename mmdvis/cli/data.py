@@ -8,7 +8,7 @@ from mmdvis.cli.main import Commands, run_command
 COMMANDS: Commands = {
     'check': ('mmdvis.cli.check_dataset', 'find damaged or contradictory annotations'),
     'browse': ('mmdvis.cli.browse_dataset', 'draw clips with their annotations'),
-    'convert': ('mmdvis.cli.convert', 'convert an official release'),
+    'convert': ('mmdvis.cli.convert', 'convert an official release, or videos of a labelling tool'),
 }
 
 

@@ -1,0 +1,43 @@
+"""Converts videos of a labelling tool to a dataset that mmdvis trains on."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmdvis.cli.arguments import program
+from mmdvis.cli.exit_on_error import exit_on_error
+from mmdvis.datasets.converters.labelled import WRITERS, write_videos
+from mmdvis.datasets.converters.labelling_tools import READERS
+from mmdvis.errors import OptionError
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        prog=program('data convert labels'), description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('source', type=Path, help='folder of the tool: a video, or several in folders of their own')
+    parser.add_argument('out', type=Path, help='output folder')
+    parser.add_argument('--from', dest='format', choices=READERS, required=True, help='format of the source')
+    parser.add_argument('--to', dest='layout', choices=WRITERS, default='vipseg', help='layout of the dataset')
+    parser.add_argument(
+        '--stuff', nargs='+', default=[], metavar='CLASS', help='classes that are regions and not countable objects'
+    )
+    parser.add_argument('--val', type=float, default=0.2, help='share of the videos for validation')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Converts the videos and prints what was written."""
+    args = parse_args(arguments)
+    with exit_on_error():
+        if not 0 <= args.val < 1:
+            raise OptionError(f'--val must be from 0 to below 1, got {args.val}')
+        if args.out.exists() and any(args.out.iterdir()):
+            raise OptionError(f'{args.out} is not empty; name a new folder')
+        videos = READERS[args.format](args.source)
+        frames, objects = sum(len(v.images) for v in videos), sum(len(v.objects) for v in videos)
+        print(f'{len(videos)} videos, {frames} labelled frames, {objects} objects')
+        for split, path, number in write_videos(videos, args.out, args.layout, args.stuff, args.val):
+            print(f'{split}: {number} videos, {path}')
+    return 0

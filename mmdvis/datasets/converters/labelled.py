@@ -1,0 +1,231 @@
+"""Labelled videos of any labelling tool, and the layouts that they are written to."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmdvis.errors import DataError
+from mmdvis.io import id_to_rgb, image_size, read_pixels, write_json
+
+from .frames import save_image
+from .json_files import is_dev
+
+Size = tuple[int, int]
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """An object or region of a video.
+
+    Attributes:
+        label: Name of its class.
+        masks: Index of a frame -> mask in the compressed form of pycocotools; frames without it have no entry.
+    """
+
+    label: str
+    masks: dict[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """A video with its objects.
+
+    Attributes:
+        name: Name of the video.
+        images: Image of each frame, at least one.
+        size: (height, width) of the frames.
+        objects: Its objects; where masks overlap, later objects are in front.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    size: Size
+    objects: tuple[LabelledObject, ...]
+
+
+def encode(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H, W) in the compressed form of pycocotools."""
+    return coco_mask.encode(np.asfortranarray(mask, np.uint8))
+
+
+def polygon_mask(points: Sequence[float], size: Size) -> dict[str, Any]:
+    """The mask of a polygon x, y, x, y, ... in pixels."""
+    return coco_mask.merge(coco_mask.frPyObjects([list(map(float, points))], *size))
+
+
+def frame_size(images: Sequence[Path]) -> Size:
+    """(height, width) of the frames of a video.
+
+    Raises:
+        DataError: There are none, one cannot be read, or their sizes differ.
+    """
+    if not images:
+        raise DataError('a video must have at least one image')
+    sizes = {image: image_size(image) for image in images}
+    first = sizes[images[0]]
+    other = next((image for image, size in sizes.items() if size != first), None)
+    if other is not None:
+        raise DataError(
+            f'{other} is {sizes[other]} (height, width), but {images[0]} is {first}; all frames of a video must have '
+            'the same size'
+        )
+    return first
+
+
+def split_videos(videos: Sequence[LabelledVideo], val_share: float) -> dict[str, list[LabelledVideo]]:
+    """Videos by split; the split of a video depends only on its name.
+
+    Args:
+        videos: All videos.
+        val_share: Expected share of the validation videos in [0, 1).
+    """
+    is_val = [val_share > 0 and is_dev(video.name, val_share) for video in videos]
+    if val_share > 0 and len(videos) > 1 and len(set(is_val)) == 1:  # one video at least in each split
+        is_val = [k == 0 for k in range(len(videos))]
+    splits = dict(train=[v for v, x in zip(videos, is_val) if not x], val=[v for v, x in zip(videos, is_val) if x])
+    return {name: part for name, part in splits.items() if part}
+
+
+def class_names(videos: Sequence[LabelledVideo], stuff: Sequence[str]) -> list[str]:
+    """Names of the classes, things first, each group in alphabetical order.
+
+    Raises:
+        DataError: There is no object, or ``stuff`` names a class that no object has.
+    """
+    names = {item.label for video in videos for item in video.objects}
+    unknown = sorted(set(stuff) - names)
+    if not names:
+        raise DataError('there is no labelled object; check the folder and the format')
+    if unknown:
+        raise DataError(f'no object has the class {unknown[0]}; classes: {", ".join(sorted(names))}')
+    return [*sorted(names - set(stuff)), *sorted(stuff)]
+
+
+def copy_image(source: Path, target: Path) -> None:
+    """Copies an image; a JPEG is made of other formats if the target is one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix.lower() in ('.jpg', '.jpeg') or target.suffix != '.jpg':
+        shutil.copyfile(source, target)
+    else:
+        save_image(read_pixels(source).convert('RGB'), target, quality=JPEG_QUALITY)
+
+
+def merged(video: LabelledVideo, frame: int, values: Sequence[int]) -> np.ndarray:
+    """A map (H, W) int32 of a frame with the value of the object in front; 0 where there is none."""
+    ids = np.zeros(video.size, np.int32)
+    for item, value in zip(video.objects, values):
+        if frame in item.masks:
+            ids[coco_mask.decode(item.masks[frame]).astype(bool)] = value
+    return ids
+
+
+def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+    """Writes ``<split>.json`` with run-length masks and ``<split>/JPEGImages`` in the layout of YouTube-VIS."""
+    entries, tracks = [], []
+    for number, video in enumerate(videos, 1):
+        files = [f'{video.name}/{image.stem}.jpg' for image in video.images]
+        for image, file in zip(video.images, files):
+            copy_image(image, out / split / 'JPEGImages' / file)
+        size = dict(height=video.size[0], width=video.size[1], length=len(files))
+        entries.append(dict(id=number, file_names=files, **size))
+        for item in video.objects:
+            codes = [item.masks.get(t) for t in range(len(files))]
+            areas = [None if code is None else int(coco_mask.area(code)) for code in codes]
+            tracks.append(
+                dict(
+                    id=len(tracks) + 1,
+                    video_id=number,
+                    category_id=names.index(item.label) + 1,
+                    iscrowd=0,
+                    areas=areas,
+                    bboxes=[None if code is None else coco_mask.toBbox(code).tolist() for code in codes],
+                    segmentations=[
+                        None if code is None else dict(size=list(video.size), counts=code['counts'].decode())
+                        for code in codes
+                    ],
+                    **size,
+                )
+            )
+    categories = [dict(id=k + 1, name=name) for k, name in enumerate(names)]
+    return write_json(out / f'{split}.json', dict(videos=entries, annotations=tracks, categories=categories))
+
+
+def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+    """Writes ``panoptic_gt_VIPSeg_<split>.json``, ``images`` and ``panomasksRGB`` in the layout of VIPSeg."""
+    entries, annotations = [], []
+    for video in videos:
+        images, frames = [], []
+        for t, image in enumerate(video.images):
+            copy_image(image, out / 'images' / video.name / f'{image.stem}.jpg')
+            ids = merged(video, t, range(1, len(video.objects) + 1))
+            save_image(Image.fromarray(id_to_rgb(ids)), out / 'panomasksRGB' / video.name / f'{image.stem}.png')
+            areas = np.bincount(ids.ravel(), minlength=len(video.objects) + 1)
+            segments = [
+                dict(id=k, category_id=names.index(item.label), iscrowd=0, area=int(areas[k]))
+                for k, item in enumerate(video.objects, 1)
+                if areas[k]
+            ]
+            size = dict(height=video.size[0], width=video.size[1])
+            images.append(dict(id=image.stem, file_name=f'{image.stem}.jpg', **size))
+            frames.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments))
+        entries.append(dict(video_id=video.name, images=images))
+        annotations.append(dict(video_id=video.name, annotations=frames))
+    categories = [dict(id=k, name=name, isthing=int(k < things)) for k, name in enumerate(names)]
+    content = dict(videos=entries, annotations=annotations, categories=categories)
+    return write_json(out / f'panoptic_gt_VIPSeg_{split}.json', content)
+
+
+def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+    """Writes ``<split>.txt`` and ``data/<video>/{origin,mask}`` in the layout of VSPW; values are class + 1."""
+    for video in videos:
+        folder = out / 'data' / video.name
+        values = [names.index(item.label) + 1 for item in video.objects]
+        for t, image in enumerate(video.images):
+            copy_image(image, folder / 'origin' / f'{image.stem}.jpg')
+            save_image(
+                Image.fromarray(merged(video, t, values).astype(np.uint8)), folder / 'mask' / f'{image.stem}.png'
+            )
+    categories = [dict(id=k, name=name, isthing=int(k < things)) for k, name in enumerate(names)]
+    write_json(out / 'categories.json', dict(categories=categories))
+    path = out / f'{split}.txt'
+    path.write_text(''.join(f'{video.name}\n' for video in videos))
+    return path
+
+
+Writer = Callable[[Sequence[LabelledVideo], Path, str, list[str], int], Path]
+WRITERS: dict[str, Writer] = dict(vipseg=write_vipseg, ytvis=write_youtube_vis, vspw=write_vspw)
+
+
+def write_videos(
+    videos: Sequence[LabelledVideo], out: Path, layout: str, stuff: Sequence[str] = (), val_share: float = 0.2
+) -> Iterator[tuple[str, Path, int]]:
+    """Writes labelled videos as a dataset.
+
+    Args:
+        videos: The videos.
+        out: Output folder.
+        layout: Key of ``WRITERS``.
+        stuff: Names of the classes that are regions; the others are things.
+        val_share: Expected share of the validation videos in [0, 1).
+
+    Yields:
+        Split, path of its annotations, and number of its videos.
+
+    Raises:
+        DataError: There is no object, ``stuff`` names an unknown class, or two videos have the same name.
+    """
+    names = class_names(videos, stuff)
+    repeated = next((v.name for k, v in enumerate(videos) if v.name in [o.name for o in videos[:k]]), None)
+    if repeated is not None:
+        raise DataError(f'two videos are called {repeated}; rename one')
+    if layout == 'vspw' and len(names) > 254:
+        raise DataError(f'the layout vspw has room for 254 classes, got {len(names)}; use vipseg')
+    for split, part in split_videos(videos, val_share).items():
+        yield split, WRITERS[layout](part, out, split, names, len(names) - len(stuff)), len(part)
