@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from prettytable import PrettyTable
+from prettytable import PrettyTable, TableStyle
 from scipy.stats import t as student
 
 from mmdvis.errors import OptionError
@@ -195,24 +195,29 @@ def study_table(plan: Plan, scores: Scores) -> PrettyTable:
     return table
 
 
-def write_study(plan: Plan, scores: Scores, folder: Path) -> None:
+def write_study(plan: Plan, scores: Scores, folder: Path, names: dict[tuple[str, int], str]) -> None:
     """Writes ``results.json``, ``table.md`` and ``plot.png`` of a study.
 
     Args:
         plan: The study.
         scores: Metrics in [0, 1] of the finished runs.
         folder: Existing folder.
+        names: Name of each run, by row and seed.
     """
-    from prettytable import TableStyle
-
     rows = {name: {str(seed): run for seed, run in runs.items()} for name, runs in scores.items()}
-    write_json(folder / 'results.json', dict(title=plan.title, baseline=plan.baseline, rows=rows), indent=1)
+    runs = {name: {str(seed): names[name, seed] for seed in seeds} for name, seeds in scores.items()}
+    write_json(folder / 'results.json', dict(title=plan.title, baseline=plan.baseline, rows=rows, runs=runs), indent=1)
+    with atomic_write(folder / 'table.md') as temporary:
+        temporary.write_text(f'# {plan.title}\n\n{study_text(plan, scores)}\n')
+    plot_study(plan, scores, folder / 'plot.png')
+
+
+def study_text(plan: Plan, scores: Scores) -> str:
+    """Markdown of a study: its table, and what its figures are."""
     table = study_table(plan, scores)
     table.set_style(TableStyle.MARKDOWN)
     source = f'\n\nPublished: {plan.source}.' if plan.source else ''
-    with atomic_write(folder / 'table.md') as temporary:
-        temporary.write_text(f'# {plan.title}\n\n{table}\n\n{LEGEND}{source}\n')
-    plot_study(plan, scores, folder / 'plot.png')
+    return f'{table}\n\n{LEGEND}{source}'
 
 
 def plot_study(plan: Plan, scores: Scores, path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -25,17 +26,22 @@ class Run:
         settings: Text of the resolved config, without the checkpoint it starts from.
         start: The run that it starts from; None if the config says where to start.
         is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
+        data_roots: Folders of the data in the settings, which do not count for its name.
     """
 
     stem: str
     settings: str
     start: 'Run | None' = None
     is_trained: bool = True
+    data_roots: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
-        text = self.settings + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
+        settings = self.settings
+        for root in sorted(self.data_roots, key=len, reverse=True):
+            settings = settings.replace(f"'{root}", "'data/")
+        text = settings + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
         return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
 
 
@@ -57,7 +63,19 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
         set_iterations(config, row.iters)
     if start is not None:
         config.load_from = None
-    return Run(Path(row.config).stem, config.pretty_text, start, is_trained=row.iters != 0)
+    roots = tuple(dict.fromkeys(data_roots(config.to_dict())))
+    return Run(Path(row.config).stem, config.pretty_text, start, row.iters != 0, roots)
+
+
+def data_roots(value: Any) -> Iterator[str]:
+    """The values of ``data_root`` anywhere in a config."""
+    if isinstance(value, dict):
+        if isinstance(value.get('data_root'), str) and value['data_root']:
+            yield value['data_root']
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from data_roots(part)
 
 
 def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int], Run]:
@@ -91,13 +109,31 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(parts.values(), key=lambda part: len(list(chain(part))))
 
 
-def read_scores(plan: Plan, runs: dict[tuple[str, int], Run], folder: Path) -> Scores:
-    """Metrics of the finished runs in ``<folder>/<name of the run>/metrics.json``.
+def known_scores(plan: Plan, runs: dict[tuple[str, int], Run], path: Path) -> Scores:
+    """Metrics of earlier runs with the same settings, from a file written by :func:`write_study`; empty without one.
+
+    Args:
+        plan: The study.
+        runs: Its runs.
+        path: The file.
+    """
+    scores: Scores = {}
+    if not path.is_file():
+        return scores
+    content = json.loads(path.read_text())
+    for (name, seed), run in runs.items():
+        if content.get('runs', {}).get(name, {}).get(str(seed)) == run.name:
+            scores.setdefault(name, {})[seed] = content['rows'][name][str(seed)]
+    return scores
+
+
+def read_scores(plan: Plan, runs: dict[tuple[str, int], Run], folder: Path, known: Scores | None = None) -> Scores:
+    """Metrics of the finished runs in ``<folder>/<name of the run>/metrics.json``, and of known ones.
 
     Raises:
         OptionError: A run has no metric of a name in the plan.
     """
-    scores: Scores = {}
+    scores: Scores = {name: dict(seeds) for name, seeds in (known or {}).items()}
     for (name, seed), run in runs.items():
         path = folder / run.name / 'metrics.json'
         if not path.exists():

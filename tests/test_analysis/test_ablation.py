@@ -1,6 +1,7 @@
 """Ablation studies: plans, statistics against hand calculation and scipy, and a study of two rows to its table."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from mmdvis.analysis.ablation import (
     paired_interval,
     read_plan,
     study_table,
+    study_text,
     verdict,
+    write_study,
 )
-from mmdvis.analysis.study_runs import chain, in_order, read_scores, study_runs
+from mmdvis.analysis.study_runs import chain, in_order, known_scores, read_scores, study_runs
 from mmdvis.engine.launch import set_iterations
 from mmdvis.errors import OptionError
 
@@ -169,6 +172,48 @@ def test_faults_of_starts_are_named(rows, message, tmp_path):
         read_plan(tmp_path / 'plan.yml')
 
 
+def test_names_do_not_depend_on_the_folder_of_the_data(monkeypatch):
+    row = Row(str(ROOT / 'configs/toy/dvis-online_r18_1xb4-t10_toy.py'))
+    names = []
+    for folder in ('data/toy', '/another/place', 'a'):
+        monkeypatch.setenv('TOY_DATA', folder)
+        run = study_runs(Plan('study', dict(a=row), 'a', (0,), ('VPQ',)), set_iterations)['a', 0]
+        assert f'{folder}/' in run.settings
+        names.append(run.name)
+    assert len(set(names)) == 1
+
+
+def test_known_scores_are_those_of_the_same_settings(tmp_path):
+    row = Row(str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py'))
+    plan = Plan('study', dict(a=row), 'a', (0, 1), ('VPQ',))
+    runs = study_runs(plan, set_iterations)
+    assert known_scores(plan, runs, tmp_path / 'results.json') == {}
+    names = {key: run.name for key, run in runs.items()}
+    write_study(plan, {'a': {0: dict(VPQ=0.5), 1: dict(VPQ=0.6)}}, tmp_path, {**names, ('a', 1): 'another run'})
+    known = known_scores(plan, runs, tmp_path / 'results.json')
+    assert known == {'a': {0: dict(VPQ=0.5)}}
+    assert read_scores(plan, runs, tmp_path, known) == known
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'benchmarks' / 'ablations' / 'results').glob('*.json')), ids=lambda p: p.stem
+)
+def test_results_of_the_project_belong_to_its_plans(path, monkeypatch):
+    """The recorded results are of the settings that the plan has now, and the docs show their table."""
+    monkeypatch.chdir(ROOT)
+    plan = read_plan(path.parent.parent / f'{path.stem}.yml')
+    runs = study_runs(plan, set_iterations)
+    scores, content = known_scores(plan, runs, path), json.loads(path.read_text())
+    assert {name: {str(seed) for seed in seeds} for name, seeds in scores.items()} == {
+        name: set(seeds) for name, seeds in content['rows'].items()
+    }
+    assert str(study_table_markdown(plan, scores)) in (ROOT / 'docs/en/toy_benchmark.md').read_text()
+
+
+def study_table_markdown(plan, scores):
+    return study_text(plan, scores).split('\n\n')[0]
+
+
 def test_a_metric_that_no_run_has_is_named(tmp_path):
     row = Row(str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py'))
     plan = Plan('study', dict(a=row), 'a', (7,), ('VPQ',))
@@ -206,7 +251,7 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     calls, call = [], tool.Calls.__call__
     monkeypatch.setattr(tool.Calls, '__call__', lambda self, *words: calls.append(words[0]) or call(self, *words))
     words = ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path / 'my out'), '--jobs', '2']
-    words += ['--runs', str(tmp_path / 'runs'), '--cache', str(tmp_path / 'cache')]
+    words += ['--runs', str(tmp_path / 'runs'), '--cache', str(tmp_path / 'cache'), '--known', str(tmp_path / 'known')]
     monkeypatch.setattr('sys.argv', [*words, '--seeds', '0'])
     tool.main()
     assert [call[0] for call in calls].count('tools/train.py') == 3 and len(calls) == 7
@@ -224,6 +269,12 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', [*words, '--show'])
     tool.main()
     assert 'zero, two' in capsys.readouterr().out and len(calls) == 12
+    monkeypatch.setattr('sys.argv', [*words, '--record'])
+    tool.main()
+    shutil.rmtree(tmp_path / 'runs')
+    monkeypatch.setattr('sys.argv', words)
+    tool.main()  # all of it is known
+    assert len(calls) == 12 and 'zero, two' in capsys.readouterr().out
     monkeypatch.setattr('sys.argv', [*words, '--rows', 'one'])
     with pytest.raises(SystemExit, match='plan.yml has no row one; it has matched, zero, two, causal'):
         tool.main()

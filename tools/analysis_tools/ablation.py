@@ -7,6 +7,7 @@ studies, and interrupted ones go on from their last checkpoint. After each run, 
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from threading import Lock
 from tqdm import tqdm
 
 from mmdvis.analysis.ablation import Plan, read_plan, study_table, write_study
-from mmdvis.analysis.study_runs import Run, chain, in_order, read_scores, study_runs
+from mmdvis.analysis.study_runs import Run, chain, in_order, known_scores, read_scores, study_runs
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
 from mmdvis.engine.work_folder import checkpoints_in
@@ -44,6 +45,13 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         help='folder for the outputs of frozen stages, which are then computed once for each frame; they are large',
     )
+    parser.add_argument(
+        '--known',
+        type=Path,
+        default=ROOT / 'benchmarks' / 'ablations' / 'results',
+        help='folder with <plan>.json of earlier runs, which are not repeated (default: %(default)s)',
+    )
+    parser.add_argument('--record', action='store_true', help='add the results to that folder')
     parser.add_argument('--rows', nargs='+', help='run only these rows')
     parser.add_argument('--seeds', type=int, nargs='+', help='run only these seeds')
     parser.add_argument('--jobs', type=int, default=1, help='number of runs at the same time (default: %(default)s)')
@@ -138,17 +146,24 @@ def main() -> None:
             failures = run_all(plan, runs, args, folder)
             for failure in failures:
                 print(f'error: {failure}', file=sys.stderr)
-        print(study_table(plan, read_scores(plan, runs, args.runs)))
+        known = known_scores(plan, runs, args.known / f'{args.plan.stem}.json')
+        print(study_table(plan, read_scores(plan, runs, args.runs, known)))
+        if args.record and (folder / 'results.json').is_file():
+            args.known.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / 'results.json', args.known / f'{args.plan.stem}.json')
         if not args.show and failures:
             raise SystemExit(1)
 
 
 def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespace, folder: Path) -> list[OptionError]:
     """Runs the chosen rows and seeds, and writes the table after each; returns the errors of those that failed."""
-    chosen = [runs[name, seed] for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
+    known = known_scores(plan, runs, args.known / f'{args.plan.stem}.json')
+    wanted = [(name, seed) for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
+    chosen = [runs[name, seed] for name, seed in wanted if seed not in known.get(name, {})]
     jobs = in_order(chosen)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
     calls, failures = Calls(), []
+    names = {key: run.name for key, run in runs.items()}
     trainer = Trainer(args.runs, args.cache, calls)
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(trainer, run) for run in jobs]
@@ -158,7 +173,7 @@ def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespa
                     future.result()
                 except OptionError as error:
                     failures.append(error)
-                write_study(plan, read_scores(plan, runs, args.runs), folder)
+                write_study(plan, read_scores(plan, runs, args.runs, known), folder, names)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             calls.stop()

@@ -127,12 +127,13 @@ def merged(video: LabelledVideo, frame: int, values: Sequence[int]) -> np.ndarra
 
 
 def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
-    """Writes ``<split>.json`` with run-length masks and ``<split>/JPEGImages`` in the layout of YouTube-VIS."""
+    """Writes ``{train,valid}.json`` with run-length masks and ``<split>/JPEGImages`` in the layout of YouTube-VIS."""
+    folder = dict(val='valid').get(split, split)  # the names of YouTube-VIS
     entries, tracks = [], []
     for number, video in enumerate(videos, 1):
         files = [f'{video.name}/{image.stem}.jpg' for image in video.images]
         for image, file in zip(video.images, files):
-            copy_image(image, out / split / 'JPEGImages' / file)
+            copy_image(image, out / folder / 'JPEGImages' / file)
         size = dict(height=video.size[0], width=video.size[1], length=len(files))
         entries.append(dict(id=number, file_names=files, **size))
         for item in video.objects:
@@ -154,7 +155,7 @@ def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, na
                 )
             )
     categories = [dict(id=k + 1, name=name) for k, name in enumerate(names)]
-    return write_json(out / f'{split}.json', dict(videos=entries, annotations=tracks, categories=categories))
+    return write_json(out / f'{folder}.json', dict(videos=entries, annotations=tracks, categories=categories))
 
 
 def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
