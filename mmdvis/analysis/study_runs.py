@@ -24,24 +24,21 @@ class Run:
     Attributes:
         stem: Name of the config.
         settings: Text of the resolved config, without the checkpoint it starts from.
+        identity: The same as JSON, without the folders of the data, which do not count for its name.
         start: The run that it starts from; None if the config says where to start.
         is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
-        data_roots: Folders of the data in the settings, which do not count for its name.
     """
 
     stem: str
     settings: str
+    identity: str
     start: 'Run | None' = None
     is_trained: bool = True
-    data_roots: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
-        settings = self.settings
-        for root in sorted(self.data_roots, key=len, reverse=True):
-            settings = settings.replace(f"'{root}", "'data/")
-        text = settings + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
+        text = self.identity + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
         return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
 
 
@@ -63,8 +60,11 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
         set_iterations(config, row.iters)
     if start is not None:
         config.load_from = None
-    roots = tuple(dict.fromkeys(data_roots(config.to_dict())))
-    return Run(Path(row.config).stem, config.pretty_text, start, row.iters != 0, roots)
+    content = config.to_dict()
+    identity = json.dumps(content, sort_keys=True, default=repr)
+    for root in sorted(set(data_roots(content)), key=len, reverse=True):
+        identity = identity.replace(f'"{root}', '"data/')
+    return Run(Path(row.config).stem, config.pretty_text, identity, start, is_trained=row.iters != 0)
 
 
 def data_roots(value: Any) -> Iterator[str]:

@@ -30,6 +30,7 @@ from mmdvis.engine.launch import set_iterations
 from mmdvis.errors import OptionError
 
 PLANS = sorted((ROOT / 'benchmarks' / 'ablations').glob('*.yml'))
+RESULTS = sorted((ROOT / 'benchmarks' / 'ablations' / 'results').glob('*.json'))
 
 
 def test_intervals_by_hand_and_by_scipy():
@@ -195,9 +196,7 @@ def test_known_scores_are_those_of_the_same_settings(tmp_path):
     assert read_scores(plan, runs, tmp_path, known) == known
 
 
-@pytest.mark.parametrize(
-    'path', sorted((ROOT / 'benchmarks' / 'ablations' / 'results').glob('*.json')), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize('path', RESULTS, ids=lambda path: path.stem)
 def test_results_of_the_project_belong_to_its_plans(path, monkeypatch):
     """The recorded results are of the settings that the plan has now, and the docs show their table."""
     monkeypatch.chdir(ROOT)
