@@ -19,7 +19,7 @@ LEGEND = (
     'In percent. Mean and sample standard deviation over the seeds. Differences to the baseline are paired by seed and '
     'have 95 % confidence intervals.'
 )
-TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields that are no text
+TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields that are not text
     rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int)
 )
 
@@ -93,6 +93,11 @@ def read_plan(path: Path) -> Plan:
         raise OptionError(f'{path}: baseline must be one of {", ".join(rows)}, got {fields["baseline"]}')
     if not fields['seeds'] or not fields['metrics']:
         raise OptionError(f'{path}: seeds and metrics must have at least one entry')
+    for name, kind in (('seeds', int), ('metrics', str)):
+        if not all(type(x) is kind for x in fields[name]) or len(set(fields[name])) < len(fields[name]):
+            raise OptionError(f'{path}: {name} must be different {kind.__name__} values, got {fields[name]}')
+    if any(stage.iters == 0 for stage in stages):
+        raise OptionError(f'{path}, start: a stage to start from must be trained; iters must not be 0')
     lists = dict(seeds=tuple(fields['seeds']), metrics=tuple(fields['metrics']), start=stages)
     return Plan(**{**fields, **lists, 'rows': rows, 'baseline': str(fields['baseline'])})
 
@@ -106,7 +111,7 @@ def read_row(content: Any, where: str) -> Row:
 
 
 def checked_fields(content: Any, kind: type, where: str, **kinds: tuple[type, ...]) -> dict[str, Any]:
-    """Fields of an entry of a plan; raises OptionError if it is no mapping, or a field is missing or unknown."""
+    """Fields of an entry of a plan; raises OptionError if it is not a mapping, or a field is missing or unknown."""
     if not isinstance(content, dict):
         raise OptionError(f'{where}: expected fields and values, got {type(content).__name__}')
     known = kind.__dataclass_fields__

@@ -54,7 +54,10 @@ class Value:
         """The figure in the content of a JSON file; raises OptionError if it is not there."""
         value = follow(content, self.at)
         if self.per:
-            value /= follow(content, self.per)
+            divisor = follow(content, self.per)
+            if not divisor:
+                raise OptionError(f'the entry {" / ".join(map(str, self.per))} of the result must not be zero')
+            value /= divisor
         return 100 * value if self.percent else value
 
     def agrees(self, value: float) -> bool:
@@ -68,7 +71,7 @@ class Figures:
 
     Attributes:
         title: What is measured.
-        steps: Commands, one after the other; ``{out}`` is an empty folder, and ``{data}`` that of the data.
+        steps: Commands, one after the other; ``{out}`` is an empty folder.
         result: JSON file that they write, relative to ``{out}``.
         values: Name -> figure.
         hardware: Where the earlier runs were made.
@@ -94,6 +97,9 @@ def follow(content: Any, path: tuple[Any, ...]) -> float:
             value = value[key]
         except (KeyError, IndexError, TypeError):
             raise OptionError(f'the result has no entry {" / ".join(map(str, path))}; {key} is missing') from None
+    if type(value) not in (int, float):
+        place = ' / '.join(map(str, path))
+        raise OptionError(f'the entry {place} of the result must be a number, got {str(value)[:60]}')
     return float(value)
 
 
@@ -121,6 +127,8 @@ def figures_of(row: Mapping[str, Any], where: str) -> Figures:
     except (TypeError, KeyError, AttributeError) as error:
         raise OptionError(f'{where}: {error}') from None
     for name, value in values.items():
+        if not isinstance(value.runs, tuple) or not isinstance(value.at, tuple):
+            raise OptionError(f'{where}, {name}: at and runs must be lists')
         if not value.runs or (len(value.runs) < 2 and value.within is None):
             raise OptionError(f'{where}, {name}: at least two runs are needed to know the spread, or set within')
     return figures

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -13,6 +13,7 @@ from mmdvis.analysis.ablation import Plan, Row, Scores
 from mmdvis.errors import OptionError
 
 SetIterations = Callable[[Config, int], None]
+DATA_FOLDER, DEFAULT_FOLDER = 'TOY_DATA', 'data/toy'  # environment variable of the configs, and its default
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Run:
     Attributes:
         stem: Name of the config.
         settings: Text of the resolved config, without the checkpoint it starts from.
-        identity: The same as JSON, without the folders of the data, which do not count for its name.
+        identity: The same as JSON, with the default folder of the toy videos.
         start: The run that it starts from; None if the config says where to start.
         is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
     """
@@ -60,22 +61,10 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
         set_iterations(config, row.iters)
     if start is not None:
         config.load_from = None
-    content = config.to_dict()
-    identity = json.dumps(content, sort_keys=True, default=repr)
-    for root in sorted(set(data_roots(content)), key=len, reverse=True):
-        identity = identity.replace(f'"{root}', '"data/')
+    identity = json.dumps(config.to_dict(), sort_keys=True, default=repr)
+    if os.environ.get(DATA_FOLDER):
+        identity = identity.replace(f'"{os.environ[DATA_FOLDER]}/', f'"{DEFAULT_FOLDER}/')
     return Run(Path(row.config).stem, config.pretty_text, identity, start, is_trained=row.iters != 0)
-
-
-def data_roots(value: Any) -> Iterator[str]:
-    """The values of ``data_root`` anywhere in a config."""
-    if isinstance(value, dict):
-        if isinstance(value.get('data_root'), str) and value['data_root']:
-            yield value['data_root']
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from data_roots(part)
 
 
 def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int], Run]:
@@ -91,9 +80,16 @@ def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int
     runs: dict[tuple[str, int], Run] = {}
     for seed in plan.seeds:
         for name, row in plan.rows.items():
-            start = common if row.start is None else runs[row.start, seed]
+            start = common if row.start is None else nearest_trained(runs[row.start, seed])
             runs[name, seed] = run_of(row, plan, seed, start, set_iterations)
     return runs
+
+
+def nearest_trained(run: Run) -> Run:
+    """The run itself if it trains, else the one whose checkpoint it scores."""
+    while not run.is_trained and run.start is not None:
+        run = run.start
+    return run
 
 
 def chain(run: Run) -> Iterator[Run]:
@@ -123,7 +119,9 @@ def known_scores(plan: Plan, runs: dict[tuple[str, int], Run], path: Path) -> Sc
     content = json.loads(path.read_text())
     for (name, seed), run in runs.items():
         if content.get('runs', {}).get(name, {}).get(str(seed)) == run.name:
-            scores.setdefault(name, {})[seed] = content['rows'][name][str(seed)]
+            values = content['rows'][name][str(seed)]
+            if all(metric in values for metric in plan.metrics):
+                scores.setdefault(name, {})[seed] = values
     return scores
 
 

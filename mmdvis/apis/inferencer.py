@@ -11,8 +11,16 @@ from mmengine.infer import BaseInferencer
 from torch import Tensor, nn
 
 from mmdvis.checkpoints.zoo import default_model, find_entry
-from mmdvis.errors import BadInputError, CheckpointError, DataError
-from mmdvis.inference import FrameStream, KeyframeStream, OfflineVideo, VideoStream, init_model, load_exported
+from mmdvis.errors import BadInputError, CheckpointError, DataError, OptionError
+from mmdvis.inference import (
+    DESCRIPTION,
+    FrameStream,
+    KeyframeStream,
+    OfflineVideo,
+    VideoStream,
+    init_model,
+    load_exported,
+)
 from mmdvis.io import ArrayFrames, LiveFrames, PrefetchedFrames, open_source
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import INFERENCERS
@@ -61,8 +69,10 @@ def build(
     Raises:
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
     """
-    if Path(name).is_dir():
-        return load_exported(name), None
+    if (Path(name) / DESCRIPTION).is_file():
+        if weights is not None or device.startswith('cuda'):
+            raise OptionError(f'{name} is an exported model, which contains its weights and runs on the CPU')
+        return load_exported(name, options), None
     if Path(name).suffix in CHECKPOINT_SUFFIXES or Path(name).is_file():
         if not Path(name).is_file():
             raise CheckpointError(f'there is no file {name}')
@@ -120,7 +130,9 @@ class VideoSegInferencer(BaseInferencer):
             model, weights = weights, None  # a checkpoint of mmdvis contains its config
         self.name = 'model' if isinstance(model, nn.Module) else str(model or default_model())
         if not isinstance(model, nn.Module):
-            model, trained_edge = build(self.name, weights, pick_device(device), options, trust)
+            is_exported = (Path(self.name) / DESCRIPTION).is_file() and device in (None, 'auto')
+            chosen = 'cpu' if is_exported else pick_device(device)
+            model, trained_edge = build(self.name, weights, chosen, options, trust)
         self.model, self.max_edge = model, max_edge
         self.short_edge = short_edge or trained_edge or 360
 
@@ -189,7 +201,8 @@ class VideoSegInferencer(BaseInferencer):
             classes: Names of the classes that are kept; None keeps all.
             score_thr: Minimum score of an object; None: that of the model, or 0.3 for instance segmentation.
             keyframes: Distance of the frames that the model processes; the results of the others are moved along the
-                optical flow, see :class:`KeyframeStream`. 1 processes all frames. Not with ``offline``.
+                optical flow, see :class:`KeyframeStream`. 1 processes all frames. Not with ``offline``; a refiner
+                processes each keyframe on its own.
 
         Raises:
             BadInputError: The model does not have a class of this name, or ``keyframes`` is used with ``offline``.

@@ -9,6 +9,7 @@ from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.datasets.converters.labelled import WRITERS, write_videos
 from mmdvis.datasets.converters.labelling_tools import READERS
 from mmdvis.errors import OptionError
+from mmdvis.io import replace_together, work_folder
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise OptionError(f'{args.out} is not empty; name a new folder')
         videos = READERS[args.format](args.source)
         frames, objects = sum(len(v.images) for v in videos), sum(len(v.objects) for v in videos)
-        print(f'{len(videos)} videos, {frames} labelled frames, {objects} objects')
-        for split, path, number in write_videos(videos, args.out, args.layout, args.stuff, args.val):
-            print(f'{split}: {number} videos, {path}')
+        print(f'videos: {len(videos)}, frames: {frames}, objects: {objects}')
+        args.out.mkdir(parents=True, exist_ok=True)
+        with work_folder(args.out) as work:
+            written = list(write_videos(videos, work, args.layout, args.stuff, args.val))
+            replace_together(work, args.out)
+        for split, path, number in written:
+            print(f'{split}: {number} videos, {args.out / path.relative_to(work)}')
     return 0

@@ -23,7 +23,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs=2,
         required=True,
         metavar=('H', 'W'),
-        help='height and width of the processed frames; smaller frames are padded, larger ones are reduced',
+        help='height and width of the processed frames; others are resized to the largest size that fits, and padded',
     )
     parser.add_argument('--out', required=True, help='output folder')
     add_trust(parser)

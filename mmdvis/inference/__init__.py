@@ -1,6 +1,6 @@
 """Models for inference: built from a checkpoint, made faster, and applied to videos clip by clip or as a whole."""
 
-from .export import SUFFIXES, export_model
+from .export import DESCRIPTION, SUFFIXES, export_model
 from .exported import load_exported
 from .frame_stream import FrameStream
 from .keyframes import KeyframeStream
@@ -10,6 +10,7 @@ from .optimize_for_inference import optimize_for_inference
 from .video_stream import VideoStream
 
 __all__ = [
+    'DESCRIPTION',
     'SUFFIXES',
     'FrameStream',
     'KeyframeStream',

@@ -38,12 +38,17 @@ def export_model(model: DVIS, folder: str | Path, size: tuple[int, int], kind: s
         The folder.
 
     Raises:
-        OptionError: The model is no DVIS model, or the package of the format is not installed.
+        OptionError: The model is not a DVIS model in float32 on the CPU, or the package of the format is not
+            installed.
         ValueError: The format is unknown.
     """
     check_choice('format', kind, SUFFIXES)
     if not isinstance(model, DVIS):
         raise OptionError(f'only models of the type DVIS can be exported, got {type(model).__name__}')
+    if not hasattr(model.segmenter, 'query_feat'):
+        raise OptionError('this model is an exported one; export the model that it was made of')
+    if {p.dtype for p in model.parameters()} != {torch.float32} or next(model.parameters()).is_cuda:
+        raise OptionError('only models in float32 on the CPU can be exported; load it again without other options')
     save, folder = writer(kind), Path(folder)
     height, width = model.data_preprocessor.padded(size)
     description = described(model, (height, width), kind)

@@ -1,12 +1,14 @@
 """Models whose stages are exported graphs; only the graphs run in another runtime."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmdvis.errors import CheckpointError, OptionError
@@ -15,7 +17,7 @@ from mmdvis.models.detectors import DVIS, ClipPreprocessor
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, TrackQueries
 
-from .export import DESCRIPTION, SUFFIXES
+from .export import DESCRIPTION, LONGEST, SUFFIXES
 from .graphs import QUERIES
 
 Run = Callable[..., tuple[Tensor, ...]]  # tensors in, tensors out
@@ -74,8 +76,12 @@ def open_program(path: Path) -> Run:
     return lambda *inputs: tuple(module(*inputs))
 
 
-def load_exported(folder: str | Path) -> DVIS:
+def load_exported(folder: str | Path, options: Mapping[str, Any] | None = None) -> DVIS:
     """The model of a folder written by :func:`export_model`.
+
+    Args:
+        folder: The folder.
+        options: Overrides of the config, e.g. ``{'model.postprocessor.score_thr': 0.3}``.
 
     Raises:
         CheckpointError: The folder is incomplete or damaged.
@@ -90,7 +96,9 @@ def load_exported(folder: str | Path) -> DVIS:
     for stage in ('segmenter', 'tracker', 'refiner'):
         if str(settings.get(stage, {}).get('type', '')).startswith('Graph'):
             settings[stage] = dict(settings[stage], folder=str(folder), suffix=suffix)
-    return MODELS.build(settings).eval()
+    config = Config(dict(model=settings))
+    config.merge_from_dict(dict(options or {}))
+    return MODELS.build(config.model).eval()
 
 
 @MODELS.register_module()
@@ -116,7 +124,7 @@ class FixedSizePreprocessor(ClipPreprocessor):
         if size[0] > self.size[0] or size[1] > self.size[1]:
             raise ValueError(
                 f'the model was exported for frames of up to {self.size[0]} x {self.size[1]} (height x width), got '
-                f'{size[0]} x {size[1]}; set short_edge and max_edge, or export it for another size'
+                f'{size[0]} x {size[1]}; resize them, or export it for another size'
             )
         return self.size
 
@@ -230,8 +238,10 @@ class GraphRefiner(nn.Module):
 
     def forward(self, tracks: TrackQueries) -> TrackQueries:
         """Refined tracks."""
-        embeds, logits, masks = self.run(tracks.embeds[0], tracks.context[0])
         frames = tracks.valid.shape[1]
+        if frames > LONGEST:
+            raise ValueError(f'an exported refiner takes up to {LONGEST} frames, got {frames}; set clip_len')
+        embeds, logits, masks = self.run(tracks.embeds[0], tracks.context[0])
         return TrackQueries(
             tracks.ids,
             tracks.valid,

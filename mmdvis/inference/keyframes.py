@@ -39,7 +39,7 @@ class KeyframeStream:
 
     A frame also becomes a keyframe if a new scene begins, or if too few of its pixels, or of the pixels of an object,
     are visible in both frames: the optical flow there and back must agree, and the pixels must look alike. Results do
-    not depend on later frames.
+    not depend on later frames. Keyframes are processed one by one, so a refiner does not see its clip.
 
     Args:
         stream: New stream.
@@ -82,7 +82,8 @@ class KeyframeStream:
     def step(self, image: np.ndarray) -> FrameResult:
         """Result of the next frame (H, W, 3) uint8 RGB."""
         number, is_cut = self.detector.count, self.detector.push(image)
-        if self.key is not None and not is_cut and number - self.processed[-1] < self.distance:
+        is_near = bool(self.processed) and number - self.processed[-1] < self.distance
+        if self.key is not None and self.key[0].shape == image.shape and is_near and not is_cut:
             motion = estimate_motion(image, self.key[0], self.flow)
             if motion.confidence(self.key[1]) >= self.confidence:
                 return moved_result(self.key[1], motion)

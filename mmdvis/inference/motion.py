@@ -63,10 +63,7 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow) -> Moti
     small = short_edge_size(size, min(SHORT_EDGE, *size))
     frame, other = (cv2.resize(x, small[::-1], interpolation=cv2.INTER_AREA) for x in (frame, other))
     first, second = (torch.from_numpy(x).permute(2, 0, 1) for x in (frame, other))
-    there, back = (
-        4 * cv2.resize(flow(a, b[None])[0].permute(1, 2, 0).numpy(), small[::-1])
-        for a, b in ((first, second), (second, first))
-    )
+    there, back = (at_size(flow(a, b[None])[0], small) for a, b in ((first, second), (second, first)))
     places, returns = (places_of(field) for field in (there, back))
     is_seen, is_kept = visible(frame, other, there, back, places), visible(other, frame, back, there, returns)
     scales = np.array([size[1] / small[1], size[0] / small[0]], np.float32)
@@ -78,6 +75,13 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow) -> Moti
             for x in (is_seen, is_kept)
         ),
     )
+
+
+def at_size(flow: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """A flow (2, h, w) in cells as (H, W, 2) in pixels of a frame of ``size`` (height, width)."""
+    cells = flow.permute(1, 2, 0).numpy()
+    scales = np.array([size[1] / cells.shape[1], size[0] / cells.shape[0]], np.float32)
+    return cv2.resize(cells, size[::-1]) * scales
 
 
 def places_of(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from mmdvis.checks import check_choice
-from mmdvis.errors import DataError
+from mmdvis.errors import DataError, OptionError
 from mmdvis.io import CountedFrames, CutDetector, FramesFrom, LiveFrames, MemoryNeed, read_clips, split_at_cuts
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import FrameResult, VideoResult, shift_ids
@@ -22,8 +22,14 @@ LOGGER = logging.getLogger('mmdvis')
 
 
 def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
-    """Memory that each frame of a video requires, at the size that the model processes."""
+    """Memory that each frame of a video requires, at the size that the model processes.
+
+    Raises:
+        OptionError: The model is an exported one.
+    """
     segmenter = model.segmenter
+    if not hasattr(segmenter, 'query_feat'):
+        raise OptionError('the memory of an exported model is not known in advance; leave out max_memory')
     num_queries, channels = segmenter.query_feat.weight.shape
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels
     masks = segmenter.mask_channels

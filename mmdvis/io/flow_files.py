@@ -2,8 +2,10 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -38,9 +40,9 @@ def read_flow(path: str | Path) -> Tensor:
             field = np.frombuffer(content, '<f4', 2 * width * height, 12).reshape(height, width, 2).transpose(2, 0, 1)
         if field.ndim != 3 or len(field) != 2:
             raise ValueError(f'its shape is {field.shape}, not (2, height, width)')
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        return torch.from_numpy(np.ascontiguousarray(field, np.float32))
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error, TokenError) as error:
         raise DataError(f'{path} cannot be read as optical flow ({error})') from None
-    return torch.from_numpy(np.ascontiguousarray(field, np.float32))
 
 
 def write_flow(path: str | Path, flow: Tensor) -> None:

@@ -17,21 +17,22 @@ from .atomic_write import atomic_write
 class TensorCache:
     """Named tensors under keys, one file each, in a folder.
 
-    Keys are hashes of what the tensors were computed from, so entries never become outdated, and several processes and
-    several trainings can use one folder at the same time. Entries are never removed: delete the folder to free it.
+    Keys are hashes of what the tensors were computed from, so several processes and trainings can use one folder at the
+    same time. Entries are never removed: delete the folder to free it.
 
     Args:
         folder: Folder of the files; it is created.
         max_gb: Size in GB up to which this process adds entries; what does not fit is computed again.
 
     Raises:
-        OptionError: ``max_gb`` is not positive.
+        OptionError: ``max_gb`` is not positive and finite.
     """
 
     def __init__(self, folder: str, max_gb: float = 20.0) -> None:
-        if not max_gb > 0:
-            raise OptionError(f'max_gb must be positive, got {max_gb}')
+        if not 0 < max_gb < float('inf'):
+            raise OptionError(f'max_gb must be positive and finite, got {max_gb}')
         self.folder, self.remaining = Path(folder), int(max_gb * 1e9)
+        self.is_full = False
         self.fingerprints: dict[str, tuple[tuple, str]] = {}  # text -> versions of the weights, and key
 
     def key(self, *parts: str | Tensor) -> str:
@@ -62,7 +63,9 @@ class TensorCache:
             return None
         except Exception as error:  # a damaged file raises different types
             print_log(
-                f'the entry {path} of the cache cannot be read and is replaced: {error}', 'current', logging.WARNING
+                f'the entry {path} of the cache cannot be read and is computed again: {error}',
+                'current',
+                logging.WARNING,
             )
             return None
 
@@ -78,6 +81,9 @@ class TensorCache:
         """
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         if size > self.remaining:
+            if not self.is_full:
+                print_log(f'the cache {self.folder} is full; other outputs are computed each time', 'current')
+                self.is_full = True
             return
         self.remaining -= size
         with atomic_write(self.path(key)) as temporary:  # clones, since a view would be stored with all of its tensor

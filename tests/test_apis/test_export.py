@@ -101,7 +101,9 @@ def test_other_runtimes_give_the_same_maps(tmp_path, kind, package):
     model = load('dvis-offline_toy').model
     exported = load_exported(export_model(model, tmp_path / kind, (96, 160), kind))
     frames = video(5, (96, 160))
-    assert share(*(OfflineVideo(m, progress=False).result(frames) for m in (model, exported))) >= 0.999
+    results = [OfflineVideo(m, progress=False).result(frames) for m in (model, exported)]
+    assert share(*results) >= 0.999
+    assert [(s.id, s.label) for s in results[0].segments] == [(s.id, s.label) for s in results[1].segments]
     assert share(*(VideoStream(m).push(frames.read(0, 5)) for m in (model, exported))) >= 0.999
 
 
@@ -171,6 +173,26 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
         export_model(tiny.model('cosine').eval(), tmp_path / 'e', SIZE, 'torch_export')
     assert not list((tmp_path / 'e').iterdir())
+
+
+def test_options_of_an_exported_model(program, tmp_path, monkeypatch):
+    model, folder = program
+    assert (
+        VideoSegInferencer(str(folder), options={'model.postprocessor.score_thr': 0.7}).model.postprocessor.score_thr
+        == 0.7
+    )
+    with pytest.raises(OptionError, match='is an exported model, which contains its weights'):
+        VideoSegInferencer(str(folder), 'weights.pth', 'cpu')
+    exported = load_exported(folder)
+    with pytest.raises(OptionError, match='this model is an exported one'):
+        export_model(exported, tmp_path, SIZE, 'torch_export')
+    with pytest.raises(OptionError, match='leave out max_memory'):
+        OfflineVideo(exported, max_memory=10**9, progress=False).result(video())
+    with pytest.raises(OptionError, match='only models in float32 on the CPU'):
+        export_model(tiny.model('dvis').eval().double(), tmp_path, SIZE, 'torch_export')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'dvis-offline_toy').mkdir()  # a folder of this name is no exported model
+    assert load('dvis-offline_toy').model.num_classes == 11
 
 
 def test_minvis_has_one_graph():

@@ -187,3 +187,18 @@ def test_the_tool_prints_scores_and_speed(toy_root, monkeypatch, capsys):
     lines = [line.split('|')[1:] for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
     assert [cell.strip() for cell in lines[0]][:5] == ['distance', 'VPQ', 'VPQ_Th', 'AQ_corrected', 'processed']
     assert lines[1][4].strip() == '100.0' and 0 < float(lines[2][1]) <= 100
+
+
+def test_a_change_of_size_begins_with_a_keyframe():
+    stream = KeyframeStream(VideoStream(tiny.model('dvis').eval()), 5)
+    first = scene(0)[0]
+    sizes = [stream.step(image).image_size for image in (first, first[::2, ::2], first[::2, ::2])]
+    assert sizes == [(120, 160), (60, 80), (60, 80)] and stream.processed[:2] == [0, 1]
+
+
+@pytest.mark.parametrize('width', [37, 61, 160])
+def test_flow_has_the_scale_of_the_frame(width):
+    picture = texture(48, width + 8)
+    motion = estimate_motion(picture[:, 4 : width + 4], picture[:, :width], DISFlow(input_scale=1.0))
+    shift = motion.places[0] - np.arange(width)
+    assert np.median(shift[8:-8, 8:-8]) == pytest.approx(4, abs=0.25)

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.cli.convert_labels import main
 from mmdvis.datasets import VIPSegDataset, VSPWDataset, YouTubeVISDataset
-from mmdvis.datasets.converters.labelled import WRITERS, class_names, split_videos
+from mmdvis.datasets.converters.labelled import WRITERS, class_names, split_videos, write_videos
 from mmdvis.datasets.converters.labelling_tools import READERS
 from mmdvis.errors import DataError
 
@@ -89,7 +89,11 @@ def write_cvat(root, name='v1'):
                 runs = np.diff([0, *changes, len(crop)])
                 place = f'left="{left}" top="{top - 1}" width="{right - left + 1}" height="{bottom - top + 2}"'
                 tracks[key].append(f'<mask {flags} outside="0" rle="{", ".join(map(str, runs))}" {place}/>')
-    body = ''.join(f'<track id="{n}" label="{label}">{"".join(x)}</track>' for (label, n), x in tracks.items())
+    body, count = '', 0
+    for (label, number), shapes in tracks.items():
+        for part in [[shape] for shape in shapes] if number == 3 else [shapes]:  # CVAT has no tracks of masks
+            body += f'<track id="{count}" label="{label}" source="manual">{"".join(part)}</track>'
+            count += 1
     (folder / 'annotations.xml').write_text(
         f'<?xml version="1.0"?><annotations><version>1.1</version>{body}</annotations>'
     )
@@ -157,7 +161,7 @@ def test_converted_videos_are_read_by_the_datasets(kind, layout, tmp_path, capsy
     names = NAMES.get(kind, dict(cat='cat', grass='grass'))
     stuff = [] if kind == 'masks' else ['--stuff', names['grass']]
     assert main([str(source), str(tmp_path / 'out'), '--from', kind, '--to', layout, '--val', '0', *stuff]) == 0
-    assert '1 videos, 3 labelled frames, 3 objects' in capsys.readouterr().out
+    assert 'videos: 1, frames: 3, objects: 3' in capsys.readouterr().out
     root, clip = str(tmp_path / 'out'), dict(num_frames=FRAMES)
     if layout == 'vipseg':
         prefix = dict(img='images', seg='panomasksRGB')
@@ -235,17 +239,17 @@ FAULTS = [
     ('labelme', change_labelme(lambda c: c['shapes'][0].update(points=[[1, 2], [3, 4]])), '3 points or more, got 2'),
     ('labelme', change_labelme(lambda c: c['shapes'][0].update(points=[[1, 'a']])), 'points must be pairs of numbers'),
     ('labelme', change_labelme(lambda c: c['shapes'][0].update(shape_type='line')), 'shape_type must be .*, got line'),
-    ('labelme', change_labelme(lambda c: c['shapes'][1].update(mask='no')), 'its mask is no PNG in base64'),
+    ('labelme', change_labelme(lambda c: c['shapes'][1].update(mask='no')), 'its mask is not a base64-encoded PNG'),
     ('labelme', change_labelme(lambda c: c.update(imageHeight=7)), r'states \(7, 60\) .*, but its image is \(40, 60\)'),
     ('labelme', lambda root: (write_labelme(root) / 'frame1.json').write_text('{'), 'frame1.json'),
     ('labelme', remove('labelme', 'frame1.png'), 'frame1.json has no image of the same name'),
     ('labelme', resize('labelme', 'frame1.png'), 'all frames of a video must have the same size'),
     ('cvat', change_cvat('</annotations>', ''), 'annotations.xml is not XML'),
     ('cvat', change_cvat('annotations>', 'other>'), 'is not an export of CVAT for video: its first element is other'),
-    ('cvat', change_cvat('label="grass"', 'label=""'), 'track 3 has no label'),
+    ('cvat', change_cvat('label="grass"', 'label=""'), 'track 2 has no label'),
     ('cvat', change_cvat('frame="2"', 'frame="9"'), 'there is no image of frame 9; the video has 3'),
     ('cvat', change_cvat('frame="2"', 'frame="x"'), "frame must be an integer, got 'x'"),
-    ('cvat', change_cvat('xtl="40"', 'xtl="a"'), "frame 0: xtl must be a number, got 'a'"),
+    ('cvat', change_cvat('xtl="40"', 'xtl="a"'), "frame 0: xtl must be a number of pixels, got 'a'"),
     ('cvat', change_cvat('rle="60, ', 'rle="61, '), 'the runs of a mask must add up to its 60 x 11 pixels'),
     ('cvat', change_cvat('top="29"', 'top="39"'), 'is not inside the frame'),
     ('cvat', change_cvat('<box', '<points'), 'shapes of the type points have no area'),
@@ -268,6 +272,83 @@ def test_faults_give_one_sentence(number, tmp_path):
     spoil(tmp_path)
     with pytest.raises(DataError, match=message):
         READERS[kind](tmp_path)
+
+
+def test_frames_of_cvat_are_those_of_their_names(tmp_path):
+    """A task with a start frame and a step has images frame_000010, frame_000012, ..."""
+    folder = write_cvat(tmp_path)
+    expected = READERS['cvat'](tmp_path)[0]
+    text = (folder / 'annotations.xml').read_text()
+    for t in reversed(range(FRAMES)):
+        text = text.replace(f'frame="{t}"', f'frame="{10 + 2 * t}"')
+        (folder / 'images' / f'frame_{t:06d}.PNG').rename(folder / 'images' / f'frame_{10 + 2 * t:06d}.PNG')
+    (folder / 'annotations.xml').write_text(text)
+    assert READERS['cvat'](tmp_path)[0].objects == expected.objects
+
+
+def cvat_of(folder, body):
+    write_cvat(folder)
+    (folder / 'v1' / 'annotations.xml').write_text(f'<annotations>{body}</annotations>')
+    return READERS['cvat'](folder)[0]
+
+
+def test_rotation_and_order_of_cvat(tmp_path):
+    box = 'frame="0" outside="0" xtl="20" ytl="10" xbr="40" ybr="20"'
+    turned = cvat_of(tmp_path / 'a', f'<track id="0" label="x"><box {box} rotation="90.0"/></track>').objects[0]
+    mask = coco_mask.decode(turned.masks[0]).astype(bool)
+    assert mask[5:25, 25:35].all() and mask.sum() == 200
+    ellipse = 'frame="0" outside="0" cx="30" cy="15" rx="12" ry="4"'
+    upright = cvat_of(tmp_path / 'b', f'<track id="0" label="x"><ellipse {ellipse} rotation="90"/></track>').objects[0]
+    rows, columns = np.nonzero(coco_mask.decode(upright.masks[0]))
+    assert np.ptp(rows) > 2 * np.ptp(columns)
+    tracks = ''.join(
+        f'<track id="{k}" label="{name}"><box {box} z_order="{z}"/></track>'
+        for k, (name, z) in enumerate([('top', 5), ('low', 1)])
+    )
+    assert [o.label for o in cvat_of(tmp_path / 'c', tracks).objects] == ['low', 'top']
+    groups = ''.join(
+        f'<track id="{k}" label="x" group_id="{k % 2}"><mask frame="{k // 2}" outside="0" rle="0, 4" left="1" top="1" '
+        'width="2" height="2"/></track>'
+        for k in range(4)
+    )
+    assert [sorted(o.masks) for o in cvat_of(tmp_path / 'd', groups).objects] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '1e8', '-1e9'])
+def test_corners_far_outside_are_refused(tmp_path, value):
+    with pytest.raises(DataError, match='must be'):
+        cvat_of(tmp_path, f'<track id="0" label="x"><box frame="0" xtl="{value}" ytl="1" xbr="5" ybr="5"/></track>')
+
+
+def test_names_images_and_classes_that_would_be_lost(tmp_path, monkeypatch):
+    folder = write_labelme(tmp_path)
+    monkeypatch.chdir(folder)
+    (video,) = READERS['labelme'](type(tmp_path)('.'))
+    assert video.name == 'v1'
+    bad = type(video)('', video.images, video.size, video.objects)
+    with pytest.raises(DataError, match="'' cannot be the name of a video"):
+        list(write_videos([bad], tmp_path / 'out', 'ytvis'))
+    assert not (tmp_path / 'out').exists()
+    (only,) = split_videos([video], 0.9)
+    assert only == 'train' and class_names([video], ['grass', 'grass']) == ['cat', 'grass']
+
+
+def test_regions_of_one_class_are_one_segment(tmp_path):
+    shapes = '<track id="{0}" label="grass"><box frame="0" xtl="{0}" ytl="1" xbr="{1}" ybr="9"/></track>'
+    video = cvat_of(tmp_path / 'in', shapes.format(1, 5) + shapes.format(20, 30))
+    list(write_videos([video], tmp_path / 'out', 'vipseg', ['grass'], 0.0))
+    content = json.loads((tmp_path / 'out' / 'panoptic_gt_VIPSeg_train.json').read_text())
+    (segment,) = content['annotations'][0]['annotations'][0]['segments_info']
+    assert segment['area'] == (4 + 10) * 8
+
+
+def test_a_damaged_image_leaves_nothing(tmp_path):
+    write_masks(tmp_path / 'source')
+    last = next((tmp_path / 'source' / 'JPEGImages').rglob('00002.jpg'))
+    last.write_bytes(last.read_bytes()[:-600])
+    with pytest.raises(SystemExit, match='00002.jpg'):
+        main([str(tmp_path / 'source'), str(tmp_path / 'out'), '--from', 'masks'])
+    assert not list((tmp_path / 'out').rglob('*'))
 
 
 def test_the_command_refuses_bad_options(tmp_path):

@@ -90,6 +90,11 @@ def test_a_mask_that_matches_nothing_stays_with_its_track():
     found = tables(ids, TRUE)
     assert vpq(found)[0] < 1 and vpq(fixed(found, 'association')) == vpq(found)
     assert [20 in table.predicted for table in found] == [True] * 4
+    for part in oracle_parts.SUBSTITUTIONS:
+        changed = fixed(found, part)
+        assert all(after >= before - 1e-9 for after, before in zip(vpq(changed), vpq(found)))
+        after, before = (count_stq(x, IS_THING, 'corrected').summarise()[1] for x in (changed, found))
+        assert after >= before - 1e-9
     renamed = ids.copy()
     renamed[2:][renamed[2:] == 20] = 21
     again = fixed(tables(renamed, {**TRUE, 21: 2}), 'association')
@@ -217,6 +222,13 @@ def test_each_kind_of_error_of_tracks():
     extra[:, 0:2, 20:24] = 77
     false = [*TRUTHS, track(extra, 77, 1, 0.3), track(ids, 10, 1, 0.2)]
     assert not repaired(false, 'masks') and repaired(false, 'false')
+
+
+@pytest.mark.parametrize('truths', [[], [dict(track(scene(), 20, 1), iscrowd=1)]], ids=['none', 'crowd'])
+@pytest.mark.parametrize('part', ['association', 'classes', 'masks', 'missed'])
+def test_videos_without_objects_keep_their_tracks(truths, part):
+    found = [track(scene(), 10, 1)]
+    assert same(oracle_tracks.substituted(found, truths, [part], (12, 24)), found)
 
 
 def test_the_tool_reports_all_three_tasks(tmp_path, monkeypatch, capsys):

@@ -49,7 +49,7 @@ def test_a_full_cache_adds_nothing_more(tmp_path):
     cache.put(cache.key('a'), dict(x=torch.zeros(200)))
     cache.put(cache.key('b'), dict(x=torch.zeros(200)))
     assert cache.get(cache.key('a')) is not None and cache.get(cache.key('b')) is None
-    with pytest.raises(OptionError, match='max_gb must be positive, got 0'):
+    with pytest.raises(OptionError, match='max_gb must be positive and finite, got 0'):
         TensorCache(str(tmp_path), max_gb=0)
 
 

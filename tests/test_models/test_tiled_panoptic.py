@@ -173,3 +173,25 @@ def test_bounds_hold_in_every_tile(name, monkeypatch):
         assert (probs.flatten(1).amax(1) <= high.amax(1).sigmoid() + 1e-6).all()
         covered[tile.target] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize('few', [0, 99])
+def test_frames_without_numbers_are_void(few, monkeypatch):
+    monkeypatch.setattr(tiled_panoptic, 'FEW', few)
+    video = prediction('objects', 20, SIZES['padded'])
+    video.masks.features.fill_(float('nan'))
+    winner, areas = assign_frame(video, torch.arange(20), torch.ones(20), 0)
+    assert (winner == 20).all() and not areas[1:].any()
+
+
+def test_no_tracks_and_other_types():
+    video = prediction('objects', 5, SIZES['larger'])
+    none = InstancePostprocessor(0)(VideoPrediction(video.ids, torch.rand(5, 3), video.valid, video.masks))
+    assert none.size == SIZES['larger'].original and none.masks == []
+    double = FactoredMasks(
+        video.masks.embeds.double(), video.masks.bias.double(), video.masks.features.double(), SIZES['larger']
+    )
+    exact = VideoPrediction(video.ids, torch.rand(5, 3), video.valid, double)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = assign_frame(exact, torch.arange(5), torch.ones(5, dtype=torch.float64), 0)
+    assert (found[0] != plain(exact, torch.arange(5), torch.ones(5, dtype=torch.float64))[0]).float().mean() < 1e-3

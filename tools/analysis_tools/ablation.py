@@ -99,12 +99,19 @@ class Trainer:
     def __init__(self, folder: Path, cache: Path | None, call: Calls) -> None:
         self.folder, self.cache, self.call = folder.resolve(), cache and cache.resolve(), call
         self.locks: dict[str, Lock] = defaultdict(Lock)
+        self.failed: dict[str, OptionError] = {}
 
     def __call__(self, run: Run) -> None:
         """Trains and scores a run, after those that it starts from; raises OptionError if a tool fails."""
         for part in chain(run):
             with self.locks[part.name]:
-                self.finish(part)
+                if part.name in self.failed:
+                    raise self.failed[part.name]
+                try:
+                    self.finish(part)
+                except OptionError as error:
+                    self.failed[part.name] = error
+                    raise
 
     def finish(self, run: Run) -> None:
         """Trains and scores a run whose start is finished."""
@@ -141,6 +148,12 @@ def main() -> None:
         wrong = sorted(set(args.rows or ()) - plan.rows.keys())
         if wrong:
             raise OptionError(f'{args.plan} has no row {wrong[0]}; it has {", ".join(plan.rows)}')
+        absent = sorted(set(args.seeds or ()) - set(plan.seeds))
+        if absent or args.jobs < 1:
+            what = (
+                f'{args.plan} has no seed {absent[0]}; it has {plan.seeds}' if absent else '--jobs must be at least 1'
+            )
+            raise OptionError(what)
         runs = study_runs(plan, set_iterations)
         if not args.show:
             failures = run_all(plan, runs, args, folder)
@@ -165,6 +178,7 @@ def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespa
     calls, failures = Calls(), []
     names = {key: run.name for key, run in runs.items()}
     trainer = Trainer(args.runs, args.cache, calls)
+    write_study(plan, read_scores(plan, runs, args.runs, known), folder, names)
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(trainer, run) for run in jobs]
         try:

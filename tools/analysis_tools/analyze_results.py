@@ -110,7 +110,7 @@ def main() -> int:
             content, paragraphs = dict(losses=semantic_losses(args.gt_dir, args.names, args.pred, watch)), []
         else:
             content, paragraphs = dict(losses=track_losses(args.gt_json, args.pred, watch)), []
-    except BadInputError as error:
+    except (BadInputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     text = loss_table(content['losses'])

@@ -45,9 +45,12 @@ def run(name: str, row: Figures, out: Path) -> bool:
     """Runs the commands of a row and prints a comparison; returns whether all values are inside the noise.
 
     Raises:
-        OptionError: A command failed.
+        OptionError: The folder is not empty, or a command failed.
     """
+    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise OptionError(f'{out} is not empty; name another --out')
     environment = {**os.environ, **{key: value.format(out=out) for key, value in row.environment.items()}}
     start = time.perf_counter()
     for step in row.steps:
@@ -67,7 +70,8 @@ def run(name: str, row: Figures, out: Path) -> bool:
         print(table)
     here = f'{platform.machine()}, {os.cpu_count()} cores'
     print(f'{name}: {seconds:.0f} s on {here}; {row.seconds:.0f} s on {row.hardware}')
-    print(f'{name}: {"inside" if agreement else "outside"} the noise of the runs at commit {row.commit}')
+    verdict = 'the commands succeeded' if not row.values else 'inside the noise' if agreement else 'outside the noise'
+    print(f'{name}: {verdict}; earlier runs at commit {row.commit}')
     return agreement
 
 

@@ -1,5 +1,6 @@
 """Labelled videos of any labelling tool, and the layouts that they are written to."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmdvis.errors import DataError
-from mmdvis.io import id_to_rgb, image_size, read_pixels, write_json
+from mmdvis.io import id_to_rgb, image_size, read_image, write_json
+from mmdvis.io.rle import is_polygon
 
 from .frames import save_image
 from .json_files import is_dev
@@ -55,9 +57,16 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return coco_mask.encode(np.asfortranarray(mask, np.uint8))
 
 
-def polygon_mask(points: Sequence[float], size: Size) -> dict[str, Any]:
-    """The mask of a polygon x, y, x, y, ... in pixels."""
-    return coco_mask.merge(coco_mask.frPyObjects([list(map(float, points))], *size))
+def polygon_mask(points: Sequence[float], size: Size, where: str) -> dict[str, Any]:
+    """The mask of a polygon x, y, x, y, ... in pixels.
+
+    Raises:
+        DataError: A coordinate is not finite or far outside the frame.
+    """
+    values = [float(x) for x in points]
+    if not is_polygon(values, size):
+        raise DataError(f'{where}: the corners must be inside or close to the frame of {size}, got {str(values)[:60]}')
+    return coco_mask.merge(coco_mask.frPyObjects([values], *size))
 
 
 def frame_size(images: Sequence[Path]) -> Size:
@@ -68,6 +77,10 @@ def frame_size(images: Sequence[Path]) -> Size:
     """
     if not images:
         raise DataError('a video must have at least one image')
+    stems = [image.stem for image in images]
+    double = next((image for k, image in enumerate(images) if image.stem in stems[:k]), None)
+    if double is not None:
+        raise DataError(f'{double.parent} has several images called {double.stem}; remove all but one')
     sizes = {image: image_size(image) for image in images}
     first = sizes[images[0]]
     other = next((image for image, size in sizes.items() if size != first), None)
@@ -87,8 +100,10 @@ def split_videos(videos: Sequence[LabelledVideo], val_share: float) -> dict[str,
         val_share: Expected share of the validation videos in [0, 1).
     """
     is_val = [val_share > 0 and is_dev(video.name, val_share) for video in videos]
-    if val_share > 0 and len(videos) > 1 and len(set(is_val)) == 1:  # one video at least in each split
-        is_val = [k == 0 for k in range(len(videos))]
+    if len(set(is_val)) == 1:  # the only video is for training; of several, one at least is for validation
+        first = min((hashlib.sha256(video.name.encode()).digest() for video in videos), default=b'')
+        has_val = val_share > 0 and len(videos) > 1
+        is_val = [has_val and hashlib.sha256(video.name.encode()).digest() == first for video in videos]
     splits = dict(train=[v for v, x in zip(videos, is_val) if not x], val=[v for v, x in zip(videos, is_val) if x])
     return {name: part for name, part in splits.items() if part}
 
@@ -105,16 +120,17 @@ def class_names(videos: Sequence[LabelledVideo], stuff: Sequence[str]) -> list[s
         raise DataError('there is no labelled object; check the folder and the format')
     if unknown:
         raise DataError(f'no object has the class {unknown[0]}; classes: {", ".join(sorted(names))}')
-    return [*sorted(names - set(stuff)), *sorted(stuff)]
+    return [*sorted(names - set(stuff)), *sorted(set(stuff))]
 
 
 def copy_image(source: Path, target: Path) -> None:
-    """Copies an image; a JPEG is made of other formats if the target is one."""
+    """Copies an image as a JPEG; those of other formats are encoded. Raises DataError if it cannot be read."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix.lower() in ('.jpg', '.jpeg') or target.suffix != '.jpg':
+    if source.suffix.lower() in ('.jpg', '.jpeg'):
+        read_image(source)  # raises if it is damaged
         shutil.copyfile(source, target)
     else:
-        save_image(read_pixels(source).convert('RGB'), target, quality=JPEG_QUALITY)
+        save_image(Image.fromarray(read_image(source)), target, quality=JPEG_QUALITY)
 
 
 def merged(video: LabelledVideo, frame: int, values: Sequence[int]) -> np.ndarray:
@@ -163,14 +179,16 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: 
     entries, annotations = [], []
     for video in videos:
         images, frames = [], []
+        labels = [names.index(item.label) for item in video.objects]
+        numbers = [k + 1 if label < things else 1 + labels.index(label) for k, label in enumerate(labels)]  # stuff: one
         for t, image in enumerate(video.images):
             copy_image(image, out / 'images' / video.name / f'{image.stem}.jpg')
-            ids = merged(video, t, range(1, len(video.objects) + 1))
+            ids = merged(video, t, numbers)
             save_image(Image.fromarray(id_to_rgb(ids)), out / 'panomasksRGB' / video.name / f'{image.stem}.png')
             areas = np.bincount(ids.ravel(), minlength=len(video.objects) + 1)
             segments = [
-                dict(id=k, category_id=names.index(item.label), iscrowd=0, area=int(areas[k]))
-                for k, item in enumerate(video.objects, 1)
+                dict(id=k, category_id=label, iscrowd=0, area=int(areas[k]))
+                for k, label in enumerate(labels, 1)
                 if areas[k]
             ]
             size = dict(height=video.size[0], width=video.size[1])
@@ -226,7 +244,10 @@ def write_videos(
     repeated = next((v.name for k, v in enumerate(videos) if v.name in [o.name for o in videos[:k]]), None)
     if repeated is not None:
         raise DataError(f'two videos are called {repeated}; rename one')
+    wrong = next((video.name for video in videos if Path(video.name).name != video.name or not video.name), None)
+    if wrong is not None:
+        raise DataError(f'{wrong!r} cannot be the name of a video; rename its folder')
     if layout == 'vspw' and len(names) > 254:
         raise DataError(f'the layout vspw has room for 254 classes, got {len(names)}; use vipseg')
     for split, part in split_videos(videos, val_share).items():
-        yield split, WRITERS[layout](part, out, split, names, len(names) - len(stuff)), len(part)
+        yield split, WRITERS[layout](part, out, split, names, len(names) - len(set(stuff))), len(part)

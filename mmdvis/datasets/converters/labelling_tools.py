@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,7 +52,9 @@ def objects_of(masks: Masks) -> tuple[LabelledObject, ...]:
 
 
 def add(masks: Masks, key: tuple[str, Any], frame: int, mask: dict[str, Any]) -> None:
-    """Adds a mask to those of an object in a frame."""
+    """Adds a mask to those of an object in a frame, unless it is empty."""
+    if not coco_mask.area(mask):
+        return
     frames = masks.setdefault(key, {})
     frames[frame] = coco_mask.merge([frames[frame], mask]) if frame in frames else mask
 
@@ -68,7 +71,7 @@ def read_labelme(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A file is missing or malformed, with its name and what is wrong.
     """
-    return [labelme_video(folder) for folder in video_folders(root, '.json')]
+    return [labelme_video(folder) for folder in video_folders(root.resolve(), '.json')]
 
 
 def labelme_video(folder: Path) -> LabelledVideo:
@@ -89,14 +92,17 @@ def labelme_video(folder: Path) -> LabelledVideo:
             where = f'{file}, shape {k}'
             if not isinstance(shape, dict) or not isinstance(shape.get('label'), str) or not shape['label']:
                 raise DataError(f'{where}: a shape must have a label, got {str(shape)[:60]}')
-            add(masks, (shape['label'], shape.get('group_id')), frame, labelme_mask(shape, size, where))
+            group = shape.get('group_id')
+            if not isinstance(group, (int, str, type(None))):
+                raise DataError(f'{where}: group_id must be a number or null, got {str(group)[:60]}')
+            add(masks, (shape['label'], group), frame, labelme_mask(shape, size, where))
     return LabelledVideo(folder.name, tuple(images), size, objects_of(masks))
 
 
 def labelme_mask(shape: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
     """Mask of a shape: polygon, rectangle, circle or mask."""
     kind, points = shape.get('shape_type', 'polygon'), numbers_of(shape.get('points'), where)
-    least = dict(polygon=3, rectangle=2, circle=2, mask=2).get(kind)
+    least = dict(polygon=3, rectangle=2, circle=2, mask=2).get(str(kind))
     if least is None:
         raise DataError(f'{where}: shape_type must be polygon, rectangle, circle or mask, got {kind}')
     if len(points) < least or (kind != 'polygon' and len(points) != least):
@@ -104,18 +110,18 @@ def labelme_mask(shape: dict[str, Any], size: tuple[int, int], where: str) -> di
             f'{where}: a {kind} must have {least} points{" or more" * (kind == "polygon")}, got {len(points)}'
         )
     if kind == 'polygon':
-        return polygon_mask(points.ravel().tolist(), size)
+        return polygon_mask(points.ravel().tolist(), size, where)
     if kind == 'circle':
         radius, (x, y) = math.dist(*points), points[0]
         rows, columns = np.mgrid[: size[0], : size[1]]
         return encode((rows + 0.5 - y) ** 2 + (columns + 0.5 - x) ** 2 <= radius**2)
     (left, top), (right, bottom) = points.min(0), points.max(0)
     if kind == 'rectangle':
-        return polygon_mask([left, top, right, top, right, bottom, left, bottom], size)
+        return polygon_mask([left, top, right, top, right, bottom, left, bottom], size, where)
     try:
         crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape['mask'], validate=True)))) > 0
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise DataError(f'{where}: its mask is no PNG in base64 ({error})') from None
+    except (KeyError, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f'{where}: its mask is not a base64-encoded PNG ({error})') from None
     return encode(placed(crop, round(top), round(left), size, where))
 
 
@@ -123,19 +129,27 @@ def numbers_of(points: Any, where: str) -> np.ndarray:
     """Points (N, 2) from a list of pairs of numbers; raises DataError for anything else."""
     try:
         array = np.array(points, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+    if array.ndim != 2 or array.shape[1] != 2 or not (np.abs(array) < 1e6).all():
         raise DataError(f'{where}: points must be pairs of numbers, got {str(points)[:60]}')
     return array
 
 
+def check_place(shape: tuple[int, ...], top: int, left: int, size: tuple[int, int], where: str) -> None:
+    """Checks that a crop (h, w) at a place is inside the frame.
+
+    Raises:
+        DataError: It is not, or has no pixels.
+    """
+    is_inside = len(shape) == 2 and min(shape) > 0 and top >= 0 and left >= 0
+    if not is_inside or top + shape[0] > size[0] or left + shape[1] > size[1]:
+        raise DataError(f'{where}: a mask of {shape} at line {top}, column {left} is not inside the frame of {size}')
+
+
 def placed(crop: np.ndarray, top: int, left: int, size: tuple[int, int], where: str) -> np.ndarray:
-    """A mask (H, W) with a crop (h, w) at a place; raises DataError if it is outside."""
-    if crop.ndim != 2 or top < 0 or left < 0 or top + crop.shape[0] > size[0] or left + crop.shape[1] > size[1]:
-        raise DataError(
-            f'{where}: a mask of {crop.shape} at line {top}, column {left} is not inside the frame of {size}'
-        )
+    """A mask (H, W) with a crop (h, w) at a place; raises DataError if it is not inside."""
+    check_place(crop.shape, top, left, size, where)
     mask = np.zeros(size, bool)
     mask[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
     return mask
@@ -144,7 +158,9 @@ def placed(crop: np.ndarray, top: int, left: int, size: tuple[int, int], where: 
 def read_cvat(root: Path) -> list[LabelledVideo]:
     """Videos exported as "CVAT for video 1.1": a folder for each with ``annotations.xml`` and ``images``.
 
-    A track is one object. Where it is ``outside``, it has no mask. Masks, polygons, boxes and ellipses are read.
+    A track is one object. Where it is ``outside``, it has no mask. Polygons, boxes, ellipses and masks are read.
+    CVAT has no tracks of masks: it writes each mask as a track of its own. Masks of one label and ``group_id`` are one
+    object, and so are all masks of a label without a group. Shapes with a higher ``z_order`` are in front.
 
     Args:
         root: Folder of a video, or of several.
@@ -152,7 +168,7 @@ def read_cvat(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A file is missing or malformed, with its name and what is wrong.
     """
-    return [cvat_video(folder) for folder in video_folders(root, '.xml')]
+    return [cvat_video(folder) for folder in video_folders(root.resolve(), '.xml')]
 
 
 def cvat_video(folder: Path) -> LabelledVideo:
@@ -164,28 +180,38 @@ def cvat_video(folder: Path) -> LabelledVideo:
     size, masks = frame_size(images), Masks()
     try:
         tree = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, OSError) as error:
         raise DataError(f'{path} is not XML ({error}); export the task again') from None
     if tree.tag != 'annotations':
         raise DataError(f'{path} is not an export of CVAT for video: its first element is {tree.tag}')
     if tree.find('image') is not None:
         raise DataError(f'{path} is an export "CVAT for images", which has no tracks; export "CVAT for video 1.1"')
+    positions, fronts = frame_positions(images), dict[tuple[str, Any], int]()
     for track in tree.findall('track'):
-        where = f'{path}, track {track.get("id")}'
-        if not track.get('label'):
+        where, label = f'{path}, track {track.get("id")}', track.get('label')
+        if not label:
             raise DataError(f'{where} has no label')
         for shape in track:
+            if shape.get('outside') == '1':
+                continue
             frame = integer_of(shape, 'frame', where)
-            if not 0 <= frame < len(images):
-                raise DataError(f'{where}: there is no image of frame {frame}; the video has {len(images)}')
-            if shape.get('outside') != '1':
-                add(
-                    masks,
-                    (track.get('label', ''), track.get('id')),
-                    frame,
-                    cvat_mask(shape, size, f'{where}, frame {frame}'),
-                )
-    return LabelledVideo(folder.name, tuple(images), size, objects_of(masks))
+            if frame not in positions:
+                raise DataError(f'{where}: there is no image of frame {frame}; the video has {len(images)} images')
+            identity = ('masks', track.get('group_id')) if shape.tag == 'mask' else track.get('id')
+            add(masks, (label, identity), positions[frame], cvat_mask(shape, size, f'{where}, frame {frame}'))
+            front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
+            fronts[label, identity] = max(front, fronts.get((label, identity), front))
+    ordered = dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]]))
+    return LabelledVideo(folder.name, tuple(images), size, objects_of(ordered))
+
+
+def frame_positions(images: Sequence[Path]) -> dict[int, int]:
+    """Number of a frame in CVAT -> position of its image: by names such as ``frame_000012``, else by their order."""
+    numbers = [re.fullmatch(r'frame_(\d+)', image.stem) for image in images]
+    if all(numbers):
+        return {int(match[1]): k for k, match in enumerate(numbers) if match}
+    ordered = sorted(images, key=lambda image: image.name)  # as CVAT numbers them
+    return {k: images.index(image) for k, image in enumerate(ordered)}
 
 
 def integer_of(element: ElementTree.Element, name: str, where: str) -> int:
@@ -200,11 +226,14 @@ def integer_of(element: ElementTree.Element, name: str, where: str) -> int:
 def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> dict[str, Any]:
     """Mask of a shape of CVAT."""
 
-    def number(name: str) -> float:
+    def number(name: str, default: str | None = None) -> float:
         try:
-            return float(str(shape.get(name)))
+            value = float(str(shape.get(name, default)))
         except ValueError:
-            raise DataError(f'{where}: {name} must be a number, got {shape.get(name)!r}') from None
+            value = math.nan
+        if not abs(value) < 1e6:
+            raise DataError(f'{where}: {name} must be a number of pixels, got {shape.get(name)!r}')
+        return value
 
     if shape.tag == 'polygon':
         text = shape.get('points') or ''
@@ -214,15 +243,25 @@ def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> 
             points = []
         if len(points) < 6 or len(points) % 2:
             raise DataError(f'{where}: points must be at least three pairs "x,y;x,y;...", got {text[:60]!r}')
-        return polygon_mask(points, size)
+        return polygon_mask(points, size, where)
+    turn = math.radians(number('rotation', '0'))
+    cosine, sine = math.cos(turn), math.sin(turn)
     if shape.tag == 'box':
         left, top, right, bottom = (number(name) for name in ('xtl', 'ytl', 'xbr', 'ybr'))
-        return polygon_mask([left, top, right, top, right, bottom, left, bottom], size)
+        x, y = (left + right) / 2, (top + bottom) / 2
+        corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
+        turned = [(x + cosine * a - sine * b, y + sine * a + cosine * b) for a, b in corners]
+        return polygon_mask([value for corner in turned for value in corner], size, where)
     if shape.tag == 'ellipse':
         rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
-        return encode(((columns - number('cx')) / number('rx')) ** 2 + ((rows - number('cy')) / number('ry')) ** 2 <= 1)
+        across, down = columns - number('cx'), rows - number('cy')
+        first, second = cosine * across + sine * down, cosine * down - sine * across
+        widths = max(number('rx'), 1e-6), max(number('ry'), 1e-6)
+        return encode((first / widths[0]) ** 2 + (second / widths[1]) ** 2 <= 1)
     if shape.tag == 'mask':
         width, height = integer_of(shape, 'width', where), integer_of(shape, 'height', where)
+        place = integer_of(shape, 'top', where), integer_of(shape, 'left', where)
+        check_place((height, width), *place, size, where)
         try:
             runs = [int(x) for x in (shape.get('rle') or '').split(',')]
         except ValueError:
@@ -231,7 +270,6 @@ def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> 
             raise DataError(f'{where}: the runs of a mask must add up to its {width} x {height} pixels')
         values = np.arange(len(runs)) % 2 == 1  # the first run is background, row by row
         crop = np.repeat(values, runs).reshape(height, width)
-        place = integer_of(shape, 'top', where), integer_of(shape, 'left', where)
         return encode(placed(crop, *place, size, where))
     raise DataError(f'{where}: shapes of the type {shape.tag} have no area; use masks, polygons, boxes or ellipses')
 
@@ -297,6 +335,7 @@ def read_masks(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A folder or image is missing or malformed.
     """
+    root = root.resolve()
     pairs = [('images', 'masks'), ('JPEGImages', 'Annotations')]
     found = next(((root / a, root / b) for a, b in pairs if (root / a).is_dir() and (root / b).is_dir()), None)
     if found is None:
@@ -338,6 +377,8 @@ def mask_video(masks_folder: Path, images_folder: Path) -> LabelledVideo:
         for value in np.unique(values).tolist():
             if value not in (0, VOID):
                 add(masks, ('object', value), frame, encode(values == value))
+    if not masks:
+        raise DataError(f'the masks in {masks_folder} have no object: 0 is background, and {VOID} is void')
     ordered = dict(sorted(masks.items(), key=lambda entry: entry[0][1]))
     return LabelledVideo(masks_folder.name, tuple(images), size, objects_of(ordered))
 

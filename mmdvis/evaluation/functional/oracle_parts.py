@@ -59,26 +59,40 @@ def with_true_masks(tables: Sequence[FrameTable]) -> list[FrameTable]:
 
 
 def with_missed(tables: Sequence[FrameTable]) -> list[FrameTable]:
-    """Segments without a match are added with their mask, class and the id that matches them in most other frames."""
+    """Segments without a match are added with their mask, class and the id that matches them in most other frames.
+
+    If this id is in the frame and matches nothing, its mask is replaced.
+    """
     matched, changed = [matched_segments(table) for table in tables], []
     majority = majority_matches(matched)
     for table, matches in zip(tables, matched):
-        predicted, names = dict(table.predicted), {}
+        predicted, names, used = dict(table.predicted), {}, set(matches.values())
         for g, entry in table.truth.items():
             if g in matches or entry.is_crowd:
                 continue
             name = majority.get(g, ADDED + g)
-            names[g] = ADDED + g if name in predicted else name
+            names[g] = ADDED + g if name in used else name
+            used.add(names[g])
             predicted[names[g]] = Listed(entry.category, entry.category)
-        changed.append(moved(replace(table, predicted=predicted), lambda g, p, names=names: names.get(g, p)))
+        new = set(names.values())
+        changed.append(
+            moved(
+                replace(table, predicted=predicted),
+                lambda g, p, names=names, new=new: names.get(g, VOID_SEGMENT if p in new else p),
+            )
+        )
     return changed
 
 
 def without_false(tables: Sequence[FrameTable]) -> list[FrameTable]:
-    """Predictions without a match become void, unless most of their pixels lie on void or on a crowd of their class."""
-    changed = []
+    """Predictions that match nothing in any frame become void.
+
+    Predictions with most of their pixels on void or on a crowd of their class are no errors and stay.
+    """
+    matched, changed = [matched_segments(table) for table in tables], []
+    kept = {p for matches in matched for p in matches.values()}
     for table in tables:
-        kept, areas = set(matched_segments(table).values()), pixel_counts(table.joint, 1)
+        areas = pixel_counts(table.joint, 1)
         forgiven = paired_values(table.joint, table.truth, table.predicted)
         false = {p for p in table.predicted if p not in kept and not forgiven[p] / areas.get(p, 1) > 0.5}
         changed.append(moved(table, lambda g, p, false=false: VOID_SEGMENT if p in false else p))

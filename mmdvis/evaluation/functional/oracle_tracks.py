@@ -37,7 +37,7 @@ class TracksOfVideo:
 
         If a mask matches none, or there is no mask, it is -1. A mask that matches several matches the best one.
         """
-        frames = len(self.truths[0]['segmentations']) if self.truths else 0
+        frames = max((len(track['segmentations']) for track in (*self.truths, *self.found)), default=0)
         matched = np.full((len(self.found), frames), -1)
         for t in range(frames):
             sides = [
@@ -108,7 +108,7 @@ def with_true_masks(video: TracksOfVideo) -> list[dict]:
             track,
             segmentations=[
                 mask if g < 0 else video.truths[g]['segmentations'][t]
-                for t, (mask, g) in enumerate(zip(track['segmentations'], row))
+                for t, (mask, g) in enumerate(zip(track['segmentations'], row, strict=True))
             ],
         )
         for track, row in zip(video.found, matched)
@@ -121,8 +121,9 @@ def with_missed(video: TracksOfVideo) -> list[dict]:
     filled = []
     for track, row, g in zip(video.found, matched, video.followed(matched)):
         true = video.truths[g]['segmentations'] if g >= 0 else [None] * len(track['segmentations'])
-        is_missed = [k < 0 and mask is not None for k, mask in zip(row, true)]
-        masks = [other if missed else mask for mask, other, missed in zip(track['segmentations'], true, is_missed)]
+        is_missed = [k < 0 and mask is not None for k, mask in zip(row, true, strict=True)]
+        rows = zip(track['segmentations'], true, is_missed, strict=True)
+        masks = [other if missed else mask for mask, other, missed in rows]
         filled.append(dict(track, segmentations=masks))
     known = set(TracksOfVideo(tuple(filled), video.truths).pairs().values())
     added = [

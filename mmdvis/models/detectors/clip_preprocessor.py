@@ -106,5 +106,8 @@ def with_targets(sample: VideoDataSample, size: tuple[int, int]) -> VideoDataSam
     copy = VideoDataSample(metainfo=sample.metainfo)
     copy.set_field(targets, 'gt_targets')
     if 'flows' in sample:
-        copy.set_field(pad(sample.flows, size), 'flows')
+        shape = sample.flows.shape[-2:]
+        rest = [min(-length % 4, limit - length) for length, limit in zip(shape, size)]  # up to whole cells
+        flows = F.pad(sample.flows, (0, rest[1], 0, rest[0]), mode='replicate')
+        copy.set_field(pad(flows, size), 'flows')
     return copy

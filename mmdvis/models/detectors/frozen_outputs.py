@@ -1,12 +1,16 @@
 """Outputs of frozen stages from a cache.
 
-An entry is found by the values of the inputs, the weights and the config of the stage, and the precision. The results
+An entry is found by the inputs, the weights, the config and the code of the stage, precision and device. The results
 are therefore those of the stage itself, with every augmentation. The cache pays off if the same frames return, as they
 do without random scales and crops.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache as cache_function
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -71,9 +75,20 @@ def cached_tracks(cache: OutputCache, text: str, tracker: nn.Module, queries: Fr
 
 
 def stage_key(cache: OutputCache, text: str, stage: nn.Module, device: torch.device) -> str:
-    """Key of the config and the weights of a stage, and of the precision in which it is computed."""
+    """Key of config, weights and code of a stage, and of the precision and device with which it is computed."""
     precision = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else 'full'
-    return cache.fingerprint(f'{text} {torch.__version__}', stage.state_dict().values()) + precision
+    code = source_hash(type(stage))
+    key = cache.fingerprint(f'{text} {torch.__version__} {code}', stage.state_dict().values())
+    return key + precision + device.type
+
+
+@cache_function
+def source_hash(kind: type) -> str:
+    """Hash of the source files that define a stage and its layers, so that changed code computes its outputs again."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in [*sorted(Path(__file__).parent.parent.rglob('*.py')), Path(inspect.getfile(kind))]:
+        digest.update(path.read_bytes() if path.is_file() else b'')
+    return digest.hexdigest()
 
 
 def find(

@@ -63,7 +63,10 @@ class Tile:
 
     def resized(self, maps: Tensor) -> Tensor:
         """Maps (k, H, W) at the image size as maps at the size of the result."""
-        return maps if self.weights is None else self.weights[0] @ maps @ self.weights[1].T
+        if self.weights is None:
+            return maps
+        with torch.autocast(maps.device.type, enabled=False):
+            return self.weights[0].to(maps) @ maps @ self.weights[1].to(maps).T
 
     def probs(self, rows: Tensor) -> Tensor:
         """Mask probabilities (len(rows), H, W) of some rows; see :meth:`FactoredMasks.probs`."""

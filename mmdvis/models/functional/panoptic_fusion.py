@@ -128,12 +128,13 @@ def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
     if not num_rows:
         return winner, winner.new_zeros(3, 0, dtype=torch.int64)
     areas = torch.zeros(3, num_rows, dtype=torch.int64, device=probs.device)
-    best, *others = (top[:, None, None] * probs).unbind()
-    for k, value in enumerate(others, 1):
+    best = top[0] * probs[0]
+    for k in range(1, num_rows):
+        value = top[k] * probs[k]
         winner.masked_fill_(value > best, k)
         torch.maximum(best, value, out=best)
     areas[0] = torch.bincount(winner.flatten(), minlength=num_rows)
-    winner.masked_fill_(probs.gather(0, winner[None].long())[0] < 0.5, num_rows)
+    winner.masked_fill_(~(probs.gather(0, winner[None].long())[0] >= 0.5), num_rows)  # also where it is NaN
     areas[1] = torch.bincount(winner.flatten(), minlength=num_rows + 1)[:num_rows]
     areas[2] = (probs >= 0.5).flatten(1).sum(1)
     return winner, areas

@@ -70,5 +70,6 @@ def candidates(top: Tensor, low: Tensor, high: Tensor) -> Tensor:
         high: Largest mask logits (k, b) in the blocks of the tile.
     """
     best = (top[:, None] * low.sigmoid()).amax(0)
-    can_win = (top[:, None] * high.sigmoid() >= best * (1 - MARGIN)) | (high > SURELY_OUTSIDE)
+    cannot_win = top[:, None] * high.sigmoid() < best * (1 - MARGIN)
+    can_win = ~cannot_win | (high > SURELY_OUTSIDE)  # also if a bound is NaN
     return can_win.any(1).nonzero()[:, 0]

@@ -55,13 +55,16 @@ class InstancePostprocessor(nn.Module):
         top, pair = scores.flatten().topk(min(self.max_num, scores.numel()))
         row, label = pair // scores.shape[1], pair % scores.shape[1]
         rows, place = row.unique(return_inverse=True)  # masks of a track are made once, however many classes it has
-        codes, sums, areas = [], scores.new_zeros(len(rows)), scores.new_zeros(len(rows))
+        codes, sums, areas, shape = [], scores.new_zeros(len(rows)), scores.new_zeros(len(rows)), None
         for frame in frames:
             if not self.mask_scores:
-                codes.append(encode_masks(masks_of(prediction, rows, frame)))
+                found = masks_of(prediction, rows, frame)
+                shape = (found.shape[1], found.shape[2])
+                codes.append(encode_masks(found))
                 continue
             logits = prediction.masks.logits(rows, frame)
             masks = (logits > 0) & prediction.valid[frame, rows, None, None]
+            shape = (masks.shape[1], masks.shape[2])
             codes.append(encode_masks(masks))
             sums += (logits.sigmoid() * masks).flatten(1).sum(1)
             areas += masks.flatten(1).sum(1)
@@ -69,7 +72,7 @@ class InstancePostprocessor(nn.Module):
             top, order = (top * (sums / (areas + 1e-6))[place]).sort(descending=True, stable=True)
             row, label, place = row[order], label[order], place[order]
         tracks = [[frame[k] for frame in codes] for k in place.tolist()]
-        size = tuple(codes[0][0]['size']) if codes and codes[0] else (0, 0)
+        size = (0, 0) if shape is None else shape
         ids = prediction.ids[row].cpu()
         return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, len(frames), size)
 
