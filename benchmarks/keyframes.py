@@ -9,27 +9,25 @@ import time
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
-from mmdvis.analysis.profile_inference import first_frames, force_segments
-from mmdvis.apis import VideoStream, optimize_for_inference
+from mmdvis.analysis.profile_inference import first_frames, online_model
+from mmdvis.apis import VideoStream
 from mmdvis.inference import KeyframeStream
 from mmdvis.io import ArrayFrames
-from mmdvis.registry import MODELS
 
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('config', help='config of a model; a refiner is removed')
-    parser.add_argument('--video', help='video; None: noise, in which every frame is processed')
+    parser.add_argument('--video', help='video file; by default, random noise, in which every frame becomes a keyframe')
     parser.add_argument('--frames', type=int, default=24, help='number of frames')
     parser.add_argument('--size', type=int, default=360, help='short edge of the frames in pixels')
     parser.add_argument('--kept', type=int, default=25, help='number of segments in each frame')
     parser.add_argument('--keyframes', type=int, nargs='+', default=[1, 2, 4, 8], help='distances of the keyframes')
-    parser.add_argument('--threads', type=int, help='number of threads; None: as torch chooses')
+    parser.add_argument('--threads', type=int, help='number of threads of torch')
     parser.add_argument('--json', type=Path, help='file to write the results to')
     return parser.parse_args()
 
@@ -40,12 +38,7 @@ def main() -> None:
     init_default_scope('mmdvis')
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = Config.fromfile(args.config)
-    config.model.refiner = None
-    config.model.postprocessor.overlap_thr = 0.0
-    torch.manual_seed(0)
-    model = optimize_for_inference(MODELS.build(config.model).eval())
-    force_segments(model, args.kept)
+    model = online_model(args.config, args.kept)
     source = ArrayFrames(first_frames(args.video, args.frames, args.size))
     table, rows = PrettyTable(['distance', 'processed', 'frames/s', 'latency of other frames, ms', 'speed-up']), []
     VideoStream(model).push(source.read(0, 1))  # warm-up

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmdvis.analysis.profile_inference import first_frames, force_segments, reset_peak_memory
-from mmdvis.apis import VideoStream, optimize_for_inference, segment_video
+from mmdvis.analysis.profile_inference import first_frames, online_model, reset_peak_memory
+from mmdvis.apis import VideoStream, segment_video
 from mmdvis.io import LiveFrames
 from mmdvis.models.detectors import DVIS
-from mmdvis.registry import MODELS
 from mmdvis.visualization import ResultVisualizer
 
 CPU = torch.device('cpu')
@@ -33,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of a model; a refiner is removed')
     parser.add_argument('--frames', type=int, default=2000, help='length of the stream')
     parser.add_argument('--size', type=int, default=360, help='short edge of the frames in pixels')
-    parser.add_argument('--video', help='video whose first 20 frames are repeated; None: noise')
+    parser.add_argument('--video', help='video whose first 20 frames are repeated; by default, random noise')
     parser.add_argument('--kept', type=int, default=25, help='number of segments in each frame')
     parser.add_argument('--save', nargs='+', default=['video', 'json', 'csv', 'html'], help='what is written')
     parser.add_argument('--precision', choices=['fp32', 'bf16'], default='fp32', help='compute precision')
@@ -91,12 +89,7 @@ def main() -> None:
     """Runs the benchmark and prints the results."""
     args = parse_args()
     init_default_scope('mmdvis')
-    config = Config.fromfile(args.config)
-    config.model.refiner = None
-    config.model.postprocessor.overlap_thr = 0.0
-    torch.manual_seed(0)
-    model = optimize_for_inference(MODELS.build(config.model).eval(), args.precision)
-    force_segments(model, args.kept)
+    model = online_model(args.config, args.kept, args.precision)
     clip = first_frames(args.video, 20, args.size)
     spent = shares(model, clip)
     source = RepeatedClip(clip, args.frames)

@@ -11,6 +11,7 @@ from mmdvis.evaluation.files.panoptic_files import FrameFiles, PanopticFiles
 from mmdvis.evaluation.files.pngs import read_ids
 from mmdvis.evaluation.files.scoring import FLAVOURS, class_figures, video_tables, vpq_figures
 from mmdvis.evaluation.functional.error_breakdown import ERROR_KINDS, VideoErrors, find_errors
+from mmdvis.evaluation.functional.frame_table import FrameTable
 from mmdvis.evaluation.functional.vpq import WindowCounts, count_video
 from mmdvis.visualization import colour_of
 
@@ -28,11 +29,13 @@ class VideoAnalysis:
         vpq: Mean in [0, 1] over the windows that are not longer than the video; NaN if the video has no class to
             evaluate.
         errors: Errors of the video.
+        tables: Frame tables of the video.
     """
 
     counts: dict[int, WindowCounts]
     vpq: float
     errors: VideoErrors
+    tables: Sequence[FrameTable]
 
     def row(self) -> dict[str, float]:
         """VPQ, number of identity switches, and the fraction of pixels of each error kind.
@@ -59,7 +62,7 @@ def analyse(flavour: str, files: PanopticFiles, watch: Callable = iter) -> dict[
         figures = vpq_figures(counts, files.truth.is_thing, kind)
         windows = [figures[window] for window in kind.averaged if not np.isnan(figures[window])]
         analyses[name] = VideoAnalysis(
-            counts, float(np.mean(windows)) if windows else float('nan'), find_errors(tables)
+            counts, float(np.mean(windows)) if windows else float('nan'), find_errors(tables), tables
         )
     return analyses
 

@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
+from mmdvis.inference import optimize_for_inference
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
+from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource
 
@@ -223,6 +226,25 @@ def force_segments(model: DVIS, number: int) -> None:
         number: Number of rows that become segments.
     """
     model.postprocessor.register_forward_pre_hook(partial(with_forced_scores, number))
+
+
+def online_model(config_path: str, kept: int, precision: str | None = 'fp32') -> DVIS:
+    """A model with random weights and without its refiner, whose first rows become segments.
+
+    Args:
+        config_path: Path of the config of a model.
+        kept: Number of rows that become segments; see :func:`force_segments`.
+        precision: Precision for which it is optimised; None leaves it as it is.
+    """
+    config = Config.fromfile(config_path)
+    config.model.refiner = None
+    config.model.postprocessor.overlap_thr = 0.0
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).eval()
+    if precision is not None:
+        model = optimize_for_inference(model, precision)
+    force_segments(model, kept)
+    return model
 
 
 def with_forced_scores(number: int, postprocessor: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

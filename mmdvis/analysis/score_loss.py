@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mmdvis.evaluation.files.panoptic_files import PanopticFiles
-from mmdvis.evaluation.files.scoring import FLAVOURS, by_class, video_tables, vpq_figures
+from mmdvis.evaluation.files.scoring import FLAVOURS, by_class, vpq_figures
 from mmdvis.evaluation.files.track_files import VideoTracks, count_vis, read_result_tracks
 from mmdvis.evaluation.files.vspw_files import mask_files, read_names, vss_frames
 from mmdvis.evaluation.functional import oracle_parts, oracle_tracks, stq, vis_ap, vpq, vss
+from mmdvis.evaluation.functional.frame_table import FrameTable
 
 AS_IT_IS, ALL = 'as predicted', 'all of these'
 Figures = dict[str, float]
@@ -23,21 +23,23 @@ def variants(kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def panoptic_losses(flavour: str, files: PanopticFiles, watch: Callable = iter) -> Losses:
+def panoptic_losses(
+    flavour: str, is_thing: dict[int, bool], videos: Sequence[Sequence[FrameTable]], watch: Callable = iter
+) -> Losses:
     """VPQ, STQ, AQ and SQ in [0, 1] after each substitution; AQ and STQ use the corrected numbering.
 
     Args:
         flavour: Key of ``FLAVOURS``.
-        files: Ground truth and predictions.
+        is_thing: Category id -> whether it is a thing.
+        videos: Frame tables of each video.
         watch: Wraps the videos; can display progress.
     """
-    kind, is_thing = FLAVOURS[flavour], files.truth.is_thing
+    kind = FLAVOURS[flavour]
     windows = list(kind.windows.values())
     rows = variants(list(oracle_parts.SUBSTITUTIONS))
     counts = {name: {window: vpq.WindowCounts() for window in windows} for name in rows}
     tubes: dict[str, list[stq.STQCounts]] = {name: [] for name in rows}
-    for frames in watch(list(files.videos.values())):
-        tables = video_tables(frames, is_thing, kind.rules.merge_repeated)
+    for tables in watch(videos):
         for name, parts in rows.items():
             changed = oracle_parts.substituted(tables, parts)
             for window, found in vpq.count_video(changed, windows, kind.rules).items():

@@ -59,7 +59,7 @@ def pick_device(device: str | None) -> str:
 
 
 def build(
-    name: str, weights: str | Path | None, device: str, options: Mapping[str, Any] | None, trust: bool
+    name: str, weights: str | Path | None, device: str | None, options: Mapping[str, Any] | None, trust: bool
 ) -> tuple[DVIS, int | None]:
     """Builds a model from a name, checkpoint, config or folder of an exported model.
 
@@ -68,11 +68,14 @@ def build(
 
     Raises:
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
+        OptionError: The model is an exported one, and weights or another device than the CPU are given.
+        ValueError: The device is not available.
     """
     if (Path(name) / DESCRIPTION).is_file():
-        if weights is not None or device.startswith('cuda'):
+        if weights is not None or device not in (None, 'auto', 'cpu'):
             raise OptionError(f'{name} is an exported model, which contains its weights and runs on the CPU')
         return load_exported(name, options), None
+    device = pick_device(device)
     if Path(name).suffix in CHECKPOINT_SUFFIXES or Path(name).is_file():
         if not Path(name).is_file():
             raise CheckpointError(f'there is no file {name}')
@@ -130,9 +133,7 @@ class VideoSegInferencer(BaseInferencer):
             model, weights = weights, None  # a checkpoint of mmdvis contains its config
         self.name = 'model' if isinstance(model, nn.Module) else str(model or default_model())
         if not isinstance(model, nn.Module):
-            is_exported = (Path(self.name) / DESCRIPTION).is_file() and device in (None, 'auto')
-            chosen = 'cpu' if is_exported else pick_device(device)
-            model, trained_edge = build(self.name, weights, chosen, options, trust)
+            model, trained_edge = build(self.name, weights, device, options, trust)
         self.model, self.max_edge = model, max_edge
         self.short_edge = short_edge or trained_edge or 360
 
@@ -209,16 +210,14 @@ class VideoSegInferencer(BaseInferencer):
         """
         if offline and keyframes != 1:
             raise BadInputError('keyframes are for streams; leave out offline, or set keyframes=1')
-        edges = (self.short_edge, self.max_edge)
         is_ranked = type(self.model.postprocessor).__name__ == 'InstancePostprocessor'
         labels = None if classes is None else labels_of(classes, self.model.classes)
         least = INSTANCE_SCORE if score_thr is None and is_ranked else score_thr
 
         def start() -> VideoStream | OfflineVideo | KeyframeStream:
             if offline:
-                return OfflineVideo(self.model, *edges, progress=False, on_cut=on_cut)
-            stream = VideoStream(self.model, *edges, clip_len, on_cut)
-            return stream if keyframes == 1 else KeyframeStream(stream, keyframes)
+                return OfflineVideo(self.model, self.short_edge, self.max_edge, progress=False, on_cut=on_cut)
+            return self.open_stream(keyframes, clip_len, on_cut)
 
         return SegmentedVideo(inputs, start, self.model.classes, partial(is_selected, labels, least))
 
@@ -243,8 +242,12 @@ class VideoSegInferencer(BaseInferencer):
             channels: Order of the colour channels, ``'rgb'`` or ``'bgr'`` (OpenCV).
             keyframes: See :meth:`forward`.
         """
-        stream = VideoStream(self.model, self.short_edge, self.max_edge)
-        return FrameStream(stream if keyframes == 1 else KeyframeStream(stream, keyframes), channels)
+        return FrameStream(self.open_stream(keyframes), channels)
+
+    def open_stream(self, keyframes: int, clip_len: int = 10, on_cut: str = 'continue') -> VideoStream | KeyframeStream:
+        """A new stream of clips, or of keyframes; the arguments are those of :meth:`forward`."""
+        stream = VideoStream(self.model, self.short_edge, self.max_edge, clip_len, on_cut)
+        return stream if keyframes == 1 else KeyframeStream(stream, keyframes)
 
 
 def is_selected(labels: set[int] | None, least: float | None, segment: SegmentedObject) -> bool:

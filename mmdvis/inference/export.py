@@ -109,13 +109,6 @@ def described(model: DVIS, size: tuple[int, int], kind: str) -> dict[str, Any]:
         raise OptionError(f'the postprocessor {type(post).__name__} cannot be exported with these options')
     preprocessor = model.data_preprocessor
     values = {name: getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
-    classes = model.classes
-    meta = dict(
-        classes=list(classes.names),
-        palette=[list(colour) for colour in classes.palette],
-        num_things=sum(classes.is_thing),
-        category_ids=list(classes.category_ids),
-    )
     return dict(
         format=kind,
         size=list(size),
@@ -125,7 +118,7 @@ def described(model: DVIS, size: tuple[int, int], kind: str) -> dict[str, Any]:
             **stages,
             postprocessor=dict(type=type(post).__name__, **options),
             data_preprocessor=dict(type='FixedSizePreprocessor', size=list(size), **values),
-            dataset_meta=meta,
+            dataset_meta=model.classes.meta,
             clip_len=model.options.clip_len,
             causal=model.options.causal,
         ),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,13 +242,10 @@ class GraphRefiner(nn.Module):
         if frames > LONGEST:
             raise ValueError(f'an exported refiner takes up to {LONGEST} frames, got {frames}; set clip_len')
         embeds, logits, masks = self.run(tracks.embeds[0], tracks.context[0])
-        return TrackQueries(
-            tracks.ids,
-            tracks.valid,
-            embeds[None],
-            logits.expand(1, frames, *logits.shape),
-            masks[None],
-            torch.zeros_like(tracks.mask_bias),
-            tracks.mask_features,
-            tracks.context,
+        return replace(
+            tracks,
+            embeds=embeds[None],
+            class_logits=logits.expand(1, frames, *logits.shape),
+            mask_embeds=masks[None],
+            mask_bias=torch.zeros_like(tracks.mask_bias),
         )

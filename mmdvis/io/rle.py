@@ -1,5 +1,6 @@
 """COCO masks: compressed run lengths, uncompressed run lengths, and polygons."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,22 @@ def compress(mask: dict | list, size: Size, where: str) -> dict:
     if isinstance(mask['counts'], list):
         return coco_mask.frPyObjects(mask, *size)
     return dict(size=list(size), counts=mask['counts'].encode())
+
+
+def track_fields(codes: Sequence[dict | None]) -> dict[str, list]:
+    """``areas``, ``bboxes`` and ``segmentations`` of a track in the format of YouTube-VIS.
+
+    Args:
+        codes: Mask of each frame in the compressed form of pycocotools; None or empty where it is not visible.
+    """
+    visible = [code if code is not None and coco_mask.area(code) else None for code in codes]
+    return dict(
+        areas=[None if code is None else int(coco_mask.area(code)) for code in visible],
+        bboxes=[None if code is None else coco_mask.toBbox(code).tolist() for code in visible],
+        segmentations=[
+            None if code is None else dict(size=list(code['size']), counts=code['counts'].decode()) for code in visible
+        ],
+    )
 
 
 def decode_into(maps: list[np.ndarray], mask: dict | list, size: Size, number: int, where: str) -> None:

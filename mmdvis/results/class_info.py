@@ -41,6 +41,16 @@ class ClassInfo:
         """Category id -> label."""
         return {number: label for label, number in enumerate(self.category_ids)}
 
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The classes as plain lists, from which :meth:`from_meta` makes them again; things must come first."""
+        return dict(
+            classes=list(self.names),
+            palette=[list(colour) for colour in self.palette],
+            num_things=sum(self.is_thing),
+            category_ids=list(self.category_ids),
+        )
+
     @classmethod
     def numbered(cls, num_classes: int, num_things: int | None = None) -> 'ClassInfo':
         """Classes with the names ``class 0``, ``class 1``, ...; labels below ``num_things`` (None: all) are things."""

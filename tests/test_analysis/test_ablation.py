@@ -226,6 +226,60 @@ def test_a_metric_that_no_run_has_is_named(tmp_path):
         read_scores(Plan('t', dict(a=row), 'a', (7,), ('VQP',)), runs, tmp_path)
 
 
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--seeds', '9'], 'plan.yml has no seed 9; it has 0, 1'),
+        (['--jobs', '0'], '--jobs must be at least 1, got 0'),
+        (['--rows', 'x'], 'plan.yml has no row x; it has a, scored, after'),
+    ],
+)
+def test_options_that_the_plan_does_not_have(words, message, tmp_path, monkeypatch):
+    tool = load('tools/analysis_tools/ablation.py')
+    plan_of_rows(tmp_path)
+    monkeypatch.setattr('sys.argv', ['ablation.py', str(tmp_path / 'plan.yml'), '--work-dir', str(tmp_path), *words])
+    with pytest.raises(SystemExit, match=message):
+        tool.main()
+
+
+def plan_of_rows(folder, **changes):
+    config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    rows = dict(a=dict(config=config), scored=dict(config=config, iters=0, start='a'))
+    rows['after'] = dict(config=config, start='scored')
+    plan = dict(title='t', baseline='a', seeds=[0, 1], metrics=['VPQ'], rows=rows)
+    (folder / 'plan.yml').write_text(yaml.safe_dump({**plan, **changes}, sort_keys=False))
+    return folder / 'plan.yml'
+
+
+def test_a_row_after_a_scored_one_starts_from_what_was_scored(tmp_path):
+    runs = study_runs(read_plan(plan_of_rows(tmp_path)), set_iterations)
+    assert [run.is_trained for run in chain(runs['after', 0])] == [True, True]
+    assert runs['after', 0].start is runs['a', 0]
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(seeds=[0, 0]), dict(seeds=['x']), dict(seeds=[[1]]), dict(metrics=['A', 'A'])]
+)
+def test_repeated_and_wrong_seeds_and_metrics(changes, tmp_path):
+    with pytest.raises(OptionError, match='must be different (int|str) values, got'):
+        read_plan(plan_of_rows(tmp_path, **changes))
+
+
+def test_a_start_that_failed_is_not_run_again(tmp_path):
+    tool, calls = load('tools/analysis_tools/ablation.py'), []
+    runs = study_runs(read_plan(plan_of_rows(tmp_path)), set_iterations)
+
+    def fail(command, log):
+        calls.append(command)
+        raise OptionError('no memory')
+
+    trainer = tool.Trainer(tmp_path / 'runs', None, fail)
+    for name in ('a', 'scored', 'after'):
+        with pytest.raises(OptionError, match='no memory'):
+            trainer(runs[name, 0])
+    assert len(calls) == 1
+
+
 @pytest.mark.slow
 def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     """Rows and seeds: trained from a common start and from each other, scored, and not repeated."""

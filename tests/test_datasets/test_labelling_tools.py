@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -318,6 +319,12 @@ def test_rotation_and_order_of_cvat(tmp_path):
 def test_corners_far_outside_are_refused(tmp_path, value):
     with pytest.raises(DataError, match='must be'):
         cvat_of(tmp_path, f'<track id="0" label="x"><box frame="0" xtl="{value}" ytl="1" xbr="5" ybr="5"/></track>')
+
+
+@pytest.mark.parametrize('kind', ['labelme', 'cvat', 'mots'])
+def test_the_folder_of_a_video_may_be_the_working_folder(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(WRITE[kind](tmp_path))
+    assert [video.name for video in READERS[kind](Path('.'))] == ['v1']
 
 
 def test_names_images_and_classes_that_would_be_lost(tmp_path, monkeypatch):

@@ -1,12 +1,16 @@
 """Cached outputs of frozen stages equal those of the stages."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers import tiny
 from mmengine.logging import MessageHub
 from test_dvis import samples
 
+from mmdvis.engine.hooks import FrozenOutputCacheHook
 from mmdvis.io import TensorCache
+from mmdvis.models.detectors import frozen_outputs
 from mmdvis.models.detectors.frozen_outputs import cached_queries
 
 
@@ -64,6 +68,31 @@ def test_other_weights_configs_precisions_and_frames_are_other_entries(tmp_path)
     with torch.no_grad():
         next(model.segmenter.parameters()).mul_(2)
     assert run() == 2
+
+
+def test_changed_code_is_another_entry(tmp_path, monkeypatch):
+    model, cache, frames = tiny.model('dvis').eval(), TensorCache(str(tmp_path)), torch.randn(1, 1, 3, 64, 96)
+    calls = counted(model.segmenter)
+    hashes = [frozen_outputs.source_hash(type(model.segmenter)), frozen_outputs.source_hash(Defined)]
+    assert len(hashes[0]) == 16 and hashes[0] != hashes[1]  # the file of the stage counts, too
+    for version in ('a', 'a', 'b'):
+        monkeypatch.setattr(frozen_outputs, 'source_hash', lambda kind, version=version: version)
+        with torch.no_grad():
+            cached_queries(cache, 'text', model.segmenter, frames)
+    assert len(calls) == 2
+
+
+class Defined(torch.nn.Module):
+    """A stage that is defined outside of the package."""
+
+
+def test_the_hook_sets_the_cache_for_the_training_only(tmp_path):
+    hook, runner = FrozenOutputCacheHook(str(tmp_path)), SimpleNamespace(message_hub=MessageHub.get_current_instance())
+    hook.before_train(runner)
+    assert frozen_outputs.frozen_cache() is hook.cache and hook.cache.folder == tmp_path
+    assert 'frozen_cache' not in runner.message_hub.state_dict()['runtime_info']  # not a part of checkpoints
+    hook.after_train(runner)
+    assert frozen_outputs.frozen_cache() is None
 
 
 def test_a_full_cache_computes(tmp_path):

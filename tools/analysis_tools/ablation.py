@@ -18,7 +18,7 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from mmdvis.analysis.ablation import Plan, read_plan, study_table, write_study
+from mmdvis.analysis.ablation import Plan, Scores, read_plan, study_table, write_study
 from mmdvis.analysis.study_runs import Run, chain, in_order, known_scores, read_scores, study_runs
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
@@ -149,28 +149,27 @@ def main() -> None:
         if wrong:
             raise OptionError(f'{args.plan} has no row {wrong[0]}; it has {", ".join(plan.rows)}')
         absent = sorted(set(args.seeds or ()) - set(plan.seeds))
-        if absent or args.jobs < 1:
-            what = (
-                f'{args.plan} has no seed {absent[0]}; it has {plan.seeds}' if absent else '--jobs must be at least 1'
-            )
-            raise OptionError(what)
+        if absent:
+            raise OptionError(f'{args.plan} has no seed {absent[0]}; it has {", ".join(map(str, plan.seeds))}')
+        if args.jobs < 1:
+            raise OptionError(f'--jobs must be at least 1, got {args.jobs}')
         runs = study_runs(plan, set_iterations)
-        if not args.show:
-            failures = run_all(plan, runs, args, folder)
-            for failure in failures:
-                print(f'error: {failure}', file=sys.stderr)
         known = known_scores(plan, runs, args.known / f'{args.plan.stem}.json')
+        failures = [] if args.show else run_all(plan, runs, known, args, folder)
+        for failure in failures:
+            print(f'error: {failure}', file=sys.stderr)
         print(study_table(plan, read_scores(plan, runs, args.runs, known)))
         if args.record and (folder / 'results.json').is_file():
             args.known.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / 'results.json', args.known / f'{args.plan.stem}.json')
-        if not args.show and failures:
+        if failures:
             raise SystemExit(1)
 
 
-def run_all(plan: Plan, runs: dict[tuple[str, int], Run], args: argparse.Namespace, folder: Path) -> list[OptionError]:
-    """Runs the chosen rows and seeds, and writes the table after each; returns the errors of those that failed."""
-    known = known_scores(plan, runs, args.known / f'{args.plan.stem}.json')
+def run_all(
+    plan: Plan, runs: dict[tuple[str, int], Run], known: Scores, args: argparse.Namespace, folder: Path
+) -> list[OptionError]:
+    """Runs the chosen rows and seeds unless they are known, and writes the table after each; returns what failed."""
     wanted = [(name, seed) for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
     chosen = [runs[name, seed] for name, seed in wanted if seed not in known.get(name, {})]
     jobs = in_order(chosen)

@@ -80,7 +80,7 @@ def analyse_panoptic(args: argparse.Namespace, watch: Callable) -> tuple[dict, l
     videos = analyse(args.flavour, files, watch)
     classes = per_class_figures(args.flavour, files, videos)
     images = write_worst(files, videos, args.out / 'worst', args.worst)
-    losses = panoptic_losses(args.flavour, files, watch)
+    losses = panoptic_losses(args.flavour, files.truth.is_thing, [video.tables for video in videos.values()], watch)
     rows = {name: videos[name].row() for name in worst_first(videos)}
     print(table('class', classes, FLAVOURS[args.flavour].averaged))
     print(table('video', rows, ('VPQ', 'switches', 'right', 'switched', 'class', 'missed', 'false')))

@@ -27,8 +27,8 @@ ROWS = ROOT / 'benchmarks' / 'figures.yml'
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('rows', nargs='*', metavar='ROW', help='names of rows; none lists all')
-    parser.add_argument('--out', type=Path, help='folder for what the commands write; None: a temporary one')
+    parser.add_argument('rows', nargs='*', metavar='ROW', help='names of rows; without any, all rows are listed')
+    parser.add_argument('--out', type=Path, help='folder for what the commands write; by default, a temporary one')
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.errors import DataError
 from mmdvis.io import id_to_rgb, image_size, read_image, write_json
-from mmdvis.io.rle import is_polygon
+from mmdvis.io.rle import check_segmentation, compress, track_fields
 
 from .frames import save_image
 from .json_files import is_dev
@@ -63,10 +63,9 @@ def polygon_mask(points: Sequence[float], size: Size, where: str) -> dict[str, A
     Raises:
         DataError: A coordinate is not finite or far outside the frame.
     """
-    values = [float(x) for x in points]
-    if not is_polygon(values, size):
-        raise DataError(f'{where}: the corners must be inside or close to the frame of {size}, got {str(values)[:60]}')
-    return coco_mask.merge(coco_mask.frPyObjects([values], *size))
+    polygon = [[float(x) for x in points]]
+    check_segmentation(polygon, size, where)
+    return compress(polygon, size, where)
 
 
 def frame_size(images: Sequence[Path]) -> Size:
@@ -154,22 +153,8 @@ def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, na
         entries.append(dict(id=number, file_names=files, **size))
         for item in video.objects:
             codes = [item.masks.get(t) for t in range(len(files))]
-            areas = [None if code is None else int(coco_mask.area(code)) for code in codes]
-            tracks.append(
-                dict(
-                    id=len(tracks) + 1,
-                    video_id=number,
-                    category_id=names.index(item.label) + 1,
-                    iscrowd=0,
-                    areas=areas,
-                    bboxes=[None if code is None else coco_mask.toBbox(code).tolist() for code in codes],
-                    segmentations=[
-                        None if code is None else dict(size=list(video.size), counts=code['counts'].decode())
-                        for code in codes
-                    ],
-                    **size,
-                )
-            )
+            known = dict(video_id=number, category_id=names.index(item.label) + 1, iscrowd=0, **size)
+            tracks.append(dict(known, id=len(tracks) + 1, **track_fields(codes)))
     categories = [dict(id=k + 1, name=name) for k, name in enumerate(names)]
     return write_json(out / f'{folder}.json', dict(videos=entries, annotations=tracks, categories=categories))
 
@@ -202,7 +187,10 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: 
 
 
 def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
-    """Writes ``<split>.txt`` and ``data/<video>/{origin,mask}`` in the layout of VSPW; values are class + 1."""
+    """Writes ``<split>.txt`` and ``data/<video>/{origin,mask}`` in the layout of VSPW.
+
+    The value of a pixel is the index of its class plus one, or 0 without a label.
+    """
     for video in videos:
         folder = out / 'data' / video.name
         values = [names.index(item.label) + 1 for item in video.objects]

@@ -31,18 +31,24 @@ def images_in(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
-def video_folders(root: Path, suffix: str) -> list[Path]:
-    """Folders with files of a suffix: ``root`` itself, or those in it.
+def video_folders(root: Path, *patterns: str) -> list[tuple[Path, Path]]:
+    """Folders of videos, which are ``root`` itself or are in it, and the first file of each that matches a pattern.
+
+    Args:
+        root: Folder of a video, or of several.
+        patterns: Names of files relative to the folder of a video, which may contain ``*``.
 
     Raises:
         DataError: There are none.
     """
+    root = root.resolve()  # so that it has a name
     if not root.is_dir():
         raise DataError(f'there is no folder {root}')
     folders = [folder for folder in (root, *sorted(root.iterdir(), key=natural_key)) if folder.is_dir()]
-    found = [folder for folder in folders if any(folder.glob(f'*{suffix}'))]
+    matches = [(folder, sorted(path for pattern in patterns for path in folder.glob(pattern))) for folder in folders]
+    found = [(folder, paths[0]) for folder, paths in matches if paths]
     if not found:
-        raise DataError(f'neither {root} nor a folder in it has files *{suffix}; check the folder and --from')
+        raise DataError(f'neither {root} nor a folder in it has {" or ".join(patterns)}; check the folder and --from')
     return found
 
 
@@ -71,7 +77,7 @@ def read_labelme(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A file is missing or malformed, with its name and what is wrong.
     """
-    return [labelme_video(folder) for folder in video_folders(root.resolve(), '.json')]
+    return [labelme_video(folder) for folder, _ in video_folders(root, '*.json')]
 
 
 def labelme_video(folder: Path) -> LabelledVideo:
@@ -168,12 +174,11 @@ def read_cvat(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A file is missing or malformed, with its name and what is wrong.
     """
-    return [cvat_video(folder) for folder in video_folders(root.resolve(), '.xml')]
+    return [cvat_video(folder, path) for folder, path in video_folders(root, '*.xml')]
 
 
-def cvat_video(folder: Path) -> LabelledVideo:
+def cvat_video(folder: Path, path: Path) -> LabelledVideo:
     """A video of CVAT; see :func:`read_cvat`."""
-    path = sorted(folder.glob('*.xml'))[0]
     images = images_in(folder / 'images' if (folder / 'images').is_dir() else folder)
     if not images:
         raise DataError(f'{folder} has no images; export the task with "Save images"')
@@ -206,7 +211,10 @@ def cvat_video(folder: Path) -> LabelledVideo:
 
 
 def frame_positions(images: Sequence[Path]) -> dict[int, int]:
-    """Number of a frame in CVAT -> position of its image: by names such as ``frame_000012``, else by their order."""
+    """Maps the frame numbers of CVAT to positions in ``images``.
+
+    Names such as ``frame_000012`` contain the number; otherwise the images are numbered in the order of their names.
+    """
     numbers = [re.fullmatch(r'frame_(\d+)', image.stem) for image in images]
     if all(numbers):
         return {int(match[1]): k for k, match in enumerate(numbers) if match}
@@ -286,15 +294,7 @@ def read_mots(root: Path) -> list[LabelledVideo]:
     Raises:
         DataError: A file is missing or malformed, with its line and what is wrong.
     """
-    if not root.is_dir():
-        raise DataError(f'there is no folder {root}')
-    folders = [folder for folder in (root, *sorted(root.iterdir(), key=natural_key)) if folder.is_dir()]
-    found = [
-        (folder, file) for folder in folders for file in (folder / 'gt.txt', folder / 'gt' / 'gt.txt') if file.is_file()
-    ]
-    if not found:
-        raise DataError(f'neither {root} nor a folder in it has gt.txt or gt/gt.txt; check the folder and --from')
-    return [mots_video(folder, file) for folder, file in found]
+    return [mots_video(folder, path) for folder, path in video_folders(root, 'gt.txt', 'gt/gt.txt')]
 
 
 def mots_video(folder: Path, file: Path) -> LabelledVideo:

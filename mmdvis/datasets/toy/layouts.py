@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.datasets.transforms.ground_truth import read_id_map
 from mmdvis.io import write_json
+from mmdvis.io.rle import track_fields
 
 YOUTUBE_VIS_SPLITS = dict(train='train', val='valid')  # VIPSeg split -> YouTube-VIS split
 ToyFrame = tuple[str, np.ndarray, dict[int, int]]
@@ -36,19 +37,7 @@ def toy_tracks(frames: list[ToyFrame], things: set) -> list[dict[str, Any]]:
     tracks = []
     for number, category in sorted(categories.items()):
         codes = [coco_mask.encode(np.asfortranarray(ids == number, np.uint8)) for _, ids, _ in frames]
-        areas = [int(coco_mask.area(code)) for code in codes]
-        tracks.append(
-            dict(
-                category_id=category + 1,
-                iscrowd=0,
-                areas=[area or None for area in areas],
-                bboxes=[coco_mask.toBbox(code).tolist() if area else None for code, area in zip(codes, areas)],
-                segmentations=[
-                    dict(size=code['size'], counts=code['counts'].decode()) if area else None
-                    for code, area in zip(codes, areas)
-                ],
-            )
-        )
+        tracks.append(dict(category_id=category + 1, iscrowd=0, **track_fields(codes)))
     return tracks
 
 

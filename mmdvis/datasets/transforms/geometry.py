@@ -43,7 +43,7 @@ def resize_flows(flows: np.ndarray, size: Size) -> np.ndarray:
 
 
 def flip_flows(flows: np.ndarray) -> np.ndarray:
-    """Flip flows (N, 2, H, W) horizontally."""
+    """Mirror flows (N, 2, H, W) horizontally, which also changes the sign of the horizontal displacements."""
     return flows[..., ::-1] * np.array([-1, 1], np.float32)[:, None, None]
 
 

@@ -20,16 +20,16 @@ class FrozenOutputCacheHook(Hook):
         max_gb: Size in GB up to which this training adds entries.
 
     Raises:
-        OptionError: ``max_gb`` is not positive.
+        OptionError: ``max_gb`` is not positive and finite.
     """
 
     def __init__(self, folder: str, max_gb: float = 20.0) -> None:
         self.cache = TensorCache(folder, max_gb)
 
     def before_train(self, runner: Runner) -> None:
-        """Hands the cache to the model."""
+        """Puts the cache into the message hub, where :class:`DVIS` finds it."""
         runner.message_hub.update_info('frozen_cache', self.cache, resumed=False)
 
     def after_train(self, runner: Runner) -> None:
-        """Takes the cache back."""
+        """Removes the cache from the message hub."""
         runner.message_hub.update_info('frozen_cache', None, resumed=False)

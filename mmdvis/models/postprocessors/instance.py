@@ -55,34 +55,39 @@ class InstancePostprocessor(nn.Module):
         top, pair = scores.flatten().topk(min(self.max_num, scores.numel()))
         row, label = pair // scores.shape[1], pair % scores.shape[1]
         rows, place = row.unique(return_inverse=True)  # masks of a track are made once, however many classes it has
-        codes, sums, areas, shape = [], scores.new_zeros(len(rows)), scores.new_zeros(len(rows)), None
+        codes, size, sums, areas = [], (0, 0), scores.new_zeros(len(rows)), scores.new_zeros(len(rows))
         for frame in frames:
-            if not self.mask_scores:
-                found = masks_of(prediction, rows, frame)
-                shape = (found.shape[1], found.shape[2])
-                codes.append(encode_masks(found))
-                continue
-            logits = prediction.masks.logits(rows, frame)
-            masks = (logits > 0) & prediction.valid[frame, rows, None, None]
-            shape = (masks.shape[1], masks.shape[2])
+            logits = prediction.masks.logits(rows, frame) if self.mask_scores else None
+            masks = masks_of(prediction, rows, frame, logits)
+            size = (masks.shape[1], masks.shape[2])
             codes.append(encode_masks(masks))
-            sums += (logits.sigmoid() * masks).flatten(1).sum(1)
-            areas += masks.flatten(1).sum(1)
+            if logits is not None:
+                sums += (logits.sigmoid() * masks).flatten(1).sum(1)
+                areas += masks.flatten(1).sum(1)
         if self.mask_scores:
             top, order = (top * (sums / (areas + 1e-6))[place]).sort(descending=True, stable=True)
             row, label, place = row[order], label[order], place[order]
         tracks = [[frame[k] for frame in codes] for k in place.tolist()]
-        size = (0, 0) if shape is None else shape
         ids = prediction.ids[row].cpu()
         return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, len(frames), size)
 
 
-def masks_of(prediction: VideoPrediction, rows: Tensor, frame: int) -> Tensor:
-    """Masks (len(rows), H, W) bool of a frame; only the tiles in which a mask has a positive logit are computed."""
+def masks_of(prediction: VideoPrediction, rows: Tensor, frame: int, logits: Tensor | None = None) -> Tensor:
+    """Masks (len(rows), H, W) bool of a frame.
+
+    Without ``logits``, only the tiles in which a mask has a positive logit are computed.
+
+    Args:
+        prediction: The video.
+        rows: Rows of the masks.
+        frame: Index of the frame.
+        logits: Mask logits (len(rows), H, W) of the whole frame, if they are known.
+    """
     valid = prediction.valid[frame, rows]
-    found = mask_tiles(prediction.masks, rows, frame)
+    found = mask_tiles(prediction.masks, rows, frame) if logits is None else None
     if found is None:
-        return (prediction.masks.logits(rows, frame) > 0) & valid[:, None, None]
+        logits = prediction.masks.logits(rows, frame) if logits is None else logits
+        return (logits > 0) & valid[:, None, None]
     masks = torch.zeros(len(rows), *prediction.masks.size.original, dtype=torch.bool)
     for tile in found:
         chosen = ((tile.bounds[1].amax(1) > 0) & valid).nonzero()[:, 0]
