@@ -6,8 +6,7 @@ from pathlib import Path
 
 from mmdvis.cli.arguments import program
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.datasets.converters.labelled import WRITERS, write_videos
-from mmdvis.datasets.converters.labelling_tools import READERS
+from mmdvis.datasets.converters.labels import READERS, WRITERS, write_videos
 from mmdvis.errors import OptionError
 from mmdvis.io import replace_together, work_folder
 

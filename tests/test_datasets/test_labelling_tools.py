@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 
 from mmdvis.cli.convert_labels import main
 from mmdvis.datasets import VIPSegDataset, VSPWDataset, YouTubeVISDataset
-from mmdvis.datasets.converters.labelled import WRITERS, class_names, split_videos, write_videos
-from mmdvis.datasets.converters.labelling_tools import READERS
+from mmdvis.datasets.converters.labels import READERS, WRITERS, write_videos
+from mmdvis.datasets.converters.labels.writers import class_names, split_videos
 from mmdvis.errors import DataError
 
 SIZE, FRAMES = (40, 60), 3

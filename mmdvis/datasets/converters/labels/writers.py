@@ -1,94 +1,23 @@
-"""Labelled videos of any labelling tool, and the layouts that they are written to."""
+"""Writers of labelled videos in the layouts of VIPSeg, YouTube-VIS and VSPW."""
 
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmdvis.datasets.converters.frames import save_image
+from mmdvis.datasets.converters.json_files import is_dev
 from mmdvis.errors import DataError
-from mmdvis.io import id_to_rgb, image_size, read_image, write_json
-from mmdvis.io.rle import check_segmentation, compress, track_fields
+from mmdvis.io import id_to_rgb, read_image, write_json
+from mmdvis.io.rle import track_fields
 
-from .frames import save_image
-from .json_files import is_dev
+from .videos import LabelledVideo
 
-Size = tuple[int, int]
 JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class LabelledObject:
-    """An object or region of a video.
-
-    Attributes:
-        label: Name of its class.
-        masks: Index of a frame -> mask in the compressed form of pycocotools; frames without it have no entry.
-    """
-
-    label: str
-    masks: dict[int, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class LabelledVideo:
-    """A video with its objects.
-
-    Attributes:
-        name: Name of the video.
-        images: Image of each frame, at least one.
-        size: (height, width) of the frames.
-        objects: Its objects; where masks overlap, later objects are in front.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    size: Size
-    objects: tuple[LabelledObject, ...]
-
-
-def encode(mask: np.ndarray) -> dict[str, Any]:
-    """A mask (H, W) in the compressed form of pycocotools."""
-    return coco_mask.encode(np.asfortranarray(mask, np.uint8))
-
-
-def polygon_mask(points: Sequence[float], size: Size, where: str) -> dict[str, Any]:
-    """The mask of a polygon x, y, x, y, ... in pixels.
-
-    Raises:
-        DataError: A coordinate is not finite or far outside the frame.
-    """
-    polygon = [[float(x) for x in points]]
-    check_segmentation(polygon, size, where)
-    return compress(polygon, size, where)
-
-
-def frame_size(images: Sequence[Path]) -> Size:
-    """(height, width) of the frames of a video.
-
-    Raises:
-        DataError: There are none, one cannot be read, or their sizes differ.
-    """
-    if not images:
-        raise DataError('a video must have at least one image')
-    stems = [image.stem for image in images]
-    double = next((image for k, image in enumerate(images) if image.stem in stems[:k]), None)
-    if double is not None:
-        raise DataError(f'{double.parent} has several images called {double.stem}; remove all but one')
-    sizes = {image: image_size(image) for image in images}
-    first = sizes[images[0]]
-    other = next((image for image, size in sizes.items() if size != first), None)
-    if other is not None:
-        raise DataError(
-            f'{other} is {sizes[other]} (height, width), but {images[0]} is {first}; all frames of a video must have '
-            'the same size'
-        )
-    return first
 
 
 def split_videos(videos: Sequence[LabelledVideo], val_share: float) -> dict[str, list[LabelledVideo]]:
@@ -207,6 +136,7 @@ def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, names: li
 
 
 Writer = Callable[[Sequence[LabelledVideo], Path, str, list[str], int], Path]
+
 WRITERS: dict[str, Writer] = dict(vipseg=write_vipseg, ytvis=write_youtube_vis, vspw=write_vspw)
 
 

@@ -1,0 +1,16 @@
+"""Videos of labelling tools: readers of their formats, and writers of the layouts of VIPSeg, YouTube-VIS and VSPW."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .cvat import read_cvat
+from .labelme import read_labelme
+from .mask_images import read_masks
+from .mots import read_mots
+from .videos import LabelledObject, LabelledVideo
+from .writers import WRITERS, write_videos
+
+Reader = Callable[[Path], Sequence[LabelledVideo]]
+READERS: dict[str, Reader] = dict(labelme=read_labelme, cvat=read_cvat, mots=read_mots, masks=read_masks)
+
+__all__ = ['READERS', 'WRITERS', 'LabelledObject', 'LabelledVideo', 'write_videos']

@@ -1,0 +1,147 @@
+"""Reader of "CVAT for video 1.1"."""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmdvis.errors import DataError
+
+from .videos import (
+    LabelledVideo,
+    Masks,
+    add,
+    check_place,
+    encode,
+    frame_size,
+    images_in,
+    objects_of,
+    placed,
+    polygon_mask,
+    video_folders,
+)
+
+
+def read_cvat(root: Path) -> list[LabelledVideo]:
+    """Videos exported as "CVAT for video 1.1": a folder for each with ``annotations.xml`` and ``images``.
+
+    A track is one object. Where it is ``outside``, it has no mask. Polygons, boxes, ellipses and masks are read.
+    CVAT has no tracks of masks: it writes each mask as a track of its own. Masks of one label and ``group_id`` are one
+    object, and so are all masks of a label without a group. Shapes with a higher ``z_order`` are in front.
+
+    Args:
+        root: Folder of a video, or of several.
+
+    Raises:
+        DataError: A file is missing or malformed, with its name and what is wrong.
+    """
+    return [cvat_video(folder, path) for folder, path in video_folders(root, '*.xml')]
+
+
+def cvat_video(folder: Path, path: Path) -> LabelledVideo:
+    """A video of CVAT; see :func:`read_cvat`."""
+    images = images_in(folder / 'images' if (folder / 'images').is_dir() else folder)
+    if not images:
+        raise DataError(f'{folder} has no images; export the task with "Save images"')
+    size, masks = frame_size(images), Masks()
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, LookupError, OSError) as error:
+        raise DataError(f'{path} is not XML ({error}); export the task again') from None
+    if tree.tag != 'annotations':
+        raise DataError(f'{path} is not an export of CVAT for video: its first element is {tree.tag}')
+    if tree.find('image') is not None:
+        raise DataError(f'{path} is an export "CVAT for images", which has no tracks; export "CVAT for video 1.1"')
+    positions, fronts = frame_positions(images), dict[tuple[str, Any], int]()
+    for track in tree.findall('track'):
+        where, label = f'{path}, track {track.get("id")}', track.get('label')
+        if not label:
+            raise DataError(f'{where} has no label')
+        for shape in track:
+            if shape.get('outside') == '1':
+                continue
+            frame = integer_of(shape, 'frame', where)
+            if frame not in positions:
+                raise DataError(f'{where}: there is no image of frame {frame}; the video has {len(images)} images')
+            identity = ('masks', track.get('group_id')) if shape.tag == 'mask' else track.get('id')
+            add(masks, (label, identity), positions[frame], cvat_mask(shape, size, f'{where}, frame {frame}'))
+            front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
+            fronts[label, identity] = max(front, fronts.get((label, identity), front))
+    ordered = dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]]))
+    return LabelledVideo(folder.name, tuple(images), size, objects_of(ordered))
+
+
+def frame_positions(images: Sequence[Path]) -> dict[int, int]:
+    """Maps the frame numbers of CVAT to positions in ``images``.
+
+    Names such as ``frame_000012`` contain the number; otherwise the images are numbered in the order of their names.
+    """
+    numbers = [re.fullmatch(r'frame_(\d+)', image.stem) for image in images]
+    if all(numbers):
+        return {int(match[1]): k for k, match in enumerate(numbers) if match}
+    ordered = sorted(images, key=lambda image: image.name)  # as CVAT numbers them
+    return {k: images.index(image) for k, image in enumerate(ordered)}
+
+
+def integer_of(element: ElementTree.Element, name: str, where: str) -> int:
+    """An attribute that must be an integer."""
+    value = element.get(name)
+    try:
+        return int(str(value))
+    except ValueError:
+        raise DataError(f'{where}: {name} must be an integer, got {value!r}') from None
+
+
+def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> dict[str, Any]:
+    """Mask of a shape of CVAT."""
+
+    def number(name: str, default: str | None = None) -> float:
+        try:
+            value = float(str(shape.get(name, default)))
+        except ValueError:
+            value = math.nan
+        if not abs(value) < 1e6:
+            raise DataError(f'{where}: {name} must be a number of pixels, got {shape.get(name)!r}')
+        return value
+
+    if shape.tag == 'polygon':
+        text = shape.get('points') or ''
+        try:
+            points = [float(x) for pair in text.split(';') for x in pair.split(',')]
+        except ValueError:
+            points = []
+        if len(points) < 6 or len(points) % 2:
+            raise DataError(f'{where}: points must be at least three pairs "x,y;x,y;...", got {text[:60]!r}')
+        return polygon_mask(points, size, where)
+    turn = math.radians(number('rotation', '0'))
+    cosine, sine = math.cos(turn), math.sin(turn)
+    if shape.tag == 'box':
+        left, top, right, bottom = (number(name) for name in ('xtl', 'ytl', 'xbr', 'ybr'))
+        x, y = (left + right) / 2, (top + bottom) / 2
+        corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
+        turned = [(x + cosine * a - sine * b, y + sine * a + cosine * b) for a, b in corners]
+        return polygon_mask([value for corner in turned for value in corner], size, where)
+    if shape.tag == 'ellipse':
+        rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+        across, down = columns - number('cx'), rows - number('cy')
+        first, second = cosine * across + sine * down, cosine * down - sine * across
+        widths = max(number('rx'), 1e-6), max(number('ry'), 1e-6)
+        return encode((first / widths[0]) ** 2 + (second / widths[1]) ** 2 <= 1)
+    if shape.tag == 'mask':
+        width, height = integer_of(shape, 'width', where), integer_of(shape, 'height', where)
+        place = integer_of(shape, 'top', where), integer_of(shape, 'left', where)
+        check_place((height, width), *place, size, where)
+        try:
+            runs = [int(x) for x in (shape.get('rle') or '').split(',')]
+        except ValueError:
+            runs = []
+        if not runs or min(runs) < 0 or sum(runs) != width * height:
+            raise DataError(f'{where}: the runs of a mask must add up to its {width} x {height} pixels')
+        values = np.arange(len(runs)) % 2 == 1  # the first run is background, row by row
+        crop = np.repeat(values, runs).reshape(height, width)
+        return encode(placed(crop, *place, size, where))
+    raise DataError(f'{where}: shapes of the type {shape.tag} have no area; use masks, polygons, boxes or ellipses')
