@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmdvis.cli.main import Commands, run_command
 
 COMMANDS: Commands = {
-    'labels': ('mmdvis.cli.convert_labels', 'videos of labelme, CVAT, MOTS or mask images'),
+    'labels': ('mmdvis.cli.convert_labels', 'videos of labelme, CVAT, Label Studio, COCO, datumaro, MOTS or mask images'),
     'vipseg': ('mmdvis.cli.convert_vipseg', 'VIPSeg'),
     'vspw': ('mmdvis.cli.convert_vspw', 'VSPW'),
     'viper': ('mmdvis.cli.convert_viper', 'VIPER'),

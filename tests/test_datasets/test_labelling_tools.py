@@ -1,12 +1,24 @@
 """Videos of labelling tools: written as each tool writes them, converted, and read by the datasets."""
 
-import base64
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.labelled_videos import (
+    FRAMES,
+    NAMES,
+    ONE_VIDEO,
+    SIZE,
+    SOURCES,
+    read_source,
+    truth,
+    write_cvat,
+    write_labelme,
+    write_masks,
+    write_mots,
+    write_source,
+)
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -16,134 +28,10 @@ from mmdvis.datasets.converters.labels import READERS, WRITERS, write_videos
 from mmdvis.datasets.converters.labels.writers import class_names, split_videos
 from mmdvis.errors import DataError
 
-SIZE, FRAMES = (40, 60), 3
 
-
-def truth(frame):
-    """Masks of two cats and a region: name and number -> (H, W)."""
-    masks = {key: np.zeros(SIZE, bool) for key in (('cat', 1), ('cat', 2), ('grass', 3))}
-    masks['cat', 1][5:15, 4 + 3 * frame : 14 + 3 * frame] = True
-    if frame != 1:  # hidden in the second frame
-        masks['cat', 2][8:20, 40:50] = True
-    masks['grass', 3][30:] = True
-    return masks
-
-
-def picture(frame):
-    return Image.fromarray(np.random.default_rng(frame).integers(0, 256, (*SIZE, 3), np.uint8))
-
-
-def write_labelme(root, name='v1'):
-    folder = root / name
-    folder.mkdir(parents=True)
-    for t in range(FRAMES):
-        picture(t).save(folder / f'frame{t}.png')
-        shapes = []
-        for (label, number), mask in truth(t).items():
-            if not mask.any():
-                continue
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
-            shape = dict(label=label, group_id=None if label == 'grass' else number)
-            if number == 1:
-                points = [[left, top], [right + 1, top], [right + 1, bottom + 1], [left, bottom + 1]]
-                shape.update(shape_type='polygon', points=np.array(points, float).tolist())
-            elif number == 2:
-                shape.update(shape_type='rectangle', points=[[float(left), float(top)], [right + 1.0, bottom + 1.0]])
-            else:
-                buffer = io.BytesIO()
-                Image.fromarray(mask[top : bottom + 1, left : right + 1]).save(buffer, 'PNG')
-                encoded = base64.b64encode(buffer.getvalue()).decode()
-                shape.update(
-                    shape_type='mask', points=[[float(left), float(top)], [float(right), float(bottom)]], mask=encoded
-                )
-            shapes.append(shape)
-        content = dict(version='5.4.1', flags={}, shapes=shapes, imagePath=f'frame{t}.png', imageData=None)
-        content.update(imageHeight=SIZE[0], imageWidth=SIZE[1])
-        (folder / f'frame{t}.json').write_text(json.dumps(content))
-    return folder
-
-
-def write_cvat(root, name='v1'):
-    folder = root / name
-    (folder / 'images').mkdir(parents=True)
-    tracks = {key: [] for key in truth(0)}
-    for t in range(FRAMES):
-        picture(t).save(folder / 'images' / f'frame_{t:06d}.PNG')
-        for key, mask in truth(t).items():
-            flags = f'frame="{t}" keyframe="1" occluded="0" z_order="0"'
-            if not mask.any():
-                tracks[key].append(f'<polygon {flags} outside="1" points="1,1;5,1;5,5"/>')
-                continue
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
-            if key[1] == 1:
-                points = f'{left},{top};{right + 1},{top};{right + 1},{bottom + 1};{left},{bottom + 1}'
-                tracks[key].append(f'<polygon {flags} outside="0" points="{points}"/>')
-            elif key[1] == 2:
-                tracks[key].append(
-                    f'<box {flags} outside="0" xtl="{left}" ytl="{top}" xbr="{right + 1}" ybr="{bottom + 1}"/>'
-                )
-            else:  # a crop one pixel larger, row by row, beginning with background
-                crop = np.pad(mask[top : bottom + 1, left : right + 1], ((1, 0), (0, 0))).ravel()
-                changes = np.flatnonzero(np.diff(crop)) + 1
-                runs = np.diff([0, *changes, len(crop)])
-                place = f'left="{left}" top="{top - 1}" width="{right - left + 1}" height="{bottom - top + 2}"'
-                tracks[key].append(f'<mask {flags} outside="0" rle="{", ".join(map(str, runs))}" {place}/>')
-    body, count = '', 0
-    for (label, number), shapes in tracks.items():
-        for part in [[shape] for shape in shapes] if number == 3 else [shapes]:  # CVAT has no tracks of masks
-            body += f'<track id="{count}" label="{label}" source="manual">{"".join(part)}</track>'
-            count += 1
-    (folder / 'annotations.xml').write_text(
-        f'<?xml version="1.0"?><annotations><version>1.1</version>{body}</annotations>'
-    )
-    return folder
-
-
-def write_mots(root, name='v1'):
-    folder, lines = root / name, []
-    folder.mkdir(parents=True)
-    for t in range(FRAMES):
-        picture(t).save(folder / f'{t + 1:06d}.jpg')
-        for (label, number), mask in truth(t).items():
-            if mask.any():
-                code = coco_mask.encode(np.asfortranarray(mask, np.uint8))['counts'].decode()
-                category = dict(cat=2, grass=7)[label]
-                lines.append(f'{t + 1} {category * 1000 + number} {category} {SIZE[0]} {SIZE[1]} {code}')
-    lines.append(f'1 10000 10 {SIZE[0]} {SIZE[1]} {code}')  # a region without labels
-    (folder / 'gt.txt').write_text('\n'.join(lines))
-    return folder
-
-
-def write_masks(root, name='v1'):
-    for t in range(FRAMES):
-        image, mask = root / 'JPEGImages' / '480p' / name, root / 'Annotations' / '480p' / name
-        for folder in (image, mask):
-            folder.mkdir(parents=True, exist_ok=True)
-        picture(t).save(image / f'{t:05d}.jpg')
-        values = np.zeros(SIZE, np.uint8)
-        for (_, number), found in truth(t).items():
-            values[found] = number
-        values[0, 0] = 255
-        palette = Image.fromarray(values, 'P')
-        palette.putpalette([k for k in range(256) for _ in range(3)])
-        palette.save(mask / f'{t:05d}.png')
-    return root
-
-
-WRITE = dict(labelme=write_labelme, cvat=write_cvat, mots=write_mots, masks=write_masks)
-NAMES = dict(mots=dict(cat='pedestrian', grass='class 7'), masks=dict(cat='object', grass='object'))
-
-
-def root_of(kind, folder):
-    WRITE[kind](folder)
-    return folder
-
-
-@pytest.mark.parametrize('kind', READERS)
+@pytest.mark.parametrize('kind', SOURCES)
 def test_every_pixel_id_and_class_is_read(kind, tmp_path):
-    (video,) = READERS[kind](root_of(kind, tmp_path))
+    (video,) = read_source(kind, tmp_path)
     assert (video.name, video.size, len(video.images)) == ('v1', SIZE, FRAMES)
     names = NAMES.get(kind, dict(cat='cat', grass='grass'))
     found = sorted((item.label, sorted(item.masks)) for item in video.objects)
@@ -154,14 +42,16 @@ def test_every_pixel_id_and_class_is_read(kind, tmp_path):
         assert masks == expected
 
 
-@pytest.mark.parametrize('kind', READERS)
+@pytest.mark.parametrize('kind', SOURCES)
 @pytest.mark.parametrize('layout', WRITERS)
 def test_converted_videos_are_read_by_the_datasets(kind, layout, tmp_path, capsys):
-    source = tmp_path / 'source'
-    root_of(kind, source)
+    source = write_source(kind, tmp_path / 'source')
     names = NAMES.get(kind, dict(cat='cat', grass='grass'))
     stuff = [] if kind == 'masks' else ['--stuff', names['grass']]
-    assert main([str(source), str(tmp_path / 'out'), '--from', kind, '--to', layout, '--val', '0', *stuff]) == 0
+    assert (
+        main([str(source), str(tmp_path / 'out'), '--from', SOURCES[kind][0], '--to', layout, '--val', '0', *stuff])
+        == 0
+    )
     assert 'videos: 1, frames: 3, objects: 3' in capsys.readouterr().out
     root, clip = str(tmp_path / 'out'), dict(num_frames=FRAMES)
     if layout == 'vipseg':
@@ -226,12 +116,46 @@ def change_mots(line):
     return lambda root: (write_mots(root) / 'gt.txt').write_text(line)
 
 
+def change_json(kind, change):
+    """Changes the JSON file of a source; ``change`` gets the content and may return another one."""
+
+    def spoil(root):
+        source = write_source(kind, root)
+        (file,) = sorted({*source.glob('*.json'), *source.glob('annotations/*.json')})
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(change(content) or content))
+
+    return spoil
+
+
+def json_fault(kind, change, message):
+    return kind, change_json(kind, change), message
+
+
+def change_png(change):
+    def spoil(root):
+        file = write_source('mots_images', root) / 'v1' / 'instances' / 'frame_000001.png'
+        Image.fromarray(change(np.asarray(Image.open(file)))).save(file)
+
+    return spoil
+
+
+def first_region(kind, **fields):
+    """Changes the value of the first region of a kind in an export of Label Studio."""
+
+    def change(tasks):
+        region = next(r for r in tasks[0]['annotations'][0]['result'] if r['type'] == kind)
+        region['value'].update(fields)
+
+    return change_json('label_studio', change)
+
+
 def remove(kind, name):
-    return lambda root: next((WRITE[kind](root)).rglob(name)).unlink()
+    return lambda root: next((SOURCES[kind][1](root)).rglob(name)).unlink()
 
 
 def resize(kind, name):
-    return lambda root: (lambda path: Image.new('L', (9, 9)).save(path))(next(WRITE[kind](root).rglob(name)))
+    return lambda root: (lambda path: Image.new('L', (9, 9)).save(path))(next(SOURCES[kind][1](root).rglob(name)))
 
 
 FAULTS = [
@@ -255,12 +179,80 @@ FAULTS = [
     ('cvat', change_cvat('top="29"', 'top="39"'), 'is not inside the frame'),
     ('cvat', change_cvat('<box', '<points'), 'shapes of the type points have no area'),
     ('cvat', change_cvat('points="4,5;', 'points="4;'), 'points must be at least three pairs'),
-    ('cvat', change_cvat('<version>1.1</version>', '<image id="0"/>'), 'has no tracks; export "CVAT for video 1.1"'),
+    ('cvat', change_cvat('<version>1.1</version>', '<image id="0"/>'), '"CVAT for images" without groups'),
     ('mots', change_mots('1 2 3'), 'gt.txt, line 1: expected "frame id class height width mask"'),
     ('mots', change_mots('9 1 2 40 60 abc'), 'line 1: there is no image of frame 9'),
     ('mots', change_mots('1 1 2 41 60 abc'), r'line 1: the mask is \(41, 60\) .*, but the frames are \(40, 60\)'),
     ('mots', change_mots('1 1 2 40 60 abc'), 'line 1: the run lengths of the mask'),
-    ('mots', remove('mots', 'gt.txt'), 'has gt.txt or gt/gt.txt; check the folder and --from'),
+    ('mots', remove('mots', 'gt.txt'), 'has gt.txt or gt/gt.txt or instances/.*; check the folder and --from'),
+    json_fault('coco', lambda c: c['annotations'][0].update(category_id=9), 'the category 9 is not in'),
+    (
+        'coco',
+        change_json('coco', lambda c: c['annotations'][0].update(segmentation=[[1, 2]])),
+        'a polygon mask must be',
+    ),
+    json_fault('coco', lambda c: c['annotations'][0].update(segmentation=[], bbox=[1]), 'a box must be'),
+    (
+        'coco',
+        change_json('coco', lambda c: c['annotations'][0].update(image_id=77)),
+        'belong to the image 77, which is',
+    ),
+    (
+        'coco',
+        change_json('coco', lambda c: c['images'][1].update(height=9)),
+        r'states \(9, 60\) .*, but .* is \(40, 60\)',
+    ),
+    json_fault('coco', lambda c: c['images'][1].update(file_name='x.jpg'), 'there is no image x.jpg below'),
+    json_fault('coco', lambda c: [a.pop('attributes') for a in c['annotations']] and None, 'has a track_id'),
+    json_fault('coco', lambda c: {'images': []}, 'has a json with images and annotations and categories'),
+    (
+        'coco_video',
+        change_json('coco_video', lambda c: c['annotations'][0].update(video_id=3)),
+        'belong to the video 3',
+    ),
+    (
+        'coco_video',
+        change_json('coco_video', lambda c: c['annotations'][0]['segmentations'].pop() and None),
+        'has 2 segmentations',
+    ),
+    (
+        'coco_video',
+        change_json('coco_video', lambda c: c['videos'][0].update(file_names=[])),
+        'must be at least one name',
+    ),
+    (
+        'datumaro',
+        change_json('datumaro', lambda c: c['items'][0]['annotations'][0].update(label_id=5)),
+        'below 2, got 5',
+    ),
+    (
+        'datumaro',
+        change_json('datumaro', lambda c: c['items'][0]['annotations'][0].update(type='points')),
+        'have no area',
+    ),
+    json_fault('datumaro', lambda c: c['items'][0]['annotations'][1].update(rle=3), 'annotation'),
+    json_fault('datumaro', lambda c: c['items'][0].pop('image') and None, "lacks 'image'"),
+    (
+        'label_studio',
+        change_json('label_studio', lambda c: dict(tasks=c)),
+        'is not a list of tasks; export the project',
+    ),
+    json_fault('label_studio', lambda c: c[0].pop('annotations') and None, "lacks 'annotations'"),
+    (
+        'label_studio',
+        change_json('label_studio', lambda c: c[0].update(annotations=2 * c[0]['annotations'])),
+        'keep one',
+    ),
+    json_fault('label_studio', lambda c: c[0].update(data=dict(x=1)), 'has no address of an image'),
+    ('label_studio', first_region('brushlabels', rle=[0, 0, 1]), 'the rle of a brush ends too early'),
+    ('label_studio', first_region('brushlabels', rle=[0] * 99), 'must have 9600 values, those of 40 x 60 pixels'),
+    ('label_studio', first_region('brushlabels', rle=['x']), 'rle must be a list of bytes'),
+    ('label_studio', first_region('brushlabels', brushlabels=[]), 'a region must have one label'),
+    ('label_studio', first_region('polygonlabels', points=[[1, 'a']]), 'points must be pairs of numbers'),
+    ('label_studio', first_region('rectanglelabels', x='1'), 'x, y, width, height must be numbers'),
+    ('mots_images', change_png(lambda p: p[:9]), r'frame_000001.png is \(9, 60\), but its image is \(40, 60\)'),
+    ('mots_images', remove('mots_images', 'frame_000001.jpg'), 'frame_000001.png has no image of the same name'),
+    ('cvat_images', remove('cvat_images', 'frame_000002.jpg'), 'there is no image frame_000002.jpg in'),
     ('masks', resize('masks', '00001.png'), r'00001.png is \(9, 9\), but its image is \(40, 60\)'),
     ('masks', remove('masks', '00001.jpg'), '00001.png has no image in'),
     ('masks', lambda root: write_labelme(root), 'must have the folders images and masks'),
@@ -272,7 +264,7 @@ def test_faults_give_one_sentence(number, tmp_path):
     kind, spoil, message = FAULTS[number]
     spoil(tmp_path)
     with pytest.raises(DataError, match=message):
-        READERS[kind](tmp_path)
+        READERS[SOURCES[kind][0]](tmp_path / 'v1' if kind in ONE_VIDEO else tmp_path)
 
 
 def test_frames_of_cvat_are_those_of_their_names(tmp_path):
@@ -323,7 +315,7 @@ def test_corners_far_outside_are_refused(tmp_path, value):
 
 @pytest.mark.parametrize('kind', ['labelme', 'cvat', 'mots'])
 def test_the_folder_of_a_video_may_be_the_working_folder(kind, tmp_path, monkeypatch):
-    monkeypatch.chdir(WRITE[kind](tmp_path))
+    monkeypatch.chdir(SOURCES[kind][1](tmp_path))
     assert [video.name for video in READERS[kind](Path('.'))] == ['v1']
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .coco import read_coco, read_coco_video
 from .cvat import read_cvat
+from .datumaro import read_datumaro
+from .label_studio import read_label_studio
 from .labelme import read_labelme
 from .mask_images import read_masks
 from .mots import read_mots
@@ -11,6 +14,15 @@ from .videos import LabelledObject, LabelledVideo
 from .writers import WRITERS, write_videos
 
 Reader = Callable[[Path], Sequence[LabelledVideo]]
-READERS: dict[str, Reader] = dict(labelme=read_labelme, cvat=read_cvat, mots=read_mots, masks=read_masks)
+READERS: dict[str, Reader] = {
+    'labelme': read_labelme,
+    'cvat': read_cvat,
+    'label-studio': read_label_studio,
+    'coco': read_coco,
+    'coco-video': read_coco_video,
+    'datumaro': read_datumaro,
+    'mots': read_mots,
+    'masks': read_masks,
+}
 
 __all__ = ['READERS', 'WRITERS', 'LabelledObject', 'LabelledVideo', 'write_videos']

@@ -4,7 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from mmdvis.errors import DataError
 
 from .videos import (
+    LabelledObject,
     LabelledVideo,
     Masks,
     add,
@@ -31,7 +32,8 @@ def read_cvat(root: Path) -> list[LabelledVideo]:
 
     A track is one object. Where it is ``outside``, it has no mask. Polygons, boxes, ellipses and masks are read.
     CVAT has no tracks of masks: it writes each mask as a track of its own. Masks of one label and ``group_id`` are one
-    object, and so are all masks of a label without a group. Shapes with a higher ``z_order`` are in front.
+    object, and so are all masks of a label without a group. Shapes with a higher ``z_order`` are in front. An export
+    "CVAT for images" is read, too, if its shapes have a ``group_id``, which is the identity.
 
     Args:
         root: Folder of a video, or of several.
@@ -55,7 +57,7 @@ def cvat_video(folder: Path, path: Path) -> LabelledVideo:
     if tree.tag != 'annotations':
         raise DataError(f'{path} is not an export of CVAT for video: its first element is {tree.tag}')
     if tree.find('image') is not None:
-        raise DataError(f'{path} is an export "CVAT for images", which has no tracks; export "CVAT for video 1.1"')
+        return LabelledVideo(folder.name, tuple(images), size, image_objects(tree, images, size, path))
     positions, fronts = frame_positions(images), dict[tuple[str, Any], int]()
     for track in tree.findall('track'):
         where, label = f'{path}, track {track.get("id")}', track.get('label')
@@ -73,6 +75,34 @@ def cvat_video(folder: Path, path: Path) -> LabelledVideo:
             fronts[label, identity] = max(front, fronts.get((label, identity), front))
     ordered = dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]]))
     return LabelledVideo(folder.name, tuple(images), size, objects_of(ordered))
+
+
+def image_objects(
+    tree: ElementTree.Element, images: Sequence[Path], size: tuple[int, int], path: Path
+) -> tuple[LabelledObject, ...]:
+    """Objects of "CVAT for images": the shapes of one label and ``group_id``.
+
+    Raises:
+        DataError: No shape has a ``group_id``, or the file is malformed.
+    """
+    masks, stems = Masks(), {image.stem: t for t, image in enumerate(images)}
+    if not any(shape.get('group_id') for shape in tree.findall('image/*')):
+        raise DataError(
+            f'{path} is an export "CVAT for images" without groups, so it is unknown which shapes are the same object; '
+            'export "CVAT for video 1.1"'
+        )
+    for element in tree.findall('image'):
+        name = str(element.get('name'))
+        if PurePosixPath(name).stem not in stems:
+            raise DataError(f'{path}: there is no image {name} in {images[0].parent}')
+        frame = stems[PurePosixPath(name).stem]
+        shapes = [shape for shape in element if shape.tag not in ('tag', 'skeleton')]
+        for shape in sorted(shapes, key=lambda s: integer_of(s, 'z_order', name) if s.get('z_order') else 0):
+            where = f'{path}, image {name}'
+            if not shape.get('label'):
+                raise DataError(f'{where}: a shape has no label')
+            add(masks, (str(shape.get('label')), shape.get('group_id')), frame, cvat_mask(shape, size, where))
+    return objects_of(masks)
 
 
 def frame_positions(images: Sequence[Path]) -> dict[int, int]:

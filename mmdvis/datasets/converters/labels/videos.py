@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mmdvis.datasets.annotation_json import Entry, parse_json, read_bytes
 from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES, image_size, natural_key
 from mmdvis.io.rle import check_segmentation, compress
@@ -110,6 +112,107 @@ def video_folders(root: Path, *patterns: str) -> list[tuple[Path, Path]]:
     if not found:
         raise DataError(f'neither {root} nor a folder in it has {" or ".join(patterns)}; check the folder and --from')
     return found
+
+
+class ImageFinder:
+    """Finds the images that an annotation file names below a folder.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.by_name: dict[str, list[Path]] = {}
+        for path in sorted(root.rglob('*')):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self.by_name.setdefault(path.name, []).append(path)
+
+    def __call__(self, name: str, where: str) -> Path:
+        """The image whose path ends like a name; of several, the one with the most common folders.
+
+        Args:
+            name: Path or address in the annotation file, such as ``video/0001.jpg``.
+            where: Location in the annotation file, for error messages.
+
+        Raises:
+            DataError: There is none, or several match equally well.
+        """
+        parts = PurePosixPath(name.replace('\\', '/')).parts
+        found = self.by_name.get(parts[-1] if parts else '', [])
+        if not found:
+            raise DataError(
+                f'{where}: there is no image {name} below {self.root}; put the images beside the annotations'
+            )
+        common = [sum(a == b for a, b in zip(reversed(path.parts), reversed(parts))) for path in found]
+        best = [path for path, number in zip(found, common) if number == max(common)]
+        if len(best) > 1:
+            raise DataError(f'{where}: {name} may be {best[0]} or {best[1]}; remove one')
+        return best[0]
+
+
+def common_end(first: Sequence[str], second: Sequence[str]) -> int:
+    """Number of equal items at the ends of two sequences."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(reversed(first), reversed(second)))))
+
+
+def videos_of(frames: Sequence[tuple[str, Any, Path, Masks]]) -> list[LabelledVideo]:
+    """Videos from labelled images.
+
+    Args:
+        frames: Name of the video, position in it (numbers, or natural keys), image, and the masks of the image with the
+            frame 0, the masks in front last.
+
+    Raises:
+        DataError: The images of a video differ in size, or have the same name.
+    """
+    grouped: dict[str, list[tuple[Any, Path, Masks]]] = {}
+    for name, position, image, masks in frames:
+        grouped.setdefault(name, []).append((position, image, masks))
+    videos = []
+    for name, entries in sorted(grouped.items(), key=lambda item: natural_key(item[0])):
+        entries.sort(key=lambda entry: entry[0])
+        images, masks = [image for _, image, _ in entries], Masks()
+        size = frame_size(images)
+        for t, (_, _, found) in enumerate(entries):
+            for key, codes in found.items():
+                add(masks, key, t, codes[0])
+        videos.append(LabelledVideo(name, tuple(images), size, objects_of(masks)))
+    return videos
+
+
+def json_files(root: Path, keys: Sequence[str]) -> list[Entry]:
+    """The JSON files of a folder, or of ``annotations`` in it, that have certain fields.
+
+    Args:
+        root: The folder.
+        keys: Names of the fields.
+
+    Raises:
+        DataError: There are none, or a file is malformed.
+    """
+    if not root.is_dir():
+        raise DataError(f'there is no folder {root}')
+    paths = sorted([*root.glob('*.json'), *root.glob('annotations/*.json')])
+    contents = [parse_json(read_bytes(path), path) for path in paths]
+    fitting = [content for content in contents if all(key in content.value for key in keys)]
+    if not fitting:
+        raise DataError(f'neither {root} nor {root / "annotations"} has a json with {" and ".join(keys)}')
+    return fitting
+
+
+def box_mask(box: Any, size: Size, where: str) -> dict[str, Any]:
+    """The mask of a box ``[x, y, width, height]``; raises DataError for anything else."""
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(x, (int, float)) for x in box):
+        raise DataError(f'{where}: a box must be [x, y, width, height], got {str(box)[:60]}')
+    x, y, width, height = box
+    return polygon_mask([x, y, x + width, y, x + width, y + height, x, y + height], size, where)
+
+
+def any_mask(mask: Any, size: Size, where: str) -> dict[str, Any]:
+    """The mask of polygons or run lengths in the form of COCO; raises DataError for anything else."""
+    check_segmentation(mask, size, where)
+    return compress(mask, size, where)
 
 
 def objects_of(masks: Masks) -> tuple[LabelledObject, ...]:
