@@ -52,9 +52,11 @@ def evaluate(node: ast.expr) -> Any:
     Raises:
         ValueError: the expression is anything else.
     """
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        if all(keyword.arg for keyword in node.keywords):
-            return {keyword.arg: evaluate(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        if all(keyword.arg for keyword in node.keywords) and all(isinstance(arg, ast.Dict) for arg in node.args):
+            first = evaluate(node.args[0]) if len(node.args) == 1 else {}  # mmengine writes dict({'a.b': 1})
+            if len(node.args) < 2:
+                return {**first, **{keyword.arg: evaluate(keyword.value) for keyword in node.keywords}}
     if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
         return {ast.literal_eval(key): evaluate(value) for key, value in zip(node.keys, node.values) if key is not None}
     if isinstance(node, (ast.List, ast.Tuple)):

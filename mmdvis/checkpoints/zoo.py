@@ -79,11 +79,15 @@ class ModelEntry:
     @property
     def weights(self) -> Path | None:
         """Path of the weights if they are on this machine, else None."""
+        place = self.place_of_weights
+        return place if place is not None and place.exists() else None
+
+    @property
+    def place_of_weights(self) -> Path | None:
+        """Path that the weights have, or will have when they are downloaded; None if they have no address."""
         if self.embedded is not None:
             return self.embedded
-        if self.origin is not None and self.origin.weights is not None and cached_path(self.origin.weights).exists():
-            return cached_path(self.origin.weights)
-        return None
+        return None if self.origin is None or self.origin.weights is None else cached_path(self.origin.weights)
 
     @property
     def can_be_loaded(self) -> bool:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from mmdvis.cli.main import Commands, run_command
 
 COMMANDS: Commands = {
-    'labels': ('mmdvis.cli.convert_labels', 'videos of labelme, CVAT, Label Studio, COCO, datumaro, MOTS or mask images'),
+    'labels': (
+        'mmdvis.cli.convert_labels',
+        'videos of labelme, CVAT, Label Studio, COCO, datumaro, MOTS or mask images',
+    ),
     'vipseg': ('mmdvis.cli.convert_vipseg', 'VIPSeg'),
     'vspw': ('mmdvis.cli.convert_vspw', 'VSPW'),
     'viper': ('mmdvis.cli.convert_viper', 'VIPER'),
@@ -18,8 +21,12 @@ COMMANDS: Commands = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a converter; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    has_format = any(word.startswith('--from') for word in words)
+    if has_format and words[0] not in COMMANDS:  # `mmdvis data convert SOURCE OUT --from FORMAT`
+        words.insert(0, 'labels')
     return run_command(
-        'mmdvis data convert', 'Convert an official release, or videos of a labelling tool.', COMMANDS, arguments
+        'mmdvis data convert', 'Convert an official release, or videos of a labelling tool.', COMMANDS, words
     )
 
 

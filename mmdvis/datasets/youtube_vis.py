@@ -156,7 +156,7 @@ class YouTubeVISDataset(TrackDataset):
             raise ValueError(f'version must be {", ".join(map(str, VERSIONS))}, got {version!r}')
         self.CLASS_LIST = f'YouTubeVIS{version}'
         super().__init__(**kwargs)
-        self._metainfo['dataset_type'] = self.CLASS_LIST
+        self._metainfo.setdefault('dataset_type', self.CLASS_LIST)
 
 
 @DATASETS.register_module()

@@ -65,6 +65,12 @@ def latest_checkpoint(folder: str | Path, trust: bool = False) -> tuple[Path, di
     return None
 
 
+def best_checkpoint(folder: str | Path) -> Path | None:
+    """The newest checkpoint that ``save_best`` of a checkpoint hook kept in a folder; None if there is none."""
+    paths = sorted(Path(folder).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    return paths[-1] if paths else None
+
+
 def check_resumable(content: Mapping[str, Any], path: str | Path) -> None:
     """Checks that a checkpoint contains what a run needs to go on, and that its weights are finite.
 

@@ -182,6 +182,7 @@ def test_unknown_tensors_of_another_project_are_refused():
 def test_the_config_of_a_checkpoint_is_read_without_executing_it():
     text = "lr = 1e-4\nmodel = dict(type='DVIS', size=(1, -2), tags=['a', None, True], table={'x.y': dict(z=3)})\n"
     config = stored_config(dict(cfg=text), 'a.pth')
+    assert stored_config(dict(cfg="a = dict({'x.y': 1}, z=2)\n"), 'a.pth').a == {'x.y': 1, 'z': 2}
     assert config.model.size == (1, -2) and config.model.table['x.y'].z == 3 and config.lr == 1e-4
 
 
@@ -191,6 +192,8 @@ def test_the_config_of_a_checkpoint_is_read_without_executing_it():
         'import os\n',
         "model = __import__('os').system('true')\n",
         "model = dict(**{'a': 1})\n",
+        "model = dict({'a': 1}, {'b': 2})\n",
+        "model = dict({'a': open('x')})\n",
         "x = [i for i in 'ab']\n",
         "model = dict(a=open('x'))\n",
         'x = (',

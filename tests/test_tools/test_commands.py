@@ -86,9 +86,10 @@ def stage_args(**options):
 
 
 def test_a_stage_gets_the_checkpoint_of_the_one_before():
-    command = load('tools/train_stages.py').command
+    from mmdvis.cli.train_stages import command
+
     first = command('a.py', Path('w/a'), None, stage_args())
-    assert first[1:] == [str(ROOT / 'tools' / 'train.py'), 'a.py', '--work-dir', str(Path('w/a'))]
+    assert first[1:] == ['-m', 'mmdvis', 'train', 'a.py', '--work-dir', str(Path('w/a'))]
     options = stage_args(cfg_options=['x=1'], resume=True, amp='bf16', accumulate=4)
     second = command('b.py', Path('w/b'), 'w/a/iter_9.pth', options)
     assert second[-3:] == ['--cfg-options', 'x=1', 'load_from=w/a/iter_9.pth']
@@ -96,8 +97,11 @@ def test_a_stage_gets_the_checkpoint_of_the_one_before():
 
 
 def test_several_processes_go_through_the_launcher():
-    command = load('tools/train_stages.py').command('a.py', Path('w'), None, stage_args(gpus=4))
-    assert command[0] == 'bash' and command[1].endswith('dist_train.sh') and command[2:4] == ['a.py', '4']
+    from mmdvis.cli.train_stages import command
+
+    words = command('a.py', Path('w'), None, stage_args(gpus=4))
+    assert words[1:3] == ['-m', 'torch.distributed.run'] and '--nproc_per_node=4' in words
+    assert words[words.index('mmdvis') :][:3] == ['mmdvis', 'train', 'a.py'] and words[-2:] == ['--launcher', 'pytorch']
 
 
 def test_amp_and_rate_scaling_reach_the_config(monkeypatch):

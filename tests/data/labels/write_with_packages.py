@@ -1,7 +1,7 @@
 """Writes the annotation files of this folder with the packages of the tools.
 
-``pip install datumaro==1.13.12 label-studio-sdk==2.1.2``, then ``python write_with_packages.py FOLDER``. The objects are
-those of ``tests/helpers/labelled_videos.py``.
+``pip install datumaro==1.13.12 label-studio-sdk==2.1.2``, then ``python write_with_packages.py FOLDER``. The objects
+are those of ``tests/helpers/labelled_videos.py``.
 """
 
 import json

@@ -1,0 +1,185 @@
+"""Configs that `mmdvis data init` writes: what they contain, and that they train."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers.commands import ROOT
+from helpers.labelled_videos import write_labelme
+from mmengine.config import Config
+
+from mmdvis.analysis.starter_config import STAGES, augmentation, default_lengths
+from mmdvis.checkpoints.zoo import find_entry
+from mmdvis.cli.convert import main as convert
+from mmdvis.cli.init_config import main
+from mmdvis.cli.train import main as train
+from mmdvis.cli.train_stages import main as train_stages
+from mmdvis.datasets.training_data import read_training_data
+from mmdvis.engine.work_folder import best_checkpoint
+from mmdvis.registry import DATASETS, METRICS, MODELS
+
+POSTPROCESSORS = dict(vipseg='PanopticPostprocessor', ytvis='InstancePostprocessor', vspw='SemanticPostprocessor')
+
+
+@pytest.fixture(scope='module')
+def own_data(tmp_path_factory):
+    """Own videos in the three layouts, converted from labelme: layout -> folder."""
+    source, folders = tmp_path_factory.mktemp('source'), {}
+    for k in range(5):
+        write_labelme(source, f'video{k}')
+    for layout in POSTPROCESSORS:
+        folders[layout] = tmp_path_factory.mktemp('own') / layout
+        convert(
+            [str(source), str(folders[layout]), '--from', 'labelme', '--to', layout, '--stuff', 'grass', '--val', '0']
+        )
+    return folders
+
+
+def written(folder, out, *options):
+    assert main([str(folder), '--model', 'minvis_toy', '-o', str(out / 'my.py'), *options]) == 0
+    return Config.fromfile(out / 'my.py')
+
+
+@pytest.mark.parametrize('layout', POSTPROCESSORS)
+def test_classes_paths_and_metrics_are_those_of_the_data(own_data, layout, tmp_path):
+    config = written(own_data[layout], tmp_path)
+    model = MODELS.build(config.model)
+    assert model.num_classes == 2 and config.model.postprocessor.type == POSTPROCESSORS[layout]
+    train_set, val_set = (DATASETS.build(config[f'{name}_dataloader'].dataset) for name in ('train', 'val'))
+    for dataset in (train_set, val_set):
+        dataset.full_init()
+        assert dataset.metainfo['classes'] == ('cat', 'grass')
+    assert 'VIPSeg' not in str(train_set.metainfo) and train_set.metainfo['dataset_type'] == f'dataset {layout}'
+    assert config.test_dataloader == config.val_dataloader and config.test_evaluator == config.val_evaluator
+    for evaluator in config.val_evaluator:
+        METRICS.build(evaluator)
+    assert config.load_from == str(find_entry('minvis_toy').weights)
+    assert len((tmp_path / 'my.py').read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize('layout', POSTPROCESSORS)
+def test_videos_are_split_by_the_hash_of_their_names(own_data, layout, tmp_path):
+    config = written(own_data[layout], tmp_path)
+    train_set, val_set = (DATASETS.build(config[f'{name}_dataloader'].dataset) for name in ('train', 'val'))
+    names = [
+        {str(dataset.get_data_info(k)['video_id']) for k in range(len(dataset))} for dataset in (train_set, val_set)
+    ]
+    assert len(train_set) + len(val_set) == 5 and len(val_set) >= 1 and not names[0] & names[1]
+    dataset = read_training_data(own_data[layout])
+    hashes = {name: hashlib.sha256(name.encode()).digest()[:8] for name in names[0] | names[1]}
+    chosen = {name for name, digest in hashes.items() if int.from_bytes(digest, 'big') < 0.2 * 2**64}
+    assert names[1] == (chosen or {min(hashes, key=lambda n: hashlib.sha256(n.encode()).hexdigest())})
+    assert dataset.num_videos == len(train_set) and dataset.num_frames == 3 * len(train_set)
+    assert not read_training_data(own_data[layout], 0.0).val_videos
+
+
+def test_clips_of_a_batch_have_one_size(own_data, tmp_path):
+    dataset = DATASETS.build(written(own_data['vipseg'], tmp_path).train_dataloader.dataset)
+    assert len({tuple(dataset[k % len(dataset)]['inputs'].shape) for k in range(12)}) == 1
+    mixed = augmentation([(720, 1280), (480, 480), (1280, 720)], 480)
+    assert mixed['crop']['size'] == (384, 384) and mixed['short_edges'][0] == 384
+
+
+def test_stages_inherit_from_each_other(own_data, tmp_path):
+    written(own_data['vipseg'], tmp_path, '--stages', *STAGES)
+    for stage, name in zip(STAGES, ('my', 'my_tracker', 'my_refiner')):
+        config = Config.fromfile(tmp_path / f'{name}.py')
+        model = MODELS.build(config.model)
+        assert model.trainable == (stage,) and model.num_classes == 2
+        frames = dict(segmenter=1, tracker=5, refiner=10)[stage]
+        assert config.train_dataloader.dataset.clip.num_frames == frames
+        hooks = [hook.type for hook in config.custom_hooks]
+        assert hooks == ['CheckpointLoadingHook', 'ClassCountHook', 'EarlyStoppingHook']
+    assert config.model.tracker.context == 'first_frame' and config.load_from is None
+
+
+def test_a_trained_tracker_goes_on_with_the_same_classes(toy_root, tmp_path):
+    config_path = tmp_path / 'own.py'
+    main([str(toy_root), '--model', 'dvis-online_toy', '-o', str(config_path), '--stages', 'tracker'])
+    model = MODELS.build(Config.fromfile(config_path).model)
+    assert model.trainable == ('tracker',) and model.refiner is None
+
+
+def test_large_models_keep_their_own_backbone(own_data, tmp_path, capsys):
+    arguments = [str(own_data['vipseg']), '--dry-run', '-o', str(tmp_path / 'my.py')]
+    assert main([*arguments, '--model', 'minvis_swin-t_coco-panoptic', '--stages', *STAGES]) == 0
+    text = capsys.readouterr().out
+    assert 'backbone=dict(init_cfg=None)' in text and 'mask2former_swin-t_' in text and 'num_heads=8' in text
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'config.py').write_text(text.split('# ---- ')[1].split('\n', 1)[1])
+    assert Config.fromfile(tmp_path / 'config.py').model.segmenter.backbone.init_cfg is None
+
+
+def test_lengths_follow_the_data_and_the_device(own_data):
+    data = read_training_data(own_data['vipseg'])
+    lengths = default_lengths(data)
+    assert lengths.iterations == 500 and lengths.interval == 50
+    assert lengths.batch_size == 2 or torch.cuda.is_available()
+    assert default_lengths(data, 3, 40).num_clips('tracker') == 1 and default_lengths(data, 3, 40).iterations == 40
+
+
+FAULTS = [
+    (['--val', '1'], '--val must be from 0 to below 1, got 1.0'),
+    (['--iters', '0'], '--iters must be at least 1, got 0'),
+    (['--batch-size', '-1'], '--batch-size must be at least 1, got -1'),
+    (['-o', 'my.txt'], 'a config must end with .py, got my.txt'),
+    (['--weights', 'absent.pth'], 'there is no file absent.pth; name a checkpoint'),
+    (['--model', 'absent'], 'there is no model absent'),
+    (['--model', 'vpsnet'], 'there is no model vpsnet'),
+    (['--stages', 'tracker'], 'minvis_toy has no trained tracker; take --stages segmenter tracker refiner'),
+    (['--stages', 'segmenter', 'refiner'], 'stages must be the first of'),
+    (['--stages', 'tracker', 'segmenter'], 'stages must be the first of'),
+    (['--model', 'dvis-online_toy', '--stages', 'tracker'], 'has 11 classes and the data has 2, so its segmenter'),
+]
+
+
+@pytest.mark.parametrize('options, message', FAULTS)
+def test_bad_options_give_one_sentence(own_data, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        main([str(own_data['vipseg']), '--model', 'minvis_toy', '-o', 'my.py', *options])
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_without_training_videos_and_existing_configs(own_data, tmp_path):
+    with pytest.raises(SystemExit, match='holds no dataset in a known layout'):
+        main([str(tmp_path)])
+    (tmp_path / 'images').mkdir()
+    content = json.loads((own_data['vipseg'] / 'panoptic_gt_VIPSeg_train.json').read_text())
+    (tmp_path / 'panoptic_gt_VIPSeg_val.json').write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match='has no training videos in the layout of VIPSeg, YouTube-VIS, OVIS or VSPW'):
+        main([str(tmp_path)])
+    content['categories'][0]['name'] = 'dog'
+    (tmp_path / 'panoptic_gt_VIPSeg_train.json').write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match='have different classes; all splits of a dataset must have the same'):
+        main([str(tmp_path), '--model', 'minvis_toy'])
+    (tmp_path / 'my.py').write_text('x = 1\n')
+    with pytest.raises(SystemExit, match='my.py exists; name another file with -o'):
+        main([str(own_data['vipseg']), '--model', 'minvis_toy', '-o', str(tmp_path / 'my.py')])
+    assert (tmp_path / 'my.py').read_text() == 'x = 1\n'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('layout', POSTPROCESSORS)
+def test_the_config_trains(own_data, layout, tmp_path):
+    written(own_data[layout], tmp_path, '--iters', '2')
+    train([str(tmp_path / 'my.py'), '--work-dir', str(tmp_path / 'work')])
+    best = best_checkpoint(tmp_path / 'work')
+    assert best is not None and best.name.startswith('best_') and (tmp_path / 'work' / 'iter_2.pth').exists()
+
+
+@pytest.mark.slow
+def test_three_stages_train_and_the_result_segments_a_folder(own_data, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    written(own_data['vipseg'], tmp_path, '--iters', '2', '--stages', *STAGES)
+    configs = [str(tmp_path / f'{name}.py') for name in ('my', 'my_tracker', 'my_refiner')]
+    train_stages([*configs, '--work-dir', str(tmp_path / 'work')])
+    checkpoint = best_checkpoint(tmp_path / 'work' / 'my_refiner')
+    video = own_data['vipseg'] / 'images' / 'video0'
+    words = ['run', str(video), '--weights', str(checkpoint), '--out', str(tmp_path / 'out'), '--save', 'json', 'masks']
+    subprocess.run([sys.executable, '-m', 'mmdvis', *words], check=True)
+    content = json.loads((tmp_path / 'out' / 'video0' / 'result.json').read_text())
+    assert [category['name'] for category in content['categories']] == ['cat', 'grass']
