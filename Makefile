@@ -13,7 +13,7 @@ N ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cat requirements/*.txt setup.py setup.cfg | cksum | cut -d' ' -f1)
 
-.PHONY: demo toy smoke test test-all fuzz lint format toy-bench install clean
+.PHONY: demo toy smoke test test-all fuzz lint format docs toy-bench install clean
 
 install: $(READY)
 
@@ -60,6 +60,13 @@ lint: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+# strict: a broken link, reference or anchor is an error
+docs: $(READY)
+	$(BIN)/python -m pip install --progress-bar off -q -r requirements/docs.txt
+	$(BIN)/python tools/misc/write_cli_page.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open build/site/index.html"
 
 format: $(READY)
 	$(BIN)/python -m ruff check --fix .

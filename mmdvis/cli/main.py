@@ -5,6 +5,8 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from mmdvis.version import __version__
+
 Commands = Mapping[str, tuple[str, str]]  # name -> module and description; a module is imported when its command is run
 COMMANDS: Commands = {
     'run': ('mmdvis.cli.run', 'segment videos, cameras, streams, folders of frames or images'),
@@ -39,6 +41,8 @@ def run_command(program: str, description: str, commands: Commands, arguments: S
         epilog='commands:\n' + '\n'.join(f'  {name:<{width}}{text}' for name, (_, text) in commands.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if program == 'mmdvis':
+        parser.add_argument('--version', action='version', version=f'mmdvis {__version__}')
     parser.add_argument('command', choices=commands, metavar='command', help=f'see below; `{program} COMMAND --help`')
     parser.add_argument('options', nargs=argparse.REMAINDER, help='options of the command')
     args = parser.parse_args(arguments)
