@@ -124,7 +124,9 @@ def first_config(
     loading: dict[str, Any] = dict(type='CheckpointLoadingHook')
     if stage == 'segmenter' and weights is not None:
         loading.update(required=['segmenter'], allow_mismatch=['segmenter.cls_embed'])
-    parts = ['backbone'] if weights is None else ['backbone', 'pixel_decoder', 'segmenter.decoder']
+    slow = ['backbone'] if weights is None else ['backbone', 'pixel_decoder', 'segmenter.decoder']
+    if stage != 'segmenter':
+        slow = [stage]  # a trained stage goes on
     return lines_of(
         comment(f'Trains {entry.name} on {data.train["data_root"]}; written by `mmdvis data init`.'),
         comment(f'Things: {", ".join(names[:things]) or "none"}. Stuff: {", ".join(names[things:]) or "none"}.'),
@@ -132,7 +134,7 @@ def first_config(
         assignment('data_root', f'{data.train["data_root"]}/'),
         assignment('model', model_changes(data, base.model, stage)),
         *data_text(data, base, short_edge, stage, lengths),
-        assignment('optim_wrapper', dict(paramwise_cfg=dict(lr_mult=dict.fromkeys(parts, 0.1)))),
+        assignment('optim_wrapper', dict(paramwise_cfg=dict(lr_mult=dict.fromkeys(slow, 0.1)))),
         *schedule_text(lengths),
         assignment('default_hooks', dict(checkpoint=saving(data.task, lengths), logger=dict(interval=10))),
         assignment('custom_hooks', hooks(loading, data.task)),

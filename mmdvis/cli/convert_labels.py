@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdvis.cli.arguments import program
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.datasets.converters.labels import READERS, WRITERS, write_videos
+from mmdvis.datasets.converters.labels import READERS, WRITERS, classes_of_file, classes_of_labels, write_videos
 from mmdvis.errors import OptionError
 from mmdvis.io import replace_together, work_folder
 
@@ -23,6 +23,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--stuff', nargs='+', default=[], metavar='CLASS', help='classes that are regions and not countable objects'
     )
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        metavar='JSON',
+        help='file whose `categories` are the classes, such as result.json of `mmdvis run`; None: those of the labels',
+    )
     parser.add_argument('--val', type=float, default=0.2, help='share of the videos for validation')
     return parser.parse_args(arguments)
 
@@ -35,12 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise OptionError(f'--val must be from 0 to below 1, got {args.val}')
         if args.out.exists() and any(args.out.iterdir()):
             raise OptionError(f'{args.out} is not empty; name a new folder')
+        if args.stuff and args.classes is not None:
+            raise OptionError('--classes tells which classes are stuff; leave out --stuff')
         videos = READERS[args.format](args.source)
+        classes = (
+            classes_of_labels(videos, args.stuff) if args.classes is None else classes_of_file(args.classes, videos)
+        )
         frames, objects = sum(len(v.images) for v in videos), sum(len(v.objects) for v in videos)
         print(f'videos: {len(videos)}, frames: {frames}, objects: {objects}')
         args.out.mkdir(parents=True, exist_ok=True)
         with work_folder(args.out) as work:
-            written = list(write_videos(videos, work, args.layout, args.stuff, args.val))
+            written = list(write_videos(videos, work, args.layout, classes, args.val))
             replace_together(work, args.out)
         for split, path, number in written:
             print(f'{split}: {number} videos, {args.out / path.relative_to(work)}')

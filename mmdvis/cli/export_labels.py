@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f'{args.out}: {counts["frames"]} frames, {counts["objects"]} objects, {counts["masks"]} masks')
     if counts['lost']:
         print(f'{counts["lost"]} holes and smaller parts of masks were left out; without --polygons, they are kept')
-    stuff = [name for name, is_thing in zip(results.classes.names, results.classes.is_thing) if not is_thing]
     if frames is not None:
-        option = f' --stuff {" ".join(stuff)}' if stuff else ''
-        print(f'read back with: mmdvis data convert labels {args.out} DATASET --from {args.tool}{option}')
+        classes = args.results / 'result.json'
+        print(f'read back with: mmdvis data convert {args.out} DATASET --from {args.tool} --classes {classes}')
     return 0

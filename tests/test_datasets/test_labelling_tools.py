@@ -25,7 +25,7 @@ from pycocotools import mask as coco_mask
 from mmdvis.cli.convert_labels import main
 from mmdvis.datasets import VIPSegDataset, VSPWDataset, YouTubeVISDataset
 from mmdvis.datasets.converters.labels import READERS, WRITERS, write_videos
-from mmdvis.datasets.converters.labels.writers import class_names, split_videos
+from mmdvis.datasets.converters.labels.writers import classes_of_labels, split_videos
 from mmdvis.errors import DataError
 
 
@@ -89,7 +89,7 @@ def test_splits_depend_on_names_and_both_have_videos(tmp_path):
         len(p) for p in split_videos(videos[:2], 0.01).values()
     ] == [1, 1]
     with pytest.raises(DataError, match='no object has the class tree; classes: object'):
-        class_names(videos, ['tree'])
+        classes_of_labels(videos, ['tree'])
 
 
 def change_labelme(change):
@@ -326,16 +326,16 @@ def test_names_images_and_classes_that_would_be_lost(tmp_path, monkeypatch):
     assert video.name == 'v1'
     bad = type(video)('', video.images, video.size, video.objects)
     with pytest.raises(DataError, match="'' cannot be the name of a video"):
-        list(write_videos([bad], tmp_path / 'out', 'ytvis'))
+        list(write_videos([bad], tmp_path / 'out', 'ytvis', classes_of_labels([bad])))
     assert not (tmp_path / 'out').exists()
     (only,) = split_videos([video], 0.9)
-    assert only == 'train' and class_names([video], ['grass', 'grass']) == ['cat', 'grass']
+    assert only == 'train' and classes_of_labels([video], ['grass', 'grass']).names == ('cat', 'grass')
 
 
 def test_regions_of_one_class_are_one_segment(tmp_path):
     shapes = '<track id="{0}" label="grass"><box frame="0" xtl="{0}" ytl="1" xbr="{1}" ybr="9"/></track>'
     video = cvat_of(tmp_path / 'in', shapes.format(1, 5) + shapes.format(20, 30))
-    list(write_videos([video], tmp_path / 'out', 'vipseg', ['grass'], 0.0))
+    list(write_videos([video], tmp_path / 'out', 'vipseg', classes_of_labels([video], ['grass']), 0.0))
     content = json.loads((tmp_path / 'out' / 'panoptic_gt_VIPSeg_train.json').read_text())
     (segment,) = content['annotations'][0]['annotations'][0]['segments_info']
     assert segment['area'] == (4 + 10) * 8

@@ -53,11 +53,23 @@ def test_a_round_trip_keeps_every_pixel_id_and_class(tmp_path, task, tool, capsy
 def test_the_printed_command_makes_a_dataset(tmp_path, capsys):
     source, _ = write(tmp_path)
     main([str(source), str(tmp_path / 'out'), '--to', 'coco', '--frames', str(source / 'video.mp4')])
-    words = capsys.readouterr().out.splitlines()[-1].split('mmdvis data convert labels ')[1].split()
-    assert words[-2:] == ['--stuff', 'sky']
-    assert convert([*words[:1], str(tmp_path / 'data'), *words[2:]]) == 0  # without the word `labels`, too
-    data = read_training_data(tmp_path / 'data')
-    assert data.classes.names == ('car', 'person', 'sky') and data.classes.num_things == 2 and data.num_frames == T
+    words = capsys.readouterr().out.splitlines()[-1].split('mmdvis data convert ')[1].split()
+    path = tmp_path / 'out' / 'annotations' / 'instances_default.json'
+    content = json.loads(path.read_text())
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] != 3]  # a class without objects
+    path.write_text(json.dumps(content))
+    for layout in ('vipseg', 'ytvis', 'vspw'):
+        assert convert([*words[:1], str(tmp_path / layout), *words[2:], '--to', layout]) == 0
+        data = read_training_data(tmp_path / layout)
+        assert data.classes.names == ('car', 'person', 'sky') and data.num_frames == T
+        assert data.classes.num_things == dict(ytvis=3).get(layout, 2)
+    content['categories'].append(dict(id=30, name='dog'))
+    content['annotations'][0]['category_id'] = 30
+    path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match='has an object of the class dog, which .*result.json lacks'):
+        convert([*words[:1], str(tmp_path / 'data'), *words[2:]])
+    with pytest.raises(SystemExit, match='--classes tells which classes are stuff; leave out --stuff'):
+        convert([*words[:1], str(tmp_path / 'data'), *words[2:], '--stuff', 'sky'])
 
 
 def test_polygons_are_tracks_and_what_they_lose_is_counted(tmp_path, capsys):

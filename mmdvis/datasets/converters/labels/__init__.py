@@ -11,7 +11,7 @@ from .labelme import read_labelme
 from .mask_images import read_masks
 from .mots import read_mots
 from .videos import LabelledObject, LabelledVideo
-from .writers import WRITERS, write_videos
+from .writers import WRITERS, classes_of_file, classes_of_labels, write_videos
 
 Reader = Callable[[Path], Sequence[LabelledVideo]]
 READERS: dict[str, Reader] = {
@@ -25,4 +25,12 @@ READERS: dict[str, Reader] = {
     'masks': read_masks,
 }
 
-__all__ = ['READERS', 'WRITERS', 'LabelledObject', 'LabelledVideo', 'write_videos']
+__all__ = [
+    'READERS',
+    'WRITERS',
+    'LabelledObject',
+    'LabelledVideo',
+    'classes_of_file',
+    'classes_of_labels',
+    'write_videos',
+]

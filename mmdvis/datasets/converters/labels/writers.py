@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmdvis.datasets.annotation_json import parse_json, read_bytes
+from mmdvis.datasets.classes import ClassList, build_class_list, categories_of
 from mmdvis.datasets.converters.frames import save_image
 from mmdvis.datasets.converters.json_files import is_dev
 from mmdvis.errors import DataError
@@ -36,8 +38,12 @@ def split_videos(videos: Sequence[LabelledVideo], val_share: float) -> dict[str,
     return {name: part for name, part in splits.items() if part}
 
 
-def class_names(videos: Sequence[LabelledVideo], stuff: Sequence[str]) -> list[str]:
-    """Names of the classes, things first, each group in alphabetical order.
+def classes_of_labels(videos: Sequence[LabelledVideo], stuff: Sequence[str] = ()) -> ClassList:
+    """The classes of the objects: things first, each group in alphabetical order.
+
+    Args:
+        videos: All videos.
+        stuff: Names of the classes that are regions; the others are things.
 
     Raises:
         DataError: There is no object, or ``stuff`` names a class that no object has.
@@ -48,7 +54,22 @@ def class_names(videos: Sequence[LabelledVideo], stuff: Sequence[str]) -> list[s
         raise DataError('there is no labelled object; check the folder and the format')
     if unknown:
         raise DataError(f'no object has the class {unknown[0]}; classes: {", ".join(sorted(names))}')
-    return [*sorted(names - set(stuff)), *sorted(set(stuff))]
+    ordered = [*sorted(names - set(stuff)), *sorted(set(stuff))]
+    return build_class_list([(k, name, name not in stuff, None) for k, name in enumerate(ordered)])
+
+
+def classes_of_file(path: Path, videos: Sequence[LabelledVideo]) -> ClassList:
+    """The classes of ``categories`` in a json, such as ``result.json`` of `mmdvis run`, renumbered from 0.
+
+    Raises:
+        DataError: The file is malformed, or an object has a class that it lacks.
+    """
+    found = categories_of(parse_json(read_bytes(path), path))
+    labels = {item.label: (video.name, item.label) for video in videos for item in video.objects}
+    unknown = sorted(set(labels) - set(found.names))
+    if unknown:
+        raise DataError(f'video {labels[unknown[0]][0]} has an object of the class {unknown[0]}, which {path} lacks')
+    return build_class_list([(k, name, k < found.num_things, None) for k, name in enumerate(found.names)])
 
 
 def copy_image(source: Path, target: Path) -> None:
@@ -70,7 +91,7 @@ def merged(video: LabelledVideo, frame: int, values: Sequence[int]) -> np.ndarra
     return ids
 
 
-def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, classes: ClassList) -> Path:
     """Writes ``{train,valid}.json`` with run-length masks and ``<split>/JPEGImages`` in the layout of YouTube-VIS."""
     folder = dict(val='valid').get(split, split)  # the names of YouTube-VIS
     entries, tracks = [], []
@@ -82,19 +103,21 @@ def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, na
         entries.append(dict(id=number, file_names=files, **size))
         for item in video.objects:
             codes = [item.masks.get(t) for t in range(len(files))]
-            known = dict(video_id=number, category_id=names.index(item.label) + 1, iscrowd=0, **size)
+            known = dict(video_id=number, category_id=classes.names.index(item.label) + 1, iscrowd=0, **size)
             tracks.append(dict(known, id=len(tracks) + 1, **track_fields(codes)))
-    categories = [dict(id=k + 1, name=name) for k, name in enumerate(names)]
+    categories = [dict(id=k + 1, name=name) for k, name in enumerate(classes.names)]
     return write_json(out / f'{folder}.json', dict(videos=entries, annotations=tracks, categories=categories))
 
 
-def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, classes: ClassList) -> Path:
     """Writes ``panoptic_gt_VIPSeg_<split>.json``, ``images`` and ``panomasksRGB`` in the layout of VIPSeg."""
     entries, annotations = [], []
     for video in videos:
         images, frames = [], []
-        labels = [names.index(item.label) for item in video.objects]
-        numbers = [k + 1 if label < things else 1 + labels.index(label) for k, label in enumerate(labels)]  # stuff: one
+        labels = [classes.names.index(item.label) for item in video.objects]
+        numbers = [
+            k + 1 if label < classes.num_things else 1 + labels.index(label) for k, label in enumerate(labels)
+        ]  # stuff: one
         for t, image in enumerate(video.images):
             copy_image(image, out / 'images' / video.name / f'{image.stem}.jpg')
             ids = merged(video, t, numbers)
@@ -110,38 +133,38 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, names: 
             frames.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments))
         entries.append(dict(video_id=video.name, images=images))
         annotations.append(dict(video_id=video.name, annotations=frames))
-    categories = [dict(id=k, name=name, isthing=int(k < things)) for k, name in enumerate(names)]
+    categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
     content = dict(videos=entries, annotations=annotations, categories=categories)
     return write_json(out / f'panoptic_gt_VIPSeg_{split}.json', content)
 
 
-def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, names: list[str], things: int) -> Path:
+def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, classes: ClassList) -> Path:
     """Writes ``<split>.txt`` and ``data/<video>/{origin,mask}`` in the layout of VSPW.
 
     The value of a pixel is the index of its class plus one, or 0 without a label.
     """
     for video in videos:
         folder = out / 'data' / video.name
-        values = [names.index(item.label) + 1 for item in video.objects]
+        values = [classes.names.index(item.label) + 1 for item in video.objects]
         for t, image in enumerate(video.images):
             copy_image(image, folder / 'origin' / f'{image.stem}.jpg')
             save_image(
                 Image.fromarray(merged(video, t, values).astype(np.uint8)), folder / 'mask' / f'{image.stem}.png'
             )
-    categories = [dict(id=k, name=name, isthing=int(k < things)) for k, name in enumerate(names)]
+    categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
     write_json(out / 'categories.json', dict(categories=categories))
     path = out / f'{split}.txt'
     path.write_text(''.join(f'{video.name}\n' for video in videos))
     return path
 
 
-Writer = Callable[[Sequence[LabelledVideo], Path, str, list[str], int], Path]
+Writer = Callable[[Sequence[LabelledVideo], Path, str, ClassList], Path]
 
 WRITERS: dict[str, Writer] = dict(vipseg=write_vipseg, ytvis=write_youtube_vis, vspw=write_vspw)
 
 
 def write_videos(
-    videos: Sequence[LabelledVideo], out: Path, layout: str, stuff: Sequence[str] = (), val_share: float = 0.2
+    videos: Sequence[LabelledVideo], out: Path, layout: str, classes: ClassList, val_share: float = 0.2
 ) -> Iterator[tuple[str, Path, int]]:
     """Writes labelled videos as a dataset.
 
@@ -149,23 +172,22 @@ def write_videos(
         videos: The videos.
         out: Output folder.
         layout: Key of ``WRITERS``.
-        stuff: Names of the classes that are regions; the others are things.
+        classes: The classes.
         val_share: Expected share of the validation videos in [0, 1).
 
     Yields:
         Split, path of its annotations, and number of its videos.
 
     Raises:
-        DataError: There is no object, ``stuff`` names an unknown class, or two videos have the same name.
+        DataError: Two videos have the same name, or there are too many classes for the layout.
     """
-    names = class_names(videos, stuff)
     repeated = next((v.name for k, v in enumerate(videos) if v.name in [o.name for o in videos[:k]]), None)
     if repeated is not None:
         raise DataError(f'two videos are called {repeated}; rename one')
     wrong = next((video.name for video in videos if Path(video.name).name != video.name or not video.name), None)
     if wrong is not None:
         raise DataError(f'{wrong!r} cannot be the name of a video; rename its folder')
-    if layout == 'vspw' and len(names) > 254:
-        raise DataError(f'the layout vspw has room for 254 classes, got {len(names)}; use vipseg')
+    if layout == 'vspw' and len(classes.names) > 254:
+        raise DataError(f'the layout vspw has room for 254 classes, got {len(classes.names)}; use vipseg')
     for split, part in split_videos(videos, val_share).items():
-        yield split, WRITERS[layout](part, out, split, names, len(names) - len(set(stuff))), len(part)
+        yield split, WRITERS[layout](part, out, split, classes), len(part)
