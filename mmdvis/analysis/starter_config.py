@@ -71,6 +71,7 @@ def starter_configs(
     out: Path,
     lengths: Lengths,
     stages: Sequence[str] = STAGES,
+    others: Sequence[TrainingData] = (),
 ) -> dict[Path, str]:
     """Text of a config for each stage.
 
@@ -82,12 +83,13 @@ def starter_configs(
         lengths: Lengths of the training.
         stages: Stages in the order of the training. One that is not the segmenter continues the training of a model
             with the same classes.
+        others: Datasets with the same classes whose training videos are mixed in.
 
     Returns:
         Path -> text, in the order of the training.
 
     Raises:
-        OptionError: The model has no such stage, or other classes.
+        OptionError: The model has no such stage, or a dataset or the model has other classes.
     """
     base = Config.fromfile(entry.config)
     model = base.model
@@ -97,7 +99,13 @@ def starter_configs(
         raise OptionError(f'stages must be the first of {", ".join(STAGES)}, or one of them, got {", ".join(stages)}')
     if stages[0] != 'segmenter':
         check_continued(data, entry, model, stages[0], weights)
-    texts = {out: first_config(data, entry, base, weights, lengths, stages[0])}
+    for other in others:
+        if (other.task, other.classes.names) != (data.task, data.classes.names):
+            raise OptionError(
+                f'{other.train["data_root"]} and {data.train["data_root"]} differ in layout or classes, so they '
+                'cannot be mixed; convert both with the same --to and --classes'
+            )
+    texts = {out: first_config((data, *others), entry, base, weights, lengths, stages[0])}
     paths = [out, *(out.with_name(f'{out.stem}_{stage}.py') for stage in stages[1:])]
     for before, path, stage in zip(paths, paths[1:], stages[1:]):
         texts[path] = next_config(before.name, data.task, model, stage, lengths)
@@ -116,9 +124,15 @@ def check_continued(data: TrainingData, entry: ModelEntry, model: ConfigDict, st
 
 
 def first_config(
-    data: TrainingData, entry: ModelEntry, base: Config, weights: Path | None, lengths: Lengths, stage: str
+    datasets: Sequence[TrainingData],
+    entry: ModelEntry,
+    base: Config,
+    weights: Path | None,
+    lengths: Lengths,
+    stage: str,
 ) -> str:
     """Text of the config with the data, from which those of later stages inherit."""
+    data = datasets[0]
     names, things = data.classes.names, data.classes.num_things
     short_edge = min(entry.short_edge or data.short_edge, data.short_edge)
     loading: dict[str, Any] = dict(type='CheckpointLoadingHook')
@@ -133,7 +147,7 @@ def first_config(
         assignment('_base_', f'mmdvis::{entry.config.relative_to(SHIPPED / "configs").as_posix()}'),
         assignment('data_root', f'{data.train["data_root"]}/'),
         assignment('model', model_changes(data, base.model, stage)),
-        *data_text(data, base, short_edge, stage, lengths),
+        *data_text(datasets, base, short_edge, stage, lengths),
         assignment('optim_wrapper', dict(paramwise_cfg=dict(lr_mult=dict.fromkeys(slow, 0.1)))),
         *schedule_text(lengths),
         assignment('default_hooks', dict(checkpoint=saving(data.task, lengths), logger=dict(interval=10))),
@@ -198,8 +212,11 @@ def part_for(segmenter: ConfigDict, stage: str) -> dict[str, Any]:
     return dict(**replaced, type=kind, **sizes, decoder=decoder, loss=loss)
 
 
-def data_text(data: TrainingData, base: Config, short_edge: int, stage: str, lengths: Lengths) -> list[str]:
+def data_text(
+    datasets: Sequence[TrainingData], base: Config, short_edge: int, stage: str, lengths: Lengths
+) -> list[str]:
     """Lines with the datasets and the metrics."""
+    data, *others = datasets
     shared = {key: value for key, value in data.train.items() if data.val.get(key) == value}
     shared = dict(shared, data_root=ROOT, metainfo=dict(dataset_type=f'dataset {Path(data.train["data_root"]).name}'))
     train, val = ({key: part[key] for key in part if key not in shared} for part in (data.train, data.val))
@@ -210,33 +227,39 @@ def data_text(data: TrainingData, base: Config, short_edge: int, stage: str, len
         val['indices'] = Expression('held_out')
     elif not data.has_val:
         lines.append(comment('There is only one video: the results of the validation are those of a training video.'))
-    train.update(clip=dict(num_frames=CLIP_LENGTHS[stage]), augment=augmentation(data.sizes, short_edge))
+    clips = clips_of([size for part in datasets for size in part.sizes], short_edge)
+    if stage != 'segmenter':  # goes on as it was trained
+        clips = {key: base.train_dataloader.dataset.get(key, {}) for key in ('clip', 'augment')}
+    videos: dict[str, Any] = {'_delete_': True, '**videos': None, **train, **clips}
+    sampler: dict[str, Any] = dict(_delete_=True, type='ClipSampler')
+    if others:
+        parts: dict[str, Any] = dict(own={'**videos': None, **train})
+        parts.update({f'other{k}': dict(other.train) for k, other in enumerate(others, 1)})
+        videos = dict(_delete_=True, type='ConcatClipDataset', **clips, datasets=parts)
+        sampler['ratios'] = [1.0] * len(datasets)
+    loader = dict(batch_size=lengths.num_clips(stage), num_workers=2, sampler=sampler, dataset=videos)
     val.update(test_mode=True, test=dict(short_edge=short_edge, max_edge=MAX_EDGE))
     in_order = dict(type='DefaultSampler', shuffle=False, round_up=False)
-    replaced = dict(_delete_=True)
-    loader = dict(
-        batch_size=lengths.num_clips(stage),
-        num_workers=2,
-        sampler=dict(replaced, type='ClipSampler'),
-        dataset=dict(replaced, **{'**videos': None}, **train),
-    )
     whole = dict(batch_size=1, num_workers=0, sampler=in_order, dataset={'**videos': None, **val})
     return [
         assignment('videos', shared),
         *lines,
         assignment('train_dataloader', loader),
         assignment('whole_videos', whole),
-        *(
-            f'{name}_dataloader = dict({"_delete_=True, " if base.get(f"{name}_dataloader") else ""}**whole_videos)'
-            for name in ('val', 'test')
-        ),
+        *(test_loader(base, name) for name in ('val', 'test')),
         *metric_text(data),
         'test_evaluator = val_evaluator',
     ]
 
 
-def augmentation(sizes: Sequence[tuple[int, int]], short_edge: int) -> dict[str, Any]:
-    """Resizing and crops of training clips, which then have the same size.
+def test_loader(base: Config, name: str) -> str:
+    """Line of the data loader for validation or test, which replaces that of the base."""
+    replaced = '_delete_=True, ' if base.get(f'{name}_dataloader') else ''
+    return f'{name}_dataloader = dict({replaced}**whole_videos)'
+
+
+def clips_of(sizes: Sequence[tuple[int, int]], short_edge: int) -> dict[str, Any]:
+    """Clips of one frame for a segmenter: resized and cropped, so that all have the same size.
 
     Args:
         sizes: (height, width) of the videos.
@@ -247,7 +270,7 @@ def augmentation(sizes: Sequence[tuple[int, int]], short_edge: int) -> dict[str,
         (edges[0] * height // min(height, width), edges[0] * width // min(height, width)) for height, width in sizes
     ]
     crop = min(height for height, _ in smallest), min(width for _, width in smallest)
-    return dict(short_edges=edges, crop=dict(size=crop), flip=0.5)
+    return dict(clip=dict(num_frames=1), augment=dict(short_edges=edges, crop=dict(size=crop), flip=0.5))
 
 
 def metric_text(data: TrainingData) -> list[str]:

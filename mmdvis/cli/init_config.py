@@ -18,7 +18,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=program('data init'), description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('data', type=Path, help='folder in the layout of VIPSeg, YouTube-VIS, OVIS or VSPW')
+    parser.add_argument(
+        'data',
+        type=Path,
+        nargs='+',
+        help='folder in the layout of VIPSeg, YouTube-VIS, OVIS or VSPW; training videos of further folders with the '
+        'same classes are mixed in, as often as those of the first',
+    )
     parser.add_argument(
         '--model', default='minvis_swin-t_coco-panoptic', help='name of the model to start from; see `mmdvis models`'
     )
@@ -54,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise OptionError(f'--{name.replace("_", "-")} must be at least 1, got {getattr(args, name)}')
         if args.out.suffix != '.py':
             raise OptionError(f'a config must end with .py, got {args.out}')
-        data = read_training_data(args.data, args.val)
+        data, *others = (read_training_data(folder, args.val) for folder in args.data)
         entry = find_entry(args.model)
         lengths = default_lengths(data, args.batch_size, args.iters)
-        texts = starter_configs(data, entry, weights_of(entry, args), args.out, lengths, args.stages)
+        texts = starter_configs(data, entry, weights_of(entry, args), args.out, lengths, args.stages, others)
         present = [path for path in texts if path.exists()]
         if present and not args.dry_run:
             raise OptionError(f'{present[0]} exists; name another file with -o')

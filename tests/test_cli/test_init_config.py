@@ -11,7 +11,7 @@ from helpers.commands import ROOT
 from helpers.labelled_videos import write_labelme
 from mmengine.config import Config
 
-from mmdvis.analysis.starter_config import STAGES, augmentation, default_lengths
+from mmdvis.analysis.starter_config import STAGES, clips_of, default_lengths
 from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.cli.convert import main as convert
 from mmdvis.cli.init_config import main
@@ -79,7 +79,7 @@ def test_videos_are_split_by_the_hash_of_their_names(own_data, layout, tmp_path)
 def test_clips_of_a_batch_have_one_size(own_data, tmp_path):
     dataset = DATASETS.build(written(own_data['vipseg'], tmp_path).train_dataloader.dataset)
     assert len({tuple(dataset[k % len(dataset)]['inputs'].shape) for k in range(12)}) == 1
-    mixed = augmentation([(720, 1280), (480, 480), (1280, 720)], 480)
+    mixed = clips_of([(720, 1280), (480, 480), (1280, 720)], 480)['augment']
     assert mixed['crop']['size'] == (384, 384) and mixed['short_edges'][0] == 384
 
 
@@ -99,8 +99,26 @@ def test_stages_inherit_from_each_other(own_data, tmp_path):
 def test_a_trained_tracker_goes_on_with_the_same_classes(toy_root, tmp_path):
     config_path = tmp_path / 'own.py'
     main([str(toy_root), '--model', 'dvis-online_toy', '-o', str(config_path), '--stages', 'tracker'])
-    model = MODELS.build(Config.fromfile(config_path).model)
+    config = Config.fromfile(config_path)
+    model = MODELS.build(config.model)
     assert model.trainable == ('tracker',) and model.refiner is None
+    base = Config.fromfile(find_entry('dvis-online_toy').config).train_dataloader.dataset
+    assert (config.train_dataloader.dataset.clip, config.train_dataloader.dataset.augment) == (base.clip, base.augment)
+
+
+def test_further_folders_are_mixed_in(own_data, toy_root, tmp_path):
+    out = tmp_path / 'mixed.py'
+    words = [str(toy_root), str(toy_root), '--model', 'minvis_toy', '-o', str(out), '--stages', *STAGES[:2]]
+    assert main(words) == 0
+    for name in ('mixed', 'mixed_tracker'):
+        config = Config.fromfile(tmp_path / f'{name}.py')
+        loader = config.train_dataloader
+        assert loader.dataset.type == 'ConcatClipDataset' and loader.sampler.ratios == [1.0, 1.0]
+        assert len(DATASETS.build(loader.dataset)) == 12 and len(DATASETS.build(config.val_dataloader.dataset)) == 3
+        assert loader.dataset.clip.num_frames == (5 if name == 'mixed_tracker' else 1)
+    with pytest.raises(SystemExit, match='differ in layout or classes, so they cannot be mixed'):
+        main([str(toy_root), str(own_data['vipseg']), '--model', 'minvis_toy', '-o', str(tmp_path / 'other.py')])
+    assert not (tmp_path / 'other.py').exists()
 
 
 def test_large_models_keep_their_own_backbone(own_data, tmp_path, capsys):
