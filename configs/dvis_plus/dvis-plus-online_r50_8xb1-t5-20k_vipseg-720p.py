@@ -1,4 +1,4 @@
-# the segmenter of DVIS++, which cannot be trained here, converted by tools/model_converters/detectron2_to_mmdvis.py
+# starts from the segmenter of DVIS++: ctvis_r50_8xb2-t5-20k_vipseg-720p.py, or the released one, converted
 _base_ = [
     '../_base_/models/dvis-plus-online.py',
     '../_base_/datasets/vipseg.py',

@@ -154,11 +154,14 @@ class Reader:
             },
             loss_weights=list(default(loss, 'weights')),
             contrast=trained['loss'].get('contrast'),
+            reid_losses=self.get('model.segmenter.contrast'),
+            last_channels=self.get('model.tracker.last_channels'),
             guided=default(loss, 'guided') if loss['matching'] != 'frame' else None,
             **{key: default(loss, key) for key in ('no_object_weight', 'num_points')},
             importance_sampling=list(default(loss, 'importance_sampling')),
             **self.backbone(segmenter['backbone']),
         )
+        self.read.update(f'model.segmenter.contrast.{key}' for key in ('contrast', 'cosine'))
         for stage in ('segmenter', 'tracker', 'refiner'):
             self.read.update(f'model.{stage}.loss.{key}' for key in ('num_points', 'contrast', 'guided'))
             options = (model.get(stage) or {}).get('loss') or {}

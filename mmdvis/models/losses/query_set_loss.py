@@ -107,8 +107,14 @@ class QuerySetLoss(nn.Module):
         context: StepContext,
         guide: LayerPredictions | None = None,
     ) -> list[Pairs]:
-        """Matched pairs that :meth:`forward` uses for the same arguments; not supported with ``matching='frame'``."""
+        """Matched pairs that :meth:`forward` uses for the same arguments.
+
+        With ``matching='frame'``, there are B * T of them, and their objects are those that are visible in the frame.
+        """
         with full_precision(predictions.mask_features):
+            if self.matching == 'frame':
+                predictions, guide = split_frames(predictions), None if guide is None else split_frames(guide)
+                targets = [frame for clip in targets for frame in clip.frames()]
             return self.match(self.matched_by(predictions, context, guide), targets, context)
 
     def matched_by(

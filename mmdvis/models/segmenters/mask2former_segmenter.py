@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdvis.models.functional.layer_predictions import LayerPredictions
+from mmdvis.models.functional.memory_contrast import mean_memory_contrast
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
@@ -30,7 +32,9 @@ class Mask2FormerSegmenter(BaseModule):
             the mask features and three memories from coarse to fine, as ``mmdet.MSDeformAttnPixelDecoder`` does.
         decoder: Arguments of :class:`MaskedDecoder`.
         reid: Whether to append a re-identification embedding of C channels to the queries (DVIS++), so that trackers
-            and refiners have 2 C channels. Its loss (CTVIS) is not implemented, so such a segmenter cannot be trained.
+            and refiners have 2 C channels.
+        contrast: Weights of the losses of CTVIS that train the re-identification embedding,
+            ``dict(contrast=2.0, cosine=3.0)``; None if it is not trained.
         normed_embeds: Whether later stages receive the queries after the norm of the decoder (DVIS) or before it
             (DVIS++). Trackers always match the normalised queries.
         loss: Config of the set loss, e.g. ``QuerySetLoss``; None for inference only.
@@ -50,8 +54,15 @@ class Mask2FormerSegmenter(BaseModule):
         reid: bool = False,
         normed_embeds: bool = True,
         loss: dict | None = None,
+        contrast: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
+        if contrast is not None and (not reid or set(contrast) != {'contrast', 'cosine'}):
+            raise ValueError(
+                f'contrast must be dict(contrast=..., cosine=...) of a segmenter with reid=True, got {contrast!r} with '
+                f'reid={reid}'
+            )
+        self.contrast = contrast
         self.normed_embeds, self.mask_channels = normed_embeds, mask_channels
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
@@ -118,14 +129,23 @@ class Mask2FormerSegmenter(BaseModule):
             context: Progress and random seed of the training step.
 
         Raises:
-            ValueError: If the segmenter has a re-identification embedding.
+            ValueError: If the segmenter has a re-identification embedding, but no weights of its losses.
         """
-        if self.reid_embed is not None:
+        if self.reid_embed is None:
+            return self.criterion(self.predict(*self.decode(frames)), targets, context)
+        if self.contrast is None:
             raise ValueError(
-                'a segmenter with reid=True cannot be trained, because the loss of its re-identification embedding '
-                "(CTVIS) is not implemented; load trained weights and set trainable to 'tracker' or 'refiner'"
+                'a segmenter with reid=True is trained with the losses of CTVIS; set contrast=dict(contrast=2.0, '
+                "cosine=3.0), or load trained weights and set trainable to 'tracker' or 'refiner'"
             )
-        return self.criterion(self.predict(*self.decode(frames)), targets, context)
+        states, features = self.decode(frames)
+        predictions = self.predict(states, features)
+        pairs = self.criterion.pairs(predictions, targets, context)
+        reid = self.reid_embed(self.transformer_decoder.post_norm(states[-1])).unflatten(0, frames.shape[:2])
+        slots = frame_slots(targets, [tuple(side[-1] for side in pair) for pair in pairs], reid.device)
+        found = mean_memory_contrast(reid, slots, context.generator('contrast'))
+        losses = {f'loss_{name}': self.contrast[name] * value for name, value in zip(('contrast', 'cosine'), found)}
+        return {**self.criterion(predictions, targets, context, pairs=pairs), **losses}
 
     def decode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
         """Runs backbone, pixel decoder and transformer decoder.
@@ -150,6 +170,26 @@ class Mask2FormerSegmenter(BaseModule):
         """
         x = self.transformer_decoder.post_norm(torch.stack(list(states))).unflatten(1, features.shape[:2])
         return LayerPredictions(self.cls_embed(x), self.mask_embed(x), features)
+
+
+def frame_slots(
+    targets: Sequence[ClipTargets], pairs: Sequence[tuple[np.ndarray, np.ndarray]], device: torch.device
+) -> list[Tensor]:
+    """Query (T, N) of each object of each clip in each frame, -1 where it is not visible or has none.
+
+    Args:
+        targets: Ground truth of each clip.
+        pairs: Queries and objects of each frame of all clips; the objects are counted among the visible ones.
+        device: Device of the result.
+    """
+    result, remaining = [], iter(pairs)
+    for clip in targets:
+        slots = torch.full(clip.visible.T.shape, -1)
+        for t, visible in enumerate(clip.visible.T.cpu()):
+            queries, objects = next(remaining)
+            slots[t, visible.nonzero()[:, 0][torch.from_numpy(objects)]] = torch.from_numpy(queries)
+        result.append(slots.to(device))
+    return result
 
 
 def with_sizes(config: dict, in_channels: Sequence[int], channels: int, mask_channels: int) -> dict:
