@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdvis.errors import CheckpointError
 
 from .converters import CONVERTERS
+from .eomt import convert_eomt
 from .reader import meta_of, read_checkpoint, state_dict_of
 
 MARKERS = {  # format -> parts of tensor names that only this format has
@@ -20,6 +21,7 @@ MARKERS = {  # format -> parts of tensor names that only this format has
         'refiner.transformer_',
         'backbone.res2.',
     ),
+    'eomt': ('upscale_block.', 'network.upscale.'),
     'transformers': ('model.pixel_level_module.', 'model.transformer_module.'),
     'mmdet': (
         'panoptic_head.',
@@ -40,7 +42,8 @@ class Checkpoint:
         meta: Meta information of the file, e.g. ``dataset_meta`` (classes), ``switches`` (options that the weights were
             trained with) and ``cfg`` (text of the training config).
         origin: Name of the file in error messages.
-        format: Original format: ``'mmdvis'``, ``'detectron2'``, ``'transformers'`` or ``'mmdet'``.
+        format: Original format: ``'mmdvis'``, ``'detectron2'``, ``'transformers'``, ``'eomt'`` or
+            ``'mmdet'``.
     """
 
     weights: dict[str, Tensor]
@@ -77,7 +80,7 @@ class Checkpoint:
         kind = checkpoint_format(weights)
         if kind == 'mmdvis':
             return cls(weights, meta, origin, kind)
-        result = CONVERTERS[kind](weights)
+        result = {**CONVERTERS, 'eomt': convert_eomt}[kind](weights)
         leftover = result.unexpected(allow_leftover)
         if leftover:
             raise CheckpointError(

@@ -1,7 +1,7 @@
 """Training progress and random seeds passed to the loss."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,12 +17,18 @@ class StepContext:
         seed: Random seed of the run.
         rank: Rank of the process.
         iteration: Index of the training iteration.
+        scope: Prefix of the names of the generators; see :meth:`scoped`.
     """
 
     progress: float = 1.0
     seed: int = 0
     rank: int = 0
     iteration: int = 0
+    scope: str = ''
+
+    def scoped(self, name: str) -> 'StepContext':
+        """A context whose generators are independent of those of this one."""
+        return replace(self, scope=f'{self.scope}{name}.')
 
     def generator(self, name: str, device: str | torch.device = 'cpu') -> torch.Generator:
         """Creates a random generator.
@@ -31,5 +37,5 @@ class StepContext:
             name: Purpose of the generator; different names give independent random numbers.
             device: Device of the generator.
         """
-        key = f'{self.seed}/{self.rank}/{self.iteration}/{name}'.encode()
+        key = f'{self.seed}/{self.rank}/{self.iteration}/{self.scope}{name}'.encode()
         return torch.Generator(device=device).manual_seed(zlib.crc32(key) << 31 | zlib.adler32(key))

@@ -154,14 +154,13 @@ class Reader:
             },
             loss_weights=list(default(loss, 'weights')),
             contrast=trained['loss'].get('contrast'),
-            reid_losses=self.get('model.segmenter.contrast'),
+            reid_losses=self.reid_losses(),
             last_channels=self.get('model.tracker.last_channels'),
             guided=default(loss, 'guided') if loss['matching'] != 'frame' else None,
             **{key: default(loss, key) for key in ('no_object_weight', 'num_points')},
             importance_sampling=list(default(loss, 'importance_sampling')),
             **self.backbone(segmenter['backbone']),
         )
-        self.read.update(f'model.segmenter.contrast.{key}' for key in ('contrast', 'cosine'))
         for stage in ('segmenter', 'tracker', 'refiner'):
             self.read.update(f'model.{stage}.loss.{key}' for key in ('num_points', 'contrast', 'guided'))
             options = (model.get(stage) or {}).get('loss') or {}
@@ -178,6 +177,14 @@ class Reader:
         result['noise'] = with_defaults(self.get('model.tracker.noise'))
         self.read.add('model.tracker.noise.ratio')
         return result
+
+    def reid_losses(self):
+        """Weights of the losses of the re-identification embedding, None if it is not trained."""
+        reid = self.get('model.segmenter.reid')
+        if not isinstance(reid, dict):
+            return None
+        self.read.update(f'model.segmenter.reid.{key}' for key in reid)
+        return reid
 
     def backbone(self, backbone):
         """Numbers of the backbone."""

@@ -25,6 +25,21 @@ SEGMENTER = dict(
     decoder=dict(num_layers=3, num_heads=2, ffn_channels=24),
     loss=dict(LOSS, matching='frame'),
 )
+EOMT = dict(
+    type='EoMTSegmenter',
+    backbone=dict(
+        type='DINOv2',
+        arch=dict(channels=WIDTH, depth=4, num_heads=2, ffn='mlp'),
+        patch_size=8,
+        table=6,
+        registers=2,
+        frozen=False,
+    ),
+    num_classes=CLASSES,
+    num_queries=QUERIES,
+    num_blocks=2,
+    loss=dict(LOSS, matching='frame'),
+)
 TRACKERS = dict(
     cosine=dict(type='CosineTracker'),
     dvis=dict(type='DVISTracker', loss=dict(LOSS, matching='first_appearance'), **COMMON),

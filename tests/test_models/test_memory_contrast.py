@@ -150,11 +150,11 @@ def test_slots_follow_the_pairs_of_each_frame():
 
 def segmenter(**options):
     torch.manual_seed(0)
-    return MODELS.build(dict(tiny.SEGMENTER, reid=True, normed_embeds=False, **options))
+    return MODELS.build(dict(tiny.SEGMENTER, **{**dict(reid=True, normed_embeds=False), **options}))
 
 
 def test_every_parameter_learns_and_a_step_lowers_the_loss():
-    model, targets = segmenter(contrast=CONTRAST), [clip_targets([[True, True, True], [True, False, True]])] * 2
+    model, targets = segmenter(reid=CONTRAST), [clip_targets([[True, True, True], [True, False, True]])] * 2
     frames, context = torch.randn(2, 3, 3, 64, 64), StepContext(progress=0.5)
     losses = model.loss(frames, targets, context)
     assert {'loss_contrast', 'loss_cosine', 'loss_cls', 'd0.loss_mask'} <= set(losses)
@@ -180,7 +180,7 @@ def test_the_set_loss_is_the_same_with_and_without_the_other_losses():
         StepContext(),
     )
     plain = MODELS.build(dict(tiny.SEGMENTER, normed_embeds=False))
-    model = segmenter(contrast=CONTRAST)
+    model = segmenter(reid=CONTRAST)
     plain.load_state_dict(model.state_dict(), strict=False)
     expected, found = plain.loss(frames, targets, context), model.loss(frames, targets, context)
     assert {name: value for name, value in found.items() if name in expected} == expected
@@ -189,7 +189,7 @@ def test_the_set_loss_is_the_same_with_and_without_the_other_losses():
 
 def test_pairs_of_frames_are_those_of_the_loss():
     loss = QuerySetLoss(tiny.CLASSES, matching='frame', num_points=64)
-    model = segmenter(contrast=CONTRAST)
+    model = segmenter(reid=CONTRAST)
     targets, frames = [clip_targets([[True, True], [False, True]])], torch.randn(1, 2, 3, 64, 64)
     predictions = model.predict(*model.decode(frames))
     context = StepContext()
@@ -199,9 +199,7 @@ def test_pairs_of_frames_are_those_of_the_loss():
 
 
 def test_options_that_contradict():
-    with pytest.raises(ValueError, match='contrast must be dict.* with reid=True, got .* with reid=False'):
-        MODELS.build(dict(tiny.SEGMENTER, contrast=CONTRAST))
-    with pytest.raises(ValueError, match='contrast must be dict'):
-        segmenter(contrast=dict(contrast=2.0))
-    with pytest.raises(ValueError, match='is trained with the losses of CTVIS; set contrast='):
+    with pytest.raises(ValueError, match='reid must be True, False or dict'):
+        segmenter(reid=dict(contrast=2.0))
+    with pytest.raises(ValueError, match='is trained with the losses of CTVIS; set reid='):
         segmenter().loss(torch.randn(1, 1, 3, 64, 64), [clip_targets([[True]])], StepContext())

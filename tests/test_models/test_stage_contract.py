@@ -9,7 +9,7 @@ from mmdvis.models.trackers import CosineTracker
 from mmdvis.registry import MODELS
 from mmdvis.structures import FactoredMasks, FrameQueries, FrameSize, StepContext, TrackQueries, VideoPrediction
 
-SEGMENTERS = dict(mask2former=tiny.SEGMENTER)
+SEGMENTERS = dict(mask2former=tiny.SEGMENTER, eomt=tiny.EOMT)
 REFINERS = dict(temporal=tiny.REFINER)
 POSTPROCESSORS = dict(
     panoptic=tiny.PANOPTIC,

@@ -29,10 +29,23 @@ class SelfAttention(nn.Module):
         self.num_heads = num_heads
         self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attends between the tokens (B, N, C) -> (B, N, C)."""
+    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Attends between the tokens (B, N, C) -> (B, N, C).
+
+        Args:
+            x: Tokens.
+            allowed: Bool (B, R, N), the tokens that the first R tokens may attend to; the others attend to all, and
+                with None, all do.
+        """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        if allowed is None:
+            return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        first, others = q.split([allowed.shape[1], q.shape[2] - allowed.shape[1]], 2)
+        parts = (
+            F.scaled_dot_product_attention(first, k, v, allowed[:, None]),
+            F.scaled_dot_product_attention(others, k, v),
+        )
+        return self.proj(torch.cat(parts, 2).transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
@@ -86,9 +99,9 @@ class Block(nn.Module):
         self.mlp = dict(mlp=Mlp, swiglu=SwiGLU)[ffn](channels)
         self.ls1, self.ls2 = LayerScale(channels), LayerScale(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transforms the tokens (B, N, C) -> (B, N, C)."""
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Transforms the tokens (B, N, C) -> (B, N, C); ``allowed``: see :class:`SelfAttention`."""
+        x = x + self.ls1(self.attn(self.norm1(x), allowed))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 

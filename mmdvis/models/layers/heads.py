@@ -12,14 +12,10 @@ def projection_mlp(channels: int) -> nn.Sequential:
     return mlp
 
 
-def mask_mlp(channels: int, out_channels: int) -> nn.Sequential:
-    """Three linear layers with ReLU in between, named 0, 2 and 4 as in mmdet's checkpoints."""
+def mask_mlp(channels: int, out_channels: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Three linear layers with activations in between, named 0, 2 and 4 as in mmdet's checkpoints."""
     return nn.Sequential(
-        nn.Linear(channels, channels),
-        nn.ReLU(),
-        nn.Linear(channels, channels),
-        nn.ReLU(),
-        nn.Linear(channels, out_channels),
+        nn.Linear(channels, channels), act(), nn.Linear(channels, channels), act(), nn.Linear(channels, out_channels)
     )
 
 

@@ -32,9 +32,8 @@ class Mask2FormerSegmenter(BaseModule):
             the mask features and three memories from coarse to fine, as ``mmdet.MSDeformAttnPixelDecoder`` does.
         decoder: Arguments of :class:`MaskedDecoder`.
         reid: Whether to append a re-identification embedding of C channels to the queries (DVIS++), so that trackers
-            and refiners have 2 C channels.
-        contrast: Weights of the losses of CTVIS that train the re-identification embedding,
-            ``dict(contrast=2.0, cosine=3.0)``; None if it is not trained.
+            and refiners have 2 C channels; ``dict(contrast=2.0, cosine=3.0)`` also trains it with these weights of the
+            losses of CTVIS.
         normed_embeds: Whether later stages receive the queries after the norm of the decoder (DVIS) or before it
             (DVIS++). Trackers always match the normalised queries.
         loss: Config of the set loss, e.g. ``QuerySetLoss``; None for inference only.
@@ -51,18 +50,14 @@ class Mask2FormerSegmenter(BaseModule):
         neck: dict | None = None,
         pixel_decoder: dict | None = None,
         decoder: dict | None = None,
-        reid: bool = False,
+        reid: bool | dict[str, float] = False,
         normed_embeds: bool = True,
         loss: dict | None = None,
-        contrast: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if contrast is not None and (not reid or set(contrast) != {'contrast', 'cosine'}):
-            raise ValueError(
-                f'contrast must be dict(contrast=..., cosine=...) of a segmenter with reid=True, got {contrast!r} with '
-                f'reid={reid}'
-            )
-        self.contrast = contrast
+        if not isinstance(reid, bool) and set(reid) != {'contrast', 'cosine'}:
+            raise ValueError(f'reid must be True, False or dict(contrast=..., cosine=...), got {reid!r}')
+        self.reid_weights = None if isinstance(reid, bool) else dict(reid)
         self.normed_embeds, self.mask_channels = normed_embeds, mask_channels
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
@@ -133,9 +128,9 @@ class Mask2FormerSegmenter(BaseModule):
         """
         if self.reid_embed is None:
             return self.criterion(self.predict(*self.decode(frames)), targets, context)
-        if self.contrast is None:
+        if self.reid_weights is None:
             raise ValueError(
-                'a segmenter with reid=True is trained with the losses of CTVIS; set contrast=dict(contrast=2.0, '
+                'a segmenter with reid=True is trained with the losses of CTVIS; set reid=dict(contrast=2.0, '
                 "cosine=3.0), or load trained weights and set trainable to 'tracker' or 'refiner'"
             )
         states, features = self.decode(frames)
@@ -144,7 +139,7 @@ class Mask2FormerSegmenter(BaseModule):
         reid = self.reid_embed(self.transformer_decoder.post_norm(states[-1])).unflatten(0, frames.shape[:2])
         slots = frame_slots(targets, [tuple(side[-1] for side in pair) for pair in pairs], reid.device)
         found = mean_memory_contrast(reid, slots, context.generator('contrast'))
-        losses = {f'loss_{name}': self.contrast[name] * value for name, value in zip(('contrast', 'cosine'), found)}
+        losses = {f'loss_{name}': self.reid_weights[name] * value for name, value in zip(('contrast', 'cosine'), found)}
         return {**self.criterion(predictions, targets, context, pairs=pairs), **losses}
 
     def decode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:

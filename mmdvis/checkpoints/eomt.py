@@ -1,0 +1,73 @@
+"""Converter of EoMT weights of transformers and of the official repository."""
+
+import re
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .converters import Conversion, concatenate_qkv, convert
+from .key_maps import Rule
+
+VIT = 'network.encoder.backbone.'  # of the official files
+BLOCK = r'(?:layers|network.encoder.backbone.blocks).(\d+).'
+TARGET = r'segmenter.backbone.blocks.\1.'
+JOINED = 'query, key and value are concatenated'
+EOMT: list[Rule] = [
+    Rule(f'(?:embeddings.|{VIT})cls_token', 'segmenter.backbone.cls_token'),
+    Rule(f'(?:embeddings.register_tokens|{VIT}reg_token)', 'segmenter.backbone.register_tokens'),
+    Rule('pos_embed', 'segmenter.backbone.pos_embed', 'with a row of zeros for the class token'),
+    Rule(f'(?:embeddings.patch_embeddings.projection|{VIT}patch_embed.proj).', 'segmenter.backbone.patch_embed.proj.'),
+    Rule(BLOCK + '(norm[12]).', TARGET + r'\2.'),
+    Rule(BLOCK + '(?:attention|attn).qkv.', TARGET + 'attn.qkv.', JOINED),
+    Rule(BLOCK + '(?:attention.out_proj|attn.proj).', TARGET + 'attn.proj.'),
+    Rule(BLOCK + '(?:layer_scale|ls)([12]).(?:lambda1|gamma)', TARGET + r'ls\2.gamma'),
+    Rule(BLOCK + 'mlp.w12.', TARGET + 'mlp.w12.', 'gate and value are concatenated'),
+    Rule(BLOCK + 'mlp.w3.', TARGET + 'mlp.w3.'),
+    Rule(BLOCK + 'mlp.(fc[12]).', TARGET + r'mlp.\2.'),
+    Rule(f'(?:layernorm|{VIT}norm).', 'segmenter.backbone.norm.'),
+    Rule('(?:query|network.q).weight', 'segmenter.query_feat.weight'),
+    Rule('(?:class_predictor|network.class_head).', 'segmenter.cls_embed.'),
+    *[Rule(f'(?:mask_head.fc{k + 1}|network.mask_head.{2 * k}).', f'segmenter.mask_embed.{2 * k}.') for k in range(3)],
+    Rule(r'(?:upscale_block.block|network.upscale).(\d+).(conv[12]).', r'segmenter.upscale.\1.\2.'),
+    Rule(r'(?:upscale_block.block|network.upscale).(\d+).(?:layernorm2d|norm).', r'segmenter.upscale.\1.norm.'),
+]
+EOMT_DROPPED: dict[str, str] = {
+    r'criterion\.': 'a constant of the loss',
+    r'(network\.)?attn_mask_probs$': 'kept as the option segmenter.masked',
+    r'network\.encoder\.pixel_(mean|std)$': 'a constant of the config',
+}
+
+
+def convert_eomt(official: dict[str, Tensor]) -> Conversion:
+    """Converts a state dict of ``EomtForUniversalSegmentation`` or of the official repository.
+
+    Weights that were trained without annealing, which have a probability of masks above 0, get the option
+    ``segmenter.masked``.
+    """
+    probabilities = [value for name, value in official.items() if name.endswith('attn_mask_probs')]
+    is_masked = any(bool((value > 0).any()) for value in probabilities)
+    result = convert(joined(official), EOMT, (), EOMT_DROPPED, lambda name, tensor: tensor)
+    state = dict(result.state_dict)
+    if 'segmenter.backbone.cls_token' in state:
+        state['segmenter.backbone.mask_token'] = torch.zeros_like(state['segmenter.backbone.cls_token'][0])
+    return replace(result, state_dict=state, switches={'segmenter.masked': is_masked})
+
+
+def joined(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Joins projections that mmdvis has as one tensor, and adds a position of zeros for the class token."""
+    weights = concatenate_qkv(official)
+    result: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        gate = re.fullmatch(r'(.*\.mlp)\.gate_proj\.(weight|bias)', name)
+        table = name in ('embeddings.position_embeddings.weight', f'{VIT}pos_embed')
+        if gate and f'{gate[1]}.up_proj.{gate[2]}' in weights:
+            result[f'{gate[1]}.w12.{gate[2]}'] = torch.cat([tensor, weights[f'{gate[1]}.up_proj.{gate[2]}']])
+        elif table:
+            rows = tensor.reshape(1, -1, tensor.shape[-1])
+            result['pos_embed'] = torch.cat([torch.zeros_like(rows[:, :1]), rows], 1)
+        elif re.fullmatch(r'.*\.mlp\.up_proj\.(weight|bias)', name) and name.replace('up_proj', 'gate_proj') in weights:
+            continue
+        else:
+            result[re.sub(r'\.mlp\.down_proj\.', '.mlp.w3.', name)] = tensor
+    return result

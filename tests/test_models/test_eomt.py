@@ -1,0 +1,238 @@
+"""EoMT: equal to the class of transformers through the converter, masks and their annealing, training, tracking."""
+
+import re
+
+import pytest
+import torch
+
+from mmdvis.checkpoints import Checkpoint, load_weights
+from mmdvis.checkpoints.eomt import convert_eomt
+from mmdvis.models.backbones.dinov2 import SelfAttention
+from mmdvis.models.segmenters.eomt_segmenter import EoMTSegmenter, allowed_tokens, mask_probabilities
+from mmdvis.registry import MODELS
+from mmdvis.structures import ClipTargets, StepContext, cat_time
+
+transformers = pytest.importorskip('transformers')
+SIZES = {  # name -> sizes of transformers and of mmdvis
+    'mlp': (
+        dict(hidden_size=48, num_attention_heads=4, use_swiglu_ffn=False),
+        dict(channels=48, num_heads=4, ffn='mlp'),
+    ),
+    'swiglu': (
+        dict(hidden_size=64, num_attention_heads=2, use_swiglu_ffn=True),
+        dict(channels=64, num_heads=2, ffn='swiglu'),
+    ),
+}
+CLASSES, QUERIES, BLOCKS, DEPTH, IMAGE = 5, 6, 2, 4, 96
+
+
+def theirs(name, probability=0.0):
+    torch.manual_seed(1)
+    config = transformers.EomtConfig(
+        **SIZES[name][0], num_hidden_layers=DEPTH, image_size=IMAGE, patch_size=16, num_blocks=BLOCKS,
+        num_queries=QUERIES, num_labels=CLASSES, num_register_tokens=4, layerscale_value=0.7,
+    )  # fmt: skip
+    model = transformers.EomtForUniversalSegmentation(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        model.attn_mask_probs.fill_(probability)
+    return model
+
+
+def config_of(name, **options):
+    arch = dict(SIZES[name][1], depth=DEPTH)
+    backbone = dict(type='DINOv2', arch=arch, patch_size=16, table=IMAGE // 16, registers=4, frozen=False)
+    return dict(
+        type='EoMTSegmenter', backbone=backbone, num_classes=CLASSES, num_queries=QUERIES, num_blocks=BLOCKS, **options
+    )
+
+
+def detector(name, weights, **options):
+    segmenter = config_of(name)
+    segmenter.pop('num_classes')
+    loaded = Checkpoint.from_content(dict(state_dict=weights), 'eomt.pth')
+    assert loaded.format == 'eomt'
+    segmenter['masked'] = loaded.meta['switches']['segmenter.masked']
+    model = MODELS.build(
+        dict(
+            type='DVIS',
+            num_classes=CLASSES,
+            segmenter=segmenter,
+            tracker=dict(type='CosineTracker'),
+            postprocessor=dict(type='PanopticPostprocessor', num_things=3),
+            data_preprocessor=dict(type='ClipPreprocessor', divisor=16),
+        )
+    )
+    load_weights(model, loaded)
+    return model.eval()
+
+
+@pytest.mark.parametrize('name', SIZES)
+@pytest.mark.parametrize('probability', [0.0, 1.0])
+@torch.no_grad()
+def test_equals_the_class_of_transformers(name, probability):
+    other, images = theirs(name, probability), torch.randn(2, 3, IMAGE, IMAGE)
+    expected = other(images)
+    segmenter = detector(name, other.state_dict()).segmenter
+    assert segmenter.masked == (probability > 0)
+    queries = segmenter(images[:, None])
+    masks = torch.einsum('btqm,btmhw->btqhw', queries.mask_embeds, queries.mask_features)[:, 0]
+    torch.testing.assert_close(queries.class_logits[:, 0], expected.class_queries_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(masks, expected.masks_queries_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        queries.match_embeds[:, 0], expected.last_hidden_state[:, :QUERIES], atol=1e-4, rtol=1e-4
+    )
+
+
+def official_names(state):
+    """The names of the official repository for the weights of transformers."""
+    result = {}
+    for name, tensor in state.items():
+        layer = re.match(r'layers\.(\d+)\.attention\.q_proj\.(weight|bias)', name)
+        if layer:
+            parts = [state[name.replace('q_proj', part)] for part in ('q_proj', 'k_proj', 'v_proj')]
+            result[f'network.encoder.backbone.blocks.{layer[1]}.attn.qkv.{layer[2]}'] = torch.cat(parts)
+            continue
+        for old, new in (
+            (r'^layers\.(\d+)\.attention\.out_proj', r'network.encoder.backbone.blocks.\1.attn.proj'),
+            (r'^layers\.(\d+)\.layer_scale(\d)\.lambda1', r'network.encoder.backbone.blocks.\1.ls\2.gamma'),
+            (r'^layers\.', 'network.encoder.backbone.blocks.'),
+            (r'^embeddings\.cls_token', 'network.encoder.backbone.cls_token'),
+            (r'^embeddings\.register_tokens', 'network.encoder.backbone.reg_token'),
+            (r'^embeddings\.position_embeddings\.weight', 'network.encoder.backbone.pos_embed'),
+            (r'^embeddings\.patch_embeddings\.projection', 'network.encoder.backbone.patch_embed.proj'),
+            (r'^layernorm', 'network.encoder.backbone.norm'),
+            (r'^query\.weight', 'network.q.weight'),
+            (r'^class_predictor', 'network.class_head'),
+            (r'^mask_head\.fc1', 'network.mask_head.0'),
+            (r'^mask_head\.fc2', 'network.mask_head.2'),
+            (r'^mask_head\.fc3', 'network.mask_head.4'),
+            (r'^upscale_block\.block\.(\d+)\.layernorm2d', r'network.upscale.\1.norm'),
+            (r'^upscale_block\.block\.', 'network.upscale.'),
+        ):
+            if re.match(old, name) and not re.search(r'attention\.[kv]_proj', name):
+                result[re.sub(old, new, name)] = tensor[None] if 'position' in name else tensor
+                break
+    result['network.attn_mask_probs'] = state['attn_mask_probs']
+    result['network.encoder.pixel_mean'] = torch.zeros(1, 3, 1, 1)
+    return result
+
+
+def test_official_names_give_the_same_weights():
+    state = theirs('mlp').state_dict()
+    first, second = convert_eomt(state), convert_eomt(official_names(state))
+    assert not first.leftover and not second.leftover and first.switches == second.switches
+    assert first.state_dict.keys() == second.state_dict.keys()
+    assert all(torch.equal(value, second.state_dict[name]) for name, value in first.state_dict.items())
+
+
+PARAMETERS = dict(small=23_975_942, base=93_663_110, large=316_695_686)  # 133 classes, table of 40, published
+
+
+@pytest.mark.parametrize('arch, blocks', [('small', 3), ('base', 3), ('large', 4)])
+def test_numbers_of_parameters(arch, blocks):
+    backbone = dict(type='DINOv2', arch=arch, patch_size=16, table=40, registers=4, frozen=False)
+    with torch.device('meta'):
+        model = EoMTSegmenter(backbone, 133, num_blocks=blocks)
+    channels = model.backbone.channels
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch] + 2 * channels  # mask token, class position
+
+
+def test_attention_with_rows_that_see_less():
+    torch.manual_seed(0)
+    attention, x = SelfAttention(16, 4), torch.randn(2, 9, 16)
+    allowed = torch.rand(2, 3, 9) > 0.4
+    allowed[..., 0] = True
+    whole = torch.cat([allowed, torch.ones(2, 6, 9, dtype=torch.bool)], 1)
+    q, k, v = attention.qkv(x).unflatten(-1, (3, 4, -1)).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.transpose(-1, -2) / 2).masked_fill(~whole[:, None], -torch.inf).softmax(-1)
+    expected = attention.proj((weights @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x, allowed), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_probabilities_of_masks_fall_block_by_block():
+    def at(progress):
+        return mask_probabilities(progress, 2, (1 / 6, 2 / 3), 1 / 6)
+
+    assert at(0.0) == at(1 / 6) == [1.0, 1.0] and at(1.0) == [0.0, 0.0]
+    assert at(1 / 4) == pytest.approx([0.5**0.9, 1.0]) and at(1 / 3) == pytest.approx([0.0, 1.0])
+    assert mask_probabilities(0.75, 1, (0.5, 1.0), 0.5) == pytest.approx([0.5**0.9])
+
+
+@torch.no_grad()
+def test_lifted_masks_and_other_tokens_are_always_allowed():
+    segmenter = MODELS.build(config_of('mlp')).eval()
+    layers, x = segmenter.decode(torch.randn(1, 1, 3, 64, 64), [1.0, 1.0], None)
+    arguments = layers[-1], (4, 4), x.shape[1]
+    own = allowed_tokens(*arguments, 1.0, None)
+    assert own.shape == (1, QUERIES, QUERIES + 5 + 16) and own[..., : QUERIES + 5].all() and not own.all()
+    lifted = allowed_tokens(*arguments, 0.5, torch.Generator().manual_seed(0))
+    is_all = lifted.all(-1)
+    assert 0 < int(is_all.sum()) < QUERIES and torch.equal(lifted[~is_all], own[~is_all])
+
+
+@torch.no_grad()
+def test_windows_clips_and_frames_give_the_same():
+    segmenter, frames = MODELS.build(config_of('mlp')).eval(), torch.randn(1, 5, 3, 64, 96)
+    whole = segmenter(frames)
+    for name in ('embeds', 'class_logits', 'mask_embeds', 'mask_features'):
+        parts = torch.cat([getattr(segmenter(part), name) for part in frames.split(2, 1)], 1)
+        torch.testing.assert_close(parts, getattr(whole, name), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(segmenter.mask_features(frames), whole.mask_features)
+    assert whole.mask_features.shape == (1, 5, 48, 16, 24)
+    tracker = MODELS.build(dict(type='CosineTracker'))
+    tracks, state = tracker(whole)
+    first, state = tracker(segmenter(frames[:, :2]))
+    second, _ = tracker(segmenter(frames[:, 2:]), state)
+    torch.testing.assert_close(cat_time([first, second]).class_logits, tracks.class_logits, atol=1e-4, rtol=1e-4)
+
+
+def targets_of(frames):
+    masks = torch.zeros(2, frames, 64, 64, dtype=torch.bool)
+    masks[0, :, :20, :30], masks[1, :, 30:60, 20:50] = True, True
+    return ClipTargets(torch.tensor([0, 3]), torch.tensor([1, 2]), masks, torch.ones(2, frames, dtype=torch.bool))
+
+
+@pytest.mark.parametrize('progress', [0.0, 0.3, 1.0])
+def test_every_layer_has_a_loss_and_every_parameter_a_gradient(progress):
+    torch.manual_seed(0)
+    loss = dict(type='QuerySetLoss', matching='frame', num_points=64)
+    model = MODELS.build(config_of('mlp', loss=loss)).train()
+    losses = model.loss(torch.randn(1, 2, 3, 64, 64), [targets_of(2)], StepContext(progress=progress, seed=3))
+    names = {f'{prefix}loss_{kind}' for prefix in ('', 'd0.', 'd1.') for kind in ('cls', 'mask', 'dice')}
+    assert set(losses) == names
+    sum(losses.values()).backward()
+    missing = [n for n, p in model.named_parameters() if p.grad is None and 'mask_token' not in n]
+    assert not missing
+    again = model.loss(torch.randn(1, 2, 3, 64, 64), [targets_of(2)], StepContext(progress=progress, seed=3))
+    assert again.keys() == losses.keys()
+
+
+def test_training_lowers_the_loss():
+    torch.manual_seed(0)
+    loss = dict(type='QuerySetLoss', matching='frame', num_points=256)
+    model, frames = MODELS.build(config_of('mlp', loss=loss)), torch.randn(1, 1, 3, 64, 64)
+    frames[..., :20, :30] += 2
+    frames[..., 30:60, 20:50] -= 2
+    optimizer, values = torch.optim.AdamW(model.parameters(), 2e-3), []
+    for step in range(40):
+        optimizer.zero_grad()
+        total = sum(model.loss(frames, [targets_of(1)], StepContext(progress=step / 40, iteration=step)).values())
+        total.backward()
+        optimizer.step()
+        values.append(float(total.detach()))
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
+
+
+def test_a_whole_model_segments_a_video(tmp_path):
+    from mmdvis.apis import VideoStream
+
+    model = detector('mlp', theirs('mlp').state_dict())
+    frames = (torch.rand(4, 3, 64, 96) * 255).to(torch.uint8)
+    result = VideoStream(model, short_edge=64).push(frames)
+    assert result.num_frames == 4 and result.frame(3).id_map.shape == (64, 96)
+    with pytest.raises(ValueError, match='num_blocks must be at least 1 and below the 4 blocks'):
+        MODELS.build(dict(config_of('mlp'), num_blocks=4))
+    with pytest.raises(ValueError, match='patches must be 8, 16, 32'):
+        MODELS.build(dict(config_of('mlp'), backbone=dict(config_of('mlp')['backbone'], patch_size=14)))
