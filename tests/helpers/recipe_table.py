@@ -22,7 +22,7 @@ EXEMPT = (  # numbers that do not change what is learned or scored, and variable
     'train_cfg.val_interval', 'env_cfg.*', 'model.window', '*_dataloader.batch_size', 'num_classes', 'segmenter.*',
     'postprocessor.*', 'crop_first.*', 'augment.*', 'edges*', 'images.*', 'source.*',
     'videos.*', 'clip.*', 'test_evaluator*', 'val_evaluator*', 'val_dataloader.*',
-    '*.dataset.datasets.*.clip.*',
+    '*.dataset.datasets.*.clip.*', 'depth', 'layer_rates.*',
 )  # fmt: skip
 
 
@@ -134,6 +134,8 @@ class Reader:
     def model(self):
         """Sizes, losses and noise."""
         model, segmenter = self.config['model'], self.config['model']['segmenter']
+        if segmenter['type'] == 'EoMTSegmenter':
+            return self.eomt(segmenter)
         trained = next(model[s] for s in ('refiner', 'tracker', 'segmenter') if model.get(s) and model[s].get('loss'))
         loss = {key: value for key, value in trained['loss'].items() if key != 'contrast'}
         result = dict(
@@ -177,6 +179,36 @@ class Reader:
         result['noise'] = with_defaults(self.get('model.tracker.noise'))
         self.read.add('model.tracker.noise.ratio')
         return result
+
+    def eomt(self, segmenter):
+        """Sizes, losses and rates of an encoder-only segmenter."""
+        loss, backbone, group = segmenter['loss'], 'model.segmenter.backbone', 'optim_wrapper.paramwise_cfg'
+        rates = self.get(f'{group}.lr_mult')
+        self.read |= {f'{group}.lr_mult.{key}' for key in rates or ()} | {'model.segmenter.loss.num_points'}
+        self.read |= {f'{backbone}.arch.{key}' for key in ('channels', 'depth', 'num_heads')}
+        return dict(
+            num_classes=self.get('model.num_classes'),
+            num_things=self.get('model.postprocessor.num_things'),
+            num_queries=self.get('model.segmenter.num_queries'),
+            eomt_blocks=self.get('model.segmenter.num_blocks'),
+            divisor=self.get('model.data_preprocessor.divisor'),
+            plain_vit={key: self.get(f'{backbone}.{key}') for key in ('arch', 'patch_size', 'table', 'registers')},
+            anneal={key: listed(value) for key, value in MODELS.build(plain(segmenter)).anneal.items()},
+            loss_weights=list(default(loss, 'weights')),
+            **{key: default(loss, key) for key in ('no_object_weight', 'num_points')},
+            importance_sampling=list(default(loss, 'importance_sampling')),
+            layer_decay=None if rates is None else decay_of(rates),
+            late=self.get(f'{group}.late'),
+            decay_of_all=self.get(f'{group}.norm_decay_mult') == self.get(f'{group}.embed_decay_mult') == 1.0,
+            poly=self.poly(),
+        )
+
+    def poly(self):
+        """Warm-up, exponent and end of a polynomial schedule, None of others."""
+        if 'TwoStagePolyLR' not in str(self.get('param_scheduler')):
+            return None
+        self.read.add('param_scheduler.begin')
+        return listed([self.get(f'param_scheduler.{key}') for key in ('warm_up', 'power', 'end')])
 
     def reid_losses(self):
         """Weights of the losses of the re-identification embedding, None if it is not trained."""
@@ -263,6 +295,22 @@ class Reader:
             if not any(fnmatch(path, pattern) for pattern in EXEMPT)
             and not any(path == read or path.startswith(f'{read}[') or fnmatch(path, read) for read in self.read)
         )
+
+
+def plain(segmenter):
+    """A segmenter with the options of another one, but with a small backbone."""
+    arch = dict(channels=8, depth=segmenter['num_blocks'] + 1, num_heads=2, ffn='mlp')
+    return dict(segmenter, backbone=dict(segmenter['backbone'], arch=arch, init_cfg=None), num_classes=1)
+
+
+def decay_of(rates):
+    """[factor, number of blocks] if the rates fall by this factor from block to block, else the rates."""
+    blocks = [rates[key] for key in rates if '.blocks.' in key]
+    factor = round(blocks[-2] / blocks[-1], 6)
+    expected = [factor ** (len(blocks) - 1 - k) for k in range(len(blocks))]
+    others = {value for key, value in rates.items() if '.blocks.' not in key}
+    is_regular = all(abs(a - b) < 1e-9 for a, b in zip(blocks, expected)) and others == {blocks[0]}
+    return [factor, len(blocks)] if is_regular else rates
 
 
 def listed(value):

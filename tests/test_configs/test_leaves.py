@@ -114,6 +114,22 @@ def check_groups(model, config):
     assert all(expected[key] == pytest.approx(value) for key, value in settings)
 
 
+def check_layer_rates(model, config):
+    """EoMT: block i of L has the rate lr * 0.8^(L - 1 - i), what comes before as block 0; the rest lr; all decay."""
+    rules, optimizer = dict(config.optim_wrapper.paramwise_cfg), config.optim_wrapper.optimizer
+    groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
+    rates = {id(p): group for group in groups for p in group['params']}
+    depth = len(model.segmenter.backbone.blocks)
+    for name, parameter in model.named_parameters():
+        block = re.match(r'segmenter\.backbone\.blocks\.(\d+)\.', name)
+        power = depth - 1 - int(block[1]) if block else 0
+        if 'backbone' in name and not block and 'backbone.norm' not in name:
+            power = depth - 1
+        group = rates[id(parameter)]
+        assert group['lr'] == pytest.approx(1e-4 * 0.8**power) and group['weight_decay'] == 0.05, name
+        assert group['is_late'] == ('backbone' in name)
+
+
 @pytest.mark.parametrize('path', [p for p in MODELS_OF if p not in LARGE], ids=lambda p: p.stem)
 def test_a_model_is_built_and_stepped_once(path):
     torch.manual_seed(0)
@@ -151,6 +167,8 @@ def test_a_large_model_is_built_without_memory(path):
     config = Config.fromfile(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
+    if config.model.segmenter.type == 'EoMTSegmenter':
+        return check_layer_rates(model, config)
     check_groups(model, config)
     transformer = [p for name, p in model.named_parameters() if 'vit_module' in name]
     assert transformer and not any(p.requires_grad for p in transformer)
@@ -186,6 +204,9 @@ def test_a_name_says_what_is_in_it(path):
     assert config.train_dataloader.dataset.clip.num_frames == int(frames or 1)
     if thousands:
         assert config.train_cfg.max_iters // 1000 == int(thousands)
+        if config.param_scheduler.type == 'TwoStagePolyLR':
+            assert config.param_scheduler.end == config.train_cfg.max_iters
+            return
         milestones = config.param_scheduler.milestones
         assert milestones[-1] < config.train_cfg.max_iters and (
             len(milestones) == 2 or milestones == [int(0.7 * config.train_cfg.max_iters)]

@@ -1,9 +1,11 @@
 """Parameter groups of the optimizer."""
 
+import pytest
 import torch
 from torch import nn
 
 from mmdvis.engine.optimizers.grouped_constructor import GroupedConstructor, parameter_groups
+from mmdvis.registry import PARAM_SCHEDULERS
 
 
 class Model(nn.Module):
@@ -51,3 +53,52 @@ def test_the_constructor_builds_a_wrapper():
     )(Model())
     assert isinstance(wrapper.optimizer, torch.optim.AdamW) and len(wrapper.optimizer.param_groups) == 4
     assert {round(g['lr'], 6) for g in wrapper.optimizer.param_groups} == {1e-3, 1e-4}
+
+
+def schedule(steps=100, warm_up=(10, 20)):
+    wrapper = GroupedConstructor(
+        dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05)),
+        dict(late=['backbone'], lr_mult={'backbone.0.': 0.5}),
+    )(Model())
+    scheduler = PARAM_SCHEDULERS.build(
+        dict(type='TwoStagePolyLR', by_epoch=False, begin=0, end=steps, warm_up=warm_up),
+        default_args=dict(optimizer=wrapper),
+    )
+    return wrapper.optimizer, scheduler
+
+
+def test_the_backbone_begins_after_the_heads():
+    optimizer, scheduler = schedule()
+    rates = []
+    for _ in range(101):
+        rates.append({(g['is_late'], g['initial_lr']): g['lr'] for g in optimizer.param_groups})
+        optimizer.step()
+        scheduler.step()
+    heads, backbone = [r[False, 1e-3] for r in rates], [r[True, 1e-3] for r in rates]
+    halved = [r[True, 5e-4] for r in rates]
+    assert heads[0] == backbone[0] == backbone[10] == 0 and heads[5] == pytest.approx(5e-4)
+    assert heads[10] == pytest.approx(1e-3) and backbone[20] == pytest.approx(5e-4)
+    assert backbone[30] == pytest.approx(1e-3) and halved[30] == pytest.approx(5e-4)
+    assert heads[55] == pytest.approx(1e-3 * 0.5**0.9) and backbone[65] == pytest.approx(1e-3 * 0.5**0.9)
+    assert heads[100] == heads[99] == pytest.approx(1e-3 * (1 / 90) ** 0.9) and all(
+        a >= b for a, b in zip(heads[10:], heads[11:])
+    )
+
+
+def test_a_schedule_can_be_saved_and_loaded():
+    optimizer, scheduler = schedule()
+    for _ in range(25):
+        optimizer.step()
+        scheduler.step()
+    other_optimizer, other = schedule()
+    other.load_state_dict(scheduler.state_dict())
+    for value in (scheduler, other):
+        value.step()
+    assert other.last_step == scheduler.last_step == 26 and other._get_value() == scheduler._get_value()
+    assert other_optimizer is not optimizer
+
+
+def test_layers_can_have_rates_of_their_own():
+    rates = {f'backbone.{i}.': 0.8 ** (1 - i) for i in range(2)}
+    found = groups(lr_mult=rates, norm_decay_mult=1.0, embed_decay_mult=1.0, no_decay=())
+    assert {rate: len(names) for (rate, _), names in found.items()} == {8e-3: 2, 1e-2: 7}

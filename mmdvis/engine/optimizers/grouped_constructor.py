@@ -46,6 +46,7 @@ def parameter_groups(
     bias_decay_mult: float = 1.0,
     no_decay: Sequence[str] = ('relative_position_bias_table', 'absolute_pos_embed'),
     full_decay: Sequence[str] = ('level_encoding',),
+    late: Sequence[str] = (),
 ) -> list[dict]:
     """Groups the trainable parameters by learning rate and weight decay.
 
@@ -60,11 +61,12 @@ def parameter_groups(
         no_decay: Substrings of the names of parameters without weight decay.
         full_decay: Substrings of the names of embeddings with the base weight decay, because they are plain parameters
             in the official code.
+        late: Substrings of the names of parameters whose groups are marked for :class:`TwoStagePolyLR`.
 
     Returns:
-        Parameter groups with ``params``, ``lr`` and ``weight_decay``.
+        Parameter groups with ``params``, ``lr`` and ``weight_decay``, and ``is_late`` if ``late`` is used.
     """
-    groups: dict[tuple[float, float], dict] = {}
+    groups: dict[tuple[float, float, bool], dict] = {}
     for prefix, module in model.named_modules():
         prefix = prefix.replace('_fsdp_wrapped_module.', '')
         for name, parameter in module.named_parameters(prefix, recurse=False):
@@ -81,7 +83,9 @@ def parameter_groups(
                 decay *= embed_decay_mult
             elif name.endswith('bias'):
                 decay *= bias_decay_mult
-            group = groups.setdefault((rate, decay), dict(params=[], lr=rate, weight_decay=decay))
+            is_late = any(part in name for part in late)
+            mark = dict(is_late=is_late) if late else {}
+            group = groups.setdefault((rate, decay, is_late), dict(params=[], lr=rate, weight_decay=decay, **mark))
             if not any(parameter is other for other in group['params']):
                 group['params'].append(parameter)
     return list(groups.values())

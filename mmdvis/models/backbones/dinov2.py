@@ -1,5 +1,6 @@
 """DINOv2 (arXiv:2304.07193) with the parameter names of the official checkpoints, which load without conversion."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -113,7 +114,7 @@ class DINOv2(BaseModule):
         arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``channels``, ``depth``, ``num_heads``
             and ``ffn`` (``'mlp'`` or ``'swiglu'``).
         patch_size: Size of a patch in pixels; patch kernels of checkpoints with another size are resized on loading.
-        table: Side length of the grid of position embeddings.
+        table: Side length of the grid of position embeddings; those of checkpoints are resized on loading.
         registers: Number of register tokens.
         stages: Indices of the first and last block of each stage; None for four stages of equal length.
         pos_resize: Resizing of the position embeddings: ``'hub'`` by the scale factor (n + 0.1) / table, as in the
@@ -158,7 +159,7 @@ class DINOv2(BaseModule):
         for parameter in (self.pos_embed, self.cls_token):
             nn.init.trunc_normal_(parameter, std=0.02)
         self.requires_grad_(not frozen)
-        self.register_load_state_dict_pre_hook(fit_patches)
+        self.register_load_state_dict_pre_hook(fit_weights)
 
     def train(self, mode: bool = True) -> 'DINOv2':
         """Sets the training mode; a frozen backbone stays in evaluation mode."""
@@ -219,9 +220,14 @@ class DINOv2(BaseModule):
         return [patch_map(x, size) for x in stage_tokens]
 
 
-def fit_patches(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
-    """Resizes the patch kernel of a checkpoint that was trained with another patch size."""
-    name = f'{prefix}patch_embed.proj.weight'
-    size = (module.patch_size, module.patch_size)
+def fit_weights(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+    """Resizes the patch kernel and the position embeddings of a checkpoint with patches or a grid of another size."""
+    name, size = f'{prefix}patch_embed.proj.weight', (module.patch_size, module.patch_size)
     if name in state and tuple(state[name].shape[-2:]) != size:
         state[name] = F.interpolate(state[name].float(), size=size, mode='bilinear', align_corners=module.align_corners)
+    name = f'{prefix}pos_embed'
+    side = math.isqrt(state[name].shape[1] - 1) if name in state else module.table
+    if side != module.table and side > 0 and side * side + 1 == state[name].shape[1]:
+        grid = state[name][:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, size=(module.table,) * 2, mode='bicubic', align_corners=False, antialias=True)
+        state[name] = torch.cat([state[name][:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
