@@ -99,7 +99,11 @@ def correct(annotations: Path, truth: PanopticGroundTruth) -> dict[str, int]:
                 counts['masks'] += 1
             else:
                 found.remove(entry)
-            number = numbers.setdefault(segment.id, entry['attributes']['track_id'] or next(unused))
+            if segment.id not in numbers:
+                number = entry['attributes']['track_id']
+                is_taken = number is None or number in numbers.values()  # by an object that it was exchanged with
+                numbers[segment.id] = next(unused) if is_taken else number
+            number = numbers[segment.id]
             counts['identities'] += entry['attributes']['track_id'] not in (None, number)
             entry.update(category_id=categories[segment.name], attributes=dict(track_id=number))
             kept.append(entry)

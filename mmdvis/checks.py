@@ -95,7 +95,7 @@ def unsafe_part(name: str) -> str | None:
             return f'it contains the part {part!r}'
         if RESERVED.fullmatch(part):
             return f'{part!r} is the name of a device on Windows'
-        if len(part.encode(errors='surrogateescape')) > MAX_BYTES:
+        if len(part.encode(errors='surrogatepass')) > MAX_BYTES:
             return f'a part has more than {MAX_BYTES} bytes'
     return None
 

@@ -100,7 +100,8 @@ def starter_configs(
     if stages[0] != 'segmenter':
         check_continued(data, entry, model, stages[0], weights)
     for other in others:
-        if (other.task, other.classes.names) != (data.task, data.classes.names):
+        found, expected = ((x.task, x.classes.names, x.classes.num_things) for x in (other, data))
+        if found != expected:
             raise OptionError(
                 f'{other.train["data_root"]} and {data.train["data_root"]} differ in layout or classes, so they '
                 'cannot be mixed; convert both with the same --to and --classes'
@@ -134,19 +135,20 @@ def first_config(
     """Text of the config with the data, from which those of later stages inherit."""
     data = datasets[0]
     names, things = data.classes.names, data.classes.num_things
-    short_edge = min(entry.short_edge or data.short_edge, data.short_edge)
+    trained = entry.short_edge or (base.test_dataloader.dataset.get('test') or {}).get('short_edge')
+    short_edge = min(trained or data.short_edge, data.short_edge)
     loading: dict[str, Any] = dict(type='CheckpointLoadingHook')
     if stage == 'segmenter' and weights is not None:
         loading.update(required=['segmenter'], allow_mismatch=['segmenter.cls_embed'])
-    slow = ['backbone'] if weights is None else ['backbone', 'pixel_decoder', 'segmenter.decoder']
+    slow = [] if weights is None else ['backbone', 'pixel_decoder', 'segmenter.decoder']
     if stage != 'segmenter':
         slow = [stage]  # a trained stage goes on
     return lines_of(
         comment(f'Trains {entry.name} on {data.train["data_root"]}; written by `mmdvis data init`.'),
         comment(f'Things: {", ".join(names[:things]) or "none"}. Stuff: {", ".join(names[things:]) or "none"}.'),
-        assignment('_base_', f'mmdvis::{entry.config.relative_to(SHIPPED / "configs").as_posix()}'),
+        assignment('_base_', base_name(entry.config)),
         assignment('data_root', f'{data.train["data_root"]}/'),
-        assignment('model', model_changes(data, base.model, stage)),
+        assignment('model', model_changes(data, base.model, stage, weights is not None)),
         *data_text(datasets, base, short_edge, stage, lengths),
         assignment('optim_wrapper', dict(paramwise_cfg=dict(lr_mult=dict.fromkeys(slow, 0.1)))),
         *schedule_text(lengths),
@@ -156,9 +158,15 @@ def first_config(
     )
 
 
+def base_name(config: Path) -> str:
+    """How a config is named as a base: by the package if it is part of it, else by its path."""
+    shipped = SHIPPED / 'configs'
+    return f'mmdvis::{config.relative_to(shipped).as_posix()}' if config.is_relative_to(shipped) else str(config)
+
+
 def next_config(base: str, task: str, model: ConfigDict, stage: str, lengths: Lengths) -> str:
     """Text of the config of the tracker or the refiner, which inherits from the stage before it."""
-    changes = {stage: part_for(model.segmenter, stage)}
+    changes = {stage: part_for(model.segmenter, stage, stage == 'tracker' or bool(model.get('refiner')))}
     if stage == 'refiner':
         changes['tracker'] = dict(context='first_frame')
     loader = dict(batch_size=lengths.num_clips(stage), dataset=dict(clip=dict(num_frames=CLIP_LENGTHS[stage])))
@@ -177,7 +185,7 @@ def lines_of(*parts: str) -> str:
     return '\n'.join(parts) + '\n'
 
 
-def model_changes(data: TrainingData, model: ConfigDict, stage: str) -> dict[str, Any]:
+def model_changes(data: TrainingData, model: ConfigDict, stage: str, has_weights: bool) -> dict[str, Any]:
     """Differences of the model to that of its config."""
     postprocessors: dict[str, dict[str, Any]] = dict(
         VPS=dict(type='PanopticPostprocessor', num_things=data.classes.num_things, score_thr=0.5, overlap_thr=0.6),
@@ -187,7 +195,7 @@ def model_changes(data: TrainingData, model: ConfigDict, stage: str) -> dict[str
     changes: dict[str, Any] = dict(
         num_classes=len(data.classes.names), postprocessor=dict(_delete_=True, **postprocessors[data.task])
     )
-    if model.segmenter.backbone.get('init_cfg'):
+    if has_weights and model.segmenter.backbone.get('init_cfg'):
         changes['segmenter'] = dict(backbone=dict(init_cfg=None))  # the weights of the model contain the backbone
     if stage == 'segmenter' and model.tracker.type != 'CosineTracker':
         changes['tracker'] = dict(_delete_=True, type='CosineTracker')
@@ -196,8 +204,8 @@ def model_changes(data: TrainingData, model: ConfigDict, stage: str) -> dict[str
     return changes
 
 
-def part_for(segmenter: ConfigDict, stage: str) -> dict[str, Any]:
-    """Config of a tracker or refiner as wide as a segmenter."""
+def part_for(segmenter: ConfigDict, stage: str, is_replaced: bool) -> dict[str, Any]:
+    """Config of a tracker or refiner as wide as a segmenter; ``is_replaced`` if the base has another one."""
     channels = segmenter.channels
     decoder = (
         dict(num_layers=6, num_heads=8, ffn_channels=2048)
@@ -208,7 +216,7 @@ def part_for(segmenter: ConfigDict, stage: str) -> dict[str, Any]:
     points = segmenter.loss.get('num_points')
     loss = dict(type='QuerySetLoss', matching=matching, **({} if points is None else dict(num_points=points)))
     sizes = dict(channels=channels, mask_channels=segmenter.mask_channels)
-    replaced = dict(_delete_=True) if stage == 'tracker' else {}
+    replaced = dict(_delete_=True) if is_replaced else {}
     return dict(**replaced, type=kind, **sizes, decoder=decoder, loss=loss)
 
 

@@ -4,6 +4,7 @@
 :func:`load_weights`.
 """
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdvis.errors import CheckpointError
+from mmdvis.registry import MODELS
 from mmdvis.structures import STAGES
 
 from .checkpoint import Checkpoint
@@ -246,9 +248,18 @@ def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> di
             result.get(path[0]),
             result.get(TRAINED_OPTIONS.get(name, '')),
         )  # that has the option, and that needs it
-        if all(stage and stage.get('type') != 'CosineTracker' for stage in stages):
+        if all(stage and stage.get('type') != 'CosineTracker' for stage in stages) and has_option(
+            stages[0], [*path, option][1]
+        ):
             result = with_default(result, path, option, value)
     return result
+
+
+def has_option(stage: Mapping[str, Any] | None, name: str) -> bool:
+    """Whether the class of a stage has an option; True if the class is unknown."""
+    kind = (stage or {}).get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return cls is None or name in inspect.signature(cls).parameters
 
 
 def with_default(config: Mapping[str, Any], path: Sequence[str], name: str, value: Any) -> dict[str, Any]:

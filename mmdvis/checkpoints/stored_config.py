@@ -26,7 +26,7 @@ def stored_config(meta: dict[str, Any], origin: str) -> Config:
         raise CheckpointError(f'{origin} does not contain its config; name the config file as well')
     try:
         return Config(literal_assignments(text))
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise CheckpointError(
             f'the config in {origin} cannot be read ({error}); name the config file as well'
         ) from None

@@ -1,5 +1,6 @@
 """Converters of official releases and labelling tools to the layouts that the configs expect."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 
@@ -22,8 +23,11 @@ COMMANDS: Commands = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a converter; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    paths = list(itertools.takewhile(lambda word: not word.startswith('-'), words))
     has_format = any(word.startswith('--from') for word in words)
-    if has_format and words[0] not in COMMANDS:  # `mmdvis data convert SOURCE OUT --from FORMAT`
+    if has_format and not (
+        paths[:1] == ['labels'] and len(paths) != 2
+    ):  # `mmdvis data convert SOURCE OUT --from FORMAT`
         words.insert(0, 'labels')
     return run_command(
         'mmdvis data convert', 'Convert an official release, or videos of a labelling tool.', COMMANDS, words

@@ -1,12 +1,21 @@
 """Converts videos of a labelling tool to a dataset that mmdvis trains on."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmdvis.cli.arguments import program
 from mmdvis.cli.exit_on_error import exit_on_error
-from mmdvis.datasets.converters.labels import READERS, WRITERS, classes_of_file, classes_of_labels, write_videos
+from mmdvis.datasets.classes import ClassList
+from mmdvis.datasets.converters.labels import (
+    READERS,
+    WRITERS,
+    LabelledVideo,
+    classes_of_file,
+    classes_of_labels,
+    write_videos,
+)
+from mmdvis.datasets.converters.labels.writers import hidden_objects
 from mmdvis.errors import OptionError
 from mmdvis.io import replace_together, work_folder
 
@@ -33,6 +42,20 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def notes(videos: Sequence[LabelledVideo], classes: ClassList, layout: str) -> Iterator[str]:
+    """What a user may not expect: things without identity, and objects that are hidden in all frames."""
+    things = set(classes.names[: classes.num_things])
+    names = sorted({o.label for v in videos for o in v.objects if not o.has_identity and o.label in things})
+    if names:
+        yield (
+            f'note: all shapes of {", ".join(names)} without identity are one object in each video; number them in the '
+            'tool (group id, track), or name the class in --stuff'
+        )
+    hidden = sum(map(hidden_objects, videos)) if layout != 'ytvis' else 0  # there, masks may overlap
+    if hidden:
+        yield f'note: {hidden} objects are hidden by others in all frames, and are not part of the dataset'
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Converts the videos and prints what was written."""
     args = parse_args(arguments)
@@ -49,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         frames, objects = sum(len(v.images) for v in videos), sum(len(v.objects) for v in videos)
         print(f'videos: {len(videos)}, frames: {frames}, objects: {objects}')
+        for line in notes(videos, classes, args.layout):
+            print(line)
         args.out.mkdir(parents=True, exist_ok=True)
         with work_folder(args.out) as work:
             written = list(write_videos(videos, work, args.layout, classes, args.val))

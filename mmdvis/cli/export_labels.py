@@ -1,6 +1,7 @@
 """Writes results for a labelling tool, where they can be corrected."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,5 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{counts["lost"]} holes and smaller parts of masks were left out; without --polygons, they are kept')
     if frames is not None:
         classes = args.results / 'result.json'
-        print(f'read back with: mmdvis data convert {args.out} DATASET --from {args.tool} --classes {classes}')
+        words = ['mmdvis', 'data', 'convert', 'labels', str(args.out), 'DATASET', '--from', args.tool]
+        print(f'read back with: {shlex.join([*words, "--classes", str(classes)])}')
     return 0

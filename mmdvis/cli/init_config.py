@@ -1,7 +1,8 @@
 """Writes configs that train a named model on your own dataset, one for each stage."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mmdvis.analysis.starter_config import STAGES, default_lengths, starter_configs
@@ -26,7 +27,10 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'same classes are mixed in, as often as those of the first',
     )
     parser.add_argument(
-        '--model', default='minvis_swin-t_coco-panoptic', help='name of the model to start from; see `mmdvis models`'
+        '--model',
+        default='minvis_swin-t_coco-panoptic',
+        help='model to start from: a name (see `mmdvis models`), a config with --weights, or a checkpoint of your own '
+        'training, in its work folder',
     )
     parser.add_argument('--weights', type=Path, help='its weights; None: those of the name, which are downloaded')
     parser.add_argument('--from-scratch', action='store_true', help='start from random weights')
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.out.suffix != '.py':
             raise OptionError(f'a config must end with .py, got {args.out}')
         data, *others = (read_training_data(folder, args.val) for folder in args.data)
-        entry = find_entry(args.model)
+        entry = entry_of(args.model)
         lengths = default_lengths(data, args.batch_size, args.iters)
         texts = starter_configs(data, entry, weights_of(entry, args), args.out, lengths, args.stages, others)
         present = [path for path in texts if path.exists()]
@@ -79,10 +83,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def entry_of(model: str) -> ModelEntry:
+    """The model of a name, of a config, or of a checkpoint beside whose config it is.
+
+    Raises:
+        OptionError: There is no such file, or no config beside the checkpoint.
+        CheckpointError: There is no model of this name.
+    """
+    path = Path(model).resolve()
+    if path.suffix not in ('.py', '.pth'):
+        return find_entry(model)
+    if not path.is_file():
+        raise OptionError(f'there is no file {model}')
+    config = path if path.suffix == '.py' else path.parent / f'{path.parent.name}.py'
+    if not config.is_file():
+        raise OptionError(f'there is no config {config} beside the checkpoint; name a config as --model, and --weights')
+    return ModelEntry(path.stem, '', config, '', embedded=path if path.suffix == '.pth' else None)
+
+
 def weights_of(entry: ModelEntry, args: argparse.Namespace) -> Path | None:
     """Path of the weights to start from; None for random weights."""
     if args.from_scratch:
         return None
+    if args.weights is None and entry.config.suffix == '.py' and args.model.endswith('.py'):
+        raise OptionError(f'{args.model} is a config; give --weights, or --from-scratch')
     if args.weights is None:
         return entry.place_of_weights if args.dry_run else entry.find_weights()
     if not args.weights.is_file():
@@ -90,15 +114,14 @@ def weights_of(entry: ModelEntry, args: argparse.Namespace) -> Path | None:
     return args.weights.resolve()
 
 
-def summary(data: TrainingData, paths: Iterable[Path]) -> str:
+def summary(data: TrainingData, paths: Collection[Path]) -> str:
     """What was read and written, and the command that trains."""
     things = data.classes.num_things
     val = 'validation videos of the data' if not data.val_videos else f'{len(data.val_videos)} videos for validation'
     counts = f'{data.num_videos} videos with {data.num_frames} frames for training'
-    configs = ' '.join(map(str, paths))
-    several = len(configs.split()) > 1
+    command = 'train-stages' if len(list(paths)) > 1 else 'train'
     return (
         f'{data.task}: {counts}, {val if data.has_val else "no video for validation, as there is only one"}\n'
         f'{things} classes of things, {len(data.classes.names) - things} of stuff: {", ".join(data.classes.names)}\n'
-        f'train with: mmdvis {"train-stages" if several else "train"} {configs}'
+        f'train with: {shlex.join(["mmdvis", command, *map(str, paths)])}'
     )

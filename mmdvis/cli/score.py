@@ -12,16 +12,7 @@ from tqdm import tqdm
 
 from mmdvis.cli.arguments import program
 from mmdvis.errors import MMDVISError
-from mmdvis.evaluation.files.scoring import (
-    FLAVOURS,
-    Scores,
-    default_workers,
-    score_pq,
-    score_stq,
-    score_vis,
-    score_vpq,
-    score_vss,
-)
+from mmdvis.evaluation.files.scoring import FLAVOURS, Scores, score_pq, score_stq, score_vis, score_vpq, score_vss
 from mmdvis.io import write_json
 
 
@@ -35,7 +26,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     common.add_argument('--details', type=Path, help='json file to write the metrics of every class and video to')
     common.add_argument('--per-class', action='store_true', help='also print a table of classes')
     common.add_argument('--per-video', action='store_true', help='also print a table of videos')
-    common.add_argument('--workers', type=int, default=default_workers(), help='number of processes')
+    common.add_argument('--workers', type=int, help='number of processes; None: one for each CPU, at most eight')
     tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK')
     options: dict[str, Any] = dict(parents=[common], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     vpq = tasks.add_parser('vpq', help='video panoptic quality', **options)

@@ -17,6 +17,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; None: as in the config, or work_dirs/<name of the config>'
     )
+    parser.add_argument('--load-from', metavar='FILE', help='checkpoint to start from; None: as in the config')
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
     set_local_rank(args)
     config = load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    if args.load_from is not None:
+        config.load_from = args.load_from
     with exit_on_error(ValueError):
         if args.amp:
             set_precision(config, args.amp)

@@ -69,7 +69,6 @@ def command(config: str, work_dir: Path, before: str | None, args: argparse.Name
         before: Checkpoint of the previous stage; None for the first stage.
         args: Arguments of this command.
     """
-    options = [*args.cfg_options, *([f'load_from={before}'] if before else [])]
     return [
         sys.executable,
         *(launcher(args.gpus) if args.gpus else []),
@@ -83,7 +82,8 @@ def command(config: str, work_dir: Path, before: str | None, args: argparse.Name
         *(['--resume'] if args.resume else []),
         *(['--amp', args.amp] if args.amp else []),
         *(['--accumulate', str(args.accumulate)] if args.accumulate != 1 else []),
-        *(['--cfg-options', *options] if options else []),
+        *(['--load-from', before] if before else []),
+        *(['--cfg-options', *args.cfg_options] if args.cfg_options else []),
     ]
 
 

@@ -4,7 +4,6 @@ The files are not trusted. Error messages contain the file and the location in i
 """
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmdvis.errors import DataError
 from mmdvis.io import natural_key
 
 MAX_EDGE = 1 << 20  # pixels; larger values are mistakes
+MAX_INTEGER = 1 << 63
 
 
 class Entry:
@@ -66,7 +66,7 @@ class Entry:
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float))
-            or not math.isfinite(value)
+            or not -MAX_INTEGER < value < MAX_INTEGER
             or value != int(value)
         ):
             raise DataError(

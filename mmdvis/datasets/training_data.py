@@ -9,7 +9,7 @@ from typing import Any
 from mmdvis.errors import DataError
 from mmdvis.registry import DATASETS
 
-from .base import ClipDataset
+from .base import ClipDataset, NoVideoError
 from .classes import ClassList
 from .converters.json_files import is_dev
 from .detect_layout import find_datasets
@@ -57,6 +57,23 @@ class TrainingData:
         return bool(self.val_videos) or self.train['ann_file'] != self.val['ann_file']
 
 
+def in_order(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Configs of splits, those for validation before those for test.
+
+    Parts of a training file that ``split_train_dev.py`` wrote, ``*_sub`` and ``*_dev``, come instead of the whole.
+    """
+    stems = {Path(config['ann_file']).stem for config in configs}
+    whole = {stem[: -len('_dev')] for stem in stems if stem.endswith('_dev') and f'{stem[:-4]}_sub' in stems}
+    kept = [config for config in configs if Path(config['ann_file']).stem not in whole]
+    kept = [
+        dict(config, test_mode=config['test_mode'] or Path(config['ann_file']).stem[:-4] in whole)
+        if Path(config['ann_file']).stem.endswith('_dev')
+        else config
+        for config in kept
+    ]
+    return sorted(kept, key=lambda config: 'test' in Path(config['ann_file']).stem)
+
+
 def own_classes(config: dict[str, Any]) -> dict[str, Any]:
     """Config of a dataset that accepts the classes of the file instead of those of a benchmark."""
     if config['type'] == 'VSPWDataset':
@@ -77,7 +94,7 @@ def read_training_data(folder: Path, val_share: float = 0.2) -> TrainingData:
         DataError: There is no dataset in one of these layouts, no training file, or a file is damaged.
     """
     folder = folder.resolve()
-    configs = [own_classes(config) for config in find_datasets(folder) if config['type'] in TYPES]
+    configs = in_order([own_classes(config) for config in find_datasets(folder) if config['type'] in TYPES])
     train = next((config for config in configs if not config['test_mode']), None)
     if train is None:
         raise DataError(
@@ -115,9 +132,12 @@ def labelled_splits(configs: Sequence[dict[str, Any]], train: ClipDataset) -> It
         if not config['test_mode']:
             continue
         dataset: ClipDataset = DATASETS.build(dict(config))
-        dataset.full_init()
-        info = dataset.get_data_info(0)
-        is_labelled = any(frame.get('mask') or frame.get('segments') for frame in info['frames']) or info.get('tracks')
+        try:
+            dataset.full_init()
+        except NoVideoError:
+            continue
+        infos = (dataset.get_data_info(k) for k in range(len(dataset)))
+        is_labelled = any(any(frame.get('mask') for frame in info['frames']) or info.get('tracks') for info in infos)
         if dataset.index.meta.get('labelled') is False or not is_labelled:
             continue
         if dataset.classes != train.classes:

@@ -171,7 +171,7 @@ def write_coco(results: SavedResults, folder: Path, as_polygons: bool, order: It
                 points, others = outline(segment)
                 mask, lost = [points], lost + others
             identities.add((segment.id, segment.name))
-            attributes = dict(track_id=segment.id, score=segment.score, occluded=False)
+            attributes = dict(track_id=segment.id, score=segment.score, keyframe=True, outside=False, occluded=False)
             annotation = dict(
                 id=len(annotations) + 1,
                 image_id=t + 1,

@@ -42,6 +42,12 @@ class SavedResults:
                 f'{folder} contains no complete result.json ({error}); give the folder of a video that '
                 '`mmdvis run --save json masks` wrote'
             ) from None
+        has_maps = any(frame.get('file_name') for frame in self.frames if isinstance(frame, dict))
+        if has_maps and not (self.folder / str(self.masks)).is_dir():
+            raise BadInputError(
+                f'{folder} has result.json, but not the folder {self.masks} with the masks; write the results with '
+                '`mmdvis run --save json masks`'
+            )
         self.classes = ClassInfo(
             tuple(entry['name'] for entry in categories),
             tuple(bool(entry['isthing']) for entry in categories),

@@ -208,3 +208,25 @@ def test_anything_but_literals_in_a_stored_config_is_refused(text):
 def test_a_checkpoint_without_config_says_so():
     with pytest.raises(CheckpointError, match='a.pth does not contain its config; name the config file as well'):
         stored_config({}, 'a.pth')
+
+
+def test_a_stage_without_an_option_does_not_get_it():
+    """A tracker of one's own has no options of DVISTracker, with which a checkpoint was trained."""
+    from mmdvis.registry import MODELS
+
+    @MODELS.register_module(name='OwnTracker', force=True)
+    class OwnTracker(torch.nn.Module):
+        pass
+
+    checkpoint = Checkpoint({}, dict(switches={'tracker.legacy_inverse_match': True}), 'a.pth', 'mmdvis')
+    own = with_trained_options(dict(tracker=dict(type='OwnTracker')), checkpoint)
+    assert own == dict(tracker=dict(type='OwnTracker'))
+    known = with_trained_options(dict(tracker=dict(type='DVISTracker')), checkpoint)
+    assert known['tracker']['legacy_inverse_match'] is True
+    MODELS.module_dict.pop('OwnTracker')
+
+
+@pytest.mark.parametrize('text', ["filename = 'x'\n", 'a = ' + '-' * 100_000 + '1\n'])
+def test_a_stored_config_with_reserved_names_or_without_end_is_refused(text):
+    with pytest.raises(CheckpointError, match='the config in a.pth cannot be read'):
+        stored_config(dict(cfg=text), 'a.pth')

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from helpers.commands import ROOT
 from helpers.labelled_videos import write_labelme
 from mmengine.config import Config
 
-from mmdvis.analysis.starter_config import STAGES, clips_of, default_lengths
-from mmdvis.checkpoints.zoo import find_entry
+from mmdvis.analysis.starter_config import STAGES, clips_of, default_lengths, starter_configs
+from mmdvis.checkpoints.zoo import find_entry, model_entries
 from mmdvis.cli.convert import main as convert
 from mmdvis.cli.init_config import main
 from mmdvis.cli.train import main as train
@@ -137,6 +138,87 @@ def test_lengths_follow_the_data_and_the_device(own_data):
     assert lengths.iterations == 500 and lengths.interval == 50
     assert lengths.batch_size == 2 or torch.cuda.is_available()
     assert default_lengths(data, 3, 40).num_clips('tracker') == 1 and default_lengths(data, 3, 40).iterations == 40
+
+
+def test_configs_of_all_models_and_stages_can_be_loaded(own_data, tmp_path):
+    """Every model with weights, all stages: nothing is left of the classes and the data of its own config."""
+    data = read_training_data(own_data['vipseg'])
+    for k, entry in enumerate(entry for entry in model_entries().values() if entry.licence is not None):
+        if Config.fromfile(entry.config).model.type != 'DVIS':
+            continue
+        texts = starter_configs(data, entry, Path('weights.pth'), tmp_path / f'm{k}.py', default_lengths(data))
+        for path, text in texts.items():
+            path.write_text(text)
+        for path in texts:
+            config = Config.fromfile(path)
+            used = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper')
+            text = str({name: config[name] for name in used})
+            assert '_delete_' not in text and 'data/coco' not in text and config.model.num_classes == 2, entry.name
+        assert config.model.refiner.type == 'TemporalRefiner' and config.model.tracker.type == 'DVISTracker'
+    assert k > 20
+
+
+def test_random_weights_learn_at_one_rate_and_keep_the_pre_trained_backbone(own_data, tmp_path, capsys):
+    arguments = [str(own_data['vipseg']), '--dry-run', '--model', 'minvis_r50_coco-panoptic']
+    main([*arguments, '--from-scratch'])
+    text = capsys.readouterr().out
+    assert 'lr_mult=dict()' in text and 'init_cfg' not in text and 'load_from = None' in text
+
+
+def test_a_checkpoint_of_ones_own_goes_on(own_data, tmp_path, monkeypatch):
+    work = tmp_path / 'work dirs' / 'own'
+    work.mkdir(parents=True)
+    written(own_data['vipseg'], tmp_path)
+    (work / 'own.py').write_text((tmp_path / 'my.py').read_text())
+    torch.save(dict(state_dict={}, meta={}), work / 'iter_9.pth')
+    main([str(own_data['vipseg']), '--model', str(work / 'iter_9.pth'), '-o', str(tmp_path / 'next.py')])
+    config = Config.fromfile(tmp_path / 'next.py')
+    assert config.load_from == str(work / 'iter_9.pth') and config.model.num_classes == 2
+    main([str(own_data['vipseg']), '--model', str(work / 'own.py'), '--weights', str(work / 'iter_9.pth'), '-o',
+          str(tmp_path / 'third.py')])  # fmt: skip
+    assert Config.fromfile(tmp_path / 'third.py').model == config.model
+    (work / 'own.py').unlink()
+    with pytest.raises(SystemExit, match='there is no config .*own.py beside the checkpoint'):
+        main([str(own_data['vipseg']), '--model', str(work / 'iter_9.pth'), '-o', str(tmp_path / 'other.py')])
+    with pytest.raises(SystemExit, match='my.py is a config; give --weights, or --from-scratch'):
+        main([str(own_data['vipseg']), '--model', str(tmp_path / 'my.py'), '-o', str(tmp_path / 'other.py')])
+
+
+def test_the_printed_command_is_quoted(own_data, tmp_path, capsys):
+    main([str(own_data['vipseg']), '--model', 'minvis_toy', '-o', str(tmp_path / 'one blank.py')])
+    assert capsys.readouterr().out.splitlines()[-1] == f"train with: mmdvis train '{tmp_path / 'one blank.py'}'"
+
+
+def test_validation_videos_come_before_test_videos_and_may_begin_without_objects(own_data, tmp_path):
+    for name in ('images', 'panomasksRGB'):
+        (tmp_path / name).symlink_to(own_data['vipseg'] / name)
+    content = json.loads((own_data['vipseg'] / 'panoptic_gt_VIPSeg_train.json').read_text())
+
+    def part(videos, name):
+        chosen = {key: [v for v in content[key] if v['video_id'] in videos] for key in ('videos', 'annotations')}
+        path = tmp_path / f'panoptic_gt_VIPSeg_{name}.json'
+        path.write_text(json.dumps(dict(content, **chosen)))
+
+    part(['video0', 'video1'], 'train')
+    part(['video2'], 'test')
+    part(['video3', 'video4'], 'val')
+    assert read_training_data(tmp_path).val['ann_file'] == 'panoptic_gt_VIPSeg_val.json'
+    part(['video0'], 'train_sub')
+    part(['video1'], 'train_dev')
+    data = read_training_data(tmp_path)
+    assert data.train['ann_file'] == 'panoptic_gt_VIPSeg_train_sub.json' and data.num_videos == 1
+    assert data.val['ann_file'] == 'panoptic_gt_VIPSeg_train_dev.json'
+
+
+def test_data_with_other_things_are_not_mixed(own_data, tmp_path):
+    content = json.loads((own_data['vipseg'] / 'panoptic_gt_VIPSeg_train.json').read_text())
+    for name in ('images', 'panomasksRGB'):
+        (tmp_path / name).symlink_to(own_data['vipseg'] / name)
+    for category in content['categories']:
+        category['isthing'] = 1
+    (tmp_path / 'panoptic_gt_VIPSeg_train.json').write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match='differ in layout or classes'):
+        main([str(own_data['vipseg']), str(tmp_path), '--model', 'minvis_toy', '-o', str(tmp_path / 'my.py')])
 
 
 FAULTS = [

@@ -11,6 +11,7 @@ from helpers.labelled_videos import (
     ONE_VIDEO,
     SIZE,
     SOURCES,
+    picture,
     read_source,
     truth,
     write_cvat,
@@ -249,7 +250,7 @@ FAULTS = [
     ('label_studio', first_region('brushlabels', rle=['x']), 'rle must be a list of bytes'),
     ('label_studio', first_region('brushlabels', brushlabels=[]), 'a region must have one label'),
     ('label_studio', first_region('polygonlabels', points=[[1, 'a']]), 'points must be pairs of numbers'),
-    ('label_studio', first_region('rectanglelabels', x='1'), 'x, y, width, height must be numbers'),
+    ('label_studio', first_region('rectanglelabels', x='1'), 'x, y, width, height and rotation must be numbers'),
     ('mots_images', change_png(lambda p: p[:9]), r'frame_000001.png is \(9, 60\), but its image is \(40, 60\)'),
     ('mots_images', remove('mots_images', 'frame_000001.jpg'), 'frame_000001.png has no image of the same name'),
     ('cvat_images', remove('cvat_images', 'frame_000002.jpg'), 'there is no image frame_000002.jpg in'),
@@ -361,3 +362,245 @@ def test_the_command_refuses_bad_options(tmp_path):
         main(words)
     with pytest.raises(SystemExit, match='there is no folder'):
         main([str(tmp_path / 'absent'), str(tmp_path / 'new'), '--from', 'labelme'])
+
+
+def label_studio(root, regions, suffix='f0.jpg', **data):
+    """An export of Label Studio with one task for each list of regions."""
+    folder = root / 'clip'
+    folder.mkdir(parents=True)
+    tasks = []
+    for t, results in enumerate(regions):
+        picture(t).save(folder / f'f{t}.jpg')
+        found = [{**dict(original_width=SIZE[1], original_height=SIZE[0], image_rotation=0), **r} for r in results]
+        annotations = [dict(was_cancelled=False, result=found)] if results else []
+        tasks.append(dict(data=dict(data, image=f'/data/local-files/?d=clip/f{t}.jpg'), annotations=annotations))
+    (root / 'export.json').write_text(json.dumps(tasks))
+    return READERS['label-studio'](root)
+
+
+def region(number, left, kind='rectanglelabels', label='car'):
+    value = dict(x=left, y=10, width=20, height=20, rotation=0)
+    return dict(id=f'r{number}', type=kind, value=dict(value, **{kind: [label]}) if kind.endswith('labels') else value)
+
+
+def control(region_number, kind, left, **value):
+    """A control for a region, which repeats its position, as Label Studio writes it."""
+    return dict(id=f'r{region_number}', type=kind, value=dict(x=left, y=10, width=20, height=20, rotation=0, **value))
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        [dict(number=1), dict(number=1.0)],
+        [dict(text=['7']), dict(text='7')],
+        [dict(choices=['a']), dict(choices=['a'])],
+    ],
+)
+def test_identities_of_label_studio_do_not_depend_on_the_position(tmp_path, values):
+    kinds = dict(number='number', text='textarea', choices='choices')
+    regions = [
+        [region(1, 10 + 5 * t), control(1, kinds[next(iter(value))], 10 + 5 * t, **value)]
+        for t, value in enumerate(values)
+    ]
+    (video,) = label_studio(tmp_path, regions)
+    assert [sorted(item.masks) for item in video.objects] == [[0, 1]]
+
+
+def test_a_second_control_of_label_studio_does_not_hide_the_identity(tmp_path, caplog):
+    regions = [
+        [
+            part
+            for number, left in ((1, 5), (2, 60))
+            for part in (
+                region(number, left),
+                control(number, 'number', left, number=number),
+                control(number, 'choices', left, choices=['visible']),
+            )
+        ],
+        [],
+    ]
+    (video,) = label_studio(tmp_path, regions, camera='cam v1.0')
+    assert len(video.objects) == 2 and len(video.images) == 1
+    assert '1 tasks without annotation are left out' in caplog.text
+
+
+def test_labels_of_label_studio_may_be_results_of_their_own(tmp_path):
+    shape = region(1, 10, 'rectangle')
+    labels = dict(id='r1', type='labels', value=dict(shape['value'], labels=['dog']))
+    (video,) = label_studio(tmp_path, [[shape, labels]])
+    assert [item.label for item in video.objects] == ['dog']
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(type='videorectangle'), 'regions of the type videorectangle are not read; use brush'),
+        (dict(image_rotation=90), 'the image was turned while it was labelled'),
+        (dict(value=dict(x=1, y=1, width=5, height=5, rotation='x', rectanglelabels=['car'])), 'must be numbers'),
+        (dict(value=dict(x=10**400, y=1, width=5, height=5, rectanglelabels=['car'])), 'must be numbers'),
+        (dict(type='polygonlabels', value=dict(points=[[10**400, 1]], polygonlabels=['car'])), 'pairs of numbers'),
+        (dict(value=dict(x=1, y=1, width=5, height=5, rectanglelabels=['a', 'b'])), 'a region must have one label'),
+    ],
+)
+def test_regions_of_label_studio_that_cannot_be_read(tmp_path, change, message):
+    with pytest.raises(DataError, match=message):
+        label_studio(tmp_path, [[{**region(1, 10), **change}]])
+
+
+def coco_files(root, names, **image):
+    """A COCO file with an annotation in each image."""
+    images, annotations = [], []
+    for k, name in enumerate(names, 1):
+        more = {key: values[k - 1] for key, values in image.items()}
+        images.append(dict(id=k, file_name=name, height=SIZE[0], width=SIZE[1], **more))
+        annotations.append(dict(id=k, image_id=k, category_id=1, bbox=[2, 2, 9, 9], track_id=1))
+    content = dict(images=images, annotations=annotations, categories=[dict(id=1, name='car')])
+    root.mkdir(parents=True, exist_ok=True)
+    return content
+
+
+def write_images(root, names):
+    for k, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(k).save(root / name)
+
+
+def test_an_image_of_another_video_is_no_replacement(tmp_path):
+    write_images(tmp_path, ['A/0001.jpg', 'A/0002.jpg'])
+    (tmp_path / 'a.json').write_text(json.dumps(coco_files(tmp_path, ['A/0001.jpg', 'B/0002.jpg'])))
+    with pytest.raises(DataError, match='there is no image B/0002.jpg below'):
+        READERS['coco'](tmp_path)
+
+
+@pytest.mark.parametrize('has_ids', [False, True])
+def test_videos_of_the_same_name_stay_apart(tmp_path, has_ids):
+    names = ['day1/cam0/f1.jpg', 'day1/cam0/f2.jpg', 'day2/cam0/f1.jpg', 'day2/cam0/f2.jpg']
+    write_images(tmp_path, names)
+    content = coco_files(tmp_path, names, **(dict(video_id=[1, 1, 2, 2]) if has_ids else {}))
+    if has_ids:
+        content['videos'] = [dict(id=1, name='day1/cam0'), dict(id=2, name='day2/cam0')]
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    videos = READERS['coco'](tmp_path)
+    assert [len(video.images) for video in videos] == [2, 2] and [len(v.objects) for v in videos] == [1, 1]
+    assert len({video.name for video in videos}) == 2 and all(video.name.endswith('cam0') for video in videos)
+
+
+def test_the_order_of_frames_may_differ_from_that_of_their_names(tmp_path):
+    names = ['b.jpg', 'a.jpg', 'c.jpg']
+    write_images(tmp_path / 'in', names)
+    content = coco_files(tmp_path / 'in', names, frame_index=[0, 1, 2])
+    (tmp_path / 'in' / 'a.json').write_text(json.dumps(content))
+    assert main([str(tmp_path / 'in'), str(tmp_path / 'out'), '--from', 'coco', '--val', '0']) == 0
+    prefix = dict(img='images', seg='panomasksRGB')
+    arguments = dict(data_root=str(tmp_path / 'out'), ann_file='panoptic_gt_VIPSeg_train.json', data_prefix=prefix)
+    dataset = VIPSegDataset(class_list=None, clip=dict(num_frames=3), **arguments)
+    frames = [np.asarray(Image.open(frame['image'])) for frame in dataset.get_data_info(0)['frames']]
+    expected = [np.asarray(Image.open(tmp_path / 'in' / name)) for name in names]
+    assert all(map(np.array_equal, frames, expected))
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda c: c['categories'].append(dict(id=1, name='dog')), 'the category 1 occurs more than once'),
+        (lambda c: c['images'].append(c['images'][0]), 'the image id 1 occurs more than once'),
+        (lambda c: c['annotations'][0].update(bbox=[10**400, 0, 1, 1]), 'a box must be'),
+        (lambda c: c['annotations'][0].update(image_id=10**400), 'must be an integer'),
+    ],
+)
+def test_ids_that_occur_twice_and_numbers_without_end(tmp_path, change, message):
+    write_images(tmp_path, ['A/0001.jpg'])
+    content = coco_files(tmp_path, ['A/0001.jpg'])
+    change(content)
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        READERS['coco'](tmp_path)
+
+
+@pytest.mark.parametrize('name', ['..', 'a\nb', ' lead', 'x\0y', 'a/b', '\ud800'])
+def test_names_of_videos_are_checked_as_paths(tmp_path, name):
+    (video,) = read_source('labelme', tmp_path)
+    bad = type(video)(name, video.images, video.size, video.objects)
+    with pytest.raises(DataError, match='cannot be the name of a video'):
+        list(write_videos([bad], tmp_path / 'out', 'vspw', classes_of_labels([bad])))
+    assert not (tmp_path / 'out').exists()
+
+
+def test_turned_boxes_of_coco_and_many_files(tmp_path):
+    write_images(tmp_path, ['A/0001.jpg'])
+    content = coco_files(tmp_path, ['A/0001.jpg'])
+    content['annotations'][0].update(bbox=[20, 15, 20, 10], attributes=dict(rotation=90))
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    (video,) = READERS['coco'](tmp_path)
+    mask = coco_mask.decode(video.objects[0].masks[0]).astype(bool)
+    assert mask[10:30, 25:35].all() and mask.sum() == 200
+    (tmp_path / 'b.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match='0001.jpg is labelled twice, perhaps in two files'):
+        READERS['coco'](tmp_path)
+
+
+def test_step_and_start_of_a_task_of_cvat(tmp_path):
+    write_cvat(tmp_path)
+    folder = tmp_path / 'v1'
+    for t in range(FRAMES):
+        (folder / 'images' / f'frame_{t:06d}.PNG').rename(folder / 'images' / f'a{t}.png')
+    box = '<box frame="{}" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+    meta = '<meta><task><size>{}</size><start_frame>4</start_frame><frame_filter>step=2</frame_filter></task></meta>'
+    track = f'<track id="0" label="x">{box.format(6)}</track>'
+    (folder / 'annotations.xml').write_text(f'<annotations>{meta.format(3)}{track}</annotations>')
+    (video,) = READERS['cvat'](tmp_path)
+    assert list(video.objects[0].masks) == [1]
+    (folder / 'annotations.xml').write_text(f'<annotations>{meta.format(4)}{track}</annotations>')
+    with pytest.raises(DataError, match='states 4 frames, but there are 3 images'):
+        READERS['cvat'](tmp_path)
+
+
+def test_shapes_with_a_group_are_one_object_and_fronts_hold_in_all_frames(tmp_path):
+    box = '<polygon frame="{}" outside="0" points="1,1;9,1;9,9" z_order="0"/>'
+    tracks = ''.join(f'<track id="{t}" label="x" group_id="5">{box.format(t)}</track>' for t in range(2))
+    assert [sorted(o.masks) for o in cvat_of(tmp_path / 'a', tracks).objects] == [[0, 1]]
+    shape = '<box label="{}" xtl="1" ytl="1" xbr="9" ybr="9" z_order="{}" group_id="{}"/>'
+    images = (
+        f'<image name="frame_000000">{shape.format("cat", 1, 1)}</image>'
+        f'<image name="frame_000001">{shape.format("cat", 1, 1)}{shape.format("dog", 0, 2)}</image>'
+    )
+    assert [o.label for o in cvat_of(tmp_path / 'b', images).objects] == ['dog', 'cat']
+
+
+def test_what_a_user_may_not_expect_is_printed(tmp_path, capsys):
+    folder = write_labelme(tmp_path)
+    for path in folder.glob('*.json'):
+        content = json.loads(path.read_text())
+        whole = [[0.0, 0.0], [60.0, 0.0], [60.0, 40.0], [0.0, 40.0]]
+        content['shapes'].append(dict(label='fog', points=whole, group_id=9, shape_type='polygon'))
+        path.write_text(json.dumps(content))
+    assert main([str(tmp_path), str(tmp_path / 'out'), '--from', 'labelme']) == 0
+    text = capsys.readouterr().out
+    assert 'note: all shapes of grass without identity are one object in each video' in text
+    assert 'note: 3 objects are hidden by others in all frames' in text
+
+
+def test_objects_255_and_loose_masks(tmp_path):
+    write_masks(tmp_path)
+    folder = next((tmp_path / 'Annotations').rglob('v1'))
+    for path in folder.glob('*.png'):
+        values = np.zeros(SIZE, np.uint16)
+        values[:5, :5], values[10:20, 10:20] = 255, 300
+        Image.fromarray(values).save(path)
+    (video,) = READERS['masks'](tmp_path)
+    assert len(video.objects) == 2
+    (folder / 'person_1').mkdir()
+    with pytest.raises(DataError, match='stands beside folders of objects'):
+        READERS['masks'](tmp_path)
+
+
+def test_a_folder_may_be_called_like_a_command(tmp_path, monkeypatch):
+    from mmdvis.cli.convert import main as convert
+
+    monkeypatch.chdir(tmp_path)
+    write_labelme(tmp_path / 'labels')
+    write_labelme(tmp_path / 'coco')
+    assert convert(['labels', 'first', '--from', 'labelme']) == 0
+    assert convert(['coco', 'second', '--from=labelme']) == 0
+    assert convert(['labels', 'labels', 'third', '--from', 'labelme']) == 0
+    assert all((tmp_path / name / 'images').is_dir() for name in ('first', 'second', 'third'))

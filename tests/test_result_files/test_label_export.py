@@ -53,7 +53,7 @@ def test_a_round_trip_keeps_every_pixel_id_and_class(tmp_path, task, tool, capsy
 def test_the_printed_command_makes_a_dataset(tmp_path, capsys):
     source, _ = write(tmp_path)
     main([str(source), str(tmp_path / 'out'), '--to', 'coco', '--frames', str(source / 'video.mp4')])
-    words = capsys.readouterr().out.splitlines()[-1].split('mmdvis data convert ')[1].split()
+    words = capsys.readouterr().out.splitlines()[-1].split('mmdvis data convert labels ')[1].split()
     path = tmp_path / 'out' / 'annotations' / 'instances_default.json'
     content = json.loads(path.read_text())
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] != 3]  # a class without objects
@@ -115,6 +115,11 @@ def test_bad_input_gives_one_sentence(tmp_path):
     source, _ = write(tmp_path)
     with pytest.raises(SystemExit, match='contains no complete result.json'):
         main([str(tmp_path), str(tmp_path / 'out')])
+    frames = [(picture, MAKERS['vps'](t)) for t, picture in enumerate(pictures(2))]
+    info = VideoInfo(name='maps', classes=CLASSES, size=SIZE, fps=10.0)
+    write_results(frames, tmp_path / 'maps', info, ['json'])
+    with pytest.raises(SystemExit, match='but not the folder panoptic with the masks; write the results with'):
+        main([str(tmp_path / 'maps'), str(tmp_path / 'out')])
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'file').touch()
     with pytest.raises(SystemExit, match='full is not empty; name a new folder'):

@@ -92,7 +92,7 @@ def test_a_stage_gets_the_checkpoint_of_the_one_before():
     assert first[1:] == ['-m', 'mmdvis', 'train', 'a.py', '--work-dir', str(Path('w/a'))]
     options = stage_args(cfg_options=['x=1'], resume=True, amp='bf16', accumulate=4)
     second = command('b.py', Path('w/b'), 'w/a/iter_9.pth', options)
-    assert second[-3:] == ['--cfg-options', 'x=1', 'load_from=w/a/iter_9.pth']
+    assert second[-4:] == ['--load-from', 'w/a/iter_9.pth', '--cfg-options', 'x=1']
     assert '--resume --amp bf16 --accumulate 4' in ' '.join(second)
 
 

@@ -1,5 +1,6 @@
 """Writes the page of the command line, ``docs/en/cli.md``, from the help texts of all commands."""
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -12,6 +13,7 @@ from mmdvis.cli.main import COMMANDS, Commands, main
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'en' / 'cli.md'
 WIDTH = '100'
+SCORES = ('vpq', 'stq', 'pq', 'vss', 'vis')  # parsers of their own
 
 
 def help_text(words: list[str]) -> str:
@@ -26,6 +28,8 @@ def all_commands(commands: Commands, words: tuple[str, ...] = ()) -> Iterator[tu
     """Words of all commands; groups come before their commands."""
     for name, (module, _) in commands.items():
         yield (*words, name)
+        if name == 'score':
+            yield from ((name, task) for task in SCORES)
         yield from all_commands(getattr(importlib.import_module(module), 'COMMANDS', {}), (*words, name))
 
 
@@ -45,5 +49,12 @@ def main_help() -> str:
     return help_text([])
 
 
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path, default=PAGE, help='path of the page')
+    return parser.parse_args()
+
+
 if __name__ == '__main__':
-    PAGE.write_text(page())
+    parse_args().out.write_text(page())

@@ -63,7 +63,7 @@ def region(name, number, mask):
     else:
         value = dict(x=left, y=top, width=right - left, height=bottom - top, rotation=0, rectanglelabels=[name])
     kind = ('polygonlabels', 'brushlabels', 'rectanglelabels')[number - 1]
-    numbers = [dict(fields, type='number', from_name='track', value=dict(number=number))] if number < 3 else []
+    numbers = [dict(fields, type='number', from_name='track', value=dict(value, number=number))] if number < 3 else []
     return [dict(fields, type=kind, from_name=kind, value=value), *numbers]
 
 

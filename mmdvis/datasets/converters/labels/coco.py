@@ -1,21 +1,25 @@
 """Readers of COCO: images with ``track_id``, and videos in the format of YouTube-VIS."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmdvis.datasets.annotation_json import Entry
+from mmdvis.datasets.base import check_unique
 from mmdvis.errors import DataError
 from mmdvis.io import natural_key
 
 from .videos import (
+    EXPORT_FOLDERS,
     ImageFinder,
+    LabelledImage,
     LabelledVideo,
     Masks,
     add,
     any_mask,
     box_mask,
     frame_size,
+    is_pixels,
     json_files,
     objects_of,
     videos_of,
@@ -40,19 +44,18 @@ def read_coco(root: Path) -> list[LabelledVideo]:
         DataError: A file is missing or malformed, or no annotation has an identity.
     """
     root = root.resolve()
-    find, frames = ImageFinder(root), []
+    find, frames = ImageFinder(root), list[LabelledImage]()
     for content in json_files(root, ('images', 'annotations', 'categories')):
         frames += coco_frames(content, root.name, find)
     return videos_of(frames)
 
 
-def coco_frames(content: Entry, root_name: str, find: ImageFinder) -> list[tuple[str, Any, Path, Masks]]:
-    """Labelled images of a file; see :func:`videos_of`."""
-    names = category_names(content)
-    video_names = {
-        video.integer('id'): PurePosixPath(video.text('name')).name
-        for video in (content.entries('videos', 'video') if 'videos' in content.value else ())
-    }
+def coco_frames(content: Entry, root_name: str, find: ImageFinder) -> Iterator[LabelledImage]:
+    """Labelled images of a file."""
+    names, file = category_names(content), Path(content.where).stem
+    videos = list(content.entries('videos', 'video', 'id')) if 'videos' in content.value else []
+    list(check_unique((video.text('id') for video in videos), 'video id', content.where))
+    video_names = {video.integer('id'): PurePosixPath(video.text('name')).parts for video in videos}
     owned: dict[int, list[Entry]] = {}
     for annotation in content.entries('annotations', 'annotation'):
         owned.setdefault(annotation.integer('image_id'), []).append(annotation)
@@ -60,28 +63,31 @@ def coco_frames(content: Entry, root_name: str, find: ImageFinder) -> list[tuple
         raise DataError(
             f'{content.where}: no annotation has a track_id, so it is unknown which are the same object; export tracks'
         )
-    result = []
-    for image in content.entries('images', 'image', 'id'):
+    images = list(content.entries('images', 'image', 'id'))
+    list(check_unique((image.text('id') for image in images), 'image id', content.where))
+    for image in images:
         size, masks, name = image.size(), Masks(), image.text('file_name')
         path = find(name, image.where)
         check_stated(path, size, image.where)
         for annotation in owned.pop(image.integer('id'), ()):
             label = label_of(annotation, names)
             add(masks, (label, identity_of(annotation)), 0, coco_mask_of(annotation, size))
-        folder = PurePosixPath(name).parent.name or path.parent.name
         if 'video_id' in image.value:
-            folder = video_names.get(image.integer('video_id'), str(image.integer('video_id')))
-        elif folder in ('images', 'default'):  # folders of exports, which are no names of videos
-            folder = root_name
+            number = image.integer('video_id')
+            video = (file, *video_names.get(number, (str(number),)))
+        else:
+            video = tuple(p for p in PurePosixPath(name).parts[:-1] if p not in EXPORT_FOLDERS) or find.folders(path)
         position = next((image.integer(key) for key in POSITIONS if key in image.value), None)
-        result.append((folder, (position is None, position or 0, natural_key(name)), path, masks))
+        order = (position is None, position or 0, natural_key(name))
+        yield LabelledImage(video or (root_name,), order, path, masks)
     if owned:
         raise DataError(f'{content.where}: annotations belong to the image {min(owned)}, which is missing from images')
-    return result
 
 
 def category_names(content: Entry) -> dict[int, str]:
-    """Category id -> name."""
+    """Category id -> name; raises DataError if an id occurs twice."""
+    numbers = (category.text('id') for category in content.entries('categories', 'category'))
+    list(check_unique(numbers, 'category', content.where))
     return {category.integer('id'): category.text('name') for category in content.entries('categories', 'category')}
 
 
@@ -106,7 +112,11 @@ def coco_mask_of(annotation: Entry, size: tuple[int, int]) -> dict[str, Any]:
     mask = annotation.value.get('segmentation')
     if mask:
         return any_mask(mask, size, annotation.where)
-    return box_mask(annotation.value.get('bbox'), size, annotation.where)
+    attributes = annotation.value.get('attributes')
+    turn = attributes.get('rotation', 0) if isinstance(attributes, dict) else 0  # in degrees, as CVAT writes it
+    if not is_pixels(turn):
+        raise DataError(f'{annotation.where}: rotation must be a number of degrees, got {str(turn)[:60]}')
+    return box_mask(annotation.value.get('bbox'), size, annotation.where, turn)
 
 
 def check_stated(path: Path, size: tuple[int, int], where: str) -> None:
@@ -129,9 +139,11 @@ def read_coco_video(root: Path) -> list[LabelledVideo]:
     for content in json_files(root, ('videos', 'annotations', 'categories')):
         names, owned = category_names(content), dict[int, list[Entry]]()
         for track in content.entries('annotations', 'track'):
-            owned.setdefault(track.integer('video_id'), []).append(track)
-        for video in content.entries('videos', 'video', 'id'):
-            videos.append(coco_video(video, owned.pop(video.integer('id'), []), names, find))
+            if not track.flag('iscrowd'):
+                owned.setdefault(track.integer('video_id'), []).append(track)
+        entries = list(content.entries('videos', 'video', 'id'))
+        list(check_unique((video.text('id') for video in entries), 'video id', content.where))
+        videos += [coco_video(video, owned.pop(video.integer('id'), []), names, find) for video in entries]
         if owned:
             raise DataError(f'{content.where}: tracks belong to the video {min(owned)}, which is missing from videos')
     return videos

@@ -16,7 +16,9 @@ from .videos import (
     LabelledVideo,
     Masks,
     add,
+    box_mask,
     check_place,
+    ellipse_mask,
     encode,
     frame_size,
     images_in,
@@ -30,10 +32,11 @@ from .videos import (
 def read_cvat(root: Path) -> list[LabelledVideo]:
     """Videos exported as "CVAT for video 1.1": a folder for each with ``annotations.xml`` and ``images``.
 
-    A track is one object. Where it is ``outside``, it has no mask. Polygons, boxes, ellipses and masks are read.
-    CVAT has no tracks of masks: it writes each mask as a track of its own. Masks of one label and ``group_id`` are one
-    object, and so are all masks of a label without a group. Shapes with a higher ``z_order`` are in front. An export
-    "CVAT for images" is read, too, if its shapes have a ``group_id``, which is the identity.
+    A track is one object. Where it is ``outside``, it has no mask. Polygons, boxes, ellipses and masks are read. CVAT
+    has no tracks of masks: it writes each mask, and each shape that was drawn in shape mode, as a track of its own.
+    Those of one label and ``group_id`` are one object, and so are all masks of a label without a group. Shapes with a
+    higher ``z_order`` are in front. An export "CVAT for images" is read, too, if its shapes have a ``group_id``, which
+    is the identity.
 
     Args:
         root: Folder of a video, or of several.
@@ -58,18 +61,19 @@ def cvat_video(folder: Path, path: Path) -> LabelledVideo:
         raise DataError(f'{path} is not an export of CVAT for video: its first element is {tree.tag}')
     if tree.find('image') is not None:
         return LabelledVideo(folder.name, tuple(images), size, image_objects(tree, images, size, path))
-    positions, fronts = frame_positions(images), dict[tuple[str, Any], int]()
+    positions, fronts = frame_positions(images, tree, path), dict[tuple[str, Any], int]()
     for track in tree.findall('track'):
         where, label = f'{path}, track {track.get("id")}', track.get('label')
         if not label:
             raise DataError(f'{where} has no label')
-        for shape in track:
-            if shape.get('outside') == '1':
-                continue
+        shapes = [shape for shape in track if shape.get('outside') != '1']
+        is_single = len(shapes) == 1 and (shapes[0].tag == 'mask' or track.get('group_id'))
+        for shape in shapes:
             frame = integer_of(shape, 'frame', where)
             if frame not in positions:
                 raise DataError(f'{where}: there is no image of frame {frame}; the video has {len(images)} images')
-            identity = ('masks', track.get('group_id')) if shape.tag == 'mask' else track.get('id')
+            group = track.get('group_id') if track.get('group_id') != '0' else None
+            identity = track.get('id') if not is_single and shape.tag != 'mask' else ('group', group) if group else None
             add(masks, (label, identity), positions[frame], cvat_mask(shape, size, f'{where}, frame {frame}'))
             front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
             fronts[label, identity] = max(front, fronts.get((label, identity), front))
@@ -85,7 +89,7 @@ def image_objects(
     Raises:
         DataError: No shape has a ``group_id``, or the file is malformed.
     """
-    masks, stems = Masks(), {image.stem: t for t, image in enumerate(images)}
+    masks, stems, fronts = Masks(), {image.stem: t for t, image in enumerate(images)}, dict[tuple[str, Any], int]()
     if not any(shape.get('group_id') for shape in tree.findall('image/*')):
         raise DataError(
             f'{path} is an export "CVAT for images" without groups, so it is unknown which shapes are the same object; '
@@ -96,25 +100,39 @@ def image_objects(
         if PurePosixPath(name).stem not in stems:
             raise DataError(f'{path}: there is no image {name} in {images[0].parent}')
         frame = stems[PurePosixPath(name).stem]
-        shapes = [shape for shape in element if shape.tag not in ('tag', 'skeleton')]
-        for shape in sorted(shapes, key=lambda s: integer_of(s, 'z_order', name) if s.get('z_order') else 0):
+        for shape in (shape for shape in element if shape.tag not in ('tag', 'skeleton')):
             where = f'{path}, image {name}'
             if not shape.get('label'):
                 raise DataError(f'{where}: a shape has no label')
-            add(masks, (str(shape.get('label')), shape.get('group_id')), frame, cvat_mask(shape, size, where))
-    return objects_of(masks)
+            key = (str(shape.get('label')), shape.get('group_id'))
+            add(masks, key, frame, cvat_mask(shape, size, where))
+            front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
+            fronts[key] = max(front, fronts.get(key, front))
+    return objects_of(dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]])))
 
 
-def frame_positions(images: Sequence[Path]) -> dict[int, int]:
+def frame_positions(images: Sequence[Path], tree: ElementTree.Element, path: Path) -> dict[int, int]:
     """Maps the frame numbers of CVAT to positions in ``images``.
 
-    Names such as ``frame_000012`` contain the number; otherwise the images are numbered in the order of their names.
+    Names such as ``frame_000012`` contain the number; otherwise the images are numbered in the order of their names,
+    from the first frame and with the step that the file states.
+
+    Raises:
+        DataError: The file states another number of frames.
     """
     numbers = [re.fullmatch(r'frame_(\d+)', image.stem) for image in images]
     if all(numbers):
         return {int(match[1]): k for k, match in enumerate(numbers) if match}
-    ordered = sorted(images, key=lambda image: image.name)  # as CVAT numbers them
-    return {k: images.index(image) for k, image in enumerate(ordered)}
+    texts = {name: tree.findtext(f'meta/*/{name}') or '' for name in ('start_frame', 'size', 'frame_filter')}
+    start = int(texts['start_frame']) if texts['start_frame'].isdecimal() else 0
+    step = re.fullmatch(r'step\s*=\s*(\d+)', texts['frame_filter'].strip())
+    if texts['size'].isdecimal() and int(texts['size']) not in (0, len(images)):
+        raise DataError(
+            f'{path} states {texts["size"]} frames, but there are {len(images)} images, so frames are unknown; '
+            'export the task with its images'
+        )
+    ordered = sorted(range(len(images)), key=lambda k: images[k].name)  # as CVAT numbers them
+    return {start + (int(step[1]) if step else 1) * number: k for number, k in enumerate(ordered)}
 
 
 def integer_of(element: ElementTree.Element, name: str, where: str) -> int:
@@ -147,20 +165,12 @@ def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> 
         if len(points) < 6 or len(points) % 2:
             raise DataError(f'{where}: points must be at least three pairs "x,y;x,y;...", got {text[:60]!r}')
         return polygon_mask(points, size, where)
-    turn = math.radians(number('rotation', '0'))
-    cosine, sine = math.cos(turn), math.sin(turn)
     if shape.tag == 'box':
         left, top, right, bottom = (number(name) for name in ('xtl', 'ytl', 'xbr', 'ybr'))
-        x, y = (left + right) / 2, (top + bottom) / 2
-        corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
-        turned = [(x + cosine * a - sine * b, y + sine * a + cosine * b) for a, b in corners]
-        return polygon_mask([value for corner in turned for value in corner], size, where)
+        return box_mask([left, top, right - left, bottom - top], size, where, number('rotation', '0'))
     if shape.tag == 'ellipse':
-        rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
-        across, down = columns - number('cx'), rows - number('cy')
-        first, second = cosine * across + sine * down, cosine * down - sine * across
-        widths = max(number('rx'), 1e-6), max(number('ry'), 1e-6)
-        return encode((first / widths[0]) ** 2 + (second / widths[1]) ** 2 <= 1)
+        centre, radii = (number('cx'), number('cy')), (number('rx'), number('ry'))
+        return ellipse_mask(centre, radii, number('rotation', '0'), size)
     if shape.tag == 'mask':
         width, height = integer_of(shape, 'width', where), integer_of(shape, 'height', where)
         place = integer_of(shape, 'top', where), integer_of(shape, 'left', where)

@@ -4,10 +4,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmdvis.datasets.annotation_json import Entry
+from mmdvis.datasets.base import check_unique
 from mmdvis.errors import DataError
 from mmdvis.io import natural_key
 
-from .videos import ImageFinder, LabelledVideo, Masks, add, any_mask, box_mask, frame_size, json_files, videos_of
+from .videos import (
+    ImageFinder,
+    LabelledImage,
+    LabelledVideo,
+    Masks,
+    add,
+    any_mask,
+    box_mask,
+    frame_size,
+    is_pixels,
+    json_files,
+    videos_of,
+)
 
 WITHOUT_AREA = ('label', 'caption')  # annotations of whole images
 
@@ -26,18 +39,19 @@ def read_datumaro(root: Path) -> list[LabelledVideo]:
         DataError: A file is missing or malformed.
     """
     root = root.resolve()
-    find, frames = ImageFinder(root), []
+    find, frames = ImageFinder(root), list[LabelledImage]()
     for content in json_files(root, ('items', 'categories')):
         labels = Entry(Entry(content.part('categories'), content.where).part('label'), content.where)
         names = [label.text('name') for label in labels.entries('labels', 'label')]
         subset = Path(content.where).stem
-        for item in content.entries('items', 'item', 'id'):
-            frames.append(datumaro_frame(item, names, root.name if subset == 'default' else subset, find))
+        items = list(content.entries('items', 'item', 'id'))
+        list(check_unique((item.text('id') for item in items), 'item id', content.where))
+        frames += [datumaro_frame(item, names, root.name if subset == 'default' else subset, find) for item in items]
     return videos_of(frames)
 
 
-def datumaro_frame(item: Entry, names: list[str], subset: str, find: ImageFinder) -> tuple[str, Any, Path, Masks]:
-    """A labelled image; see :func:`videos_of`."""
+def datumaro_frame(item: Entry, names: list[str], subset: str, find: ImageFinder) -> LabelledImage:
+    """A labelled image."""
     image, identifier = Entry(item.part('image'), f'{item.where}, image'), item.text('id')
     path = find(image.text('path'), item.where)
     size, masks = frame_size([path]), Masks()
@@ -50,8 +64,8 @@ def datumaro_frame(item: Entry, names: list[str], subset: str, find: ImageFinder
     attributes = item.value.get('attr')
     number = attributes.get('frame') if isinstance(attributes, dict) else None
     position = number if isinstance(number, int) else None
-    video = PurePosixPath(identifier).parent.name or subset
-    return video, (position is None, position or 0, natural_key(identifier)), path, masks
+    video = PurePosixPath(identifier).parts[:-1] or (subset,)
+    return LabelledImage(video, (position is None, position or 0, natural_key(identifier)), path, masks)
 
 
 def identity_of(annotation: Entry) -> str | None:
@@ -69,5 +83,9 @@ def datumaro_mask(annotation: Entry, size: tuple[int, int]) -> dict[str, Any]:
     if kind == 'polygon':
         return any_mask([annotation.items('points')], size, annotation.where)
     if kind == 'bbox':
-        return box_mask(annotation.items('bbox'), size, annotation.where)
+        attributes = annotation.value.get('attributes')
+        turn = attributes.get('rotation', 0) if isinstance(attributes, dict) else 0
+        if not is_pixels(turn):
+            raise DataError(f'{annotation.where}: rotation must be a number of degrees, got {str(turn)[:60]}')
+        return box_mask(annotation.items('bbox'), size, annotation.where, turn)
     raise DataError(f'{annotation.where}: annotations of the type {kind} have no area; use masks, polygons or boxes')

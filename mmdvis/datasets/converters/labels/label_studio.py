@@ -1,22 +1,40 @@
 """Reader of the JSON export of Label Studio, with images of frames as tasks."""
 
 import json
+import logging
 import re
 import urllib.parse
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from mmdvis.datasets.annotation_json import Entry, read_bytes
 from mmdvis.errors import DataError
-from mmdvis.io import natural_key
+from mmdvis.io import IMAGE_SUFFIXES, natural_key
 
-from .videos import ImageFinder, LabelledVideo, Masks, Size, add, encode, frame_size, polygon_mask, videos_of
+from .videos import (
+    ImageFinder,
+    LabelledImage,
+    LabelledVideo,
+    Masks,
+    Size,
+    add,
+    ellipse_mask,
+    encode,
+    frame_size,
+    is_pixels,
+    numbers_of,
+    polygon_mask,
+    turned,
+    videos_of,
+)
 
-SHAPES = ('brushlabels', 'polygonlabels', 'rectanglelabels', 'ellipselabels')
-IDENTITIES = ('number', 'textarea', 'choices')  # kinds of results that can number a region
+SHAPES = ('brush', 'polygon', 'rectangle', 'ellipse')  # with "labels" at the end, if the control has labels of its own
+IDENTITIES = ('number', 'textarea', 'choices')  # kinds of results that can number a region; earlier ones are preferred
+WITHOUT_AREA = (*IDENTITIES, 'labels', 'rating', 'taxonomy', 'datetime', 'relation', 'pairwise', 'ranker')
+LOGGER = logging.getLogger('mmdvis')
 UPLOAD = re.compile(r'^[0-9a-f]{8}-')  # what Label Studio puts in front of the names of uploaded files
 
 
@@ -37,7 +55,7 @@ def read_label_studio(root: Path) -> list[LabelledVideo]:
     paths = sorted(root.glob('*.json')) if root.is_dir() else []
     if not paths:
         raise DataError(f'there is no folder {root}' if not root.is_dir() else f'{root} has no json')
-    find, frames = ImageFinder(root), []
+    find, frames, unlabelled = ImageFinder(root), list[LabelledImage](), 0
     for path in paths:
         try:
             tasks = json.loads(read_bytes(path))
@@ -45,12 +63,16 @@ def read_label_studio(root: Path) -> list[LabelledVideo]:
             raise DataError(f'{path} is not JSON ({error}); export the project as "JSON" again') from None
         if not isinstance(tasks, list):
             raise DataError(f'{path} is not a list of tasks; export the project as "JSON", not as another format')
-        frames += [task_frame(Entry(task, f'{path}, task {k}'), find) for k, task in enumerate(tasks)]
-    return videos_of([frame for frame in frames if frame is not None])
+        found = [task_frame(Entry(task, f'{path}, task {k}'), find) for k, task in enumerate(tasks)]
+        frames += [frame for frame in found if frame is not None]
+        unlabelled += found.count(None)
+    if unlabelled:
+        LOGGER.warning('%d tasks without annotation are left out', unlabelled)
+    return videos_of(frames)
 
 
-def task_frame(task: Entry, find: ImageFinder) -> tuple[str, Any, Path, Masks] | None:
-    """A labelled image; see :func:`videos_of`. None if the task has no annotation."""
+def task_frame(task: Entry, find: ImageFinder) -> LabelledImage | None:
+    """A labelled image; None if the task has no annotation."""
     annotations = [
         annotation
         for annotation in task.entries('annotations', 'annotation')
@@ -61,66 +83,107 @@ def task_frame(task: Entry, find: ImageFinder) -> tuple[str, Any, Path, Masks] |
     if len(annotations) > 1:
         raise DataError(f'{task.where} has {len(annotations)} annotations; keep one for each task')
     path = image_of(Entry(task.part('data'), f'{task.where}, data'), find)
-    size, masks, identities = frame_size([path]), Masks(), dict[str, str]()
+    size, masks = frame_size([path]), Masks()
     regions = list(annotations[0].entries('result', 'result'))
+    identities, labels = region_identities(regions), region_labels(regions)
     for region in regions:
-        if region.value.get('type') in IDENTITIES and 'id' in region.value:
-            identities[region.text('id')] = str(Entry(region.part('value'), region.where).value)
+        kind = str(region.value.get('type'))
+        shape = kind.removesuffix('labels')
+        if kind in WITHOUT_AREA:
+            continue
+        if shape not in SHAPES:
+            raise DataError(f'{region.where}: regions of the type {kind} are not read; use {", ".join(SHAPES)}')
+        check_region(region, size, path)
+        label = labels.get(region.text('id'))
+        if label is None:
+            raise DataError(f'{region.where}: a region must have one label')
+        value = Entry(region.part('value'), region.where)
+        add(masks, (label, identities.get(region.text('id'))), 0, region_mask(shape, value, size))
+    return LabelledImage(find.folders(path) or (path.parent.name,), (natural_key(path.name),), path, masks)
+
+
+def check_region(region: Entry, size: Size, path: Path) -> None:
+    """Raises DataError if a region belongs to an image of another size, or to a turned one."""
+    stated = region.integer('original_height'), region.integer('original_width')
+    if stated != size:
+        raise DataError(f'{region.where} states {stated} (height, width), but {path} is {size}')
+    if region.value.get('image_rotation'):
+        raise DataError(
+            f'{region.where}: the image was turned while it was labelled; turn the file, and label it again'
+        )
+
+
+def region_identities(regions: Sequence[Entry]) -> dict[str, str]:
+    """Id of a region -> what numbers it: a number, a text or a choice; its position is not part of it.
+
+    Raises:
+        DataError: A region has several controls of the preferred kind.
+    """
+    result: dict[str, str] = {}
+    for kind in reversed(IDENTITIES):
+        found: dict[str, str] = {}
+        for region in regions:
+            if region.value.get('type') != kind or 'id' not in region.value:
+                continue
+            content = Entry(region.part('value'), region.where).value
+            value = content.get(dict(number='number', textarea='text', choices='choices')[kind])
+            value = value[0] if isinstance(value, list) and len(value) == 1 else value
+            if not isinstance(value, (str, int, float)):
+                raise DataError(f'{region.where}: a region must have one {kind}, got {str(value)[:60]}')
+            if region.text('id') in found:
+                raise DataError(f'{region.where}: a region has two controls of the kind {kind}; keep one, its identity')
+            found[region.text('id')] = str(value) if isinstance(value, str) else f'{value:g}'
+        result.update(found)
+    return result
+
+
+def region_labels(regions: Sequence[Entry]) -> dict[str, str]:
+    """Id of a region -> its label, which is part of it or a result of the kind ``labels`` with the same id."""
+    result: dict[str, str] = {}
     for region in regions:
-        if region.value.get('type') in SHAPES:
-            stated = region.integer('original_height'), region.integer('original_width')
-            if stated != size:
-                raise DataError(f'{region.where} states {stated} (height, width), but {path} is {size}')
-            value, kind = Entry(region.part('value'), region.where), region.text('type')
-            labels = value.items(kind)
-            if len(labels) != 1 or not isinstance(labels[0], str):
-                raise DataError(f'{region.where}: a region must have one label, got {str(labels)[:60]}')
-            add(masks, (labels[0], identities.get(region.text('id'))), 0, region_mask(kind, value, size))
-    return path.parent.name, natural_key(path.name), path, masks
+        kind = str(region.value.get('type'))
+        value = region.value.get('value')
+        labels = value.get(kind) if isinstance(value, dict) and kind.endswith('labels') else None
+        if isinstance(labels, list) and len(labels) == 1 and isinstance(labels[0], str) and labels[0]:
+            result[region.text('id')] = labels[0]
+    return result
 
 
 def image_of(data: Entry, find: ImageFinder) -> Path:
     """The image of a task, whose address is a field of its data."""
-    addresses = [value for value in data.value.values() if isinstance(value, str) and '.' in value]
-    if not addresses:
-        raise DataError(f'{data.where} has no address of an image')
-    parts = urllib.parse.urlsplit(addresses[0])
-    local = urllib.parse.parse_qs(parts.query).get('d')  # /data/local-files/?d=folder/image.jpg
-    name = local[0] if local else urllib.parse.unquote(parts.path)
-    last = name.rsplit('/', 1)[-1]
-    if last not in find.by_name and UPLOAD.match(last):
-        name = name[: len(name) - len(last)] + UPLOAD.sub('', last)
-    return find(name, data.where)
+    for value in data.value.values():
+        try:
+            parts = urllib.parse.urlsplit(value if isinstance(value, str) else '')
+        except ValueError:
+            continue
+        local = urllib.parse.parse_qs(parts.query).get('d')  # /data/local-files/?d=folder/image.jpg
+        name = local[0] if local else urllib.parse.unquote(parts.path)
+        if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        folder, _, last = name.rpartition('/')
+        if not local:  # an upload, without the folder of the project, or an address of a server
+            return find(UPLOAD.sub('', last) if folder.startswith('/data/upload') else last, data.where)
+        return find(name, data.where)
+    raise DataError(f'{data.where} has no address of an image')
 
 
 def region_mask(kind: str, value: Entry, size: Size) -> dict[str, Any]:
     """Mask of a region; positions are in percent of the image."""
     height, width = size
-    if kind == 'brushlabels':
+    if kind == 'brush':
         return encode(decode_brush(value.items('rle'), size, value.where))
-    if kind == 'polygonlabels':
-        try:
-            points = np.array(value.items('points'), np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
-            raise DataError(f'{value.where}: points must be pairs of numbers') from None
+    if kind == 'polygon':
+        points = numbers_of(value.items('points'), value.where)
         return polygon_mask((points * (width / 100, height / 100)).ravel().tolist(), size, value.where)
-    names = ('x', 'y', 'width', 'height') if kind == 'rectanglelabels' else ('x', 'y', 'radiusX', 'radiusY')
-    numbers = [value.part(name) for name in names]
-    if not all(isinstance(x, (int, float)) and abs(x) < 1e6 for x in numbers):
-        raise DataError(f'{value.where}: {", ".join(names)} must be numbers, got {numbers}')
-    x, y, across, down = numbers[0] * width / 100, numbers[1] * height / 100, numbers[2] * width, numbers[3] * height
-    across, down = across / 100, down / 100
-    turn = np.radians(float(value.value.get('rotation') or 0))
-    if kind == 'rectanglelabels':  # turned around its first corner
-        corners = [(0.0, 0.0), (across, 0.0), (across, down), (0.0, down)]
-        turned = [
-            (x + np.cos(turn) * a - np.sin(turn) * b, y + np.sin(turn) * a + np.cos(turn) * b) for a, b in corners
-        ]
-        return polygon_mask([float(v) for corner in turned for v in corner], size, value.where)
-    rows, columns = np.mgrid[:height, :width] + 0.5
-    first = np.cos(turn) * (columns - x) + np.sin(turn) * (rows - y)
-    second = np.cos(turn) * (rows - y) - np.sin(turn) * (columns - x)
-    return encode((first / max(across, 1e-6)) ** 2 + (second / max(down, 1e-6)) ** 2 <= 1)
+    names = ('x', 'y', 'width', 'height') if kind == 'rectangle' else ('x', 'y', 'radiusX', 'radiusY')
+    numbers, turn = [value.part(name) for name in names], value.value.get('rotation') or 0
+    if not all(map(is_pixels, [*numbers, turn])):
+        raise DataError(f'{value.where}: {", ".join(names)} and rotation must be numbers, got {str(numbers)[:60]}')
+    x, y, across, down = (number * side / 100 for number, side in zip(numbers, (width, height, width, height)))
+    if kind == 'rectangle':  # turned around its first corner
+        corners = [(x, y), (x + across, y), (x + across, y + down), (x, y + down)]
+        return polygon_mask(turned(corners, (x, y), turn), size, value.where)
+    return ellipse_mask((x, y), (across, down), turn, size)
 
 
 def decode_brush(rle: Sequence[Any], size: Size, where: str) -> np.ndarray:

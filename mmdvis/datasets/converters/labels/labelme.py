@@ -17,6 +17,7 @@ from .videos import (
     LabelledVideo,
     Masks,
     add,
+    ellipse_mask,
     encode,
     frame_size,
     images_in,
@@ -82,8 +83,7 @@ def labelme_mask(shape: dict[str, Any], size: tuple[int, int], where: str) -> di
         return polygon_mask(points.ravel().tolist(), size, where)
     if kind == 'circle':
         radius, (x, y) = math.dist(*points), points[0]
-        rows, columns = np.mgrid[: size[0], : size[1]]
-        return encode((rows + 0.5 - y) ** 2 + (columns + 0.5 - x) ** 2 <= radius**2)
+        return ellipse_mask((float(x), float(y)), (radius, radius), 0.0, size)
     (left, top), (right, bottom) = points.min(0), points.max(0)
     if kind == 'rectangle':
         return polygon_mask([left, top, right, top, right, bottom, left, bottom], size, where)

@@ -52,7 +52,11 @@ def mask_video(masks_folder: Path, images_folder: Path) -> LabelledVideo:
     if not images_folder.is_dir():
         raise DataError(f'{masks_folder} has no images: there is no folder {images_folder}')
     by_stem = {image.stem: image for image in images_in(images_folder)}
-    objects = [path for path in sorted(masks_folder.iterdir(), key=natural_key) if path.is_dir()]
+    entries = [path for path in sorted(masks_folder.iterdir(), key=natural_key) if not path.name.startswith('.')]
+    objects = [path for path in entries if path.is_dir()]
+    loose = next((path for path in entries if objects and path.suffix.lower() == '.png'), None)
+    if loose is not None:
+        raise DataError(f'{loose} stands beside folders of objects, so it is unknown what it shows; move it')
     files = [file for folder in objects or [masks_folder] for file in sorted(folder.glob('*.png'), key=natural_key)]
     missing = next((file for file in files if file.stem not in by_stem), None)
     if missing is not None or not files:
@@ -63,6 +67,7 @@ def mask_video(masks_folder: Path, images_folder: Path) -> LabelledVideo:
     size, masks, positions = frame_size(images), Masks(), {image.stem: t for t, image in enumerate(images)}
     for file in files:
         values = np.asarray(read_pixels(file))
+        values = values.astype(np.uint8) if values.dtype == bool else values
         if values.ndim != 2 or values.shape != size:
             raise DataError(
                 f'{file} is {values.shape}, but its image is {size} (height, width); masks must be palette or grey '
@@ -75,7 +80,7 @@ def mask_video(masks_folder: Path, images_folder: Path) -> LabelledVideo:
             add(masks, (label, number), frame, encode(values > 0))
             continue
         for value in np.unique(values).tolist():
-            if value not in (0, VOID):
+            if value != 0 and (value != VOID or np.iinfo(values.dtype).max > VOID):
                 add(masks, ('object', value), frame, encode(values == value))
     if not masks:
         raise DataError(f'the masks in {masks_folder} have no object: 0 is background, and {VOID} is void')

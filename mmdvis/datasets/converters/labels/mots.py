@@ -51,6 +51,8 @@ def mots_images(folder: Path, first: Path) -> LabelledVideo:
             raise DataError(f'{file} is {values.shape}, but its image is {size}; it must be a grey PNG with 16 bits')
         for value in np.unique(values).tolist():
             category, number = divmod(value, 1000)
+            if value and not category:
+                raise DataError(f'{file} has the value {value}; values must be 1000 times the class plus the number')
             if value and (category != IGNORED or names is not MOTS_CLASSES):
                 label = names.get(category, f'class {category}')
                 add(masks, (label, number), frame, encode(values == value))

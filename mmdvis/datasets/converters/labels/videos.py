@@ -1,5 +1,8 @@
 """Labelled videos of any labelling tool, and the masks and folders that its readers share."""
 
+import math
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -14,8 +17,9 @@ from mmdvis.errors import DataError
 from mmdvis.io import IMAGE_SUFFIXES, image_size, natural_key
 from mmdvis.io.rle import check_segmentation, compress
 
+EXPORT_FOLDERS = ('images', 'default', 'data', 'train', 'val', 'test', 'Train', 'Validation', 'Test')  # not of a video
+MAX_PIXELS = 1e6
 Size = tuple[int, int]
-
 Masks = dict[tuple[str, Any], dict[int, dict[str, Any]]]  # (label, identity) -> frame -> mask
 
 
@@ -26,10 +30,12 @@ class LabelledObject:
     Attributes:
         label: Name of its class.
         masks: Index of a frame -> mask in the compressed form of pycocotools; frames without it have no entry.
+        has_identity: Whether the labels tell it from others; otherwise it is all regions of its class.
     """
 
     label: str
     masks: dict[int, dict[str, Any]]
+    has_identity: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,17 @@ def polygon_mask(points: Sequence[float], size: Size, where: str) -> dict[str, A
     return compress(polygon, size, where)
 
 
-def frame_size(images: Sequence[Path]) -> Size:
-    """(height, width) of the frames of a video.
+def frame_size(images: Sequence[Path], same_stems: bool = False) -> Size:
+    """(height, width) of the frames of a video; ``same_stems`` allows images of the same name.
 
     Raises:
         DataError: There are none, one cannot be read, or their sizes differ.
     """
     if not images:
         raise DataError('a video must have at least one image')
-    stems = [image.stem for image in images]
-    double = next((image for k, image in enumerate(images) if image.stem in stems[:k]), None)
-    if double is not None:
+    stems = Counter(image.stem for image in images)
+    double = next((image for image in images if stems[image.stem] > 1), None)
+    if double is not None and not same_stems:
         raise DataError(f'{double.parent} has several images called {double.stem}; remove all but one')
     sizes = {image: image_size(image) for image in images}
     first = sizes[images[0]]
@@ -90,7 +96,8 @@ def frame_size(images: Sequence[Path]) -> Size:
 
 def images_in(folder: Path) -> list[Path]:
     """Images of a folder in natural order."""
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.')
+    return sorted(found, key=natural_key)
 
 
 def video_folders(root: Path, *patterns: str) -> list[tuple[Path, Path]]:
@@ -118,37 +125,49 @@ class ImageFinder:
     """Finds the images that an annotation file names below a folder.
 
     Args:
-        root: The folder.
+        root: The folder. Hidden files are left out, links are followed.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.by_name: dict[str, list[Path]] = {}
-        for path in sorted(root.rglob('*')):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                self.by_name.setdefault(path.name, []).append(path)
+        self.by_end: dict[tuple[str, ...], list[Path]] = {}  # last name, or last two names of a path -> paths
+        for folder, folders, files in os.walk(root, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith('.'))
+            for name in sorted(files):
+                path = Path(folder, name)
+                if not name.startswith('.') and path.suffix.lower() in IMAGE_SUFFIXES:
+                    for end in {path.parts[-1:], path.parts[-2:]}:
+                        self.by_end.setdefault(end, []).append(path)
 
     def __call__(self, name: str, where: str) -> Path:
-        """The image whose path ends like a name; of several, the one with the most common folders.
+        """The image whose path ends like a name.
+
+        A name with a folder also fits an image that is in no folder of a video, as exports without folders have them.
 
         Args:
-            name: Path or address in the annotation file, such as ``video/0001.jpg``.
+            name: Path in the annotation file, such as ``video/0001.jpg``.
             where: Location in the annotation file, for error messages.
 
         Raises:
             DataError: There is none, or several match equally well.
         """
-        parts = PurePosixPath(name.replace('\\', '/')).parts
-        found = self.by_name.get(parts[-1] if parts else '', [])
+        parts = tuple(part for part in PurePosixPath(name.replace('\\', '/')).parts if part not in ('.', '/'))
+        found = self.by_end.get(parts[-2:], []) if len(parts) > 1 else self.by_end.get(parts, [])
+        if not found and len(parts) > 1:
+            found = [path for path in self.by_end.get(parts[-1:], []) if not self.folders(path)]
         if not found:
             raise DataError(
-                f'{where}: there is no image {name} below {self.root}; put the images beside the annotations'
+                f'{where}: there is no image {name[:80]} below {self.root}; put the images beside the annotations'
             )
-        common = [sum(a == b for a, b in zip(reversed(path.parts), reversed(parts))) for path in found]
+        common = [common_end(path.parts, parts) for path in found]
         best = [path for path, number in zip(found, common) if number == max(common)]
         if len(best) > 1:
             raise DataError(f'{where}: {name} may be {best[0]} or {best[1]}; remove one')
         return best[0]
+
+    def folders(self, path: Path) -> tuple[str, ...]:
+        """Folders between the root and an image, without those that exports have for all videos."""
+        return tuple(part for part in path.relative_to(self.root).parts[:-1] if part not in EXPORT_FOLDERS)
 
 
 def common_end(first: Sequence[str], second: Sequence[str]) -> int:
@@ -156,28 +175,51 @@ def common_end(first: Sequence[str], second: Sequence[str]) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(reversed(first), reversed(second)))))
 
 
-def videos_of(frames: Sequence[tuple[str, Any, Path, Masks]]) -> list[LabelledVideo]:
+@dataclass(frozen=True)
+class LabelledImage:
+    """A labelled frame.
+
+    Attributes:
+        video: What tells its video from others, such as folders; the last part is its name.
+        position: Position in the video, to sort by.
+        image: The image.
+        masks: Masks of the objects, those in front last; the only frame is 0.
+    """
+
+    video: tuple[str, ...]
+    position: tuple
+    image: Path
+    masks: Masks
+
+
+def videos_of(frames: Sequence[LabelledImage]) -> list[LabelledVideo]:
     """Videos from labelled images.
 
-    Args:
-        frames: Name of the video, position in it (numbers, or natural keys), image, and the masks of the image with the
-            frame 0, the masks in front last.
+    Videos with the same name are called by all parts that tell them from others. If the order of the frames is not that
+    of their names, they keep it, and get new names when they are written.
 
     Raises:
-        DataError: The images of a video differ in size, or have the same name.
+        DataError: An image occurs twice, or the images of a video differ in size.
     """
-    grouped: dict[str, list[tuple[Any, Path, Masks]]] = {}
-    for name, position, image, masks in frames:
-        grouped.setdefault(name, []).append((position, image, masks))
+    grouped: dict[tuple[str, ...], list[LabelledImage]] = {}
+    for frame in frames:
+        grouped.setdefault(frame.video, []).append(frame)
+    short = Counter(key[-1] for key in grouped)
     videos = []
-    for name, entries in sorted(grouped.items(), key=lambda item: natural_key(item[0])):
-        entries.sort(key=lambda entry: entry[0])
-        images, masks = [image for _, image, _ in entries], Masks()
-        size = frame_size(images)
-        for t, (_, _, found) in enumerate(entries):
-            for key, codes in found.items():
-                add(masks, key, t, codes[0])
-        videos.append(LabelledVideo(name, tuple(images), size, objects_of(masks)))
+    for key, entries in sorted(grouped.items(), key=lambda item: [natural_key(part) for part in item[0]]):
+        entries.sort(key=lambda entry: entry.position)
+        twice = next((image for image, number in Counter(e.image for e in entries).items() if number > 1), None)
+        if twice is not None:
+            raise DataError(f'{twice} is labelled twice, perhaps in two files; keep one of them')
+        images, masks, fronts = [entry.image for entry in entries], Masks(), dict[tuple[str, Any], int]()
+        size = frame_size(images, same_stems=True)
+        for t, entry in enumerate(entries):
+            for front, (owner, codes) in enumerate(entry.masks.items()):
+                add(masks, owner, t, codes[0])
+                fronts[owner] = max(front, fronts.get(owner, 0))
+        ordered = dict(sorted(masks.items(), key=lambda item: fronts[item[0]]))
+        name = key[-1] if short[key[-1]] == 1 else '_'.join(key)
+        videos.append(LabelledVideo(name, tuple(images), size, objects_of(ordered)))
     return videos
 
 
@@ -195,18 +237,57 @@ def json_files(root: Path, keys: Sequence[str]) -> list[Entry]:
         raise DataError(f'there is no folder {root}')
     paths = sorted([*root.glob('*.json'), *root.glob('annotations/*.json')])
     contents = [parse_json(read_bytes(path), path) for path in paths]
-    fitting = [content for content in contents if all(key in content.value for key in keys)]
+    fitting = [content for content in contents if all(content.value.get(key) for key in keys)]
     if not fitting:
-        raise DataError(f'neither {root} nor {root / "annotations"} has a json with {" and ".join(keys)}')
+        raise DataError(
+            f'neither {root} nor {root / "annotations"} has a json with {" and ".join(keys)}, none of them empty'
+        )
     return fitting
 
 
-def box_mask(box: Any, size: Size, where: str) -> dict[str, Any]:
-    """The mask of a box ``[x, y, width, height]``; raises DataError for anything else."""
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(x, (int, float)) for x in box):
+def is_pixels(value: Any) -> bool:
+    """Whether a value is a number of pixels."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_PIXELS
+
+
+def box_mask(box: Any, size: Size, where: str, turn: float = 0.0) -> dict[str, Any]:
+    """The mask of a box ``[x, y, width, height]``, turned around its centre by degrees.
+
+    Raises:
+        DataError: It is anything else.
+    """
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_pixels, box)):
         raise DataError(f'{where}: a box must be [x, y, width, height], got {str(box)[:60]}')
     x, y, width, height = box
-    return polygon_mask([x, y, x + width, y, x + width, y + height, x, y + height], size, where)
+    centre = x + width / 2, y + height / 2
+    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+    return polygon_mask(turned(corners, centre, turn), size, where)
+
+
+def turned(points: Sequence[tuple[float, float]], centre: tuple[float, float], degrees: float) -> list[float]:
+    """Points as x, y, x, y, ..., turned clockwise around a centre."""
+    angle = math.radians(degrees)
+    cosine, sine, (x, y) = math.cos(angle), math.sin(angle), centre
+    return [
+        value
+        for a, b in points
+        for value in (x + cosine * (a - x) - sine * (b - y), y + sine * (a - x) + cosine * (b - y))
+    ]
+
+
+def ellipse_mask(centre: tuple[float, float], radii: tuple[float, float], degrees: float, size: Size) -> dict[str, Any]:
+    """The mask of the pixels whose centres are in an ellipse, turned clockwise by degrees."""
+    reach = max(radii) + 1
+    left, right = (min(max(int(centre[0] + side * reach), 0), size[1]) for side in (-1, 1))
+    top, bottom = (min(max(int(centre[1] + side * reach), 0), size[0]) for side in (-1, 1))
+    rows, columns = np.mgrid[top:bottom, left:right] + 0.5
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    across, down = columns - centre[0], rows - centre[1]
+    first, second = cosine * across + sine * down, cosine * down - sine * across
+    mask = np.zeros(size, bool)
+    widths = max(radii[0], 1e-6), max(radii[1], 1e-6)
+    mask[top:bottom, left:right] = (first / widths[0]) ** 2 + (second / widths[1]) ** 2 <= 1
+    return encode(mask)
 
 
 def any_mask(mask: Any, size: Size, where: str) -> dict[str, Any]:
@@ -217,7 +298,7 @@ def any_mask(mask: Any, size: Size, where: str) -> dict[str, Any]:
 
 def objects_of(masks: Masks) -> tuple[LabelledObject, ...]:
     """Objects, in the order in which they were found."""
-    return tuple(LabelledObject(label, frames) for (label, _), frames in masks.items())
+    return tuple(LabelledObject(label, frames, identity is not None) for (label, identity), frames in masks.items())
 
 
 def add(masks: Masks, key: tuple[str, Any], frame: int, mask: dict[str, Any]) -> None:

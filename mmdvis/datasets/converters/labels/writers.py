@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmdvis.checks import unsafe_part
 from mmdvis.datasets.annotation_json import parse_json, read_bytes
 from mmdvis.datasets.classes import ClassList, build_class_list, categories_of
 from mmdvis.datasets.converters.frames import save_image
 from mmdvis.datasets.converters.json_files import is_dev
 from mmdvis.errors import DataError
-from mmdvis.io import id_to_rgb, read_image, write_json
+from mmdvis.io import id_to_rgb, natural_key, read_image, write_json
 from mmdvis.io.rle import track_fields
 
 from .videos import LabelledVideo
@@ -54,6 +55,9 @@ def classes_of_labels(videos: Sequence[LabelledVideo], stuff: Sequence[str] = ()
         raise DataError('there is no labelled object; check the folder and the format')
     if unknown:
         raise DataError(f'no object has the class {unknown[0]}; classes: {", ".join(sorted(names))}')
+    broken = next((name for name in sorted(names) if not encodable(name)), None)
+    if broken is not None:
+        raise DataError(f'{broken!r} cannot be the name of a class, as it cannot be written; rename it')
     ordered = [*sorted(names - set(stuff)), *sorted(set(stuff))]
     return build_class_list([(k, name, name not in stuff, None) for k, name in enumerate(ordered)])
 
@@ -70,6 +74,21 @@ def classes_of_file(path: Path, videos: Sequence[LabelledVideo]) -> ClassList:
     if unknown:
         raise DataError(f'video {labels[unknown[0]][0]} has an object of the class {unknown[0]}, which {path} lacks')
     return build_class_list([(k, name, k < found.num_things, None) for k, name in enumerate(found.names)])
+
+
+def frame_names(video: LabelledVideo) -> list[str]:
+    """Names of the frames without suffix: those of the images, or numbers if these are not in order or not unique."""
+    stems = [image.stem for image in video.images]
+    keys = [natural_key(stem) for stem in stems]
+    return stems if keys == sorted(keys) and len(set(stems)) == len(stems) else [f'{t:06d}' for t in range(len(stems))]
+
+
+def hidden_objects(video: LabelledVideo) -> int:
+    """Number of objects that other objects hide in all frames."""
+    visible: set[int] = set()
+    for t in range(len(video.images)):
+        visible |= set(np.unique(merged(video, t, range(1, len(video.objects) + 1))).tolist())
+    return len(video.objects) - len(visible - {0})
 
 
 def copy_image(source: Path, target: Path) -> None:
@@ -96,7 +115,7 @@ def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, cl
     folder = dict(val='valid').get(split, split)  # the names of YouTube-VIS
     entries, tracks = [], []
     for number, video in enumerate(videos, 1):
-        files = [f'{video.name}/{image.stem}.jpg' for image in video.images]
+        files = [f'{video.name}/{name}.jpg' for name in frame_names(video)]
         for image, file in zip(video.images, files):
             copy_image(image, out / folder / 'JPEGImages' / file)
         size = dict(height=video.size[0], width=video.size[1], length=len(files))
@@ -118,10 +137,10 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, classes
         numbers = [
             k + 1 if label < classes.num_things else 1 + labels.index(label) for k, label in enumerate(labels)
         ]  # stuff: one
-        for t, image in enumerate(video.images):
-            copy_image(image, out / 'images' / video.name / f'{image.stem}.jpg')
+        for t, (image, stem) in enumerate(zip(video.images, frame_names(video))):
+            copy_image(image, out / 'images' / video.name / f'{stem}.jpg')
             ids = merged(video, t, numbers)
-            save_image(Image.fromarray(id_to_rgb(ids)), out / 'panomasksRGB' / video.name / f'{image.stem}.png')
+            save_image(Image.fromarray(id_to_rgb(ids)), out / 'panomasksRGB' / video.name / f'{stem}.png')
             areas = np.bincount(ids.ravel(), minlength=len(video.objects) + 1)
             segments = [
                 dict(id=k, category_id=label, iscrowd=0, area=int(areas[k]))
@@ -129,8 +148,8 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, classes
                 if areas[k]
             ]
             size = dict(height=video.size[0], width=video.size[1])
-            images.append(dict(id=image.stem, file_name=f'{image.stem}.jpg', **size))
-            frames.append(dict(image_id=image.stem, file_name=f'{image.stem}.png', segments_info=segments))
+            images.append(dict(id=stem, file_name=f'{stem}.jpg', **size))
+            frames.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments))
         entries.append(dict(video_id=video.name, images=images))
         annotations.append(dict(video_id=video.name, annotations=frames))
     categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
@@ -146,16 +165,22 @@ def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, classes: 
     for video in videos:
         folder = out / 'data' / video.name
         values = [classes.names.index(item.label) + 1 for item in video.objects]
-        for t, image in enumerate(video.images):
-            copy_image(image, folder / 'origin' / f'{image.stem}.jpg')
-            save_image(
-                Image.fromarray(merged(video, t, values).astype(np.uint8)), folder / 'mask' / f'{image.stem}.png'
-            )
+        for t, (image, stem) in enumerate(zip(video.images, frame_names(video))):
+            copy_image(image, folder / 'origin' / f'{stem}.jpg')
+            save_image(Image.fromarray(merged(video, t, values).astype(np.uint8)), folder / 'mask' / f'{stem}.png')
     categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
     write_json(out / 'categories.json', dict(categories=categories))
     path = out / f'{split}.txt'
     path.write_text(''.join(f'{video.name}\n' for video in videos))
     return path
+
+
+def encodable(text: str) -> bool:
+    """Whether a text can be written to files."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 Writer = Callable[[Sequence[LabelledVideo], Path, str, ClassList], Path]
@@ -184,9 +209,12 @@ def write_videos(
     repeated = next((v.name for k, v in enumerate(videos) if v.name in [o.name for o in videos[:k]]), None)
     if repeated is not None:
         raise DataError(f'two videos are called {repeated}; rename one')
-    wrong = next((video.name for video in videos if Path(video.name).name != video.name or not video.name), None)
-    if wrong is not None:
-        raise DataError(f'{wrong!r} cannot be the name of a video; rename its folder')
+    for video in videos:
+        reason = unsafe_part(video.name) or (
+            'it begins or ends with a blank' if video.name != video.name.strip() else None
+        )
+        if reason is not None or '/' in video.name or not encodable(video.name):
+            raise DataError(f'{video.name!r} cannot be the name of a video ({reason or "a letter"}); rename its folder')
     if layout == 'vspw' and len(classes.names) > 254:
         raise DataError(f'the layout vspw has room for 254 classes, got {len(classes.names)}; use vipseg')
     for split, part in split_videos(videos, val_share).items():
