@@ -166,9 +166,9 @@ def base_name(config: Path) -> str:
 
 def next_config(base: str, task: str, model: ConfigDict, stage: str, lengths: Lengths) -> str:
     """Text of the config of the tracker or the refiner, which inherits from the stage before it."""
-    changes = {stage: part_for(model.segmenter, stage, stage == 'tracker' or bool(model.get('refiner')))}
-    if stage == 'refiner':
-        changes['tracker'] = dict(context='first_frame')
+    changes = {stage: part_for(model, stage)}
+    if stage == 'refiner' and not model.get('refiner'):
+        changes['tracker'] = dict(context='first_frame')  # as DVIS; models with a refiner have their own option
     loader = dict(batch_size=lengths.num_clips(stage), dataset=dict(clip=dict(num_frames=CLIP_LENGTHS[stage])))
     return lines_of(
         comment(f'Trains the {stage}; `mmdvis train-stages` passes the weights of the stages before it.'),
@@ -204,9 +204,15 @@ def model_changes(data: TrainingData, model: ConfigDict, stage: str, has_weights
     return changes
 
 
-def part_for(segmenter: ConfigDict, stage: str, is_replaced: bool) -> dict[str, Any]:
-    """Config of a tracker or refiner as wide as a segmenter; ``is_replaced`` if the base has another one."""
-    channels = segmenter.channels
+def part_for(model: ConfigDict, stage: str) -> dict[str, Any]:
+    """Config of the tracker or the refiner of a model, or, if it has none, of one as wide as its segmenter."""
+    segmenter, own = model.segmenter, model.get(stage)
+    replaced = dict(_delete_=True) if stage == 'tracker' or own else {}
+    if own and own.type != 'CosineTracker':
+        return dict(**replaced, **own.to_dict())
+    if 'channels' not in segmenter:
+        raise OptionError(f'models with {segmenter.type} are trained without {stage}; leave out --stages')
+    channels = segmenter.channels * (2 if segmenter.get('reid') else 1)  # with the re-identification embedding
     decoder = (
         dict(num_layers=6, num_heads=8, ffn_channels=2048)
         if channels >= 128
@@ -216,7 +222,6 @@ def part_for(segmenter: ConfigDict, stage: str, is_replaced: bool) -> dict[str, 
     points = segmenter.loss.get('num_points')
     loss = dict(type='QuerySetLoss', matching=matching, **({} if points is None else dict(num_points=points)))
     sizes = dict(channels=channels, mask_channels=segmenter.mask_channels)
-    replaced = dict(_delete_=True) if is_replaced else {}
     return dict(**replaced, type=kind, **sizes, decoder=decoder, loss=loss)
 
 
