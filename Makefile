@@ -26,6 +26,7 @@ $(READY): | .venv/bin/python
 	$(BIN)/python -m pip install --progress-bar off -q --no-deps -e .
 	-$(BIN)/python -m mmdvis.doctor
 	@rm -f .venv/.ready-* && touch $@
+	@echo "the command mmdvis is in .venv/bin; . .venv/bin/activate puts it on the path of this shell"
 
 # without VIDEO: a synthetic video; with VIDEO: the COCO model if it can be downloaded, or else the one in the package
 demo: $(READY)
@@ -64,7 +65,6 @@ lint: $(READY)
 # strict: a broken link, reference or anchor is an error
 docs: $(READY)
 	$(BIN)/python -m pip install --progress-bar off -q -r requirements/docs.txt
-	$(BIN)/python tools/misc/write_cli_page.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open build/site/index.html"
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import io
 import json
 import re
@@ -14,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import tiny
 from helpers.commands import ROOT
 from helpers.labelled_videos import write_labelme
 from PIL import Image
+from test_models import test_tracker_contract
 
 PAGES = sorted(
     [
@@ -189,18 +190,20 @@ def namespace_of(page, monkeypatch):
     return given
 
 
-@pytest.mark.parametrize('cuts', [(0, 1, 2, 3, 4, 5, 6), (0, 4, 6)])
-def test_the_tracker_of_the_page_fulfils_the_contract(cuts, monkeypatch):
-    tracker = namespace_of('add_tracker.md', monkeypatch)['MaskIoUTracker']()
-    queries = tiny.frame_queries(6)
-    whole, end = tracker(queries)
-    state, parts = None, []
-    for start, stop in zip(cuts, cuts[1:]):
-        tracks, state = tracker(tiny.part(queries, start, stop), state)
-        parts.append(tracks)
-    for name in ('embeds', 'class_logits', 'mask_embeds', 'valid'):
-        assert torch.equal(torch.cat([getattr(tracks, name) for tracks in parts], 1), getattr(whole, name))
-    assert torch.equal(state.masks, end.masks)
+CONTRACT = [name for name in dir(test_tracker_contract) if name.startswith('test_') and 'registered' not in name]
+
+
+@pytest.mark.parametrize('name', CONTRACT)
+def test_the_tracker_of_the_page_fulfils_the_contract(name, monkeypatch, request):
+    """The tests of all registered trackers, with the class of the page."""
+    made = namespace_of('add_tracker.md', monkeypatch)['MaskIoUTracker']
+    monkeypatch.setattr(test_tracker_contract, 'build', lambda _: made().eval())
+    test = getattr(test_tracker_contract, name)
+    parameters = inspect.signature(test).parameters
+    marks = {m.args[0]: m.args[1] for m in getattr(test, 'pytestmark', ()) if m.name == 'parametrize'}
+    values = {key: marks[key][0] for key in parameters if key in marks and key != 'name'}
+    fixtures = {key: request.getfixturevalue(key) for key in parameters if key not in marks and key != 'name'}
+    test(**values, **fixtures, **({'name': 'cosine'} if 'name' in parameters else {}))
 
 
 def test_the_dataset_of_the_page_reads_its_folders(tmp_path, monkeypatch):
@@ -219,24 +222,37 @@ def test_the_dataset_of_the_page_reads_its_folders(tmp_path, monkeypatch):
     assert sorted(np.unique(sample.gt_index_maps).tolist()) == [1, 2]
 
 
+def object_at(name):
+    module, _, attribute = name.rpartition('.')
+    return getattr(importlib.import_module(module), attribute)
+
+
 def test_the_api_pages_have_every_public_name():
     text = ' '.join(path.read_text() for path in (ROOT / 'docs' / 'en' / 'api').glob('*.md'))
-    documented = set(re.findall(r'^::: (\S+)', text, re.M)) | set(re.findall(r'::: (\S+)', text))
-    packages = ('apis', 'inference', 'results', 'result_files', 'visualization', 'checkpoints', 'io', 'structures')
-    names = {name.rsplit('.', 1)[-1] for name in documented}
-    for package in packages:
-        module = importlib.import_module(f'mmdvis.{package}')
-        assert set(module.__all__) <= names, (package, sorted(set(module.__all__) - names))
-    for name in documented:
-        module, _, attribute = name.rpartition('.')
-        assert hasattr(importlib.import_module(module), attribute), name
-    from mmdvis import registry
+    documented = [object_at(name) for name in re.findall(r'::: (\S+)', text)]
+    packages = [
+        f'mmdvis.{path.parent.relative_to(ROOT / "mmdvis").as_posix().replace("/", ".")}'
+        for path in (ROOT / 'mmdvis').rglob('__init__.py')
+        if '__all__' in path.read_text() and path.parent != ROOT / 'mmdvis' and '.mim' not in path.parts
+    ]
+    internal = ('ops', 'layers', 'functional', 'testing', 'cli', 'viewer', 'converters')  # not for users
+    public = [name for name in packages if not any(part in internal for part in name.split('.'))]
+    assert len(public) > 20
+    for package in public:
+        module = importlib.import_module(package)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value):  # constants are explained where they are used
+                assert any(value is other for other in documented), f'{package}.{name}'
+    from mmdvis import errors, registry
 
-    for kind in ('MODELS', 'DATASETS', 'TRANSFORMS', 'METRICS', 'HOOKS', 'RUNNERS', 'LOOPS'):
+    for kind in ('MODELS', 'DATASETS', 'TRANSFORMS', 'METRICS', 'HOOKS', 'RUNNERS', 'LOOPS', 'STRATEGIES'):
         found = getattr(registry, kind)
         found.import_from_location()
-        own = {c.__name__ for c in found.module_dict.values() if c.__module__.startswith('mmdvis.')}
-        assert own <= names, (kind, sorted(own - names))
+        own = [c for c in found.module_dict.values() if c.__module__.startswith('mmdvis.')]
+        assert own and all(any(c is other for other in documented) for c in own), kind
+    for value in vars(errors).values():
+        assert not isinstance(value, type) or value.__module__ != 'mmdvis.errors' or value in documented
 
 
 @pytest.mark.skipif(sys.version_info[:2] not in ((3, 11), (3, 12)), reason='other versions print options differently')
@@ -257,3 +273,5 @@ def test_the_site_is_built_without_warnings(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     text = (tmp_path / 'site' / 'en' / 'api' / 'results' / 'index.html').read_text()
     assert 'SegmentedObject' in text and 'bounding box (x1, y1, x2, y2)' in text
+    for page in (tmp_path / 'site' / 'en' / 'api').rglob('*.html'):
+        assert 'doc-module' not in page.read_text(), f'{page} shows a module instead of its function'

@@ -119,3 +119,9 @@ def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
     exec(code, dict(mmdvis=mmdvis))
     lines = capsys.readouterr().out.splitlines()
     assert lines and all(line.endswith('(96, 160)') for line in lines) and lines[-1].startswith('2 ')
+
+
+def test_the_readme_counts_the_configs_of_the_papers():
+    folders = ('coco', 'dvis', 'dvis_plus', 'eomt', 'lsvos2023', 'minvis', 'pvuw2024', 'vpsnet')
+    number = sum(len(list((ROOT / 'configs' / name).rglob('*.py'))) for name in folders)
+    assert f'{number} configs of the papers' in (ROOT / 'README.md').read_text()
