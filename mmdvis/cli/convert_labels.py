@@ -38,7 +38,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='JSON',
         help='file whose `categories` are the classes, such as result.json of `mmdvis run`; None: those of the labels',
     )
-    parser.add_argument('--val', type=float, default=0.2, help='share of the videos for validation')
+    parser.add_argument(
+        '--val',
+        type=float,
+        default=0.2,
+        help='share of the videos for validation, chosen by their names; splits of the source are not kept',
+    )
     return parser.parse_args(arguments)
 
 
