@@ -12,7 +12,16 @@ from tqdm import tqdm
 
 from mmdvis.cli.arguments import program
 from mmdvis.errors import MMDVISError
-from mmdvis.evaluation.files.scoring import FLAVOURS, Scores, score_pq, score_stq, score_vis, score_vpq, score_vss
+from mmdvis.evaluation.files.scoring import (
+    FLAVOURS,
+    Scores,
+    default_workers,
+    score_pq,
+    score_stq,
+    score_vis,
+    score_vpq,
+    score_vss,
+)
 from mmdvis.io import write_json
 
 
@@ -68,7 +77,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def score(args: argparse.Namespace) -> Scores:
     """Computes the metrics of the task of the command line."""
-    options = dict(workers=args.workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
+    workers = default_workers() if args.workers is None else args.workers
+    options = dict(workers=workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
     if args.task == 'vpq':
         return score_vpq(args.flavour, args.gt_json, args.gt_dir, args.pred, args.exclude_classes, **options)
     if args.task == 'stq':

@@ -22,7 +22,7 @@ from .sharded import ShardedRunner
 from .time_limits import group_timeout, limit_waiting, report_hanging
 from .work_folder import check_resumable, check_same_run, checkpoints_in, claim_folder, latest_checkpoint, training_lock
 
-TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook')
+TRAINING_HOOKS = ('CheckpointLoadingHook', 'ClassCountHook', 'EarlyStoppingHook')
 
 
 def load_config(

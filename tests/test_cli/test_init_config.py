@@ -16,6 +16,7 @@ from mmdvis.analysis.starter_config import STAGES, clips_of, default_lengths, st
 from mmdvis.checkpoints.zoo import find_entry, model_entries
 from mmdvis.cli.convert import main as convert
 from mmdvis.cli.init_config import main
+from mmdvis.cli.test import main as evaluate
 from mmdvis.cli.train import main as train
 from mmdvis.cli.train_stages import main as train_stages
 from mmdvis.datasets.training_data import read_training_data
@@ -273,6 +274,9 @@ def test_the_config_trains(own_data, layout, tmp_path):
     train([str(tmp_path / 'my.py'), '--work-dir', str(tmp_path / 'work')])
     best = best_checkpoint(tmp_path / 'work')
     assert best is not None and best.name.startswith('best_') and (tmp_path / 'work' / 'iter_2.pth').exists()
+    metrics = tmp_path / 'metrics.json'
+    evaluate([str(tmp_path / 'my.py'), str(best), '--work-dir', str(tmp_path / 'work'), '--metrics', str(metrics)])
+    assert json.loads(metrics.read_text())
 
 
 @pytest.mark.slow

@@ -12,18 +12,11 @@ def score(tmp_path, monkeypatch):
     tool = load('tools/score.py')
 
     def run(task, *words):
+        has_workers = '--workers' in words or '--default-workers' in words
         out = tmp_path / 'out' / 'scores.json'
-        monkeypatch.setattr(
-            'sys.argv',
-            [
-                'score.py',
-                task,
-                *map(str, words),
-                '--json',
-                str(out),
-                *([] if '--workers' in words else ['--workers', '1']),
-            ],
-        )
+        words = [str(word) for word in words if word != '--default-workers']
+        workers = [] if has_workers else ['--workers', '1']
+        monkeypatch.setattr('sys.argv', ['score.py', task, *words, '--json', str(out), *workers])
         code = tool.main()
         return code, json.loads(out.read_text()) if out.exists() else None
 

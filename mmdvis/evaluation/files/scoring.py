@@ -368,5 +368,5 @@ def by_class(videos: Sequence[dict[int, vis_ap.Pair]], categories: Iterable[int]
 
 
 def default_workers() -> int:
-    """Number of CPU cores available to this process."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
+    """Number of CPU cores available to this process, at most eight."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
