@@ -6,6 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mmdvis.errors import CheckpointError
+
 from .converters import Conversion, concatenate_qkv, convert
 from .key_maps import Rule
 
@@ -17,10 +19,14 @@ EOMT: list[Rule] = [
     Rule(f'(?:embeddings.|{VIT})cls_token', 'segmenter.backbone.cls_token'),
     Rule(f'(?:embeddings.register_tokens|{VIT}reg_token)', 'segmenter.backbone.register_tokens'),
     Rule('pos_embed', 'segmenter.backbone.pos_embed', 'with a row of zeros for the class token'),
-    Rule(f'(?:embeddings.patch_embeddings.projection|{VIT}patch_embed.proj).', 'segmenter.backbone.patch_embed.proj.'),
+    Rule(
+        f'(?:embeddings.patch_embeddings(?:.projection)?|{VIT}patch_embed.proj).',
+        'segmenter.backbone.patch_embed.proj.',
+    ),
     Rule(BLOCK + '(norm[12]).', TARGET + r'\2.'),
     Rule(BLOCK + '(?:attention|attn).qkv.', TARGET + 'attn.qkv.', JOINED),
-    Rule(BLOCK + '(?:attention.out_proj|attn.proj).', TARGET + 'attn.proj.'),
+    Rule(BLOCK + 'attn.qkv.(query|value)_bias', TARGET + r'attn.qkv.\2_bias'),
+    Rule(BLOCK + '(?:attention.o(?:ut)?_proj|attn.proj).', TARGET + 'attn.proj.'),
     Rule(BLOCK + '(?:layer_scale|ls)([12]).(?:lambda1|gamma)', TARGET + r'ls\2.gamma'),
     Rule(BLOCK + 'mlp.w12.', TARGET + 'mlp.w12.', 'gate and value are concatenated'),
     Rule(BLOCK + 'mlp.w3.', TARGET + 'mlp.w3.'),
@@ -44,12 +50,20 @@ def convert_eomt(official: dict[str, Tensor]) -> Conversion:
 
     Weights that were trained without annealing, which have a probability of masks above 0, get the option
     ``segmenter.masked``.
+
+    Raises:
+        CheckpointError: The weights are those of the official repository for DINOv3, which are differences.
     """
+    if f'{VIT}cls_token' in official and f'{VIT}pos_embed' not in official:
+        raise CheckpointError(
+            'official weights of EoMT with DINOv3 are differences to the weights of DINOv3, which have a licence of '
+            'their own; use the files of transformers (model.safetensors)'
+        )
     probabilities = [value for name, value in official.items() if name.endswith('attn_mask_probs')]
     is_masked = any(bool((value > 0).any()) for value in probabilities)
     result = convert(joined(official), EOMT, (), EOMT_DROPPED, lambda name, tensor: tensor)
     state = dict(result.state_dict)
-    if 'segmenter.backbone.cls_token' in state:
+    if 'segmenter.backbone.pos_embed' in state:  # DINOv2
         state['segmenter.backbone.mask_token'] = torch.zeros_like(state['segmenter.backbone.cls_token'][0])
     return replace(result, state_dict=state, switches={'segmenter.masked': is_masked})
 
@@ -57,17 +71,21 @@ def convert_eomt(official: dict[str, Tensor]) -> Conversion:
 def joined(official: dict[str, Tensor]) -> dict[str, Tensor]:
     """Joins projections that mmdvis has as one tensor, and adds a position of zeros for the class token."""
     weights = concatenate_qkv(official)
+    is_gated = any('.mlp.gate_proj.' in name for name in weights)
+    up, down = ('up_proj', 'w3') if is_gated else ('fc1', 'fc2')
     result: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         gate = re.fullmatch(r'(.*\.mlp)\.gate_proj\.(weight|bias)', name)
-        table = name in ('embeddings.position_embeddings.weight', f'{VIT}pos_embed')
+        bias = re.fullmatch(r'(.*)\.attention\.qkv\.bias \(part ([02])\)', name)  # the keys of DINOv3 have none
         if gate and f'{gate[1]}.up_proj.{gate[2]}' in weights:
             result[f'{gate[1]}.w12.{gate[2]}'] = torch.cat([tensor, weights[f'{gate[1]}.up_proj.{gate[2]}']])
-        elif table:
+        elif bias:
+            result[f'{bias[1]}.attn.qkv.{"query" if bias[2] == "0" else "value"}_bias'] = tensor
+        elif name in ('embeddings.position_embeddings.weight', f'{VIT}pos_embed'):
             rows = tensor.reshape(1, -1, tensor.shape[-1])
             result['pos_embed'] = torch.cat([torch.zeros_like(rows[:, :1]), rows], 1)
         elif re.fullmatch(r'.*\.mlp\.up_proj\.(weight|bias)', name) and name.replace('up_proj', 'gate_proj') in weights:
             continue
         else:
-            result[re.sub(r'\.mlp\.down_proj\.', '.mlp.w3.', name)] = tensor
+            result[name.replace('.mlp.up_proj.', f'.mlp.{up}.').replace('.mlp.down_proj.', f'.mlp.{down}.')] = tensor
     return result

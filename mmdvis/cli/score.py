@@ -78,7 +78,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def score(args: argparse.Namespace) -> Scores:
     """Computes the metrics of the task of the command line."""
     workers = default_workers() if args.workers is None else args.workers
-    options = dict(workers=workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
+    options: dict[str, Any] = dict(workers=workers, watch=partial(tqdm, unit='video', disable=None, leave=False))
     if args.task == 'vpq':
         return score_vpq(args.flavour, args.gt_json, args.gt_dir, args.pred, args.exclude_classes, **options)
     if args.task == 'stq':

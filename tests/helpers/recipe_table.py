@@ -186,6 +186,7 @@ class Reader:
         rates = self.get(f'{group}.lr_mult')
         self.read |= {f'{group}.lr_mult.{key}' for key in rates or ()} | {'model.segmenter.loss.num_points'}
         self.read |= {f'{backbone}.arch.{key}' for key in ('channels', 'depth', 'num_heads')}
+        self.read |= {f'model.segmenter.anneal.{key}' for key in ('start', 'length', 'first_block')}
         return dict(
             num_classes=self.get('model.num_classes'),
             num_things=self.get('model.postprocessor.num_things'),
@@ -304,13 +305,14 @@ def plain(segmenter):
 
 
 def decay_of(rates):
-    """[factor, number of blocks] if the rates fall by this factor from block to block, else the rates."""
+    """[factor, number of blocks, number with the full rate if not 1] if rates fall block by block, else the rates."""
     blocks = [rates[key] for key in rates if '.blocks.' in key]
-    factor = round(blocks[-2] / blocks[-1], 6)
-    expected = [factor ** (len(blocks) - 1 - k) for k in range(len(blocks))]
+    full = next((k for k, rate in enumerate(blocks[::-1]) if rate != 1), 0)  # of the last blocks with the full rate
+    factor = round(blocks[-full - 2] / blocks[-full - 1], 6)
+    expected = [1.0 if k >= len(blocks) - full else factor ** (len(blocks) - 1 - k) for k in range(len(blocks))]
     others = {value for key, value in rates.items() if '.blocks.' not in key}
     is_regular = all(abs(a - b) < 1e-9 for a, b in zip(blocks, expected)) and others == {blocks[0]}
-    return [factor, len(blocks)] if is_regular else rates
+    return ([factor, len(blocks)] if full == 1 else [factor, len(blocks), full]) if is_regular else rates
 
 
 def listed(value):

@@ -115,18 +115,24 @@ def check_groups(model, config):
 
 
 def check_layer_rates(model, config):
-    """EoMT: block i of L has the rate lr * 0.8^(L - 1 - i), what comes before as block 0; the rest lr; all decay."""
+    """EoMT: block i of L has the rate lr * 0.8^(L - 1 - i), what comes before as block 0; the rest lr; all decay.
+
+    With DINOv3, lr is twice that, also in the last blocks.
+    """
     rules, optimizer = dict(config.optim_wrapper.paramwise_cfg), config.optim_wrapper.optimizer
     groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
     rates = {id(p): group for group in groups for p in group['params']}
-    depth = len(model.segmenter.backbone.blocks)
+    depth, is_dinov3 = len(model.segmenter.backbone.blocks), model.segmenter.backbone.__class__.__name__ == 'DINOv3'
+    first_full = depth - model.segmenter.num_blocks if is_dinov3 else depth - 1
     for name, parameter in model.named_parameters():
         block = re.match(r'segmenter\.backbone\.blocks\.(\d+)\.', name)
-        power = depth - 1 - int(block[1]) if block else 0
+        power = depth - 1 - int(block[1]) if block and int(block[1]) < first_full else 0
         if 'backbone' in name and not block and 'backbone.norm' not in name:
             power = depth - 1
         group = rates[id(parameter)]
-        assert group['lr'] == pytest.approx(1e-4 * 0.8**power) and group['weight_decay'] == 0.05, name
+        assert (
+            group['lr'] == pytest.approx((2e-4 if is_dinov3 else 1e-4) * 0.8**power) and group['weight_decay'] == 0.05
+        ), name
         assert group['is_late'] == ('backbone' in name)
 
 

@@ -1,5 +1,7 @@
 """EoMT: equal to the class of transformers through the converter, masks and their annealing, training, tracking."""
 
+import cmath
+import math
 import re
 
 import pytest
@@ -7,7 +9,8 @@ import torch
 
 from mmdvis.checkpoints import Checkpoint, load_weights
 from mmdvis.checkpoints.eomt import convert_eomt
-from mmdvis.models.backbones.dinov2 import SelfAttention
+from mmdvis.errors import CheckpointError
+from mmdvis.models.backbones.dinov2 import SelfAttention, rotate
 from mmdvis.models.segmenters.eomt_segmenter import EoMTSegmenter, allowed_tokens, mask_probabilities
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, cat_time
@@ -23,6 +26,7 @@ SIZES = {  # name -> sizes of transformers and of mmdvis
         dict(channels=64, num_heads=2, ffn='swiglu'),
     ),
 }
+WIDTHS = dict(wide=(48, 3), narrow=(32, 4))  # channels and heads of DINOv3
 CLASSES, QUERIES, BLOCKS, DEPTH, IMAGE = 5, 6, 2, 4, 96
 
 
@@ -40,16 +44,42 @@ def theirs(name, probability=0.0):
     return model
 
 
+def theirs_dinov3(name, probability=0.0):
+    torch.manual_seed(1)
+    channels, heads = WIDTHS[name]
+    config = transformers.EomtDinov3Config(
+        hidden_size=channels, num_attention_heads=heads, intermediate_size=4 * channels, num_hidden_layers=DEPTH,
+        image_size=IMAGE, patch_size=16, num_blocks=BLOCKS, num_queries=QUERIES, num_labels=CLASSES,
+        num_register_tokens=4, layerscale_value=0.7,
+    )  # fmt: skip
+    model = transformers.EomtDinov3ForUniversalSegmentation(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        model.attn_mask_probs.fill_(probability)
+    return model
+
+
+def dinov3_of(name):
+    channels, heads = WIDTHS[name]
+    arch = dict(channels=channels, depth=DEPTH, num_heads=heads)
+    return dict(type='DINOv3', arch=arch, patch_size=16)
+
+
 def config_of(name, **options):
     arch = dict(SIZES[name][1], depth=DEPTH)
     backbone = dict(type='DINOv2', arch=arch, patch_size=16, table=IMAGE // 16, registers=4, frozen=False)
+    return segmenter_of(backbone, **options)
+
+
+def segmenter_of(backbone, **options):
     return dict(
         type='EoMTSegmenter', backbone=backbone, num_classes=CLASSES, num_queries=QUERIES, num_blocks=BLOCKS, **options
     )
 
 
-def detector(name, weights, **options):
-    segmenter = config_of(name)
+def detector(name, weights):
+    segmenter = config_of(name) if name in SIZES else segmenter_of(dinov3_of(name))
     segmenter.pop('num_classes')
     loaded = Checkpoint.from_content(dict(state_dict=weights), 'eomt.pth')
     assert loaded.format == 'eomt'
@@ -68,11 +98,12 @@ def detector(name, weights, **options):
     return model.eval()
 
 
-@pytest.mark.parametrize('name', SIZES)
+@pytest.mark.parametrize('name', [*SIZES, *WIDTHS])
 @pytest.mark.parametrize('probability', [0.0, 1.0])
 @torch.no_grad()
 def test_equals_the_class_of_transformers(name, probability):
-    other, images = theirs(name, probability), torch.randn(2, 3, IMAGE, IMAGE)
+    other = (theirs if name in SIZES else theirs_dinov3)(name, probability)
+    images = torch.randn(2, 3, IMAGE, IMAGE)
     expected = other(images)
     segmenter = detector(name, other.state_dict()).segmenter
     assert segmenter.masked == (probability > 0)
@@ -139,6 +170,58 @@ def test_numbers_of_parameters(arch, blocks):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch] + 2 * channels  # mask token, class position
 
 
+DINOV3_PARAMETERS = dict(small=(3, 23_356_934), base=(3, 92_425_094), large=(4, 315_032_710))  # published
+
+
+@pytest.mark.parametrize('arch', DINOV3_PARAMETERS)
+def test_numbers_of_parameters_of_dinov3(arch):
+    blocks, expected = DINOV3_PARAMETERS[arch]
+    with torch.device('meta'):
+        model = EoMTSegmenter(dict(type='DINOv3', arch=arch), 133, num_blocks=blocks)
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+def test_rotations_by_hand():
+    backbone = MODELS.build(dinov3_of('wide'))  # heads of width 16
+    cos, sin = backbone.rotation((3, 2))
+    assert cos.shape == sin.shape == (6, 16)
+    y, x = 0.0, 0.5  # the centre of the patch in the second row and second column
+    frequencies = [1.0, 100**-0.25, 100**-0.5, 100**-0.75]
+    angles = [2 * math.pi * value * f for value in (y, x) for f in frequencies]
+    assert torch.allclose(cos[3], torch.tensor(angles * 2).cos()) and torch.allclose(
+        sin[3], torch.tensor(angles * 2).sin()
+    )
+    token = torch.randn(1, 8, 16)  # two others, then the patches
+    rotated = rotate(token, (cos, sin))
+    assert torch.equal(rotated[:, :2], token[:, :2])
+    for c in range(8):
+        pair = complex(token[0, 5, c], token[0, 5, c + 8]) * cmath.exp(1j * angles[c])
+        assert rotated[0, 5, c].item() == pytest.approx(pair.real, abs=1e-5)
+        assert rotated[0, 5, c + 8].item() == pytest.approx(pair.imag, abs=1e-5)
+
+
+def test_rotations_are_scaled_in_training_only():
+    backbone = MODELS.build(dinov3_of('wide'))
+    plain = backbone.rotation((4, 4))
+    draws = [backbone.rotation((4, 4), torch.Generator().manual_seed(k))[1] for k in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], plain[1]) and torch.equal(backbone.rotation((4, 4))[1], plain[1])
+    backbone.rescale = 1.0
+    assert torch.equal(backbone.rotation((4, 4), torch.Generator())[1], plain[1])
+    # the slowest frequency, whose angle is below pi / 2 for all factors: they lie in [1/2, 2]
+    backbone.rescale = 2.0
+    draws = [backbone.rotation((4, 4), torch.Generator().manual_seed(k)) for k in range(50)]
+    factors = [math.asin(sin[-1, 7]) / math.asin(plain[1][-1, 7]) for _, sin in draws]
+    assert 0.5 <= min(factors) < 0.7 and 1.6 < max(factors) <= 2.0
+
+
+def test_official_differences_are_refused():
+    state = official_names(theirs('mlp').state_dict())
+    del state['network.encoder.backbone.pos_embed']
+    with pytest.raises(CheckpointError, match='with DINOv3 are differences'):
+        convert_eomt(state)
+
+
 def test_attention_with_rows_that_see_less():
     torch.manual_seed(0)
     attention, x = SelfAttention(16, 4), torch.randn(2, 9, 16)
@@ -158,6 +241,7 @@ def test_probabilities_of_masks_fall_block_by_block():
     assert at(0.0) == at(1 / 6) == [1.0, 1.0] and at(1.0) == [0.0, 0.0]
     assert at(1 / 4) == pytest.approx([0.5**0.9, 1.0]) and at(1 / 3) == pytest.approx([0.0, 1.0])
     assert mask_probabilities(0.75, 1, (0.5, 1.0), 0.5) == pytest.approx([0.5**0.9])
+    assert mask_probabilities(0.05, 2, (0.5, 1.0), 0.5, first_block=(0.0, 0.1)) == pytest.approx([0.5**0.9, 1.0])
 
 
 @torch.no_grad()
@@ -194,11 +278,12 @@ def targets_of(frames):
     return ClipTargets(torch.tensor([0, 3]), torch.tensor([1, 2]), masks, torch.ones(2, frames, dtype=torch.bool))
 
 
+@pytest.mark.parametrize('backbone', [config_of('mlp')['backbone'], dinov3_of('narrow')], ids=['DINOv2', 'DINOv3'])
 @pytest.mark.parametrize('progress', [0.0, 0.3, 1.0])
-def test_every_layer_has_a_loss_and_every_parameter_a_gradient(progress):
+def test_every_layer_has_a_loss_and_every_parameter_a_gradient(progress, backbone):
     torch.manual_seed(0)
     loss = dict(type='QuerySetLoss', matching='frame', num_points=64)
-    model = MODELS.build(config_of('mlp', loss=loss)).train()
+    model = MODELS.build(segmenter_of(backbone, loss=loss)).train()
     losses = model.loss(torch.randn(1, 2, 3, 64, 64), [targets_of(2)], StepContext(progress=progress, seed=3))
     names = {f'{prefix}loss_{kind}' for prefix in ('', 'd0.', 'd1.') for kind in ('cls', 'mask', 'dice')}
     assert set(losses) == names

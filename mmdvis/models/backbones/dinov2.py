@@ -1,7 +1,7 @@
 """DINOv2 (arXiv:2304.07193) with the parameter names of the official checkpoints, which load without conversion."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,25 +20,51 @@ ARCHES = dict(
 )
 EPS = 1e-6  # epsilon of every layer norm
 TABLE = 37  # side length of the position grid of the released weights
+Rotation = tuple[Tensor, Tensor]  # cosines and sines (n, d) of the last n tokens, for heads of width d
+
+
+class JointProjection(nn.Linear):
+    """Joint projection of query, key and value, in which the key has no bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 3 * channels, bias=False)
+        self.query_bias, self.value_bias = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Projects the tokens (B, N, C) -> (B, N, 3 C)."""
+        bias = torch.cat([self.query_bias, torch.zeros_like(self.query_bias), self.value_bias])
+        return F.linear(x, self.weight, bias)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotates the channels of the last n tokens of (..., N, d); channel c forms a pair with channel c + d / 2."""
+    cos, sin = (part.to(x.dtype) for part in rotation)
+    others, patches = x.split([x.shape[-2] - len(cos), len(cos)], -2)
+    first, second = patches.chunk(2, -1)
+    return torch.cat([others, patches * cos + torch.cat([-second, first], -1) * sin], -2)
 
 
 class SelfAttention(nn.Module):
     """Self-attention with a joint projection of query, key and value."""
 
-    def __init__(self, channels: int, num_heads: int) -> None:
+    def __init__(self, channels: int, num_heads: int, key_bias: bool = True) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.qkv = nn.Linear(channels, 3 * channels) if key_bias else JointProjection(channels)
+        self.proj = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, allowed: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
         """Attends between the tokens (B, N, C) -> (B, N, C).
 
         Args:
             x: Tokens.
             allowed: Bool (B, R, N), the tokens that the first R tokens may attend to; the others attend to all, and
                 with None, all do.
+            rotation: Rotation of queries and keys; None for none.
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         if allowed is None:
             return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         first, others = q.split([allowed.shape[1], q.shape[2] - allowed.shape[1]], 2)
@@ -93,17 +119,27 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, channels: int, num_heads: int, ffn: str) -> None:
+    def __init__(self, channels: int, num_heads: int, ffn: str, key_bias: bool = True) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(channels, EPS), nn.LayerNorm(channels, EPS)
-        self.attn = SelfAttention(channels, num_heads)
+        self.attn = SelfAttention(channels, num_heads, key_bias)
         self.mlp = dict(mlp=Mlp, swiglu=SwiGLU)[ffn](channels)
         self.ls1, self.ls2 = LayerScale(channels), LayerScale(channels)
 
-    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Transforms the tokens (B, N, C) -> (B, N, C); ``allowed``: see :class:`SelfAttention`."""
-        x = x + self.ls1(self.attn(self.norm1(x), allowed))
+    def forward(self, x: Tensor, allowed: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
+        """Transforms the tokens (B, N, C) -> (B, N, C); ``allowed``, ``rotation``: see :class:`SelfAttention`."""
+        x = x + self.ls1(self.attn(self.norm1(x), allowed, rotation))
         return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, rotation: Rotation | None, checkpointing: bool) -> Tensor:
+    """Applies blocks to the tokens (B, N, C); with ``checkpointing``, the backward pass recomputes activations."""
+    for block in blocks:
+        if checkpointing and torch.is_grad_enabled():
+            x = checkpoint(block, x, None, rotation, use_reentrant=False)
+        else:
+            x = block(x, None, rotation)
+    return x
 
 
 @MODELS.register_module()
@@ -195,14 +231,13 @@ class DINOv2(BaseModule):
             grid = F.interpolate(grid, size=size, mode='bicubic', align_corners=False, antialias=antialias)
         return torch.cat([self.pos_embed[:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
 
-    def run(self, x: Tensor, stage: tuple[int, int]) -> Tensor:
+    def rotation(self, size: Sequence[int], generator: torch.Generator | None = None) -> None:
+        """Positions are embedded, so tokens are not rotated; see :meth:`DINOv3.rotation`."""
+
+    def run(self, x: Tensor, stage: tuple[int, int], rotation: Rotation | None = None) -> Tensor:
         """Applies the blocks of a stage, given by its first and last index, to the tokens."""
-        for block in self.blocks[stage[0] : stage[1] + 1]:
-            if self.checkpointing and torch.is_grad_enabled() and not self.frozen:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
-        return x
+        blocks = self.blocks[stage[0] : stage[1] + 1]
+        return run_blocks(blocks, x, rotation, self.checkpointing and not self.frozen)
 
     def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
         """All tokens (B, N, C) after each stage, without the final norm, and the size (h, w) of the patch grid."""

@@ -46,14 +46,14 @@ class EoMTSegmenter(BaseModule):
     falls to 0 block by block, so that a trained model needs no masks.
 
     Args:
-        backbone: Config of a plain vision transformer with the methods of :class:`DINOv2` and ``frozen=False``.
+        backbone: Config of a plain vision transformer, :class:`DINOv2` with ``frozen=False`` or :class:`DINOv3`.
         num_classes: Number of classes K, things first.
         num_queries: Number of queries Q.
         num_blocks: Number of last blocks that process the queries.
         masked: Whether the blocks are masked outside of training, too, for weights that were trained without annealing.
         anneal: ``dict(start=(first, last), length=...)``, shares of the training: the probability of a mask is 1 before
             the start of a block, whose start lies between that of the first and the last block, and falls to 0 within
-            ``length``; None never falls.
+            ``length``, or for the first block within ``first_block=(begin, end)``; None is that of DINOv2 in the paper.
         normed_embeds: Whether later stages receive the queries after the final norm or before it.
         loss: Config of the set loss, with ``matching='frame'``; None for inference only.
 
@@ -129,7 +129,8 @@ class EoMTSegmenter(BaseModule):
         Args:
             frames: See :meth:`forward`.
             masked: Probability of a mask, for each of the last blocks.
-            generator: Draws for which queries the masks are used; on the CPU. None outside of training.
+            generator: Draws the scale of rotations and for which queries masks are used; on the CPU. None outside of
+                training.
 
         Returns:
             Predictions before each of the last blocks (outside of training only before those with masks) and after the
@@ -137,7 +138,8 @@ class EoMTSegmenter(BaseModule):
         """
         x, size = self.backbone.embed(frames.flatten(0, 1))
         first = len(self.backbone.blocks) - self.num_blocks
-        x = self.backbone.run(x, (0, first - 1))
+        rotation = self.backbone.rotation(size, generator)
+        x = self.backbone.run(x, (0, first - 1), rotation)
         x = torch.cat([self.query_feat.weight.to(x.dtype).expand(len(x), -1, -1), x], 1)
         layers, shape = [], frames.shape[:2]
         for block, probability in zip(self.backbone.blocks[first:], masked):
@@ -146,7 +148,7 @@ class EoMTSegmenter(BaseModule):
                 layers.append(self.predict(x, size, shape))
             if probability > 0:
                 allowed = allowed_tokens(layers[-1], size, x.shape[1], probability, generator)
-            x = block(x, allowed)
+            x = block(x, allowed, rotation)
         return [*layers, self.predict(x, size, shape)], x
 
     def predict(self, x: Tensor, size: tuple[int, int], shape: Sequence[int]) -> LayerPredictions:
@@ -208,7 +210,9 @@ def allowed_tokens(
     return F.pad(own, (num_tokens - own.shape[2], 0), value=True)
 
 
-def mask_probabilities(progress: float, num_blocks: int, start: Sequence[float], length: float) -> list[float]:
+def mask_probabilities(
+    progress: float, num_blocks: int, start: Sequence[float], length: float, first_block: Sequence[float] | None = None
+) -> list[float]:
     """Probability of a mask in each of the last blocks: 1, then ``(1 - share) ** 0.9`` within ``length``, then 0.
 
     Args:
@@ -216,8 +220,12 @@ def mask_probabilities(progress: float, num_blocks: int, start: Sequence[float],
         num_blocks: Number of blocks.
         start: Progress at which the probability of the first and of the last block begins to fall.
         length: Progress during which it falls.
+        first_block: Progress at which it begins and ends to fall in the first block, in place of its start and length.
     """
     first, last = start
     starts = [first + (last - first) * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
-    shares = [min(max((progress - begin) / length, 0.0), 1.0) for begin in starts]
+    spans = [(begin, begin + length) for begin in starts]
+    if first_block is not None:
+        spans[0] = (first_block[0], first_block[1])
+    shares = [min(max((progress - begin) / (end - begin), 0.0), 1.0) for begin, end in spans]
     return [(1 - share) ** 0.9 for share in shares]
