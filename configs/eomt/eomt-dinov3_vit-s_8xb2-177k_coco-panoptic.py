@@ -11,6 +11,7 @@ model = dict(
     segmenter=dict(
         backbone=dict(arch=_base_.segmenter.backbone.arch, init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
         num_blocks=_base_.segmenter.num_blocks,
+        anneal=dict(first_block=(0.0, 3000 / 177384)),
     ),
     postprocessor=_base_.postprocessor,
 )

@@ -80,7 +80,10 @@ class Checkpoint:
         kind = checkpoint_format(weights)
         if kind == 'mmdvis':
             return cls(weights, meta, origin, kind)
-        result = {**CONVERTERS, 'eomt': convert_eomt}[kind](weights)
+        try:
+            result = {**CONVERTERS, 'eomt': convert_eomt}[kind](weights)
+        except CheckpointError as error:
+            raise CheckpointError(f'{origin}: {error}') from None
         leftover = result.unexpected(allow_leftover)
         if leftover:
             raise CheckpointError(

@@ -24,8 +24,8 @@ EOMT: list[Rule] = [
         'segmenter.backbone.patch_embed.proj.',
     ),
     Rule(BLOCK + '(norm[12]).', TARGET + r'\2.'),
-    Rule(BLOCK + '(?:attention|attn).qkv.', TARGET + 'attn.qkv.', JOINED),
     Rule(BLOCK + 'attn.qkv.(query|value)_bias', TARGET + r'attn.qkv.\2_bias'),
+    Rule(BLOCK + '(?:attention|attn).qkv.', TARGET + 'attn.qkv.', JOINED),
     Rule(BLOCK + '(?:attention.o(?:ut)?_proj|attn.proj).', TARGET + 'attn.proj.'),
     Rule(BLOCK + '(?:layer_scale|ls)([12]).(?:lambda1|gamma)', TARGET + r'ls\2.gamma'),
     Rule(BLOCK + 'mlp.w12.', TARGET + 'mlp.w12.', 'gate and value are concatenated'),
@@ -52,12 +52,18 @@ def convert_eomt(official: dict[str, Tensor]) -> Conversion:
     ``segmenter.masked``.
 
     Raises:
-        CheckpointError: The weights are those of the official repository for DINOv3, which are differences.
+        CheckpointError: The weights are those of the official repository for DINOv3, which are differences, or of a
+            DINOv3 with gated feed-forward layers.
     """
-    if f'{VIT}cls_token' in official and f'{VIT}pos_embed' not in official:
+    is_dinov3 = 'pos_embed' not in ' '.join(official) and 'position_embeddings' not in ' '.join(official)
+    if is_dinov3 and any(name.startswith(VIT) for name in official):
         raise CheckpointError(
-            'official weights of EoMT with DINOv3 are differences to the weights of DINOv3, which have a licence of '
-            'their own; use the files of transformers (model.safetensors)'
+            'official weights of EoMT with DINOv3 are differences to the weights of DINOv3 and cannot be used alone; '
+            'add them, and save the sum with the names of transformers'
+        )
+    if is_dinov3 and any('.mlp.gate_proj.' in name for name in official):
+        raise CheckpointError(
+            'EoMT with a gated feed-forward layer and DINOv3 is not supported; use small, base or large'
         )
     probabilities = [value for name, value in official.items() if name.endswith('attn_mask_probs')]
     is_masked = any(bool((value > 0).any()) for value in probabilities)

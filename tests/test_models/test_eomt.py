@@ -104,6 +104,8 @@ def detector(name, weights):
 def test_equals_the_class_of_transformers(name, probability):
     other = (theirs if name in SIZES else theirs_dinov3)(name, probability)
     images = torch.randn(2, 3, IMAGE, IMAGE)
+    if name in WIDTHS:  # any size, which the class of transformers takes from its config
+        images, other.grid_size = images[..., 32:], (IMAGE // 16, IMAGE // 16 - 2)
     expected = other(images)
     segmenter = detector(name, other.state_dict()).segmenter
     assert segmenter.masked == (probability > 0)
@@ -216,10 +218,100 @@ def test_rotations_are_scaled_in_training_only():
 
 
 def test_official_differences_are_refused():
-    state = official_names(theirs('mlp').state_dict())
-    del state['network.encoder.backbone.pos_embed']
-    with pytest.raises(CheckpointError, match='with DINOv3 are differences'):
-        convert_eomt(state)
+    official = {}
+    for name, tensor in theirs_dinov3('narrow').state_dict().items():
+        name = re.sub(r'^layers\.', 'network.encoder.backbone.blocks.', name)
+        name = re.sub(r'^embeddings\.', 'network.encoder.backbone.patch_embed.', name)
+        official[re.sub(r'^upscale_block\.block', 'network.upscale', name)] = tensor
+    with pytest.raises(CheckpointError, match='file.bin: official weights of EoMT with DINOv3 are differences'):
+        Checkpoint.from_content(dict(state_dict=official), 'file.bin')
+    gated = {'layers.0.mlp.gate_proj.weight': torch.zeros(8, 4), 'upscale_block.block.0.conv1.bias': torch.zeros(4)}
+    with pytest.raises(CheckpointError, match='gated feed-forward layer and DINOv3 is not supported'):
+        Checkpoint.from_content(dict(state_dict=gated), 'file.bin')
+
+
+def meta_names(state):
+    """The names of the official files of DINOv3 for the weights of transformers."""
+    result = {'rope_embed.periods': torch.ones(2), 'mask_token': torch.zeros(1, 32)}
+    for name, tensor in state.items():
+        if name == 'embeddings.mask_token' or re.search(r'[kv]_proj', name):
+            continue
+        name = re.sub(r'^embeddings\.patch_embeddings', 'patch_embed.proj', name).replace('embeddings.', '')
+        name = name.replace('register_tokens', 'storage_tokens').replace('model.layer', 'blocks')
+        name = re.sub(r'layer_scale(\d).lambda1', r'ls\1.gamma', name).replace('attention.o_proj', 'attn.proj')
+        name = name.replace('up_proj', 'fc1').replace('down_proj', 'fc2')
+        if 'q_proj' in name:
+            parts = [part for key, part in state.items() if key.endswith(name.split('.', 2)[2].replace('q_', 'v_'))]
+            key = torch.full_like(tensor, 9.0)  # masked in the official code
+            if name.endswith('weight'):
+                key = next(v for k, v in state.items() if k.endswith('k_proj.weight'))
+            else:
+                result[name.replace('attention.q_proj.bias', 'attn.qkv.bias_mask')] = torch.zeros(96)
+            result[name.replace('attention.q_proj', 'attn.qkv')] = torch.cat([tensor, key, parts[0]])
+        else:
+            result[name] = tensor
+    return result
+
+
+@pytest.mark.parametrize('names', [dict, meta_names], ids=['transformers', 'official'])
+@torch.no_grad()
+def test_pretrained_dinov3_loads_and_equals_transformers(names, tmp_path):
+    torch.manual_seed(0)
+    config = transformers.DINOv3ViTConfig(
+        hidden_size=32, num_attention_heads=4, intermediate_size=128, num_hidden_layers=1, num_register_tokens=4,
+        patch_size=16, layer_norm_eps=1e-6,
+    )  # fmt: skip
+    other = transformers.DINOv3ViTModel(config).eval()
+    for parameter in other.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    torch.save(names(other.state_dict()), tmp_path / 'dinov3.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'dinov3.pth'))
+    arch = dict(channels=32, depth=1, num_heads=4)
+    backbone = MODELS.build(dict(type='DINOv3', arch=arch, init_cfg=pretrained))
+    backbone.init_weights()
+    images = torch.randn(2, 3, 48, 80)
+    tokens, size = backbone.embed(images)
+    found = backbone.norm(backbone.run(tokens, (0, 0), backbone.rotation(size)))
+    torch.testing.assert_close(found, other(images).last_hidden_state, atol=1e-5, rtol=1e-5)
+    again = MODELS.build(dict(type='DINOv3', arch=arch))
+    again.load_state_dict(backbone.state_dict())  # its own names stay
+
+
+def test_recomputing_activations_changes_no_gradient():
+    loss = dict(type='QuerySetLoss', matching='frame', num_points=64)
+    frames, gradients = torch.randn(1, 2, 3, 64, 64), []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        backbone = dict(dinov3_of('narrow'), checkpointing=checkpointing)
+        model = MODELS.build(segmenter_of(backbone, loss=loss)).train()
+        sum(model.loss(frames, [targets_of(2)], StepContext(progress=0.0, seed=3)).values()).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients))
+
+
+@torch.no_grad()
+def test_frames_of_a_training_step_are_rotated_with_a_random_scale():
+    model = MODELS.build(segmenter_of(dinov3_of('narrow')))
+    for name, parameter in model.named_parameters():
+        if name.endswith('gamma'):
+            parameter.fill_(0.5)
+    frames = torch.randn(1, 1, 3, 64, 96)
+    draws = [model.decode(frames, [0.0] * BLOCKS, torch.Generator().manual_seed(k))[0][-1] for k in (0, 0, 1)]
+    assert torch.equal(draws[0].class_logits, draws[1].class_logits)
+    assert not torch.allclose(draws[0].class_logits, draws[2].class_logits)
+
+
+@torch.no_grad()
+def test_rotations_stay_precise_in_half_precision():
+    backbone = MODELS.build(dinov3_of('wide'))
+    tokens, size = backbone.embed(torch.randn(1, 3, 64, 96))
+    rotation = backbone.rotation(size)
+    expected = rotate(tokens[:, None].bfloat16().float()[..., :16], rotation)
+    found = rotate(tokens[:, None].bfloat16()[..., :16], rotation)
+    assert found.dtype == torch.bfloat16 and torch.equal(found, expected.bfloat16())
+    with torch.autocast('cpu', torch.bfloat16):
+        half = backbone.run(tokens, (0, DEPTH - 1), rotation)
+    assert torch.allclose(half.float(), backbone.run(tokens, (0, DEPTH - 1), rotation), atol=0.05)
 
 
 def test_attention_with_rows_that_see_less():

@@ -38,10 +38,11 @@ class JointProjection(nn.Linear):
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Rotates the channels of the last n tokens of (..., N, d); channel c forms a pair with channel c + d / 2."""
-    cos, sin = (part.to(x.dtype) for part in rotation)
+    cos, sin = rotation
     others, patches = x.split([x.shape[-2] - len(cos), len(cos)], -2)
-    first, second = patches.chunk(2, -1)
-    return torch.cat([others, patches * cos + torch.cat([-second, first], -1) * sin], -2)
+    first, second = patches.float().chunk(2, -1)
+    rotated = patches.float() * cos + torch.cat([-second, first], -1) * sin
+    return torch.cat([others, rotated.to(x.dtype)], -2)
 
 
 class SelfAttention(nn.Module):
@@ -132,13 +133,15 @@ class Block(nn.Module):
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
-def run_blocks(blocks: Iterable[nn.Module], x: Tensor, rotation: Rotation | None, checkpointing: bool) -> Tensor:
+def run_blocks(
+    blocks: Iterable[nn.Module], x: Tensor, allowed: Tensor | None, rotation: Rotation | None, checkpointing: bool
+) -> Tensor:
     """Applies blocks to the tokens (B, N, C); with ``checkpointing``, the backward pass recomputes activations."""
     for block in blocks:
         if checkpointing and torch.is_grad_enabled():
-            x = checkpoint(block, x, None, rotation, use_reentrant=False)
+            x = checkpoint(block, x, allowed, rotation, use_reentrant=False)
         else:
-            x = block(x, None, rotation)
+            x = block(x, allowed, rotation)
     return x
 
 
@@ -234,10 +237,12 @@ class DINOv2(BaseModule):
     def rotation(self, size: Sequence[int], generator: torch.Generator | None = None) -> None:
         """Positions are embedded, so tokens are not rotated; see :meth:`DINOv3.rotation`."""
 
-    def run(self, x: Tensor, stage: tuple[int, int], rotation: Rotation | None = None) -> Tensor:
-        """Applies the blocks of a stage, given by its first and last index, to the tokens."""
+    def run(
+        self, x: Tensor, stage: Sequence[int], rotation: Rotation | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
+        """Applies the blocks of a stage, given by its first and last index, to the tokens; see :class:`Block`."""
         blocks = self.blocks[stage[0] : stage[1] + 1]
-        return run_blocks(blocks, x, rotation, self.checkpointing and not self.frozen)
+        return run_blocks(blocks, x, allowed, rotation, self.checkpointing and not self.frozen)
 
     def tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
         """All tokens (B, N, C) after each stage, without the final norm, and the size (h, w) of the patch grid."""

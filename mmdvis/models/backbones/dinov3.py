@@ -1,6 +1,7 @@
 """DINOv3 (arXiv:2508.10104): a plain vision transformer with rotary position embeddings."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,19 @@ ARCHES = dict(
     base=dict(channels=768, depth=12, num_heads=12),
     large=dict(channels=1024, depth=24, num_heads=16),
 )
+UNUSED = ('mask_token', 'embeddings.mask_token', 'rope_embed.periods')
+NAMES = (  # those of transformers and of the official files
+    (r'embeddings\.(cls_token|register_tokens)', r'\1'),
+    (r'embeddings\.patch_embeddings\.', 'patch_embed.proj.'),
+    (r'storage_tokens', 'register_tokens'),
+    (r'(?:model\.)?layer\.', 'blocks.'),
+    (r'(blocks\.\d+)\.attention\.o_proj\.', r'\1.attn.proj.'),
+    (r'(blocks\.\d+)\.attention\.q_proj\.bias', r'\1.attn.qkv.query_bias'),
+    (r'(blocks\.\d+)\.attention\.v_proj\.bias', r'\1.attn.qkv.value_bias'),
+    (r'(blocks\.\d+)\.layer_scale([12])\.lambda1', r'\1.ls\2.gamma'),
+    (r'(blocks\.\d+)\.mlp\.up_proj\.', r'\1.mlp.fc1.'),
+    (r'(blocks\.\d+)\.mlp\.down_proj\.', r'\1.mlp.fc2.'),
+)
 LONGEST_PERIOD = 100.0  # of the rotations, relative to the shortest one
 
 
@@ -24,7 +38,7 @@ class DINOv3(BaseModule):
     """DINOv3 backbone for segmenters that work on tokens, such as :class:`EoMTSegmenter`.
 
     Patches are rotated by their relative position in the image, so images can have any size. In training, all positions
-    are multiplied by a random factor.
+    are multiplied by a random factor. The epsilon of the norms is 1e-6, as in EoMT; DINOv3 of transformers has 1e-5.
 
     Args:
         arch: ``'small'``, ``'base'``, ``'large'``, or a dict with ``channels``, ``depth`` and ``num_heads``.
@@ -32,7 +46,8 @@ class DINOv3(BaseModule):
         registers: Number of register tokens.
         rescale: The random factor is log-uniform between 1 / rescale and rescale; 1 for none.
         checkpointing: Whether to recompute activations in the backward pass.
-        init_cfg: Initialisation.
+        init_cfg: Initialisation, e.g. ``dict(type='Pretrained', checkpoint='dinov3_vitl16_pretrain.pth')``; the names
+            of the official files and of transformers are known.
 
     Raises:
         ValueError: The architecture is unknown, or the width of a head is not a multiple of 4.
@@ -70,6 +85,7 @@ class DINOv3(BaseModule):
         self.norm = nn.LayerNorm(self.channels, EPS)
         for parameter in (self.cls_token, self.register_tokens):
             nn.init.trunc_normal_(parameter, std=0.02)
+        self.register_load_state_dict_pre_hook(rename_weights)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embeds images as tokens.
@@ -106,6 +122,25 @@ class DINOv3(BaseModule):
         angles = angles.flatten(1).repeat(1, 2)  # (h * w, d)
         return angles.cos(), angles.sin()
 
-    def run(self, x: Tensor, stage: Sequence[int], rotation: Rotation | None = None) -> Tensor:
-        """Applies the blocks of a stage, given by its first and last index, to the tokens."""
-        return run_blocks(self.blocks[stage[0] : stage[1] + 1], x, rotation, self.checkpointing)
+    def run(
+        self, x: Tensor, stage: Sequence[int], rotation: Rotation | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
+        """Applies the blocks of a stage, given by its first and last index, to the tokens; see :class:`Block`."""
+        return run_blocks(self.blocks[stage[0] : stage[1] + 1], x, allowed, rotation, self.checkpointing)
+
+
+def rename_weights(module: DINOv3, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+    """Gives the weights of official files and of transformers the names of mmdvis; keys have no bias."""
+    own = {name.removeprefix(prefix): state.pop(name) for name in list(state) if name.startswith(prefix)}
+    for name in [name for name in own if name in UNUSED or name.endswith('.qkv.bias_mask')]:
+        del own[name]
+    for name in [name for name in own if name.endswith('.attn.qkv.bias')]:
+        query, _, value = own.pop(name).chunk(3)
+        own.update({name.replace('.bias', '.query_bias'): query, name.replace('.bias', '.value_bias'): value})
+    for name in [name for name in own if name.endswith('.attention.q_proj.weight')]:
+        parts = [own.pop(name.replace('q_proj', part)) for part in ('q_proj', 'k_proj', 'v_proj')]
+        own[name.replace('attention.q_proj', 'attn.qkv')] = torch.cat(parts)
+    for name, tensor in own.items():
+        for pattern, replacement in NAMES:
+            name = re.sub(f'^{pattern}', replacement, name)
+        state[prefix + name] = tensor

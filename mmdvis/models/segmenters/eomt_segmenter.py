@@ -142,13 +142,13 @@ class EoMTSegmenter(BaseModule):
         x = self.backbone.run(x, (0, first - 1), rotation)
         x = torch.cat([self.query_feat.weight.to(x.dtype).expand(len(x), -1, -1), x], 1)
         layers, shape = [], frames.shape[:2]
-        for block, probability in zip(self.backbone.blocks[first:], masked):
+        for number, probability in enumerate(masked, first):
             allowed = None
             if generator is not None or probability > 0:
                 layers.append(self.predict(x, size, shape))
             if probability > 0:
                 allowed = allowed_tokens(layers[-1], size, x.shape[1], probability, generator)
-            x = block(x, allowed, rotation)
+            x = self.backbone.run(x, (number, number), rotation, allowed)
         return [*layers, self.predict(x, size, shape)], x
 
     def predict(self, x: Tensor, size: tuple[int, int], shape: Sequence[int]) -> LayerPredictions:
