@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,18 @@ def run(*words, cwd, **environment):
     )
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     return done.stdout
+
+
+def test_building_a_wheel_keeps_the_links_of_an_editable_installation(tmp_path, monkeypatch):
+    (tmp_path / 'setup.py').write_text((ROOT / 'setup.py').read_text())
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'mmdvis').mkdir()
+    seen = []
+    monkeypatch.setattr('setuptools.setup', lambda: seen.append((tmp_path / 'mmdvis/.mim/configs').is_symlink()))
+    for word in ('develop', 'bdist_wheel'):
+        monkeypatch.setattr(sys, 'argv', ['setup.py', word])
+        runpy.run_path(str(tmp_path / 'setup.py'), run_name='__main__')
+    assert seen == [True, False] and (tmp_path / 'mmdvis/.mim/configs').is_symlink()
 
 
 @pytest.fixture(scope='module')
