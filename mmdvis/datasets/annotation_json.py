@@ -49,30 +49,32 @@ class Entry:
         Raises:
             DataError: A field is missing or not an integer from 1 to ``MAX_EDGE``.
         """
-        height, width = self.integer('height'), self.integer('width')
+        height, width = (self.integer(key, bounded=False) for key in ('height', 'width'))
         if not (1 <= height <= MAX_EDGE and 1 <= width <= MAX_EDGE):
             raise DataError(
                 f"{self.where}: 'height' and 'width' must lie between 1 and {MAX_EDGE}, got {height} and {width}"
             )
         return height, width
 
-    def integer(self, key: str) -> int:
+    def integer(self, key: str, bounded: bool = True) -> int:
         """Value of an integer field.
 
+        Args:
+            key: Name of the field.
+            bounded: Whether it must have at most 64 bits.
+
         Raises:
-            DataError: The field is missing or not an integer.
+            DataError: The field is missing, not an integer, or too large.
         """
         value = self.part(key)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not -MAX_INTEGER < value < MAX_INTEGER
-            or value != int(value)
-        ):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not (isinstance(value, int) or value.is_integer()):
             raise DataError(
                 f'{self.where}: {key!r} must be an integer, got {value!r}'
                 f'{" (a string)" if isinstance(value, str) else ""}'
             )
+        if bounded and not -MAX_INTEGER < value < MAX_INTEGER:
+            raise DataError(f'{self.where}: {key!r} must be an integer of at most 64 bits, got {str(value)[:60]}')
         return int(value)
 
     def flag(self, key: str, required: bool = False) -> bool:

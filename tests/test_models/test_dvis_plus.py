@@ -235,7 +235,7 @@ def test_a_projection_folds():
 
 def test_a_re_identifying_segmenter_cannot_learn():
     segmenter = MODELS.build(dict(tiny.SEGMENTER, reid=True))
-    with pytest.raises(ValueError, match="reid=True cannot be trained, .* set trainable to 'tracker' or 'refiner'"):
+    with pytest.raises(ValueError, match='set reid=dict\\(contrast=2.0, .* or load trained weights'):
         segmenter.loss(torch.randn(1, 1, 3, 32, 32), [tiny.targets(1)], StepContext())
 
 
