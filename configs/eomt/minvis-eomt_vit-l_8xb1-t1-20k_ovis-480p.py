@@ -1,6 +1,5 @@
 _base_ = [
-    '../_base_/models/eomt.py',
-    '../_base_/backbones/eomt-vit-l.py',
+    '../_base_/models/eomt-vit-l.py',
     '../_base_/datasets/ovis_480p.py',
     '../_base_/schedules/schedule_20k.py',
     '../_base_/finetune_runtime.py',

@@ -1,5 +1,6 @@
 # the learning rate falls by 0.8 from each block to the one before it
-segmenter = dict(backbone=dict(arch='giant'), num_blocks=5)
+_base_ = './eomt.py'
+model = dict(segmenter=dict(backbone=dict(arch='giant'), num_blocks=5))
 depth = 40
 layer_rates = {
     **{f'backbone.blocks.{i}.': 0.8 ** (depth - 1 - i) for i in range(depth)},

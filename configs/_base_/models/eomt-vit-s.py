@@ -1,5 +1,6 @@
 # the learning rate falls by 0.8 from each block to the one before it
-segmenter = dict(backbone=dict(arch='base'), num_blocks=3)
+_base_ = './eomt.py'
+model = dict(segmenter=dict(backbone=dict(arch='small'), num_blocks=3))
 depth = 12
 layer_rates = {
     **{f'backbone.blocks.{i}.': 0.8 ** (depth - 1 - i) for i in range(depth)},
