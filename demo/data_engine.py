@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from prettytable import PrettyTable, TableStyle
@@ -20,6 +21,7 @@ from pycocotools import mask as coco_mask
 from mmdvis.analysis.error_analysis import analyse
 from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.evaluation.files.panoptic_files import read_vipseg
+from mmdvis.evaluation.files.scoring import score_stq
 from mmdvis.io import write_json
 from mmdvis.result_files import PanopticGroundTruth
 from mmdvis.result_files.label_export import uncompressed
@@ -55,19 +57,24 @@ def mmdvis(folder: Path, *words: object) -> None:
         raise SystemExit('the command above failed')
 
 
-def scores(folder: Path, config: str, weights: object, name: str) -> dict[str, tuple[float, int]]:
-    """VPQ and number of identity switches of each held-out video."""
-    mmdvis(folder, 'test', config, weights, '--format-only', name)
-    truth = folder / 'toy' / 'panoptic_gt_VIPSeg_val.json'
-    files = read_vipseg(truth, folder / 'toy' / 'panomasksRGB', folder / name)
-    return {video: (result.vpq, result.errors.switches) for video, result in analyse('vipseg', files).items()}
+@dataclass(frozen=True)
+class Score:
+    """Scores of a video: VPQ and AQ (the accuracy of association of STQ) in [0, 1], and number of identity switches."""
+
+    vpq: float
+    aq: float
+    switches: int
 
 
-def association(folder: Path, config: str, weights: object, name: str, video: int) -> float:
-    """AQ of one held-out video, the accuracy of association of STQ."""
-    only = f'test_dataloader.dataset.indices=[{video}]'
-    mmdvis(folder, 'test', config, weights, '--metrics', f'{name}.json', '--cfg-options', only)
-    return float(json.loads((folder / f'{name}.json').read_text())['AQ_corrected'])
+def scores(folder: Path, weights: object, name: str) -> dict[str, Score]:
+    """Scores of each held-out video."""
+    mmdvis(folder, 'test', 'online.py', weights, '--format-only', name)
+    where = folder / 'toy' / 'panoptic_gt_VIPSeg_val.json', folder / 'toy' / 'panomasksRGB', folder / name
+    association = score_stq('vipseg', *where).per_video
+    return {
+        video: Score(result.vpq, association[video]['AQ_corrected'], result.errors.switches)
+        for video, result in analyse('vipseg', read_vipseg(*where)).items()
+    }
 
 
 def correct(annotations: Path, truth: PanopticGroundTruth) -> dict[str, int]:
@@ -130,15 +137,14 @@ def main() -> None:
     weights = find_entry(MODEL).find_weights()
     numbers = ['--num-train', 1, '--num-val', args.videos, '--seed', args.seed]
     mmdvis(folder, 'data', 'convert', 'toy', 'toy', *numbers)
-    before = scores(folder, 'online.py', weights, 'before')
-    video = max(before, key=lambda name: before[name][1])
-    position = list(before).index(video)
+    before = scores(folder, weights, 'before')
+    video = max(before, key=lambda name: before[name].switches)
     source = f'toy/images/{video}'
     mmdvis(folder, 'run', source, '--model', MODEL, '--out', 'results', '--save', 'json', 'masks', 'html')
     mmdvis(folder, 'data', 'export', f'results/{video}', 'labels', '--to', 'coco', '--frames', source)
     truth = PanopticGroundTruth(folder / 'toy' / 'panoptic_gt_VIPSeg_val.json', video)
     counts = correct(folder / 'labels' / 'annotations' / 'instances_default.json', truth)
-    print(f'{video}: {before[video][1]} identity switches; corrected: {counts}')
+    print(f'{video}: {before[video].switches} identity switches; corrected: {counts}')
     classes = f'results/{video}/result.json'
     mmdvis(folder, 'data', 'convert', 'labels', 'labels', 'corrected', '--from', 'coco', '--classes', classes)
     mmdvis(folder, 'data', 'convert', 'toy', 'known', '--num-train', 60, '--num-val', 1, '--seed', 0)
@@ -146,20 +152,16 @@ def main() -> None:
     mmdvis(folder, 'data', 'init', 'corrected', 'known', '--model', MODEL, *options)
     mmdvis(folder, 'train', 'corrected.py', '--cfg-options', 'custom_hooks.2.patience=100')
     trained = f'work_dirs/corrected/iter_{args.iters}.pth'
-    after = scores(folder, 'online.py', trained, 'after')
-    accuracy = [
-        association(folder, 'online.py', checkpoint, name, position)
-        for checkpoint, name in ((weights, 'video_before'), (trained, 'video_after'))
-    ]
+    after = scores(folder, trained, 'after')
     others = [name for name in before if name != video]
-    means = [sum(found[name][0] for name in others) / len(others) for found in (before, after)]
+    means = [sum(found[name].vpq for name in others) / len(others) for found in (before, after)]
     table = PrettyTable(['', 'before', 'after'])
     table.set_style(TableStyle.MARKDOWN)
-    table.add_row([f'identity switches, {video}', before[video][1], after[video][1]])
-    table.add_row([f'AQ, {video}', *(f'{100 * value:.1f}' for value in accuracy)])
-    table.add_row([f'VPQ, {video}', *(f'{100 * found[video][0]:.1f}' for found in (before, after))])
+    table.add_row([f'identity switches, {video}', *(found[video].switches for found in (before, after))])
+    table.add_row([f'AQ, {video}', *(f'{100 * found[video].aq:.1f}' for found in (before, after))])
+    table.add_row([f'VPQ, {video}', *(f'{100 * found[video].vpq:.1f}' for found in (before, after))])
     table.add_row([f'VPQ, mean of the {len(others)} other videos', *(f'{100 * value:.1f}' for value in means)])
-    switches = [sum(found[name][1] for name in others) for found in (before, after)]
+    switches = [sum(found[name].switches for name in others) for found in (before, after)]
     table.add_row(['identity switches, other videos', *switches])
     print(table)
     names = ('before', 'after')

@@ -211,7 +211,9 @@ def part_for(model: ConfigDict, stage: str) -> dict[str, Any]:
     if own and own.type != 'CosineTracker':
         return dict(**replaced, **own.to_dict())
     if 'channels' not in segmenter:
-        raise OptionError(f'models with {segmenter.type} are trained without {stage}; leave out --stages')
+        raise OptionError(
+            f'there is no {stage} for models with {segmenter.type}, so they cannot have this stage; leave out --stages'
+        )
     channels = segmenter.channels * (2 if segmenter.get('reid') else 1)  # with the re-identification embedding
     decoder = (
         dict(num_layers=6, num_heads=8, ffn_channels=2048)

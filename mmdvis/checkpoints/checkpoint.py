@@ -9,10 +9,13 @@ from torch import Tensor
 
 from mmdvis.errors import CheckpointError
 
-from .converters import CONVERTERS
+from .converters import convert_detectron2, convert_mmdet, convert_transformers
 from .eomt import convert_eomt
 from .reader import meta_of, read_checkpoint, state_dict_of
 
+CONVERTERS = dict(
+    detectron2=convert_detectron2, eomt=convert_eomt, mmdet=convert_mmdet, transformers=convert_transformers
+)
 MARKERS = {  # format -> parts of tensor names that only this format has
     'detectron2': (
         'sem_seg_head.',
@@ -81,7 +84,7 @@ class Checkpoint:
         if kind == 'mmdvis':
             return cls(weights, meta, origin, kind)
         try:
-            result = {**CONVERTERS, 'eomt': convert_eomt}[kind](weights)
+            result = CONVERTERS[kind](weights)
         except CheckpointError as error:
             raise CheckpointError(f'{origin}: {error}') from None
         leftover = result.unexpected(allow_leftover)

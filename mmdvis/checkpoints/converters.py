@@ -210,9 +210,6 @@ def convert_transformers(official: dict[str, Tensor]) -> Conversion:
     return convert(concatenate_qkv(official), TRANSFORMERS, (), TRANSFORMERS_DROPPED, reorder_swin)
 
 
-CONVERTERS = dict(detectron2=convert_detectron2, mmdet=convert_mmdet, transformers=convert_transformers)
-
-
 def concatenate_qkv(official: dict[str, Tensor]) -> dict[str, Tensor]:
     """Concatenates the query, key and value projections of self-attention to ``<module>.qkv.weight`` and ``.bias``."""
     pattern = re.compile(

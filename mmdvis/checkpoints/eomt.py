@@ -12,6 +12,7 @@ from .converters import Conversion, concatenate_qkv, convert
 from .key_maps import Rule
 
 VIT = 'network.encoder.backbone.'  # of the official files
+TABLES = ('embeddings.position_embeddings.weight', f'{VIT}pos_embed')  # of DINOv2
 BLOCK = r'(?:layers|network.encoder.backbone.blocks).(\d+).'
 TARGET = r'segmenter.backbone.blocks.\1.'
 JOINED = 'query, key and value are concatenated'
@@ -55,7 +56,7 @@ def convert_eomt(official: dict[str, Tensor]) -> Conversion:
         CheckpointError: The weights are those of the official repository for DINOv3, which are differences, or of a
             DINOv3 with gated feed-forward layers.
     """
-    is_dinov3 = 'pos_embed' not in ' '.join(official) and 'position_embeddings' not in ' '.join(official)
+    is_dinov3 = not any(name in official for name in TABLES)
     if is_dinov3 and any(name.startswith(VIT) for name in official):
         raise CheckpointError(
             'official weights of EoMT with DINOv3 are differences to the weights of DINOv3 and cannot be used alone; '
@@ -87,7 +88,7 @@ def joined(official: dict[str, Tensor]) -> dict[str, Tensor]:
             result[f'{gate[1]}.w12.{gate[2]}'] = torch.cat([tensor, weights[f'{gate[1]}.up_proj.{gate[2]}']])
         elif bias:
             result[f'{bias[1]}.attn.qkv.{"query" if bias[2] == "0" else "value"}_bias'] = tensor
-        elif name in ('embeddings.position_embeddings.weight', f'{VIT}pos_embed'):
+        elif name in TABLES:
             rows = tensor.reshape(1, -1, tensor.shape[-1])
             result['pos_embed'] = torch.cat([torch.zeros_like(rows[:, :1]), rows], 1)
         elif re.fullmatch(r'.*\.mlp\.up_proj\.(weight|bias)', name) and name.replace('up_proj', 'gate_proj') in weights:

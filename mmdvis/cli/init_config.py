@@ -105,8 +105,11 @@ def weights_of(entry: ModelEntry, args: argparse.Namespace) -> Path | None:
     """Path of the weights to start from; None for random weights."""
     if args.from_scratch:
         return None
-    if args.weights is None and entry.config.suffix == '.py' and args.model.endswith('.py'):
-        raise OptionError(f'{args.model} is a config; give --weights, or --from-scratch')
+    if args.weights is None and args.model.endswith('.py'):
+        raise OptionError(
+            f'{args.model} is a config and has no weights; name a checkpoint with --weights, or start from random '
+            'weights with --from-scratch'
+        )
     if args.weights is None:
         return entry.place_of_weights if args.dry_run else entry.find_weights()
     if not args.weights.is_file():

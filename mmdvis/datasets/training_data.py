@@ -1,6 +1,5 @@
 """What a config for training on a folder must know: annotation files, classes, splits and sizes."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from mmdvis.registry import DATASETS
 
 from .base import ClipDataset, NoVideoError
 from .classes import ClassList
-from .converters.json_files import is_dev
+from .converters.json_files import hash_of, validation_positions
 from .detect_layout import find_datasets
 
 TASKS = {'panoptic': 'VPS', 'tracks': 'VIS', 'semantic': 'VSS'}  # ground truth of a dataset -> task
@@ -151,14 +150,5 @@ def labelled_splits(configs: Sequence[dict[str, Any]], train: ClipDataset) -> It
 def held_out_videos(dataset: ClipDataset, share: float) -> tuple[int, ...]:
     """Positions of the videos for validation: at most ``MAX_VAL_VIDEOS``; none of a single video."""
     names = [str(dataset.get_data_info(k)['video_id']) for k in range(len(dataset))]
-    if len(names) < 2 or share <= 0:
-        return ()
-    chosen = [k for k, name in enumerate(names) if is_dev(name, share)]
-    if not chosen or len(chosen) == len(names):
-        chosen = [min(range(len(names)), key=lambda k: (hash_of(names[k]), k))]
+    chosen = validation_positions(names, share)
     return tuple(sorted(sorted(chosen, key=lambda k: hash_of(names[k]))[:MAX_VAL_VIDEOS]))
-
-
-def hash_of(name: str) -> str:
-    """Hash of the name of a video, by which videos are selected."""
-    return hashlib.sha256(name.encode()).hexdigest()

@@ -184,7 +184,9 @@ def test_a_checkpoint_of_ones_own_goes_on(own_data, tmp_path, monkeypatch):
     (work / 'own.py').unlink()
     with pytest.raises(SystemExit, match='there is no config .*own.py beside the checkpoint'):
         main([str(own_data['vipseg']), '--model', str(work / 'iter_9.pth'), '-o', str(tmp_path / 'other.py')])
-    with pytest.raises(SystemExit, match='my.py is a config; give --weights, or --from-scratch'):
+    with pytest.raises(
+        SystemExit, match='my.py is a config and has no weights; name a checkpoint with --weights, or start'
+    ):
         main([str(own_data['vipseg']), '--model', str(tmp_path / 'my.py'), '-o', str(tmp_path / 'other.py')])
 
 
@@ -232,7 +234,10 @@ FAULTS = [
     (['-o', 'my.txt'], 'a config must end with .py, got my.txt'),
     (['--weights', 'absent.pth'], 'there is no file absent.pth; name a checkpoint'),
     (['--model', 'absent'], 'there is no model absent'),
-    (['--model', 'minvis_eomt-s_coco-panoptic', '--from-scratch', '--stages', *STAGES], 'are trained without tracker'),
+    (
+        ['--model', 'minvis_eomt-s_coco-panoptic', '--from-scratch', '--stages', *STAGES],
+        'there is no tracker for models with EoMTSegmenter, so they cannot have this stage',
+    ),
     (['--model', 'vpsnet'], 'there is no model vpsnet'),
     (['--stages', 'tracker'], 'minvis_toy has no trained tracker; take --stages segmenter tracker refiner'),
     (['--stages', 'segmenter', 'refiner'], 'stages must be the first of'),

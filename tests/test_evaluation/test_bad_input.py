@@ -485,14 +485,14 @@ def test_contradictions_in_the_truth_are_told(score, copy, name):
     change, message = CONTRADICTIONS[name]
     change_json(copy / 'panoptic_gt_VIPSeg_val.json', change)
     with pytest.warns(InconsistentFilesWarning, match=rf'video {VIDEO}, frame {FRAME}: .*{message}'):
-        assert score('vpq', *words(copy), '--workers', '1')[0] == 0
+        assert score('vpq', *words(copy))[0] == 0
 
 
 def test_files_that_agree_are_scored_without_a_warning(score, copy):
     change_json(copy / 'panoptic_gt_VIPSeg_val.json', lambda c: None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        assert score('vpq', *words(copy), '--workers', '1')[0] == 0
+        assert score('vpq', *words(copy))[0] == 0
     told = [str(w.message) for w in caught if issubclass(w.category, InconsistentFilesWarning)]
     assert all(text.startswith('video 743_class_flip') and 'more than once' in text for text in told)  # as it is made
 

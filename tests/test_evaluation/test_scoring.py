@@ -14,9 +14,9 @@ def close(found, wanted, tolerance=1e-9):
         assert found[name] == pytest.approx(value, abs=tolerance), name
 
 
-@pytest.mark.parametrize('workers', [['--workers', 1], ['--workers', 2], ['--default-workers']])
+@pytest.mark.parametrize('workers', [1, 2, None])
 def test_vipseg(score, workers):
-    code, scores = score('vpq', *VIPSEG, *workers)
+    code, scores = score('vpq', *VIPSEG, workers=workers)
     expected = EXPECTED['vpq_vipseg']
     assert code == 0 and set(scores) == {'VPQ', 'VPQ_Th', 'VPQ_St', 'VPQ1', 'VPQ2', 'VPQ4', 'VPQ6', 'VPQ_12468'}
     close(scores, {f'VPQ{k}': expected['per_window'][str(k)]['All']['pq'] for k in (1, 2, 4, 6)})

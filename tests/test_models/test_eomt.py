@@ -30,34 +30,26 @@ WIDTHS = dict(wide=(48, 3), narrow=(32, 4))  # channels and heads of DINOv3
 CLASSES, QUERIES, BLOCKS, DEPTH, IMAGE = 5, 6, 2, 4, 96
 
 
+SHARED = dict(
+    num_hidden_layers=DEPTH, image_size=IMAGE, patch_size=16, num_blocks=BLOCKS, num_queries=QUERIES,
+    num_labels=CLASSES, num_register_tokens=4, layerscale_value=0.7,
+)  # fmt: skip
+
+
 def theirs(name, probability=0.0):
+    """The model of transformers with random weights: with DINOv2 for a name of SIZES, with DINOv3 for one of WIDTHS."""
     torch.manual_seed(1)
-    config = transformers.EomtConfig(
-        **SIZES[name][0], num_hidden_layers=DEPTH, image_size=IMAGE, patch_size=16, num_blocks=BLOCKS,
-        num_queries=QUERIES, num_labels=CLASSES, num_register_tokens=4, layerscale_value=0.7,
-    )  # fmt: skip
-    model = transformers.EomtForUniversalSegmentation(config).eval()
+    if name in SIZES:
+        model = transformers.EomtForUniversalSegmentation(transformers.EomtConfig(**SIZES[name][0], **SHARED))
+    else:
+        channels, heads = WIDTHS[name]
+        sizes = dict(hidden_size=channels, num_attention_heads=heads, intermediate_size=4 * channels)
+        model = transformers.EomtDinov3ForUniversalSegmentation(transformers.EomtDinov3Config(**sizes, **SHARED))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
         model.attn_mask_probs.fill_(probability)
-    return model
-
-
-def theirs_dinov3(name, probability=0.0):
-    torch.manual_seed(1)
-    channels, heads = WIDTHS[name]
-    config = transformers.EomtDinov3Config(
-        hidden_size=channels, num_attention_heads=heads, intermediate_size=4 * channels, num_hidden_layers=DEPTH,
-        image_size=IMAGE, patch_size=16, num_blocks=BLOCKS, num_queries=QUERIES, num_labels=CLASSES,
-        num_register_tokens=4, layerscale_value=0.7,
-    )  # fmt: skip
-    model = transformers.EomtDinov3ForUniversalSegmentation(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-        model.attn_mask_probs.fill_(probability)
-    return model
+    return model.eval()
 
 
 def dinov3_of(name):
@@ -102,7 +94,7 @@ def detector(name, weights):
 @pytest.mark.parametrize('probability', [0.0, 1.0])
 @torch.no_grad()
 def test_equals_the_class_of_transformers(name, probability):
-    other = (theirs if name in SIZES else theirs_dinov3)(name, probability)
+    other = theirs(name, probability)
     images = torch.randn(2, 3, IMAGE, IMAGE)
     if name in WIDTHS:  # any size, which the class of transformers takes from its config
         images, other.grid_size = images[..., 32:], (IMAGE // 16, IMAGE // 16 - 2)
@@ -219,7 +211,7 @@ def test_rotations_are_scaled_in_training_only():
 
 def test_official_differences_are_refused():
     official = {}
-    for name, tensor in theirs_dinov3('narrow').state_dict().items():
+    for name, tensor in theirs('narrow').state_dict().items():
         name = re.sub(r'^layers\.', 'network.encoder.backbone.blocks.', name)
         name = re.sub(r'^embeddings\.', 'network.encoder.backbone.patch_embed.', name)
         official[re.sub(r'^upscale_block\.block', 'network.upscale', name)] = tensor

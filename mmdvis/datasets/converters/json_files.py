@@ -1,6 +1,7 @@
 """Conversion of JSON files: COCO with the classes of a video dataset, and local splits of training sets."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,25 @@ def is_dev(name: str, share: float) -> bool:
         name: Name of the video.
         share: Expected fraction of videos in the validation split, in (0, 1).
     """
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') < share * 2**64
+    return int.from_bytes(hash_of(name)[:8], 'big') < share * 2**64
+
+
+def validation_positions(names: Sequence[str], share: float) -> list[int]:
+    """Positions of the videos for validation: some of several, but not all, and none of a single one.
+
+    Args:
+        names: Names of the videos.
+        share: Expected fraction of videos for validation, in [0, 1).
+    """
+    if len(names) < 2 or share <= 0:
+        return []
+    chosen = [k for k, name in enumerate(names) if is_dev(name, share)]
+    return chosen if 0 < len(chosen) < len(names) else [min(range(len(names)), key=lambda k: (hash_of(names[k]), k))]
+
+
+def hash_of(name: str) -> bytes:
+    """Hash of the name of a video, by which videos are selected."""
+    return hashlib.sha256(name.encode()).digest()
 
 
 def split_train_dev(source: Path, share: float = 0.1) -> dict[str, tuple[Path, int, str]]:

@@ -17,11 +17,12 @@ from .videos import (
     Masks,
     add,
     any_mask,
+    attributes_of,
     box_mask,
     frame_size,
-    is_pixels,
     json_files,
     objects_of,
+    rotation_of,
     videos_of,
 )
 
@@ -101,8 +102,7 @@ def label_of(annotation: Entry, names: dict[int, str]) -> str:
 
 def identity_of(annotation: Entry) -> str | None:
     """Identity of an annotation, None if it has none."""
-    attributes = annotation.value.get('attributes')
-    places: Sequence[Any] = (annotation.value, attributes if isinstance(attributes, dict) else {})
+    places = (annotation.value, attributes_of(annotation))
     values = [place[key] for place in places for key in IDENTITIES if place.get(key) is not None]
     return str(values[0]) if values else None
 
@@ -112,11 +112,7 @@ def coco_mask_of(annotation: Entry, size: tuple[int, int]) -> dict[str, Any]:
     mask = annotation.value.get('segmentation')
     if mask:
         return any_mask(mask, size, annotation.where)
-    attributes = annotation.value.get('attributes')
-    turn = attributes.get('rotation', 0) if isinstance(attributes, dict) else 0  # in degrees, as CVAT writes it
-    if not is_pixels(turn):
-        raise DataError(f'{annotation.where}: rotation must be a number of degrees, got {str(turn)[:60]}')
-    return box_mask(annotation.value.get('bbox'), size, annotation.where, turn)
+    return box_mask(annotation.value.get('bbox'), size, annotation.where, rotation_of(annotation))
 
 
 def check_stated(path: Path, size: tuple[int, int], where: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from mmdvis.errors import DataError
 
 from .videos import (
+    MAX_PIXELS,
+    Fronts,
     LabelledObject,
     LabelledVideo,
     Masks,
@@ -61,7 +63,7 @@ def cvat_video(folder: Path, path: Path) -> LabelledVideo:
         raise DataError(f'{path} is not an export of CVAT for video: its first element is {tree.tag}')
     if tree.find('image') is not None:
         return LabelledVideo(folder.name, tuple(images), size, image_objects(tree, images, size, path))
-    positions, fronts = frame_positions(images, tree, path), dict[tuple[str, Any], int]()
+    positions, fronts = frame_positions(images, tree, path), Fronts()
     for track in tree.findall('track'):
         where, label = f'{path}, track {track.get("id")}', track.get('label')
         if not label:
@@ -75,10 +77,8 @@ def cvat_video(folder: Path, path: Path) -> LabelledVideo:
             group = track.get('group_id') if track.get('group_id') != '0' else None
             identity = track.get('id') if not is_single and shape.tag != 'mask' else ('group', group) if group else None
             add(masks, (label, identity), positions[frame], cvat_mask(shape, size, f'{where}, frame {frame}'))
-            front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
-            fronts[label, identity] = max(front, fronts.get((label, identity), front))
-    ordered = dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]]))
-    return LabelledVideo(folder.name, tuple(images), size, objects_of(ordered))
+            raise_front(fronts, (label, identity), shape, where)
+    return LabelledVideo(folder.name, tuple(images), size, objects_of(masks, fronts))
 
 
 def image_objects(
@@ -89,7 +89,7 @@ def image_objects(
     Raises:
         DataError: No shape has a ``group_id``, or the file is malformed.
     """
-    masks, stems, fronts = Masks(), {image.stem: t for t, image in enumerate(images)}, dict[tuple[str, Any], int]()
+    masks, stems, fronts = Masks(), {image.stem: t for t, image in enumerate(images)}, Fronts()
     if not any(shape.get('group_id') for shape in tree.findall('image/*')):
         raise DataError(
             f'{path} is an export "CVAT for images" without groups, so it is unknown which shapes are the same object; '
@@ -106,9 +106,14 @@ def image_objects(
                 raise DataError(f'{where}: a shape has no label')
             key = (str(shape.get('label')), shape.get('group_id'))
             add(masks, key, frame, cvat_mask(shape, size, where))
-            front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
-            fronts[key] = max(front, fronts.get(key, front))
-    return objects_of(dict(sorted(masks.items(), key=lambda entry: fronts[entry[0]])))
+            raise_front(fronts, key, shape, where)
+    return objects_of(masks, fronts)
+
+
+def raise_front(fronts: Fronts, key: tuple[str, Any], shape: ElementTree.Element, where: str) -> None:
+    """Notes the ``z_order`` of a shape, of which an object has the highest."""
+    front = integer_of(shape, 'z_order', where) if shape.get('z_order') else 0
+    fronts[key] = max(front, fronts.get(key, front))
 
 
 def frame_positions(images: Sequence[Path], tree: ElementTree.Element, path: Path) -> dict[int, int]:
@@ -152,7 +157,7 @@ def cvat_mask(shape: ElementTree.Element, size: tuple[int, int], where: str) -> 
             value = float(str(shape.get(name, default)))
         except ValueError:
             value = math.nan
-        if not abs(value) < 1e6:
+        if not abs(value) < MAX_PIXELS:
             raise DataError(f'{where}: {name} must be a number of pixels, got {shape.get(name)!r}')
         return value
 

@@ -15,10 +15,11 @@ from .videos import (
     Masks,
     add,
     any_mask,
+    attributes_of,
     box_mask,
     frame_size,
-    is_pixels,
     json_files,
+    rotation_of,
     videos_of,
 )
 
@@ -70,8 +71,7 @@ def datumaro_frame(item: Entry, names: list[str], subset: str, find: ImageFinder
 
 def identity_of(annotation: Entry) -> str | None:
     """Identity of an annotation, None if it has none."""
-    attributes = annotation.value.get('attributes')
-    track = attributes.get('track_id') if isinstance(attributes, dict) else None
+    track = attributes_of(annotation).get('track_id')
     return str(track) if track is not None else str(annotation.value.get('group') or '') or None
 
 
@@ -83,9 +83,5 @@ def datumaro_mask(annotation: Entry, size: tuple[int, int]) -> dict[str, Any]:
     if kind == 'polygon':
         return any_mask([annotation.items('points')], size, annotation.where)
     if kind == 'bbox':
-        attributes = annotation.value.get('attributes')
-        turn = attributes.get('rotation', 0) if isinstance(attributes, dict) else 0
-        if not is_pixels(turn):
-            raise DataError(f'{annotation.where}: rotation must be a number of degrees, got {str(turn)[:60]}')
-        return box_mask(annotation.items('bbox'), size, annotation.where, turn)
+        return box_mask(annotation.items('bbox'), size, annotation.where, rotation_of(annotation))
     raise DataError(f'{annotation.where}: annotations of the type {kind} have no area; use masks, polygons or boxes')

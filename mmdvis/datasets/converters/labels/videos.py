@@ -21,6 +21,7 @@ EXPORT_FOLDERS = ('images', 'default', 'data', 'train', 'val', 'test', 'Train', 
 MAX_PIXELS = 1e6
 Size = tuple[int, int]
 Masks = dict[tuple[str, Any], dict[int, dict[str, Any]]]  # (label, identity) -> frame -> mask
+Fronts = dict[tuple[str, Any], int]  # (label, identity) -> place; those with a higher one are in front
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def video_folders(root: Path, *patterns: str) -> list[tuple[Path, Path]]:
 
 
 class ImageFinder:
-    """Finds the images that an annotation file names below a folder.
+    """Finds the image files in a folder and its subfolders that an annotation file refers to.
 
     Args:
         root: The folder. Hidden files are left out, links are followed.
@@ -211,15 +212,14 @@ def videos_of(frames: Sequence[LabelledImage]) -> list[LabelledVideo]:
         twice = next((image for image, number in Counter(e.image for e in entries).items() if number > 1), None)
         if twice is not None:
             raise DataError(f'{twice} is labelled twice, perhaps in two files; keep one of them')
-        images, masks, fronts = [entry.image for entry in entries], Masks(), dict[tuple[str, Any], int]()
+        images, masks, fronts = [entry.image for entry in entries], Masks(), Fronts()
         size = frame_size(images, same_stems=True)
         for t, entry in enumerate(entries):
             for front, (owner, codes) in enumerate(entry.masks.items()):
                 add(masks, owner, t, codes[0])
                 fronts[owner] = max(front, fronts.get(owner, 0))
-        ordered = dict(sorted(masks.items(), key=lambda item: fronts[item[0]]))
         name = key[-1] if short[key[-1]] == 1 else '_'.join(key)
-        videos.append(LabelledVideo(name, tuple(images), size, objects_of(ordered)))
+        videos.append(LabelledVideo(name, tuple(images), size, objects_of(masks, fronts)))
     return videos
 
 
@@ -264,6 +264,24 @@ def box_mask(box: Any, size: Size, where: str, turn: float = 0.0) -> dict[str, A
     return polygon_mask(turned(corners, centre, turn), size, where)
 
 
+def attributes_of(annotation: Entry) -> dict[str, Any]:
+    """The ``attributes`` of an annotation, empty if it has none."""
+    attributes = annotation.value.get('attributes')
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def rotation_of(annotation: Entry) -> float:
+    """The attribute ``rotation`` of an annotation in degrees, as CVAT writes it; 0 if it has none.
+
+    Raises:
+        DataError: It is not a number.
+    """
+    degrees = attributes_of(annotation).get('rotation', 0)
+    if not is_pixels(degrees):
+        raise DataError(f'{annotation.where}: rotation must be a number of degrees, got {str(degrees)[:60]}')
+    return degrees
+
+
 def turned(points: Sequence[tuple[float, float]], centre: tuple[float, float], degrees: float) -> list[float]:
     """Points as x, y, x, y, ..., turned clockwise around a centre."""
     angle = math.radians(degrees)
@@ -296,9 +314,10 @@ def any_mask(mask: Any, size: Size, where: str) -> dict[str, Any]:
     return compress(mask, size, where)
 
 
-def objects_of(masks: Masks) -> tuple[LabelledObject, ...]:
-    """Objects, in the order in which they were found."""
-    return tuple(LabelledObject(label, frames, identity is not None) for (label, identity), frames in masks.items())
+def objects_of(masks: Masks, fronts: Fronts | None = None) -> tuple[LabelledObject, ...]:
+    """Objects from back to front, or without ``fronts`` in the order in which they were found."""
+    keys = list(masks) if fronts is None else sorted(masks, key=fronts.__getitem__)
+    return tuple(LabelledObject(key[0], masks[key], key[1] is not None) for key in keys)
 
 
 def add(masks: Masks, key: tuple[str, Any], frame: int, mask: dict[str, Any]) -> None:
@@ -315,7 +334,7 @@ def numbers_of(points: Any, where: str) -> np.ndarray:
         array = np.array(points, np.float64)
     except (TypeError, ValueError, OverflowError):
         array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 2 or not (np.abs(array) < 1e6).all():
+    if array.ndim != 2 or array.shape[1] != 2 or not (np.abs(array) < MAX_PIXELS).all():
         raise DataError(f'{where}: points must be pairs of numbers, got {str(points)[:60]}')
     return array
 

@@ -1,9 +1,10 @@
 """Writers of labelled videos in the layouts of VIPSeg, YouTube-VIS and VSPW."""
 
-import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from mmdvis.checks import unsafe_part
 from mmdvis.datasets.annotation_json import parse_json, read_bytes
 from mmdvis.datasets.classes import ClassList, build_class_list, categories_of
 from mmdvis.datasets.converters.frames import save_image
-from mmdvis.datasets.converters.json_files import is_dev
+from mmdvis.datasets.converters.json_files import validation_positions
 from mmdvis.errors import DataError
 from mmdvis.io import id_to_rgb, natural_key, read_image, write_json
 from mmdvis.io.rle import track_fields
@@ -30,12 +31,10 @@ def split_videos(videos: Sequence[LabelledVideo], val_share: float) -> dict[str,
         videos: All videos.
         val_share: Expected share of the validation videos in [0, 1).
     """
-    is_val = [val_share > 0 and is_dev(video.name, val_share) for video in videos]
-    if len(set(is_val)) == 1:  # the only video is for training; of several, one at least is for validation
-        first = min((hashlib.sha256(video.name.encode()).digest() for video in videos), default=b'')
-        has_val = val_share > 0 and len(videos) > 1
-        is_val = [has_val and hashlib.sha256(video.name.encode()).digest() == first for video in videos]
-    splits = dict(train=[v for v, x in zip(videos, is_val) if not x], val=[v for v, x in zip(videos, is_val) if x])
+    chosen = set(validation_positions([video.name for video in videos], val_share))
+    splits: dict[str, list[LabelledVideo]] = dict(train=[], val=[])
+    for k, video in enumerate(videos):
+        splits['val' if k in chosen else 'train'].append(video)
     return {name: part for name, part in splits.items() if part}
 
 
@@ -128,6 +127,11 @@ def write_youtube_vis(videos: Sequence[LabelledVideo], out: Path, split: str, cl
     return write_json(out / f'{folder}.json', dict(videos=entries, annotations=tracks, categories=categories))
 
 
+def panoptic_categories(classes: ClassList) -> list[dict[str, Any]]:
+    """The entries ``categories`` of the layouts with stuff, which are numbered from 0 and have no colours."""
+    return [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
+
+
 def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, classes: ClassList) -> Path:
     """Writes ``panoptic_gt_VIPSeg_<split>.json``, ``images`` and ``panomasksRGB`` in the layout of VIPSeg."""
     entries, annotations = [], []
@@ -152,8 +156,7 @@ def write_vipseg(videos: Sequence[LabelledVideo], out: Path, split: str, classes
             frames.append(dict(image_id=stem, file_name=f'{stem}.png', segments_info=segments))
         entries.append(dict(video_id=video.name, images=images))
         annotations.append(dict(video_id=video.name, annotations=frames))
-    categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
-    content = dict(videos=entries, annotations=annotations, categories=categories)
+    content = dict(videos=entries, annotations=annotations, categories=panoptic_categories(classes))
     return write_json(out / f'panoptic_gt_VIPSeg_{split}.json', content)
 
 
@@ -168,8 +171,7 @@ def write_vspw(videos: Sequence[LabelledVideo], out: Path, split: str, classes: 
         for t, (image, stem) in enumerate(zip(video.images, frame_names(video))):
             copy_image(image, folder / 'origin' / f'{stem}.jpg')
             save_image(Image.fromarray(merged(video, t, values).astype(np.uint8)), folder / 'mask' / f'{stem}.png')
-    categories = [dict(id=k, name=name, isthing=int(k < classes.num_things)) for k, name in enumerate(classes.names)]
-    write_json(out / 'categories.json', dict(categories=categories))
+    write_json(out / 'categories.json', dict(categories=panoptic_categories(classes)))
     path = out / f'{split}.txt'
     path.write_text(''.join(f'{video.name}\n' for video in videos))
     return path
@@ -206,7 +208,7 @@ def write_videos(
     Raises:
         DataError: Two videos have the same name, or there are too many classes for the layout.
     """
-    repeated = next((v.name for k, v in enumerate(videos) if v.name in [o.name for o in videos[:k]]), None)
+    repeated = next((name for name, number in Counter(v.name for v in videos).items() if number > 1), None)
     if repeated is not None:
         raise DataError(f'two videos are called {repeated}; rename one')
     for video in videos:
