@@ -18,7 +18,14 @@ from mmengine.config import Config
 from mmdvis.checkpoints import read_checkpoint
 from mmdvis.engine.hooks import safe_checkpoint
 from mmdvis.engine.launch import load_config, set_resume, train
-from mmdvis.engine.work_folder import OWNER_NAME, checkpoints_in, claim_folder, latest_checkpoint, training_lock
+from mmdvis.engine.work_folder import (
+    OWNER_NAME,
+    best_checkpoint,
+    checkpoints_in,
+    claim_folder,
+    latest_checkpoint,
+    training_lock,
+)
 from mmdvis.errors import CheckpointError, OptionError
 
 TRAIN = 'import mmdvis.cli.train as t, sys; t.main(sys.argv[1:])'
@@ -245,6 +252,15 @@ def best_settings(folder, toy_root, iters, **options):
 
 
 @pytest.mark.slow
+def test_of_several_best_checkpoints_the_newest_is_taken(tmp_path):
+    assert best_checkpoint(tmp_path) is None
+    for name, seconds in (('best_VPQ_iter_20.pth', 200), ('best_VPQ_iter_100.pth', 300), ('best_AP_iter_50.pth', 100)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    (tmp_path / 'iter_200.pth').touch()
+    assert best_checkpoint(tmp_path) == tmp_path / 'best_VPQ_iter_100.pth'
+
+
 def test_the_best_checkpoint_is_replaced_when_the_next_is_complete(toy_root, tmp_path, monkeypatch):
     """The figures 3, 2, 1 with the rule that less is better: every checkpoint is the best so far."""
     from mmdvis.evaluation.metrics import VPQMetric
