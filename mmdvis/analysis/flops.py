@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from mmdvis.models.detectors import DVIS
+from mmdvis.models.detectors.chain import segment
 from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
@@ -128,12 +130,10 @@ def model_cost(model: DVIS, size: tuple[int, int], frames: int = 5) -> list[Cost
         size: (height, width) of the frames before padding.
         frames: Length of the clip over which the costs of tracker and refiner are averaged.
     """
-    segmenter = model.segmenter
-    heads = num_parameters(segmenter) - num_parameters(segmenter.backbone, segmenter.pixel_decoder)
+    parts = segmenter_parts(model.segmenter)
     parameters = {
-        'backbone': num_parameters(segmenter.backbone),
-        'pixel decoder': num_parameters(segmenter.pixel_decoder),
-        HEADS: heads,
+        **{name: num_parameters(part) for name, part in parts.items()},
+        rest_name(model.segmenter): num_parameters(model.segmenter) - num_parameters(*parts.values()),
         'tracker': num_parameters(model.tracker),
         'refiner': num_parameters(model.refiner),
     }
@@ -149,17 +149,32 @@ def component_counts(model: DVIS, size: tuple[int, int], frames: int) -> dict[st
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')
-    backbone_maps, backbone = count_ops(lambda: segmenter.backbone(images))
-    _, pixel = count_ops(lambda: segmenter.pixel_decoder(backbone_maps))
-    queries, whole = count_ops(lambda: segmenter(images[None]))
-    counts_of = {'backbone': backbone, 'pixel decoder': pixel, HEADS: whole - backbone - pixel}
+    (queries, state), _ = count_ops(lambda: segment(segmenter, images[None]))
+    _, rest = count_ops(lambda: segment(segmenter, images[None], None, state))
+    counts_of, inputs = {}, images
+    for name, part in segmenter_parts(segmenter).items():
+        inputs, counts_of[name] = count_ops(partial(part, inputs))
+        rest -= counts_of[name]
+    counts_of[rest_name(segmenter)] = rest
     clip_queries = random_clip(queries, frames)
+    (tracks, _), counts = count_ops(lambda: tracker(clip_queries))
     if num_parameters(tracker):
-        (tracks, _), counts = count_ops(lambda: tracker(clip_queries))
         counts_of['tracker'] = counts / frames
-        if model.refiner is not None:
-            counts_of['refiner'] = count_ops(lambda: model.refiner(tracks))[1] / frames
+    if model.refiner is not None:
+        counts_of['refiner'] = count_ops(lambda: model.refiner(tracks))[1] / frames
     return counts_of
+
+
+def segmenter_parts(segmenter: nn.Module) -> dict[str, Any]:
+    """Backbone and pixel decoder; empty for a segmenter whose queries pass through its backbone, without a decoder."""
+    if not hasattr(segmenter, 'pixel_decoder'):
+        return {}
+    return {'backbone': segmenter.backbone, 'pixel decoder': segmenter.pixel_decoder}
+
+
+def rest_name(segmenter: nn.Module) -> str:
+    """Name of the segmenter without its :func:`segmenter_parts`."""
+    return HEADS if segmenter_parts(segmenter) else 'segmenter'
 
 
 def macs_and_gathers(model: DVIS, size: tuple[int, int], frames: int) -> dict[str, tuple[float, float]]:

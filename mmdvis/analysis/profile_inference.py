@@ -26,7 +26,7 @@ from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource
 
-from .flops import HEADS, macs_and_gathers
+from .flops import macs_and_gathers, rest_name, segmenter_parts
 
 LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
 BYTES = dict(fp32=4, bf16=2, fp16=2)
@@ -94,11 +94,9 @@ def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
 
 def components(model: DVIS) -> dict[str, nn.Module]:
     """Modules of the model that are timed individually; absent ones are left out."""
-    segmenter = model.segmenter
     modules = {
-        'backbone': segmenter.backbone,
-        'pixel decoder': segmenter.pixel_decoder,
-        'segmenter': segmenter,
+        **segmenter_parts(model.segmenter),
+        'segmenter': model.segmenter,
         'tracker': model.tracker,
         'refiner': model.refiner,
         'postprocessor': model.postprocessor,
@@ -131,7 +129,8 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
     seconds_of = dict(stop_watch.spent, all=time.perf_counter() - start)
     host_bytes, device_bytes = peak_memory(device)
     stop_watch.stop()
-    seconds_of[HEADS] = seconds_of.pop('segmenter') - seconds_of['backbone'] - seconds_of['pixel decoder']
+    parts = segmenter_parts(model.segmenter)
+    seconds_of[rest_name(model.segmenter)] = seconds_of.pop('segmenter') - sum(seconds_of[name] for name in parts)
     seconds_of['rest'] = seconds_of['all'] - sum(seconds for name, seconds in seconds_of.items() if name != 'all')
     return Usage(
         {name: seconds / len(source) for name, seconds in seconds_of.items()},

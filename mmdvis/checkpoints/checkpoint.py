@@ -24,7 +24,7 @@ MARKERS = {  # format -> parts of tensor names that only this format has
         'refiner.transformer_',
         'backbone.res2.',
     ),
-    'eomt': ('upscale_block.', 'network.upscale.'),
+    'eomt': ('upscale_block.', 'network.upscale.', 'backbone.upscale.'),
     'transformers': ('model.pixel_level_module.', 'model.transformer_module.'),
     'mmdet': (
         'panoptic_head.',

@@ -1,4 +1,4 @@
-"""Converter of EoMT weights of transformers and of the official repository."""
+"""Converter of EoMT and VidEoMT weights of transformers and of the official repositories."""
 
 import re
 from dataclasses import replace
@@ -34,6 +34,7 @@ EOMT: list[Rule] = [
     Rule(BLOCK + 'mlp.(fc[12]).', TARGET + r'mlp.\2.'),
     Rule(f'(?:layernorm|{VIT}norm).', 'segmenter.backbone.norm.'),
     Rule('(?:query|network.q).weight', 'segmenter.query_feat.weight'),
+    Rule('(?:network.)?query_updater.', 'segmenter.query_update.'),
     Rule('(?:class_predictor|network.class_head).', 'segmenter.cls_embed.'),
     *[Rule(f'(?:mask_head.fc{k + 1}|network.mask_head.{2 * k}).', f'segmenter.mask_embed.{2 * k}.') for k in range(3)],
     Rule(r'(?:upscale_block.block|network.upscale).(\d+).(conv[12]).', r'segmenter.upscale.\1.\2.'),
@@ -43,21 +44,24 @@ EOMT_DROPPED: dict[str, str] = {
     r'criterion\.': 'a constant of the loss',
     r'(network\.)?attn_mask_probs$': 'kept as the option segmenter.masked',
     r'network\.encoder\.pixel_(mean|std)$': 'a constant of the config',
+    r'embeddings\.mask_token$': 'not used',
 }
 
 
 def convert_eomt(official: dict[str, Tensor]) -> Conversion:
-    """Converts a state dict of ``EomtForUniversalSegmentation`` or of the official repository.
+    """Converts EoMT or VidEoMT weights of transformers or of the official repositories.
 
-    Weights that were trained without annealing, which have a probability of masks above 0, get the option
-    ``segmenter.masked``.
+    EoMT weights that were trained without annealing, which have a probability of masks above 0, get the option
+    ``segmenter.masked``; VidEoMT weights get the option ``segmenter.normed_state``, which is True with DINOv3.
 
     Raises:
         CheckpointError: The weights are those of the official repository for DINOv3, which are differences, or of a
             DINOv3 with gated feed-forward layers.
     """
+    is_video = any('query_updater.' in name for name in official)
+    official = {renamed(name): tensor for name, tensor in official.items()} if is_video else official
     is_dinov3 = not any(name in official for name in TABLES)
-    if is_dinov3 and any(name.startswith(VIT) for name in official):
+    if is_dinov3 and not is_video and any(name.startswith(VIT) for name in official):
         raise CheckpointError(
             'official weights of EoMT with DINOv3 are differences to the weights of DINOv3 and cannot be used alone; '
             'add them, and save the sum with the names of transformers'
@@ -72,7 +76,16 @@ def convert_eomt(official: dict[str, Tensor]) -> Conversion:
     state = dict(result.state_dict)
     if 'segmenter.backbone.pos_embed' in state:  # DINOv2
         state['segmenter.backbone.mask_token'] = torch.zeros_like(state['segmenter.backbone.cls_token'][0])
-    return replace(result, state_dict=state, switches={'segmenter.masked': is_masked})
+    switch = {'segmenter.normed_state': is_dinov3} if is_video else {'segmenter.masked': is_masked}
+    return replace(result, state_dict=state, switches=switch)
+
+
+def renamed(name: str) -> str:
+    """The name that EoMT has for a tensor of the official files of VidEoMT; those with DINOv3 are no differences."""
+    name = re.sub(r'^backbone\.', 'network.', name)
+    name = name.replace(f'{VIT}patch_embed.patch_embeddings.', 'embeddings.patch_embeddings.')
+    name = re.sub(f'^{VIT}patch_embed\\.(cls_token|register_tokens|mask_token)$', r'embeddings.\1', name)
+    return name
 
 
 def joined(official: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from mmdvis.checks import check_choice
 from mmdvis.errors import OptionError
 from mmdvis.io import replace_together, work_folder, write_json
 from mmdvis.models.detectors import DVIS
+from mmdvis.models.detectors.chain import is_stateful
 
 from .graphs import QUERIES, REFINED, STEP, FirstStepGraph, NextStepGraph, RefinerGraph, SegmenterGraph, example_inputs
 
@@ -47,6 +48,11 @@ def export_model(model: DVIS, folder: str | Path, size: tuple[int, int], kind: s
         raise OptionError(f'only models of the type DVIS can be exported, got {type(model).__name__}')
     if not hasattr(model.segmenter, 'query_feat'):
         raise OptionError('this model is an exported one; export the model that it was made of')
+    if is_stateful(model.segmenter):
+        raise OptionError(
+            f'models with {type(model.segmenter).__name__} cannot be exported, because their segmenter has a state; '
+            'export a model whose segmenter processes each frame independently, such as EoMT or Mask2Former'
+        )
     if {p.dtype for p in model.parameters()} != {torch.float32} or next(model.parameters()).is_cuda:
         raise OptionError('only models in float32 on the CPU can be exported; load it again without other options')
     save, folder = writer(kind), Path(folder)

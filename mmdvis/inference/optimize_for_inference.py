@@ -63,7 +63,7 @@ def float32_modules(model: DVIS, precision: str) -> set[nn.Module]:
 
     In fp16 also the whole pixel decoder, whose values exceed the range of fp16.
     """
-    decoder = set(model.segmenter.pixel_decoder.modules())
+    decoder = set(model.segmenter.pixel_decoder.modules() if hasattr(model.segmenter, 'pixel_decoder') else ())
     modules = set() if precision == 'bf16' else set(decoder)
     for module in model.modules():
         if hasattr(module, 'sampling_offsets'):
@@ -82,7 +82,8 @@ def compile_parts(model: DVIS) -> DVIS:
     Where compilation fails, for example without a C++ compiler, a warning is issued and the part runs uncompiled.
     """
     for name in COMPILED:
-        getattr(model.segmenter, name).compile(backend=inductor_or_eager, dynamic=False)
+        if hasattr(model.segmenter, name):
+            getattr(model.segmenter, name).compile(backend=inductor_or_eager, dynamic=False)
     return model
 
 

@@ -63,6 +63,23 @@ class FrameQueries:
         rows = {name: getattr(self, name).take_along_dim(index, 2) for name, axes in self.AXES.items() if 'Q' in axes}
         return replace(self, **rows)
 
+    def as_tracks(self, context: Tensor) -> 'TrackQueries':
+        """Tracks whose row q is row q of every frame.
+
+        Args:
+            context: See :class:`TrackQueries`.
+        """
+        return TrackQueries(
+            ids=torch.arange(self.embeds.shape[2], device=self.embeds.device),
+            valid=self.present[..., None].expand(self.embeds.shape[:3]),
+            embeds=self.embeds,
+            class_logits=self.class_logits,
+            mask_embeds=self.mask_embeds,
+            mask_bias=torch.zeros_like(self.embeds[..., 0]),
+            mask_features=self.mask_features,
+            context=context,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class TrackQueries:

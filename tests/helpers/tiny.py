@@ -40,8 +40,10 @@ EOMT = dict(
     num_blocks=2,
     loss=dict(LOSS, matching='frame'),
 )
+VIDEOMT = dict(EOMT, type='VidEoMTSegmenter', loss=dict(LOSS, matching='first_appearance'))
 TRACKERS = dict(
     cosine=dict(type='CosineTracker'),
+    fixed=dict(type='FixedTracker'),
     dvis=dict(type='DVISTracker', loss=dict(LOSS, matching='first_appearance'), **COMMON),
     dvis_first_frame=dict(
         type='DVISTracker', context='first_frame', loss=dict(LOSS, matching='first_appearance'), **COMMON
@@ -57,7 +59,7 @@ REFINER = dict(type='TemporalRefiner', loss=dict(LOSS, matching='video'), **COMM
 PANOPTIC = dict(type='PanopticPostprocessor', num_things=3, score_thr=0.1, overlap_thr=0.1)
 
 
-def model(tracker='dvis', refiner=False, postprocessor=None, **options):
+def model(tracker='dvis', refiner=False, postprocessor=None, segmenter=SEGMENTER, **options):
     """Build a tiny DVIS; ``precision`` and ``store`` are inference options, the others belong to the detector."""
     torch.manual_seed(1)
     inference = {name: options.pop(name) for name in ('precision', 'store') if name in options}
@@ -65,7 +67,7 @@ def model(tracker='dvis', refiner=False, postprocessor=None, **options):
         dict(
             type='DVIS',
             num_classes=CLASSES,
-            segmenter=SEGMENTER,
+            segmenter=segmenter,
             tracker=TRACKERS[tracker],
             refiner=REFINER if refiner else None,
             postprocessor=postprocessor or PANOPTIC,

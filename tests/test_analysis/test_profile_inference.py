@@ -45,6 +45,18 @@ def test_the_plain_path_ends_where_ours_does(tracker):
         assert torch.equal(getattr(ours, name), getattr(again, name))  # the plain path is removed afterwards
 
 
+@pytest.mark.parametrize(
+    'tracker, segmenter', [('cosine', tiny.EOMT), ('fixed', tiny.VIDEOMT)], ids=['eomt', 'videomt']
+)
+def test_segmenters_without_a_decoder_are_one_component(tracker, segmenter):
+    model = tiny.model(tracker, segmenter=segmenter).eval()
+    with torch.no_grad():
+        profile = profile_inference(model, ArrayFrames(random_video(3, (60, 90))), torch.device('cpu'))
+    assert set(profile.seconds) == {'segmenter', 'tracker', 'postprocessor', 'rest', 'all'}
+    assert profile.seconds['segmenter'] > 0
+    assert set(lower_bounds(model, (60, 90), Throughput(dict(fp32=1e9, bf16=1e9), 1e9), 'fp32')) == {'segmenter'}
+
+
 @pytest.mark.parametrize('store', ['exact', 'recompute'])
 def test_components_add_up_to_the_whole(store):
     """Recomputed features are attributed to the component that recomputes them, and never counted twice."""

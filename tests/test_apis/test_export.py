@@ -71,6 +71,13 @@ def test_all_trackers(tmp_path, tracker):
             torch.testing.assert_close(getattr(b, name), getattr(a, name), atol=1e-4, rtol=1e-4, msg=name)
 
 
+def test_a_segmenter_whose_queries_pass_through_the_backbone(tmp_path):
+    model = tiny.model('cosine', segmenter=tiny.EOMT).eval()
+    export_model(model, tmp_path, SIZE, 'torch_export')
+    results = [OfflineVideo(m, progress=False).result(video()) for m in (model, load_exported(tmp_path))]
+    assert share(*results) > 0.999
+
+
 def test_the_refiner_takes_clips_of_any_length(program):
     model, folder = program
     exported = load_exported(folder)

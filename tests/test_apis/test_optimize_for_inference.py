@@ -57,6 +57,21 @@ def test_bfloat16_keeps_weights_of_products_and_little_else():
     assert 0 < difference < 0.05
 
 
+@pytest.mark.parametrize(
+    'tracker, segmenter', [('cosine', tiny.EOMT), ('fixed', tiny.VIDEOMT)], ids=['eomt', 'videomt']
+)
+def test_segmenters_without_a_decoder(tracker, segmenter):
+    def optimised(*arguments, **options):
+        return optimize_for_inference(tiny.model(tracker, segmenter=segmenter).eval(), *arguments, **options)
+
+    plain = tracks(tiny.model(tracker, segmenter=segmenter).eval())
+    for found in (tracks(optimised()), tracks(optimised(compiled=True))):
+        torch.testing.assert_close(found.mask_embeds, plain.mask_embeds, atol=1e-5, rtol=1e-5)
+    half = tracks(optimised('bf16'))
+    assert half.mask_features.dtype == torch.bfloat16
+    assert 0 < (half.mask_features.float() - plain.mask_features).norm() / plain.mask_features.norm() < 0.05
+
+
 def test_whole_videos_go_through_in_half_precision():
     frames = torch.randint(256, (5, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     result = (

@@ -102,13 +102,15 @@ def test_identities_go_on_over_clips_with_a_refiner():
     feed.push(frames[:3])
     feed.push(frames[3:])
     other.push(frames)
-    torch.testing.assert_close(feed.state.tracker.outputs, other.state.tracker.outputs, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        feed.state.chain.tracker.outputs, other.state.chain.tracker.outputs, atol=1e-4, rtol=1e-4
+    )
     assert feed.state.num_frames == 6
 
 
 def test_the_state_does_not_grow():
     def numbers(state):
-        tensors = [*vars(state.tracker).values(), state.logit_sum, state.tracked_sum]
+        tensors = [*vars(state.chain.tracker).values(), state.logit_sum, state.tracked_sum]
         return sum(t.numel() for t in tensors)
 
     feed, sizes = stream(), []

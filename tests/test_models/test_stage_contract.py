@@ -5,11 +5,12 @@ import torch
 from helpers import tiny
 
 from mmdvis.models import postprocessors, refiners, segmenters
+from mmdvis.models.detectors.chain import segment
 from mmdvis.models.trackers import CosineTracker
 from mmdvis.registry import MODELS
 from mmdvis.structures import FactoredMasks, FrameQueries, FrameSize, StepContext, TrackQueries, VideoPrediction
 
-SEGMENTERS = dict(mask2former=tiny.SEGMENTER, eomt=tiny.EOMT)
+SEGMENTERS = dict(mask2former=tiny.SEGMENTER, eomt=tiny.EOMT, videomt=tiny.VIDEOMT)
 REFINERS = dict(temporal=tiny.REFINER)
 POSTPROCESSORS = dict(
     panoptic=tiny.PANOPTIC,
@@ -37,22 +38,22 @@ class TestSegmenters:
     @torch.no_grad()
     def test_a_batch_equals_one_by_one(self, config):
         segmenter, frames = build(config), torch.randn(2, 2, 3, 64, 96)
-        together = segmenter(frames)
+        together = segment(segmenter, frames)[0]
         assert isinstance(together, FrameQueries)
         for b in range(2):
-            alone = segmenter(frames[b : b + 1])
+            alone = segment(segmenter, frames[b : b + 1])[0]
             torch.testing.assert_close(together.class_logits[b : b + 1], alone.class_logits, atol=1e-4, rtol=1e-4)
 
     @torch.no_grad()
     def test_presence_is_handed_on(self, config):
         present = torch.tensor([[True, False]])
-        assert torch.equal(build(config)(torch.randn(1, 2, 3, 32, 32), present).present, present)
+        assert torch.equal(segment(build(config), torch.randn(1, 2, 3, 32, 32), present)[0].present, present)
 
     def test_forward_leaves_the_module_as_it_was(self, config):
         segmenter = build(config)
         before = {k: v.clone() for k, v in segmenter.state_dict().items()}
         names = set(vars(segmenter))
-        segmenter(torch.randn(1, 1, 3, 32, 32))
+        segment(segmenter, torch.randn(1, 1, 3, 32, 32))
         assert set(vars(segmenter)) == names
         assert all(torch.equal(v, before[k]) for k, v in segmenter.state_dict().items())
 

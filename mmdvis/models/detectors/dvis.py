@@ -25,6 +25,7 @@ from mmdvis.structures import (
     cat_time,
 )
 
+from .chain import ChainState, checked_store, is_stateful, segment
 from .frozen_outputs import cached_queries, cached_tracks, frozen_cache
 from .options import (
     InferenceOptions,
@@ -107,6 +108,7 @@ class DVIS(TrainedModel):
         """
         model = copy.copy(self)
         model.__dict__['options'] = self.options.updated(options)
+        checked_store(model.options.store, self.segmenter)
         return model
 
     def parts(self) -> list[str]:
@@ -175,6 +177,8 @@ class DVIS(TrainedModel):
         stage, is_trainable = getattr(self, name), name in self.trainable
         cache = frozen_cache()
         with torch.set_grad_enabled(is_trainable):
+            if name == 'segmenter' and is_stateful(stage):
+                return stage(inputs)[0]
             if cache is not None and not is_trainable:
                 run = cached_queries if name == 'segmenter' else cached_tracks
                 return run(cache, self.stage_texts[name], stage, inputs)
@@ -184,20 +188,23 @@ class DVIS(TrainedModel):
             return stage(inputs)[0] if name == 'tracker' else stage(inputs)
 
     def step(
-        self, frames: Tensor, state: object | None = None, present: Tensor | None = None
-    ) -> tuple[TrackQueries, object]:
+        self, frames: Tensor, state: ChainState | None = None, present: Tensor | None = None
+    ) -> tuple[TrackQueries, ChainState]:
         """Runs segmenter and tracker on the next frames.
 
         Args:
             frames: Normalised frames (B, T, 3, H, W).
-            state: State of the tracker after the previous frames; None starts new videos.
+            state: State after the previous frames; None starts new videos.
             present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
 
         Returns:
-            Tracks of the frames, and the state of the tracker after them.
+            Tracks of the frames, and the state after them.
         """
+        before = state or ChainState()
         with mixed_precision(self.options.precision, frames.device):
-            return self.tracker(self.segmenter(frames, present), state)
+            queries, after = segment(self.segmenter, frames, present, before.segmenter)
+            tracks, tracker_state = self.tracker(queries, before.tracker)
+        return tracks, ChainState(after, tracker_state)
 
     def refine(self, tracks: TrackQueries) -> TrackQueries:
         """Refines the tracks clip by clip; without a refiner, they are returned unchanged."""
@@ -208,16 +215,16 @@ class DVIS(TrainedModel):
 
     @torch.no_grad()
     def propagate(
-        self, sources: Sequence[FrameSource], state: object | None = None
-    ) -> Iterator[tuple[TrackQueries, object]]:
+        self, sources: Sequence[FrameSource], state: ChainState | None = None
+    ) -> Iterator[tuple[TrackQueries, ChainState]]:
         """Tracks a batch of videos window by window; shorter videos are padded with frames that are not ``present``.
 
         Args:
             sources: Videos of the same padded size.
-            state: State of the tracker after the previous frames; None starts new videos.
+            state: State after the previous frames; None starts new videos.
 
         Yields:
-            Tracks of a window, and the state of the tracker after it.
+            Tracks of a window, and the state after it.
 
         Raises:
             ValueError: If the videos have different padded sizes.
@@ -281,13 +288,14 @@ class DVIS(TrainedModel):
         Yields:
             Index and prediction of each video.
         """
+        kind = checked_store(store or self.options.store, self.segmenter)
         groups: dict[tuple[int, int], list[int]] = {}
         for b, source in enumerate(inputs):
             groups.setdefault(self.data_preprocessor.padded(source.size), []).append(b)
         for size, members in groups.items():
             sources = [inputs[b] for b in members]
             features_of = partial(self.mask_features, size)
-            stores = [feature_store(store or self.options.store, source, features_of) for source in sources]
+            stores = [feature_store(kind, source, features_of) for source in sources]
             tracks = TrackQueries.of_windows(self.tracked(sources, stores), max(map(len, sources)))
             refined = self.refine(tracks)
             for k, (b, features) in enumerate(zip(members, stores)):
@@ -362,21 +370,18 @@ class DVIS(TrainedModel):
         Returns:
             Prediction of the clip, and the state after it.
         """
-        windows = list(self.propagate([source], None if state is None else state.tracker))
-        clips, tracker_state = [clip for clip, _ in windows], windows[-1][1]
+        windows = list(self.propagate([source], None if state is None else state.chain))
+        clips, chain = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)
         refined = self.refine(tracks)
         logits, tracked = refined.class_logits[0].float(), tracks.class_logits[0].float()
         if state is None:
-            state = StreamState(None, torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
+            state = StreamState(ChainState(), torch.zeros_like(logits[0]), torch.zeros_like(tracked[0]), 0)
         scores = causal_scores(
             logits, None if self.refiner is None else tracked, (state.logit_sum, state.tracked_sum), state.num_frames
         )
         next_state = StreamState(
-            tracker_state,
-            state.logit_sum + logits.sum(0),
-            state.tracked_sum + tracked.sum(0),
-            state.num_frames + len(logits),
+            chain, state.logit_sum + logits.sum(0), state.tracked_sum + tracked.sum(0), state.num_frames + len(logits)
         )
         return self.video_prediction(tracks, refined, source, scores), next_state
 

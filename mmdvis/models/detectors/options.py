@@ -16,19 +16,21 @@ from mmdvis.registry import MODELS
 from mmdvis.results import ClassInfo
 from mmdvis.structures import STAGES, StepContext
 
+from .chain import ChainState
+
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
     """State of a video stream after the frames that have been processed.
 
     Attributes:
-        tracker: State of the tracker.
+        chain: State of segmenter and tracker.
         logit_sum: Sum over all frames of the class logits of the last stage, (Q, K + 1).
         tracked_sum: Sum over all frames of the class logits of the tracker, (Q, K + 1).
         num_frames: Number of processed frames.
     """
 
-    tracker: object
+    chain: ChainState
     logit_sum: Tensor
     tracked_sum: Tensor
     num_frames: int

@@ -99,10 +99,19 @@ class EoMTSegmenter(BaseModule):
             present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
         """
         layers, x = self.decode(frames, [1.0 if self.masked else 0.0] * self.num_blocks, None)
-        layer, raw = layers[-1], x[:, : self.num_queries].unflatten(0, frames.shape[:2])
+        return self.frame_queries(layers[-1], x[:, : self.num_queries].unflatten(0, frames.shape[:2]), present)
+
+    def frame_queries(self, layer: LayerPredictions, raw: Tensor, present: Tensor | None) -> FrameQueries:
+        """Queries of frames with their predictions.
+
+        Args:
+            layer: Predictions (L = 1) of the last layer.
+            raw: Queries (B, T, Q, C) after the last block, before the norm.
+            present: See :meth:`forward`.
+        """
         normed = self.backbone.norm(raw)
         if present is None:
-            present = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+            present = torch.ones(raw.shape[:2], dtype=torch.bool, device=raw.device)
         return FrameQueries(
             normed if self.normed_embeds else raw,
             normed,
@@ -121,6 +130,27 @@ class EoMTSegmenter(BaseModule):
         """Mask features (B, T, C, h, w) of frames (B, T, 3, H, W); patches attend to queries, so all is computed."""
         return self(frames).mask_features
 
+    @property
+    def first_block(self) -> int:
+        """Index of the first block that processes the queries."""
+        return len(self.backbone.blocks) - self.num_blocks
+
+    def encode(
+        self, frames: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, tuple[int, int], tuple[Tensor, Tensor] | None]:
+        """Runs the blocks without queries.
+
+        Args:
+            frames: See :meth:`forward`.
+            generator: See :meth:`decode`.
+
+        Returns:
+            Tokens (B * T, N, C), size (h, w) of the patch grid, and cosines and sines of the rotations or None.
+        """
+        x, size = self.backbone.embed(frames.flatten(0, 1))
+        rotation = self.backbone.rotation(size, generator)
+        return self.backbone.run(x, (0, self.first_block - 1), rotation), size, rotation
+
     def decode(
         self, frames: Tensor, masked: Sequence[float], generator: torch.Generator | None
     ) -> tuple[list[LayerPredictions], Tensor]:
@@ -136,13 +166,10 @@ class EoMTSegmenter(BaseModule):
             Predictions before each of the last blocks (outside of training only before those with masks) and after the
             last; tokens (B * T, Q + N, C) after the last block, before the norm.
         """
-        x, size = self.backbone.embed(frames.flatten(0, 1))
-        first = len(self.backbone.blocks) - self.num_blocks
-        rotation = self.backbone.rotation(size, generator)
-        x = self.backbone.run(x, (0, first - 1), rotation)
+        x, size, rotation = self.encode(frames, generator)
         x = torch.cat([self.query_feat.weight.to(x.dtype).expand(len(x), -1, -1), x], 1)
         layers, shape = [], frames.shape[:2]
-        for number, probability in enumerate(masked, first):
+        for number, probability in enumerate(masked, self.first_block):
             allowed = None
             if generator is not None or probability > 0:
                 layers.append(self.predict(x, size, shape))
@@ -151,15 +178,18 @@ class EoMTSegmenter(BaseModule):
             x = self.backbone.run(x, (number, number), rotation, allowed)
         return [*layers, self.predict(x, size, shape)], x
 
-    def predict(self, x: Tensor, size: tuple[int, int], shape: Sequence[int]) -> LayerPredictions:
+    def predict(
+        self, x: Tensor, size: tuple[int, int], shape: Sequence[int], is_normed: bool = False
+    ) -> LayerPredictions:
         """Applies the heads to the tokens of one layer.
 
         Args:
-            x: Tokens (B * T, Q + N, C), before the norm.
+            x: Tokens (B * T, Q + N, C).
             size: (h, w) of the patch grid.
             shape: (B, T).
+            is_normed: Whether the tokens are used as they are; otherwise the norm is applied first.
         """
-        normed = self.backbone.norm(x)
+        normed = x if is_normed else self.backbone.norm(x)
         queries, patches = normed[:, : self.num_queries], normed[:, x.shape[1] - size[0] * size[1] :]
         features = self.upscale(patches.transpose(1, 2).unflatten(2, size))
         logits, embeds = (head(queries).unflatten(0, shape)[None] for head in (self.cls_embed, self.mask_embed))
@@ -175,6 +205,12 @@ class EoMTSegmenter(BaseModule):
         """
         probabilities = mask_probabilities(context.progress, self.num_blocks, **self.anneal)
         layers, _ = self.decode(frames, probabilities, context.generator('anneal'))
+        return self.losses_of(layers, targets, context)
+
+    def losses_of(
+        self, layers: Sequence[LayerPredictions], targets: Sequence[ClipTargets], context: StepContext
+    ) -> dict[str, Tensor]:
+        """Losses of the predictions of every layer; those before the last have the prefix ``d0.``, ``d1.``, ..."""
         losses = {}
         for i, predictions in enumerate(layers):
             is_last = i == len(layers) - 1

@@ -2,5 +2,6 @@
 
 from .cosine_tracker import CosineTracker
 from .dvis_tracker import DVISTracker
+from .fixed_tracker import FixedTracker
 
-__all__ = ['CosineTracker', 'DVISTracker']
+__all__ = ['CosineTracker', 'DVISTracker', 'FixedTracker']

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from mmdvis.models.functional.matching import last_present, track_orders
@@ -48,15 +47,5 @@ class CosineTracker(nn.Module):
         """
         before = None if state is None else state.match_embeds
         rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel :], before))
-        valid = queries.present[..., None].expand(rows.embeds.shape[:3])
-        tracks = TrackQueries(
-            ids=torch.arange(rows.embeds.shape[2], device=rows.embeds.device),
-            valid=valid,
-            embeds=rows.embeds,
-            class_logits=rows.class_logits,
-            mask_embeds=rows.mask_embeds,
-            mask_bias=torch.zeros_like(rows.embeds[..., 0]),
-            mask_features=rows.mask_features,
-            context=queries.embeds,
-        )
-        return tracks, CosineState(last_present(rows.match_embeds[..., self.first_channel :], queries.present, before))
+        state = CosineState(last_present(rows.match_embeds[..., self.first_channel :], queries.present, before))
+        return rows.as_tracks(queries.embeds), state
