@@ -122,6 +122,6 @@ def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_readme_counts_the_configs_of_the_papers():
-    folders = ('coco', 'dvis', 'dvis_plus', 'eomt', 'lsvos2023', 'minvis', 'pvuw2024', 'vpsnet')
+    folders = ('coco', 'dvis', 'dvis_plus', 'eomt', 'lsvos2023', 'minvis', 'pvuw2024', 'videomt', 'vpsnet')
     number = sum(len(list((ROOT / 'configs' / name).rglob('*.py'))) for name in folders)
     assert f'{number} configs of the papers' in (ROOT / 'README.md').read_text()

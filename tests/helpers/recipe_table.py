@@ -134,7 +134,7 @@ class Reader:
     def model(self):
         """Sizes, losses and noise."""
         model, segmenter = self.config['model'], self.config['model']['segmenter']
-        if segmenter['type'] == 'EoMTSegmenter':
+        if segmenter['type'] in ('EoMTSegmenter', 'VidEoMTSegmenter'):
             return self.eomt(segmenter)
         trained = next(model[s] for s in ('refiner', 'tracker', 'segmenter') if model.get(s) and model[s].get('loss'))
         loss = {key: value for key, value in trained['loss'].items() if key != 'contrast'}
@@ -194,7 +194,10 @@ class Reader:
             eomt_blocks=self.get('model.segmenter.num_blocks'),
             divisor=self.get('model.data_preprocessor.divisor'),
             plain_vit={key: self.get(f'{backbone}.{key}') for key in ('arch', 'patch_size', 'table', 'registers')},
-            anneal={key: listed(value) for key, value in MODELS.build(plain(segmenter)).anneal.items()},
+            anneal=None
+            if segmenter['type'] == 'VidEoMTSegmenter'  # never masked
+            else {key: listed(value) for key, value in MODELS.build(plain(segmenter)).anneal.items()},
+            normed_state=self.get('model.segmenter.normed_state'),
             loss_weights=list(default(loss, 'weights')),
             **{key: default(loss, key) for key in ('no_object_weight', 'num_points')},
             importance_sampling=list(default(loss, 'importance_sampling')),

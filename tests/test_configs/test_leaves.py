@@ -117,12 +117,14 @@ def check_groups(model, config):
 def check_layer_rates(model, config):
     """EoMT: block i of L has the rate lr * 0.8^(L - 1 - i), what comes before as block 0; the rest lr; all decay.
 
-    With DINOv3, lr is twice that, also in the last blocks.
+    With DINOv3, lr is twice that, also in the last blocks. VidEoMT: 0.6 in place of 0.8, alike for both.
     """
     rules, optimizer = dict(config.optim_wrapper.paramwise_cfg), config.optim_wrapper.optimizer
     groups = parameter_groups(model, optimizer.lr, optimizer.weight_decay, **rules)
     rates = {id(p): group for group in groups for p in group['params']}
-    depth, is_dinov3 = len(model.segmenter.backbone.blocks), model.segmenter.backbone.__class__.__name__ == 'DINOv3'
+    depth, is_video = len(model.segmenter.backbone.blocks), config.model.segmenter.type == 'VidEoMTSegmenter'
+    is_dinov3 = not is_video and config.model.segmenter.backbone.type == 'DINOv3'
+    decay = 0.6 if is_video else 0.8
     first_full = depth - model.segmenter.num_blocks if is_dinov3 else depth - 1
     for name, parameter in model.named_parameters():
         block = re.match(r'segmenter\.backbone\.blocks\.(\d+)\.', name)
@@ -131,7 +133,7 @@ def check_layer_rates(model, config):
             power = depth - 1
         group = rates[id(parameter)]
         assert (
-            group['lr'] == pytest.approx((2e-4 if is_dinov3 else 1e-4) * 0.8**power) and group['weight_decay'] == 0.05
+            group['lr'] == pytest.approx((2e-4 if is_dinov3 else 1e-4) * decay**power) and group['weight_decay'] == 0.05
         ), name
         assert group['is_late'] == ('backbone' in name)
 
@@ -173,7 +175,7 @@ def test_a_large_model_is_built_without_memory(path):
     config = Config.fromfile(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
-    if config.model.segmenter.type == 'EoMTSegmenter':
+    if config.model.segmenter.type in ('EoMTSegmenter', 'VidEoMTSegmenter'):
         return check_layer_rates(model, config)
     check_groups(model, config)
     transformer = [p for name, p in model.named_parameters() if 'vit_module' in name]

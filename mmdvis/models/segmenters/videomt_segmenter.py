@@ -64,7 +64,7 @@ class VidEoMTSegmenter(EoMTSegmenter):
         self.normed_state, self.legacy_supervision = normed_state, legacy_supervision
         self.query_update = nn.Linear(self.mask_channels, self.mask_channels)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, frames: Tensor, present: Tensor | None = None, state: VidEoMTState | None = None
     ) -> tuple[FrameQueries, VidEoMTState]:
         """Computes the queries of the next frames of videos.

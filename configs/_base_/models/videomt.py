@@ -1,0 +1,5 @@
+# VidEoMT: the queries of EoMT are carried from frame to frame, so that query q of all frames is one object
+_base_ = './eomt.py'
+model = dict(
+    segmenter=dict(type='VidEoMTSegmenter', loss=dict(matching='first_appearance')), tracker=dict(type='FixedTracker')
+)

@@ -1,0 +1,5 @@
+# 160k iterations of VidEoMT with 8 clips: rates as in EoMT
+_base_ = './schedule_eomt-12e.py'
+param_scheduler = dict(end=160000)
+train_cfg = dict(max_iters=160000, val_interval=160001)
+auto_scale_lr = dict(base_batch_size=8)

@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/models/videomt-vit-l.py',
+    '../_base_/datasets/youtube_vis_2021_coco_448p.py',
+    '../_base_/schedules/schedule_videomt-160k.py',
+    '../_base_/finetune_videomt_runtime.py',
+]
+model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
+optim_wrapper = dict(paramwise_cfg=dict(lr_mult=_base_.layer_rates))
+train_dataloader = dict(
+    dataset=dict(clip=dict(num_frames=5, frame_range=2), augment=dict(crop_first=_base_.crop_first))
+)
+load_from = 'work_dirs/minvis-eomt_vit-l_8xb1-t1-20k_ytvis2021-480p/iter_20000.pth'
