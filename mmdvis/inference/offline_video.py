@@ -13,6 +13,7 @@ from mmdvis.checks import check_choice
 from mmdvis.errors import DataError, OptionError
 from mmdvis.io import CountedFrames, CutDetector, FramesFrom, LiveFrames, MemoryNeed, read_clips, split_at_cuts
 from mmdvis.models.detectors import DVIS
+from mmdvis.models.detectors.chain import has_compact_features
 from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
 
@@ -36,7 +37,10 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     height, length = model.data_preprocessor.padded(source.size)
     item = 4 if model.options.precision == 'fp32' else 2  # bytes per number of a matrix product
     queries = num_queries * (4 * 5 * width + item * (2 * masks + model.num_classes + 1))
-    return MemoryNeed(queries, 2 * masks * (height // 4) * (length // 4), source.original[0] * source.original[1])
+    stride = segmenter.compact_stride if has_compact_features(segmenter) else 4
+    return MemoryNeed(
+        queries, 2 * masks * (height // stride) * (length // stride), source.original[0] * source.original[1]
+    )
 
 
 class OfflineVideo:

@@ -3,7 +3,17 @@
 from .clip_targets import VOID, ClipTargets
 from .flow_field import quarter_flow
 from .frame_source import FrameSource
-from .masks import AveragedMasks, FactoredMasks, FeatureStore, FlippedMasks, FrameMaps, FrameSize, MapStore, MaskSource
+from .masks import (
+    AveragedMasks,
+    ExpandedFeatures,
+    FactoredMasks,
+    FeatureStore,
+    FlippedMasks,
+    FrameMaps,
+    FrameSize,
+    MapStore,
+    MaskSource,
+)
 from .queries import FrameQueries, TrackQueries, cat_time
 from .segment import Segment
 from .stages import STAGES
@@ -16,6 +26,7 @@ __all__ = [
     'VOID',
     'AveragedMasks',
     'ClipTargets',
+    'ExpandedFeatures',
     'FactoredMasks',
     'FeatureStore',
     'FlippedMasks',

@@ -1,5 +1,6 @@
 """Mask sources: masks computed on demand from mask embeddings and mask features."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -32,6 +33,22 @@ class FeatureStore(Protocol):
 
     def __getitem__(self, frame: int) -> Tensor:
         """Returns the features (M, h, w) of a frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExpandedFeatures:
+    """Mask features at stride 4, enlarged from compact ones when they are read.
+
+    Attributes:
+        compact: Compact mask features (T, C, h, w), or a store that returns those of one frame (C, h, w).
+        expand: Function from compact mask features (1, C, h, w) to mask features (1, M, H, W).
+    """
+
+    compact: Tensor | FeatureStore
+    expand: Callable[[Tensor], Tensor]
+
+    def __getitem__(self, frame: int) -> Tensor:
+        return self.expand(self.compact[frame][None])[0]
 
 
 class FrameMaps(Protocol):
@@ -89,7 +106,7 @@ class FactoredMasks:
 
     embeds: Tensor
     bias: Tensor
-    features: Tensor | FeatureStore
+    features: Tensor | FeatureStore | ExpandedFeatures
     size: FrameSize
 
     def __post_init__(self) -> None:

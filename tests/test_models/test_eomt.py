@@ -6,10 +6,14 @@ import re
 
 import pytest
 import torch
+from helpers import tiny
 
+from mmdvis.apis import optimize_for_inference
 from mmdvis.checkpoints import Checkpoint, load_weights
 from mmdvis.checkpoints.eomt import convert_eomt
 from mmdvis.errors import CheckpointError
+from mmdvis.inference.offline_video import memory_need
+from mmdvis.io import ArrayFrames
 from mmdvis.models.backbones.dinov2 import SelfAttention, rotate
 from mmdvis.models.segmenters.eomt_segmenter import EoMTSegmenter, allowed_tokens, mask_probabilities
 from mmdvis.registry import MODELS
@@ -331,7 +335,7 @@ def test_probabilities_of_masks_fall_block_by_block():
 @torch.no_grad()
 def test_lifted_masks_and_other_tokens_are_always_allowed():
     segmenter = MODELS.build(config_of('mlp')).eval()
-    layers, x = segmenter.decode(torch.randn(1, 1, 3, 64, 64), [1.0, 1.0], None)
+    layers, x, _ = segmenter.decode(torch.randn(1, 1, 3, 64, 64), [1.0, 1.0], None)
     arguments = layers[-1], (4, 4), x.shape[1]
     own = allowed_tokens(*arguments, 1.0, None)
     assert own.shape == (1, QUERIES, QUERIES + 5 + 16) and own[..., : QUERIES + 5].all() and not own.all()
@@ -347,7 +351,9 @@ def test_windows_clips_and_frames_give_the_same():
     for name in ('embeds', 'class_logits', 'mask_embeds', 'mask_features'):
         parts = torch.cat([getattr(segmenter(part), name) for part in frames.split(2, 1)], 1)
         torch.testing.assert_close(parts, getattr(whole, name), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(segmenter.mask_features(frames), whole.mask_features)
+    torch.testing.assert_close(
+        segmenter.expand(segmenter.mask_features(frames).flatten(0, 1)).unflatten(0, (1, 5)), whole.mask_features
+    )
     assert whole.mask_features.shape == (1, 5, 48, 16, 24)
     tracker = MODELS.build(dict(type='CosineTracker'))
     tracks, state = tracker(whole)
@@ -405,3 +411,38 @@ def test_a_whole_model_segments_a_video(tmp_path):
         MODELS.build(dict(config_of('mlp'), num_blocks=4))
     with pytest.raises(ValueError, match='patches must be 8, 16, 32'):
         MODELS.build(dict(config_of('mlp'), backbone=dict(config_of('mlp')['backbone'], patch_size=14)))
+
+
+@pytest.mark.parametrize(
+    'tracker, segmenter', [('cosine', tiny.EOMT), ('fixed', tiny.VIDEOMT)], ids=['eomt', 'videomt']
+)
+@torch.no_grad()
+def test_mask_features_are_kept_with_the_stride_of_the_patches(tracker, segmenter):
+    model = tiny.model(tracker, segmenter=segmenter, window=2).eval()
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    frames = (torch.rand(5, 3, 64, 96) * 255).byte()
+    normalised = model.data_preprocessor.normalise(frames, (64, 96))[None]
+    direct, _ = model.step(normalised)
+    compact, _ = model.step(normalised, compact=True)
+    assert direct.mask_features.shape == (1, 5, 16, 16, 24) and compact.mask_features.shape == (1, 5, 16, 8, 12)
+    rows = torch.arange(tiny.QUERIES)
+    for store in ('exact', 'memory', 'disk', *(['recompute'] if tracker == 'cosine' else [])):
+        ((_, prediction),) = model.predictions([ArrayFrames(frames)], store)
+        masks = torch.stack([prediction.masks.small(rows, t) for t in range(5)])
+        expected = torch.einsum('tqm,tmhw->tqhw', direct.mask_embeds[0], direct.mask_features[0])
+        torch.testing.assert_close(masks, expected, atol=2e-2 if store in ('memory', 'disk') else 1e-4, rtol=1e-2)
+    ((_, prediction),) = model.predictions([ArrayFrames(frames)], 'exact')
+    calls, expand = [], model.segmenter.upscale.forward
+    model.segmenter.upscale.forward = lambda x: calls.append(len(x)) or expand(x)
+    model.result(prediction)
+    assert calls == [1] * 5  # frame by frame
+    half = optimize_for_inference(tiny.model(tracker, segmenter=segmenter).eval(), 'bf16')
+    ((_, prediction),) = half.predictions([ArrayFrames(frames)], 'memory')
+    assert prediction.masks.small(rows, 4).isfinite().all()
+
+
+def test_memory_of_compact_features():
+    source = ArrayFrames(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    assert memory_need(tiny.model('cosine', segmenter=tiny.EOMT), source).features == 2 * 16 * 8 * 12
+    assert memory_need(tiny.model('cosine'), source).features == 2 * 16 * 16 * 24

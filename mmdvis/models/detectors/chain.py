@@ -1,10 +1,12 @@
-"""Segmenters with and without a state in the chain of stages."""
+"""Segmenters with a state, or with compact mask features, in the chain of stages."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from mmdvis.structures import FrameQueries
+from mmdvis.models.functional.precision import mixed_precision
+from mmdvis.structures import ExpandedFeatures, FeatureStore, FrameQueries
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,11 @@ def is_stateful(segmenter: nn.Module) -> bool:
 
 
 def segment(
-    segmenter: nn.Module, frames: Tensor, present: Tensor | None = None, state: object | None = None
+    segmenter: nn.Module,
+    frames: Tensor,
+    present: Tensor | None = None,
+    state: object | None = None,
+    compact: bool = False,
 ) -> tuple[FrameQueries, object | None]:
     """Queries of the next frames, and the state of the segmenter after them.
 
@@ -35,10 +41,38 @@ def segment(
         frames: Normalised frames (B, T, 3, H, W).
         present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
         state: State of the segmenter after the previous frames; None starts new videos.
+        compact: Whether the mask features are those before ``segmenter.expand``, if it has them.
     """
+    option = dict(compact=True) if compact and has_compact_features(segmenter) else {}
     if is_stateful(segmenter):
-        return segmenter(frames, present, state)
-    return segmenter(frames, present), None
+        return segmenter(frames, present, state, **option)
+    return segmenter(frames, present, **option), None
+
+
+def has_compact_features(segmenter: nn.Module) -> bool:
+    """Whether the mask features of a segmenter are kept at a larger stride, and enlarged when masks are computed."""
+    return hasattr(segmenter, 'expand')
+
+
+def expanded(
+    features: Tensor | FeatureStore, segmenter: nn.Module, precision: str
+) -> Tensor | FeatureStore | ExpandedFeatures:
+    """Mask features at stride 4 of a video, enlarged frame by frame if they are compact.
+
+    Args:
+        features: Mask features (T, M, h, w), or a store that returns those of one frame (M, h, w).
+        segmenter: Segmenter of the features.
+        precision: Compute precision, see :class:`InferenceOptions`.
+    """
+    if not has_compact_features(segmenter):
+        return features
+
+    @torch.no_grad()
+    def expand(compact: Tensor) -> Tensor:
+        with mixed_precision(precision, compact.device):
+            return segmenter.expand(compact.float() if precision == 'fp32' else compact)
+
+    return ExpandedFeatures(features, expand)
 
 
 def checked_store(store: str, segmenter: nn.Module) -> str:

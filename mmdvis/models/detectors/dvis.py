@@ -25,7 +25,7 @@ from mmdvis.structures import (
     cat_time,
 )
 
-from .chain import ChainState, checked_store, is_stateful, segment
+from .chain import ChainState, checked_store, expanded, is_stateful, segment
 from .frozen_outputs import cached_queries, cached_tracks, frozen_cache
 from .options import (
     InferenceOptions,
@@ -188,7 +188,7 @@ class DVIS(TrainedModel):
             return stage(inputs)[0] if name == 'tracker' else stage(inputs)
 
     def step(
-        self, frames: Tensor, state: ChainState | None = None, present: Tensor | None = None
+        self, frames: Tensor, state: ChainState | None = None, present: Tensor | None = None, compact: bool = False
     ) -> tuple[TrackQueries, ChainState]:
         """Runs segmenter and tracker on the next frames.
 
@@ -196,13 +196,14 @@ class DVIS(TrainedModel):
             frames: Normalised frames (B, T, 3, H, W).
             state: State after the previous frames; None starts new videos.
             present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
+            compact: See :func:`segment`.
 
         Returns:
             Tracks of the frames, and the state after them.
         """
         before = state or ChainState()
         with mixed_precision(self.options.precision, frames.device):
-            queries, after = segment(self.segmenter, frames, present, before.segmenter)
+            queries, after = segment(self.segmenter, frames, present, before.segmenter, compact)
             tracks, tracker_state = self.tracker(queries, before.tracker)
         return tracks, ChainState(after, tracker_state)
 
@@ -215,13 +216,14 @@ class DVIS(TrainedModel):
 
     @torch.no_grad()
     def propagate(
-        self, sources: Sequence[FrameSource], state: ChainState | None = None
+        self, sources: Sequence[FrameSource], state: ChainState | None = None, compact: bool = False
     ) -> Iterator[tuple[TrackQueries, ChainState]]:
         """Tracks a batch of videos window by window; shorter videos are padded with frames that are not ``present``.
 
         Args:
             sources: Videos of the same padded size.
             state: State after the previous frames; None starts new videos.
+            compact: See :func:`segment`.
 
         Yields:
             Tracks of a window, and the state after it.
@@ -246,7 +248,7 @@ class DVIS(TrainedModel):
                     images = source.read(start, min(stop, lengths[b]))
                     frames[b, : len(images)] = self.data_preprocessor.normalise(images, size)
             present = torch.arange(stop - start, device=device) < num_present[:, None]
-            tracks, state = self.step(frames, state, present)
+            tracks, state = self.step(frames, state, present, compact)
             yield tracks, state
 
     @torch.no_grad()
@@ -310,7 +312,7 @@ class DVIS(TrainedModel):
             stores: Feature store of each video.
         """
         start = 0
-        for clip, _ in self.propagate(sources):
+        for clip, _ in self.propagate(sources, compact=True):
             for store, features, source in zip(stores, clip.mask_features, sources):
                 store.append(features[: max(len(source) - start, 0)])
             start += clip.valid.shape[1]
@@ -345,7 +347,7 @@ class DVIS(TrainedModel):
             refined: Tracks after the refiner.
             source: The video.
             scores: Class probabilities; None computes them from the tracks.
-            features: Mask features; None uses those of the tracks.
+            features: Mask features, compact if the segmenter has such; None uses those of the tracks.
         """
         if scores is None:
             tracked = None if self.refiner is None else tracks.class_logits[0]
@@ -356,6 +358,7 @@ class DVIS(TrainedModel):
             )
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
         features = refined.mask_features[0] if features is None else features
+        features = expanded(features, self.segmenter, self.options.precision)
         masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], features, size)
         return VideoPrediction(refined.ids, scores, refined.valid[0], masks)
 
@@ -370,7 +373,7 @@ class DVIS(TrainedModel):
         Returns:
             Prediction of the clip, and the state after it.
         """
-        windows = list(self.propagate([source], None if state is None else state.chain))
+        windows = list(self.propagate([source], None if state is None else state.chain, True))
         clips, chain = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)
         refined = self.refine(tracks)

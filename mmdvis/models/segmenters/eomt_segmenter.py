@@ -91,35 +91,51 @@ class EoMTSegmenter(BaseModule):
         self.upscale = nn.Sequential(*(Upscale(channels) for _ in range(int(math.log2(patch // STRIDE)))))
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None
 
-    def forward(self, frames: Tensor, present: Tensor | None = None) -> FrameQueries:
+    def forward(self, frames: Tensor, present: Tensor | None = None, compact: bool = False) -> FrameQueries:
         """Computes the queries of each frame.
 
         Args:
             frames: Normalised frames (B, T, 3, H, W); H and W are multiples of the patch size.
             present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
+            compact: Whether the mask features are those before :meth:`expand`, with one row for each patch.
         """
-        layers, x = self.decode(frames, [1.0 if self.masked else 0.0] * self.num_blocks, None)
-        return self.frame_queries(layers[-1], x[:, : self.num_queries].unflatten(0, frames.shape[:2]), present)
+        x, size = self.decode(frames, [1.0 if self.masked else 0.0] * self.num_blocks, None)[1:]
+        return self.frame_queries(x.unflatten(0, frames.shape[:2]), size, present, compact)
 
-    def frame_queries(self, layer: LayerPredictions, raw: Tensor, present: Tensor | None) -> FrameQueries:
+    def frame_queries(
+        self, tokens: Tensor, size: tuple[int, int], present: Tensor | None, compact: bool
+    ) -> FrameQueries:
         """Queries of frames with their predictions.
 
         Args:
-            layer: Predictions (L = 1) of the last layer.
-            raw: Queries (B, T, Q, C) after the last block, before the norm.
+            tokens: Tokens (B, T, Q + N, C) after the last block, before the norm.
+            size: (h, w) of the patch grid.
             present: See :meth:`forward`.
+            compact: See :meth:`forward`.
         """
-        normed = self.backbone.norm(raw)
+        shape, raw = tokens.shape[:2], tokens[:, :, : self.num_queries]
+        normed, patches = self.normed(tokens.flatten(0, 1), size)
+        features = patches if compact else self.expand(patches)
+        normed = normed.unflatten(0, shape)
         if present is None:
-            present = torch.ones(raw.shape[:2], dtype=torch.bool, device=raw.device)
+            present = torch.ones(shape, dtype=torch.bool, device=raw.device)
         return FrameQueries(
             normed if self.normed_embeds else raw,
             normed,
-            layer.class_logits[0],
-            layer.mask_embeds[0],
-            layer.mask_features,
+            self.cls_embed(normed),
+            self.mask_embed(normed),
+            features.unflatten(0, shape),
             present,
         )
+
+    @property
+    def compact_stride(self) -> int:
+        """Stride of compact mask features, in pixels."""
+        return self.backbone.patch_size
+
+    def expand(self, features: Tensor) -> Tensor:
+        """Compact mask features (N, C, h, w) at the stride of the patches -> those at stride 4."""
+        return self.upscale(features)
 
     @property
     def num_queries(self) -> int:
@@ -127,8 +143,8 @@ class EoMTSegmenter(BaseModule):
         return self.query_feat.num_embeddings
 
     def mask_features(self, frames: Tensor) -> Tensor:
-        """Mask features (B, T, C, h, w) of frames (B, T, 3, H, W); patches attend to queries, so all is computed."""
-        return self(frames).mask_features
+        """Compact mask features (B, T, C, h, w) of frames; patches attend to queries, so all is computed."""
+        return self(frames, compact=True).mask_features
 
     @property
     def first_block(self) -> int:
@@ -153,7 +169,7 @@ class EoMTSegmenter(BaseModule):
 
     def decode(
         self, frames: Tensor, masked: Sequence[float], generator: torch.Generator | None
-    ) -> tuple[list[LayerPredictions], Tensor]:
+    ) -> tuple[list[LayerPredictions], Tensor, tuple[int, int]]:
         """Runs the transformer.
 
         Args:
@@ -163,8 +179,8 @@ class EoMTSegmenter(BaseModule):
                 training.
 
         Returns:
-            Predictions before each of the last blocks (outside of training only before those with masks) and after the
-            last; tokens (B * T, Q + N, C) after the last block, before the norm.
+            Predictions before each of the last blocks, outside of training only before those with masks; tokens
+            (B * T, Q + N, C) after the last block, before the norm; size (h, w) of the patch grid.
         """
         x, size, rotation = self.encode(frames, generator)
         x = torch.cat([self.query_feat.weight.to(x.dtype).expand(len(x), -1, -1), x], 1)
@@ -176,7 +192,7 @@ class EoMTSegmenter(BaseModule):
             if probability > 0:
                 allowed = allowed_tokens(layers[-1], size, x.shape[1], probability, generator)
             x = self.backbone.run(x, (number, number), rotation, allowed)
-        return [*layers, self.predict(x, size, shape)], x
+        return layers, x, size
 
     def predict(
         self, x: Tensor, size: tuple[int, int], shape: Sequence[int], is_normed: bool = False
@@ -189,11 +205,15 @@ class EoMTSegmenter(BaseModule):
             shape: (B, T).
             is_normed: Whether the tokens are used as they are; otherwise the norm is applied first.
         """
-        normed = x if is_normed else self.backbone.norm(x)
-        queries, patches = normed[:, : self.num_queries], normed[:, x.shape[1] - size[0] * size[1] :]
-        features = self.upscale(patches.transpose(1, 2).unflatten(2, size))
+        queries, patches = self.normed(x, size, is_normed)
         logits, embeds = (head(queries).unflatten(0, shape)[None] for head in (self.cls_embed, self.mask_embed))
-        return LayerPredictions(logits, embeds, features.unflatten(0, shape))
+        return LayerPredictions(logits, embeds, self.expand(patches).unflatten(0, shape))
+
+    def normed(self, x: Tensor, size: tuple[int, int], is_normed: bool = False) -> tuple[Tensor, Tensor]:
+        """Queries (N, Q, C) and patches (N, C, h, w) of tokens after the norm; arguments as in :meth:`predict`."""
+        normed = x if is_normed else self.backbone.norm(x)
+        patches = normed[:, x.shape[1] - size[0] * size[1] :]
+        return normed[:, : self.num_queries], patches.transpose(1, 2).unflatten(2, size)
 
     def loss(self, frames: Tensor, targets: Sequence[ClipTargets], context: StepContext) -> dict[str, Tensor]:
         """Losses of all layers; each has its own mask features.
@@ -204,8 +224,8 @@ class EoMTSegmenter(BaseModule):
             context: Progress and random seed of the training step.
         """
         probabilities = mask_probabilities(context.progress, self.num_blocks, **self.anneal)
-        layers, _ = self.decode(frames, probabilities, context.generator('anneal'))
-        return self.losses_of(layers, targets, context)
+        layers, x, size = self.decode(frames, probabilities, context.generator('anneal'))
+        return self.losses_of([*layers, self.predict(x, size, frames.shape[:2])], targets, context)
 
     def losses_of(
         self, layers: Sequence[LayerPredictions], targets: Sequence[ClipTargets], context: StepContext

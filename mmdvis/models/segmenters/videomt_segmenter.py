@@ -65,7 +65,7 @@ class VidEoMTSegmenter(EoMTSegmenter):
         self.query_update = nn.Linear(self.mask_channels, self.mask_channels)
 
     def forward(
-        self, frames: Tensor, present: Tensor | None = None, state: VidEoMTState | None = None
+        self, frames: Tensor, present: Tensor | None = None, state: VidEoMTState | None = None, compact: bool = False
     ) -> tuple[FrameQueries, VidEoMTState]:
         """Computes the queries of the next frames of videos.
 
@@ -73,6 +73,7 @@ class VidEoMTSegmenter(EoMTSegmenter):
             frames: Normalised frames (B, T, 3, H, W); H and W are multiples of the patch size.
             present: Bool mask (B, T), False in frames that pad a shorter video; None if there are no such frames.
             state: State after the previous frames; None if the videos start with these frames.
+            compact: See :class:`EoMTSegmenter`.
 
         Returns:
             Queries of the frames, and the state after them.
@@ -82,11 +83,9 @@ class VidEoMTSegmenter(EoMTSegmenter):
         """
         before = None if state is None else state.queries
         (tokens,), size = self.decode_clip(frames, before, None)
-        layer = self.predict(tokens.flatten(0, 1), size, frames.shape[:2])
-        raw = tokens[:, :, : self.num_queries]
-        carried = self.carried(raw)
+        carried = self.carried(tokens[:, :, : self.num_queries])
         last = carried[:, -1] if present is None else last_present(carried, present, before)
-        return self.frame_queries(layer, raw, present), VidEoMTState(last)
+        return self.frame_queries(tokens, size, present, compact), VidEoMTState(last)
 
     def mask_features(self, frames: Tensor) -> Tensor:
         """Not possible, because the features of a frame depend on the frames before it.
