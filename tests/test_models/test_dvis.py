@@ -260,3 +260,23 @@ def test_a_batch_of_mixed_sizes_is_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         ClipPreprocessor()(dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1]), True)
+
+
+def test_padding_to_squares_with_black():
+    frames = torch.randint(0, 256, (2, 3, 20, 40), dtype=torch.uint8)
+    plain, black = ClipPreprocessor(divisor=16), ClipPreprocessor(divisor=16, square=True, fill='black')
+    assert plain.padded((20, 40)) == (32, 48) and black.padded((20, 40)) == black.padded((40, 20)) == (48, 48)
+    assert not plain.normalise(frames, (32, 48))[..., 20:, :].any()
+    found = black.normalise(frames, (48, 48))
+    assert torch.equal(found[..., :20, :40], plain.normalise(frames, (32, 48))[..., :20, :40])
+    expected = (-black.mean / black.std).expand(2, 3, 28, 48)
+    assert torch.equal(found[..., 20:, :], expected) and torch.equal(
+        found[..., 40:], expected[..., :1, :8].expand(2, 3, 48, 8)
+    )
+    (sample,) = tiny.model(data_preprocessor=dict(type='ClipPreprocessor', square=True)).predict(
+        [ArrayFrames(frames)], [VideoDataSample()]
+    )
+    (result,) = sample.values()
+    assert result.frame(0).id_map.shape == (20, 40)
+    with pytest.raises(ValueError, match="fill must be 'zero'.* 'black', got 'white'"):
+        ClipPreprocessor(fill='white')

@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmdvis.checks import check_choice
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import VOID, ClipTargets
 
+FILLS = ('zero', 'black')
 MIXED_SIZES_WARNING = (
     'a batch contains clips of different sizes, so all are padded to the largest; use ClipSampler(by_shape=True) to '
     'batch clips of the same shape, or crop all clips to one size'
@@ -21,12 +23,18 @@ MIXED_SIZES_WARNING = (
 
 @MODELS.register_module()
 class ClipPreprocessor(BaseDataPreprocessor):
-    """Normalises frames and pads them with zeros on the right and at the bottom.
+    """Normalises frames and pads them on the right and at the bottom.
 
     Args:
         mean: Mean of each RGB channel, for values in [0, 255].
         std: Standard deviation of each RGB channel, for values in [0, 255].
         divisor: Padded heights and widths are multiples of it.
+        square: Whether frames are padded to squares, as in the evaluation of EoMT.
+        fill: ``'zero'`` pads normalised frames with 0, the mean colour; ``'black'`` pads frames with black before they
+            are normalised, as EoMT does.
+
+    Raises:
+        ValueError: If ``fill`` is unknown.
     """
 
     def __init__(
@@ -34,9 +42,12 @@ class ClipPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
         divisor: int = 32,
+        square: bool = False,
+        fill: str = 'zero',
     ) -> None:
         super().__init__()
-        self.divisor = divisor
+        check_choice('fill', fill, FILLS)
+        self.divisor, self.square, self.fill = divisor, square, fill
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -68,6 +79,8 @@ class ClipPreprocessor(BaseDataPreprocessor):
 
     def padded(self, size: tuple[int, int]) -> tuple[int, int]:
         """Padded (height, width) of frames of ``size`` (height, width)."""
+        if self.square:
+            size = (max(size), max(size))
         height, width = (-(-length // self.divisor) * self.divisor for length in size)
         return height, width
 
@@ -81,8 +94,10 @@ class ClipPreprocessor(BaseDataPreprocessor):
         Returns:
             Frames (t, 3, *size) float32.
         """
-        frames = (frames.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
-        return pad(frames, size)
+        frames = frames.to(self.mean.device, non_blocking=True).float()
+        if self.fill == 'black':
+            return (pad(frames, size) - self.mean) / self.std
+        return pad((frames - self.mean) / self.std, size)
 
 
 def pad(maps: Tensor, size: tuple[int, int], value: int = 0) -> Tensor:
