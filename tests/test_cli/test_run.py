@@ -331,7 +331,12 @@ def test_a_launcher_that_is_not_there_is_explained(tmp_path, monkeypatch):
         run('a.mp4', '--out', tmp_path, '--launcher', 'pytorch')
 
 
-@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(
+    'number, code', [(signal.SIGINT, 130), *(pytest.param(*each, marks=pytest.mark.slow) for each in SIGNALS)]
+)
 def test_a_signal_keeps_what_is_finished(tmp_path, number, code):
     """A real process gets a signal while it works on its second video."""
     write_video(tmp_path / 'a.mp4', shapes(0, 3))

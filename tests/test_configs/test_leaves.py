@@ -87,6 +87,13 @@ def distinct(paths):
 
 MODELS_OF = distinct(LEAVES)
 LARGE = [path for path in MODELS_OF if '_vit-' in path.stem]
+STEPPED = [  # every kind of model in each run, further sizes of Swin in the slow ones
+    pytest.param(path, marks=pytest.mark.slow)
+    if re.match(r'mask2former_swin-[sbl]|dvis-online_swin-', path.stem)
+    else path
+    for path in MODELS_OF
+    if path not in LARGE
+]
 
 
 def groups_by_hand(model, lr, decay, factor):
@@ -138,7 +145,7 @@ def check_layer_rates(model, config):
         assert group['is_late'] == ('backbone' in name)
 
 
-@pytest.mark.parametrize('path', [p for p in MODELS_OF if p not in LARGE], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', STEPPED, ids=lambda p: p.stem)
 def test_a_model_is_built_and_stepped_once(path):
     torch.manual_seed(0)
     config = Config.fromfile(path)

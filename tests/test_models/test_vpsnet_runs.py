@@ -224,6 +224,7 @@ def test_mask_rcnn_is_scored_by_average_precision_of_tracks(toy_root, tmp_path):
     model = dict(type='PerFrameModel', num_classes=6, task='vis', score_thr=0.0)
     model['detector'] = Config.fromfile(detector_of('mmdet', 'mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py')).model
     model['detector']['type'] = 'mmdet.MaskRCNN'
+    model['detector'].test_cfg.rcnn.max_per_img = 10  # random weights find the maximum in every frame
     for head in ('bbox_head', 'mask_head'):
         model['detector']['roi_head'][head].num_classes = 6
     dataset = dict(

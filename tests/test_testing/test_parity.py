@@ -21,11 +21,15 @@ from mmdvis.testing.parity.parts import compare_losses, mean_deviation
 SHARED = Path(__file__).parents[3] / 'shared' / 'fixtures' / 'parity'
 FOLDERS = [
     DATA / 'parity' / 'dvis_swin',
-    *(folder for folder in [SHARED / 'dvis_r18', SHARED / 'dvis_swin'] if folder.is_dir()),
+    *(
+        pytest.param(folder, marks=pytest.mark.slow)
+        for folder in [SHARED / 'dvis_r18', SHARED / 'dvis_swin']
+        if folder.is_dir()
+    ),
 ]
 
 
-@pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f.name)
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda f: f'{f.parent.parent.name}_{f.name}')
 def test_a_complete_model_agrees(folder):
     """The checks cover names, stages, results of every task, and windows of every length."""
     comparisons = compare_fixtures(folder)
