@@ -46,7 +46,7 @@ def main() -> None:
         config.segmenter.backbone.pop('init_cfg', None)
         models[name] = optimize_for_inference(MODELS.build(config).eval().to(args.device), args.precision)
     seconds = rounds(models, tuple(args.shape), args.rounds, torch.device(args.device))
-    costs = {name: model_cost(model, tuple(args.shape)) for name, model in models.items()}
+    costs = {name: model_cost(MODELS.build(config), tuple(args.shape)) for name, config in configs.items()}
     table, results = PrettyTable(['config', 'ms / frame', 'ratio', 'parameters', 'GMACs']), {}
     for name, times in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(times, next(iter(seconds.values()))))

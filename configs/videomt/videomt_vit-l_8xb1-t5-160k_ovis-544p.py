@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/schedule_videomt-160k.py',
     '../_base_/finetune_videomt_runtime.py',
 ]
-model = dict(num_classes=_base_.num_classes, postprocessor=_base_.postprocessor)
+model = dict(num_classes=_base_.num_classes, postprocessor=dict(_base_.postprocessor, max_num=10))
 optim_wrapper = dict(paramwise_cfg=dict(lr_mult=_base_.layer_rates))
 train_dataloader = dict(
     dataset=dict(clip=dict(num_frames=5, frame_range=2), augment=dict(crop_first=_base_.crop_first))

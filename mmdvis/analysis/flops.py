@@ -12,12 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from mmdvis.models.detectors import DVIS
-from mmdvis.models.detectors.chain import segment
+from mmdvis.models.detectors.chain import has_compact_features, segment
 from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
 EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without autograd
 HEADS = 'transformer decoder and heads'
+EXPANSION = 'enlarging of mask features'  # when masks are computed
 MATMUL_OPS = {
     aten.convolution,
     aten.mm,
@@ -130,10 +131,11 @@ def model_cost(model: DVIS, size: tuple[int, int], frames: int = 5) -> list[Cost
         size: (height, width) of the frames before padding.
         frames: Length of the clip over which the costs of tracker and refiner are averaged.
     """
-    parts = segmenter_parts(model.segmenter)
+    parts, upscale = segmenter_parts(model.segmenter), getattr(model.segmenter, 'upscale', None)
     parameters = {
         **{name: num_parameters(part) for name, part in parts.items()},
-        rest_name(model.segmenter): num_parameters(model.segmenter) - num_parameters(*parts.values()),
+        rest_name(model.segmenter): num_parameters(model.segmenter) - num_parameters(*parts.values(), upscale),
+        EXPANSION: num_parameters(upscale),
         'tracker': num_parameters(model.tracker),
         'refiner': num_parameters(model.refiner),
     }
@@ -149,13 +151,15 @@ def component_counts(model: DVIS, size: tuple[int, int], frames: int) -> dict[st
     tracker, height_width = model.tracker, model.data_preprocessor.padded(size)
     segmenter = model.segmenter.to('meta')
     images = torch.empty(1, 3, *height_width, device='meta')
-    (queries, state), _ = count_ops(lambda: segment(segmenter, images[None]))
-    _, rest = count_ops(lambda: segment(segmenter, images[None], None, state))
+    (queries, state), _ = count_ops(lambda: segment(segmenter, images[None], compact=True))
+    _, rest = count_ops(lambda: segment(segmenter, images[None], None, state, compact=True))
     counts_of, inputs = {}, images
     for name, part in segmenter_parts(segmenter).items():
         inputs, counts_of[name] = count_ops(partial(part, inputs))
         rest -= counts_of[name]
     counts_of[rest_name(segmenter)] = rest
+    if has_compact_features(segmenter):
+        _, counts_of[EXPANSION] = count_ops(lambda: segmenter.expand(queries.mask_features[0]))
     clip_queries = random_clip(queries, frames)
     (tracks, _), counts = count_ops(lambda: tracker(clip_queries))
     if num_parameters(tracker):

@@ -26,7 +26,7 @@ from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource
 
-from .flops import macs_and_gathers, rest_name, segmenter_parts
+from .flops import EXPANSION, macs_and_gathers, rest_name, segmenter_parts
 
 LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
 BYTES = dict(fp32=4, bf16=2, fp16=2)
@@ -107,7 +107,7 @@ def components(model: DVIS) -> dict[str, nn.Module]:
 def profile_inference(model: DVIS, source: FrameSource, device: torch.device) -> Usage:
     """Measures time and memory of one prediction, after a warm-up with at most two frames.
 
-    Mask features that are recomputed for the masks are counted as part of the postprocessor.
+    Mask features that are recomputed or enlarged for the masks are counted as part of the postprocessor.
 
     Args:
         model: Model in evaluation mode.
@@ -273,7 +273,7 @@ def lower_bounds(
     """
     rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
     return {
-        name: 2 * products / rate + width * gathered / machine.gathered
+        'postprocessor' if name == EXPANSION else name: 2 * products / rate + width * gathered / machine.gathered
         for name, (products, gathered) in macs_and_gathers(model, size, frames).items()
     }
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ MAX_EDGE = 1333
 NUM_VALIDATIONS = 10
 PATIENCE = 5  # validations without a better result, after which a training stops
 ROOT = Expression('data_root')
+WITHOUT_WEIGHTS = ('CosineTracker', 'FixedTracker')  # trackers that are not trained
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def starter_configs(
 
 def check_continued(data: TrainingData, entry: ModelEntry, model: ConfigDict, stage: str, weights: Path | None) -> None:
     """Raises OptionError if a stage cannot be trained without those before it."""
-    if weights is None or not model.get(stage) or model[stage].type == 'CosineTracker':
+    if weights is None or not model.get(stage) or model[stage].type in WITHOUT_WEIGHTS:
         raise OptionError(f'{entry.name} has no trained {stage}; take --stages segmenter tracker refiner')
     if model.num_classes != len(data.classes.names):
         raise OptionError(
@@ -197,7 +198,7 @@ def model_changes(data: TrainingData, model: ConfigDict, stage: str, has_weights
     )
     if has_weights and model.segmenter.backbone.get('init_cfg'):
         changes['segmenter'] = dict(backbone=dict(init_cfg=None))  # the weights of the model contain the backbone
-    if stage == 'segmenter' and model.tracker.type != 'CosineTracker':
+    if stage == 'segmenter' and model.tracker.type not in WITHOUT_WEIGHTS:
         changes['tracker'] = dict(_delete_=True, type='CosineTracker')
     if stage != 'refiner' and model.get('refiner'):
         changes['refiner'] = None
@@ -208,7 +209,7 @@ def part_for(model: ConfigDict, stage: str) -> dict[str, Any]:
     """Config of the tracker or the refiner of a model, or, if it has none, of one as wide as its segmenter."""
     segmenter, own = model.segmenter, model.get(stage)
     replaced = dict(_delete_=True) if stage == 'tracker' or own else {}
-    if own and own.type != 'CosineTracker':
+    if own and own.type not in WITHOUT_WEIGHTS:
         return dict(**replaced, **own.to_dict())
     if 'channels' not in segmenter:
         raise OptionError(
@@ -243,6 +244,9 @@ def data_text(
     elif not data.has_val:
         lines.append(comment('There is only one video: the results of the validation are those of a training video.'))
     clips = clips_of([size for part in datasets for size in part.sizes], short_edge)
+    if stage == 'segmenter' and base.model.tracker.type == 'FixedTracker':  # it also learns to track
+        clips['clip'] = dict(num_frames=CLIP_LENGTHS['tracker'], frame_range=2)
+        lengths = replace(lengths, batch_size=lengths.num_clips('tracker'))
     if stage != 'segmenter':  # goes on as it was trained
         clips = {key: base.train_dataloader.dataset.get(key, {}) for key in ('clip', 'augment')}
     videos: dict[str, Any] = {'_delete_': True, '**videos': None, **train, **clips}

@@ -24,6 +24,7 @@ from .key_maps import (
 
 TRAINED_OPTIONS = {  # option that cannot be derived from tensor shapes -> stage whose weights depend on it
     'segmenter.masked': 'segmenter',
+    'segmenter.normed_state': 'segmenter',
     'segmenter.normed_embeds': 'tracker',
     'tracker.legacy_inverse_match': 'tracker',
     'tracker.start': 'tracker',

@@ -22,6 +22,7 @@ from .checkpoint import Checkpoint
 from .converters import TRAINED_OPTIONS, stage_of
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
+WITHOUT_WEIGHTS = ('CosineTracker', 'FixedTracker')  # stages to which no option of the weights matters
 CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # option -> keys in configs
 
 
@@ -97,8 +98,18 @@ def checked_weights(
         CheckpointError: If a tensor is missing, unknown or of another shape.
     """
     expected = model.state_dict() if expected is None else expected
-    plan = plan_loading(expected, checkpoint.weights, required, allow_mismatch, checkpoint.origin)
+    weights = fitted(model, checkpoint.weights)
+    plan = plan_loading(expected, weights, required, allow_mismatch, checkpoint.origin)
     return plan.weights, [*plan.notes(), *option_conflicts(model, checkpoint.meta.get('switches', {}))]
+
+
+def fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in which the modules of a model have resized what may have another size, such as position embeddings."""
+    result = dict(weights)
+    for name, module in model.named_modules():
+        if hasattr(module, 'fit_weights'):
+            module.fit_weights(result, f'{name}.')
+    return result
 
 
 def missing_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
@@ -248,7 +259,7 @@ def with_trained_options(model: Mapping[str, Any], checkpoint: Checkpoint) -> di
             result.get(path[0]),
             result.get(TRAINED_OPTIONS.get(name, '')),
         )  # that has the option, and that needs it
-        if all(stage and stage.get('type') != 'CosineTracker' for stage in stages) and has_option(
+        if all(stage and stage.get('type') not in WITHOUT_WEIGHTS for stage in stages) and has_option(
             stages[0], [*path, option][1]
         ):
             result = with_default(result, path, option, value)

@@ -123,7 +123,7 @@ def described(model: DVIS, size: tuple[int, int], kind: str) -> dict[str, Any]:
             num_classes=model.num_classes,
             **stages,
             postprocessor=dict(type=type(post).__name__, **options),
-            data_preprocessor=dict(type='FixedSizePreprocessor', size=list(size), **values),
+            data_preprocessor=dict(type='FixedSizePreprocessor', size=list(size), fill=preprocessor.fill, **values),
             dataset_meta=model.classes.meta,
             clip_len=model.options.clip_len,
             causal=model.options.causal,

@@ -109,10 +109,11 @@ class FixedSizePreprocessor(ClipPreprocessor):
         size: (height, width) of the graph.
         mean: See :class:`ClipPreprocessor`.
         std: See :class:`ClipPreprocessor`.
+        fill: See :class:`ClipPreprocessor`.
     """
 
-    def __init__(self, size: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__(mean, std)
+    def __init__(self, size: Sequence[int], mean: Sequence[float], std: Sequence[float], fill: str = 'zero') -> None:
+        super().__init__(mean, std, fill=fill)
         self.size = (int(size[0]), int(size[1]))
 
     def padded(self, size: tuple[int, int]) -> tuple[int, int]:

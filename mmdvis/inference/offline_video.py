@@ -13,7 +13,7 @@ from mmdvis.checks import check_choice
 from mmdvis.errors import DataError, OptionError
 from mmdvis.io import CountedFrames, CutDetector, FramesFrom, LiveFrames, MemoryNeed, read_clips, split_at_cuts
 from mmdvis.models.detectors import DVIS
-from mmdvis.models.detectors.chain import has_compact_features
+from mmdvis.models.detectors.chain import is_stateful, keeps_compact
 from mmdvis.results import FrameResult, VideoResult, shift_ids
 from mmdvis.structures import FrameSource
 
@@ -37,7 +37,7 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     height, length = model.data_preprocessor.padded(source.size)
     item = 4 if model.options.precision == 'fp32' else 2  # bytes per number of a matrix product
     queries = num_queries * (4 * 5 * width + item * (2 * masks + model.num_classes + 1))
-    stride = segmenter.compact_stride if has_compact_features(segmenter) else 4
+    stride = segmenter.compact_stride if keeps_compact(segmenter, (model.tracker, model.refiner)) else 4
     return MemoryNeed(
         queries, 2 * masks * (height // stride) * (length // stride), source.original[0] * source.original[1]
     )
@@ -132,7 +132,8 @@ class OfflineVideo:
         if self.store is not None or self.max_memory is None:
             return self.store or 'memory'
         need, length = memory_need(self.model, source), len(source)
-        store = need.choose(length, self.max_memory, shutil.disk_usage(tempfile.gettempdir()).free)
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        store = need.choose(length, self.max_memory, free, not is_stateful(self.model.segmenter))
         LOGGER.info(
             '%d frames x (%d bytes of queries + %d of mask features): %.0f + %.0f MB, %.0f allowed; features: %s',
             length,

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdvis.checkpoints import Checkpoint
 from mmdvis.checkpoints.zoo import ModelEntry, model_entries
 from mmdvis.errors import CheckpointError
+from mmdvis.registry import MODELS
 
 LOGGER = logging.getLogger('mmdvis')
 
@@ -51,13 +52,14 @@ def fits(weights: Mapping[str, Tensor], model: Mapping[str, Any]) -> bool:
     expected = (model['num_classes'] + 1, segmenter['num_queries'])
     found = tuple(len(weights[name]) for name in names)
     stages = [(model.get(name) or {}).get('type') for name in ('tracker', 'refiner')]
-    needed = [kind not in (None, 'CosineTracker') for kind in stages]
+    needed = [kind not in (None, 'CosineTracker', 'FixedTracker') for kind in stages]
     present = [any(name.startswith(f'{stage}.') for name in weights) for stage in ('tracker', 'refiner')]
-    return expected == found and needed == present and backbone_fits(weights, backbone)
+    carries = 'segmenter.query_update.weight' in weights, segmenter['type'] == 'VidEoMTSegmenter'
+    return expected == found and needed == present and carries[0] == carries[1] and backbone_fits(weights, backbone)
 
 
 def backbone_fits(weights: Mapping[str, Tensor], backbone: Mapping[str, Any]) -> bool:
-    """Whether weights have the blocks and widths of a ResNet, a Swin Transformer or a ViT adapter."""
+    """Whether weights have the blocks and widths of a ResNet, a Swin or a vision transformer, plain or with adapter."""
     prefix = 'segmenter.backbone.'
     names = {name[len(prefix) :] for name in weights if name.startswith(prefix)}
     if backbone['type'] == 'mmdet.ResNet':
@@ -73,4 +75,14 @@ def backbone_fits(weights: Mapping[str, Tensor], backbone: Mapping[str, Any]) ->
         blocks = len({name.split('.')[3] for name in names if name.startswith('stages.2.blocks.')})
         width = weights.get(f'{prefix}patch_embed.projection.weight')
         return width is not None and len(width) == backbone['embed_dims'] and blocks == backbone['depths'][2]
-    return not any(name.startswith(('layer1.', 'stages.')) for name in names)
+    if backbone['type'] in ('DINOv2', 'DINOv3'):
+        arch = backbone['arch']
+        sizes = MODELS.get(backbone['type']).ARCHES[arch] if isinstance(arch, str) else arch
+        blocks = len({name.split('.')[1] for name in names if name.startswith('blocks.')})
+        width, has_table = weights.get(f'{prefix}cls_token'), 'pos_embed' in names
+        return (
+            width is not None
+            and (width.shape[-1], blocks) == (sizes['channels'], sizes['depth'])
+            and has_table == (backbone['type'] == 'DINOv2')
+        )
+    return not any(name.startswith(('layer1.', 'stages.', 'blocks.')) for name in names)

@@ -135,8 +135,8 @@ def feature_store(kind: str, source: FrameSource, compute: Callable[[Tensor], Te
 
     Args:
         kind: One of ``STORES``. ``'exact'``: in memory at full precision. ``'memory'``: in memory at half precision.
-            ``'disk'``: in a file at half precision. ``'recompute'``: recomputed by backbone and pixel decoder when the
-            masks of a frame are needed.
+            ``'disk'``: in a file at half precision. ``'recompute'``: recomputed by the segmenter when the masks of
+            a frame are needed; not possible with a segmenter that has a state.
         source: See :class:`RecomputedFeatures`.
         compute: See :class:`RecomputedFeatures`.
 
@@ -163,16 +163,17 @@ class MemoryNeed(NamedTuple):
     features: int
     output: int
 
-    def choose(self, frames: int, limit: int, disk: int) -> str:
+    def choose(self, frames: int, limit: int, disk: int, can_recompute: bool = True) -> str:
         """Chooses the store for a video.
 
         Args:
             frames: Number of frames of the video.
             limit: Memory in bytes that the video may use.
             disk: Free bytes for temporary files.
+            can_recompute: Whether the features of a frame can be computed again on their own.
 
         Raises:
-            ValueError: The queries alone exceed the limit.
+            ValueError: The queries alone exceed the limit, or no store is possible.
         """
         if frames * self.queries > limit:
             raise ValueError(
@@ -182,4 +183,12 @@ class MemoryNeed(NamedTuple):
             )
         if frames * (self.queries + self.features) <= limit:
             return 'memory'
-        return 'disk' if frames * (self.features + self.output) <= disk else 'recompute'
+        needed = frames * (self.features + self.output)
+        if needed > disk and not can_recompute:
+            raise ValueError(
+                f'{frames} frames need {frames * (self.queries + self.features) / 2**20:.0f} MB of memory, with '
+                f'{limit / 2**20:.0f} MB allowed, or {needed / 2**20:.0f} MB on disk, with {disk / 2**20:.0f} MB free; '
+                'this model cannot compute mask features again, so increase the limit, free disk space, or segment '
+                'the video as a stream of clips'
+            )
+        return 'disk' if needed <= disk else 'recompute'

@@ -22,7 +22,8 @@ class FrameQueries:
         match_embeds: Embeddings (B, T, Q, D) that trackers compare to match queries.
         class_logits: Class logits (B, T, Q, K + 1); the last column is "no object".
         mask_embeds: Mask embeddings (B, T, Q, M); mask logits are their inner products with ``mask_features``.
-        mask_features: Mask features (B, T, M, h, w) at stride 4; the same tensor in every stage.
+        mask_features: Mask features (B, T, M, h, w) at stride 4; the same tensor in every stage. At test time, they are
+            compact if the segmenter has ``expand`` and all later stages have ``reads_mask_features = False``.
         present: Bool mask (B, T), False in frames that pad a shorter video.
     """
 

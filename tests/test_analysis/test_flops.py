@@ -78,7 +78,8 @@ def test_segmenters_whose_queries_pass_through_the_backbone():
         {cost.name: cost for cost in model_cost(tiny.model(tracker, True, segmenter=segmenter), (64, 96))}
         for tracker, segmenter in (('cosine', tiny.EOMT), ('fixed', tiny.VIDEOMT))
     )
-    assert list(image) == list(video) == ['segmenter', 'refiner'] and image['refiner'] == video['refiner']
+    parts = ['segmenter', 'enlarging of mask features', 'refiner']
+    assert list(image) == list(video) == parts and image['refiner'] == video['refiner']
     update = tiny.QUERIES * tiny.WIDTH**2  # what carrying the queries to the next frame adds
     assert video['segmenter'].macs - image['segmenter'].macs == update
     assert video['segmenter'].parameters - image['segmenter'].parameters == tiny.WIDTH**2 + tiny.WIDTH
@@ -87,7 +88,8 @@ def test_segmenters_whose_queries_pass_through_the_backbone():
     block = [12 * width**2 * n + 2 * width * n**2 for n in (tokens, tokens + tiny.QUERIES)]
     queries = tiny.QUERIES * (width * (tiny.CLASSES + 1) + 3 * width**2)
     upscale = patches * 4 * (width**2 + 9 * width)
-    assert image['segmenter'].macs == patches * 3 * 64 * width + 2 * sum(block) + queries + upscale
+    assert image['segmenter'].macs == patches * 3 * 64 * width + 2 * sum(block) + queries
+    assert image['enlarging of mask features'].macs == upscale
 
 
 def test_every_component_has_a_row(tmp_path, monkeypatch, capsys):

@@ -78,6 +78,17 @@ def test_a_segmenter_whose_queries_pass_through_the_backbone(tmp_path):
     assert share(*results) > 0.999
 
 
+def test_the_padding_of_the_model_is_exported(tmp_path):
+    preprocessor = dict(type='ClipPreprocessor', square=True, fill='black')
+    model = tiny.model('cosine', data_preprocessor=preprocessor).eval()
+    exported = load_exported(export_model(model, tmp_path, (40, 90), 'torch_export'))
+    frames = video(2, (40, 90)).read(0, 2)
+    size = exported.data_preprocessor.padded((40, 90))
+    assert size == (96, 96) and torch.equal(
+        exported.data_preprocessor.normalise(frames, size), model.data_preprocessor.normalise(frames, size)
+    )
+
+
 def test_the_refiner_takes_clips_of_any_length(program):
     model, folder = program
     exported = load_exported(folder)

@@ -134,6 +134,9 @@ def check_layer_rates(model, config):
     decay = 0.6 if is_video else 0.8
     first_full = depth - model.segmenter.num_blocks if is_dinov3 else depth - 1
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # not used
+            assert name == 'segmenter.backbone.mask_token'
+            continue
         block = re.match(r'segmenter\.backbone\.blocks\.(\d+)\.', name)
         power = depth - 1 - int(block[1]) if block and int(block[1]) < first_full else 0
         if 'backbone' in name and not block and 'backbone.norm' not in name:

@@ -16,6 +16,7 @@ from mmdvis.inference.offline_video import memory_need
 from mmdvis.io import ArrayFrames
 from mmdvis.models.backbones.dinov2 import SelfAttention, rotate
 from mmdvis.models.segmenters.eomt_segmenter import EoMTSegmenter, allowed_tokens, mask_probabilities
+from mmdvis.models.trackers import CosineTracker
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, cat_time
 
@@ -378,7 +379,10 @@ def test_every_layer_has_a_loss_and_every_parameter_a_gradient(progress, backbon
     names = {f'{prefix}loss_{kind}' for prefix in ('', 'd0.', 'd1.') for kind in ('cls', 'mask', 'dice')}
     assert set(losses) == names
     sum(losses.values()).backward()
-    missing = [n for n, p in model.named_parameters() if p.grad is None and 'mask_token' not in n]
+    missing = [n for n, p in model.named_parameters() if p.grad is None and p.requires_grad]
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == [
+        n for n, _ in model.named_parameters() if 'mask_token' in n
+    ]
     assert not missing
     again = model.loss(torch.randn(1, 2, 3, 64, 64), [targets_of(2)], StepContext(progress=progress, seed=3))
     assert again.keys() == losses.keys()
@@ -440,6 +444,30 @@ def test_mask_features_are_kept_with_the_stride_of_the_patches(tracker, segmente
     half = optimize_for_inference(tiny.model(tracker, segmenter=segmenter).eval(), 'bf16')
     ((_, prediction),) = half.predictions([ArrayFrames(frames)], 'memory')
     assert prediction.masks.small(rows, 4).isfinite().all()
+
+
+@torch.no_grad()
+def test_stages_that_read_mask_features_get_those_at_stride_4():
+    class Reader(CosineTracker):
+        reads_mask_features = True
+
+        def forward(self, queries, state=None):
+            seen.append(queries.mask_features.shape[-2:])
+            return super().forward(queries, state)
+
+    seen, model = [], tiny.model('cosine', segmenter=tiny.EOMT).eval()
+    source = ArrayFrames((torch.rand(2, 3, 64, 96) * 255).byte())
+    ((_, expected),) = model.predictions([source], 'exact')
+    stream, _ = model.stream(source)
+    model.tracker = Reader()
+    ((_, found),) = model.predictions([source], 'exact')
+    rows = torch.arange(tiny.QUERIES)
+    assert set(seen) == {(16, 24)}
+    torch.testing.assert_close(found.masks.small(rows, 1), expected.masks.small(rows, 1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(stream.masks.small(rows, 1), expected.masks.small(rows, 1), atol=1e-4, rtol=1e-4)
+    tracks = cat_time([clip for clip, _ in model.propagate([source])])  # not compact, as an oracle tracker reads them
+    direct = model.video_prediction(tracks, tracks, source)
+    torch.testing.assert_close(direct.masks.small(rows, 1), expected.masks.small(rows, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_memory_of_compact_features():

@@ -10,7 +10,7 @@ from mmdvis.models.losses import QuerySetLoss, query_set_loss
 from mmdvis.structures import ClipTargets, StepContext
 from mmdvis.testing.plain_loss import plain_loss
 
-LAYERS, FRAMES, OBJECTS, WIDTH, SIZE = 4, 3, 2, 4, 48
+LAYERS, FRAMES, OBJECTS, WIDTH, SIZE = 4, 3, 2, 4, 64
 AREA = SIZE * SIZE
 
 

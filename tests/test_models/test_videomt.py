@@ -2,15 +2,23 @@
 
 import pickle
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import tiny
+from helpers.commands import ROOT
+from mmengine.config import Config
 
 from mmdvis.checkpoints import Checkpoint, load_weights
 from mmdvis.checkpoints.eomt import convert_eomt
+from mmdvis.checkpoints.loading import option_conflicts, trained_options, with_trained_options
+from mmdvis.checkpoints.zoo import model_entries
 from mmdvis.errors import OptionError
 from mmdvis.inference.export import export_model
+from mmdvis.inference.offline_video import OfflineVideo, memory_need
+from mmdvis.inference.recognise import fits
 from mmdvis.io import ArrayFrames
 from mmdvis.models.segmenters.videomt_segmenter import VidEoMTSegmenter
 from mmdvis.registry import MODELS
@@ -295,12 +303,78 @@ def test_features_that_depend_on_earlier_frames_are_not_recomputed(tmp_path):
     assert torch.equal(scores[0], scores[1]) and torch.equal(scores[0], scores[2])
 
 
+def test_the_state_of_dinov3_is_told():
+    model = built()
+    assert option_conflicts(model, {'segmenter.normed_state': False}) == []
+    (sentence,) = option_conflicts(model, {'segmenter.normed_state': True})
+    assert 'set model.segmenter.normed_state=True' in sentence
+    assert trained_options(model)['segmenter.normed_state'] is False
+    weights = Checkpoint(model.state_dict(), dict(switches={'segmenter.normed_state': True}), 'x.pth', 'mmdvis')
+    config = dict(type='DVIS', segmenter=tiny.VIDEOMT, tracker=dict(type='FixedTracker'))
+    assert with_trained_options(config, weights)['segmenter']['normed_state'] is True
+    assert 'normed_state' not in with_trained_options(dict(config, segmenter=tiny.EOMT), weights)['segmenter']
+
+
+def test_position_tables_of_another_size_are_resized():
+    model = built()
+    weights = model.state_dict()
+    table = weights['segmenter.backbone.pos_embed'].clone()
+    side = {**weights, 'segmenter.backbone.pos_embed': torch.cat([table[:, :1], torch.randn(1, 16, tiny.WIDTH)], 1)}
+    before = {name: x.clone() for name, x in side.items()}
+    load_weights(model, Checkpoint(side, {}, 'x.pth', 'mmdvis'))
+    assert model.segmenter.backbone.pos_embed.shape == (1, 37, tiny.WIDTH)
+    assert all(torch.equal(x, side[name]) for name, x in before.items())  # the checkpoint is not changed
+    assert not torch.equal(model.segmenter.backbone.pos_embed, table)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/videomt').glob('*.py')), ids=lambda path: path.stem)
+def test_a_config_starts_from_its_first_stage(path):
+    config = Config.fromfile(path)
+    (first,) = (ROOT / 'configs').rglob(Path(config.load_from).parent.name + '.py')
+    models = []
+    for settings in (Config.fromfile(first), config):
+        settings.model.segmenter.backbone.pop('init_cfg', None)
+        backbone = settings.model.segmenter.backbone
+        backbone.arch = dict(channels=16, depth=settings.model.segmenter.num_blocks + 1, num_heads=2, ffn='mlp')
+        if backbone.type == 'DINOv3':
+            backbone.arch.pop('ffn')
+        models.append(MODELS.build(settings.model))
+    hook = config.custom_hooks[0]
+    checkpoint = Checkpoint(models[0].state_dict(), {}, 'first.pth', 'mmdvis')
+    with pytest.warns(UserWarning, match='query_update'):
+        load_weights(models[1], checkpoint, hook.required, hook.allow_mismatch)
+    assert torch.equal(models[0].segmenter.query_feat.weight, models[1].segmenter.query_feat.weight)
+
+
+def test_weights_alone_find_their_config():
+    entries, found = model_entries(), {}
+    for name in ('videomt-s_ytvis2019', 'videomt-b_ytvis2019', 'minvis_eomt-s_coco-panoptic', 'videomt-l_ovis'):
+        config = Config.fromfile(entries[name].config).model
+        config.segmenter.backbone.pop('init_cfg', None)
+        with torch.device('meta'):
+            found[name] = MODELS.build(config).state_dict()
+    for name, weights in found.items():
+        for other in found:
+            assert fits(weights, Config.fromfile(entries[other].config).model) == (name == other), (name, other)
+
+
+def test_features_that_fit_nowhere_are_told(monkeypatch, tmp_path):
+    model, source = built(), video(3)
+    need = memory_need(model, source)
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=10))
+    with pytest.raises(
+        ValueError, match='or 0 MB on disk, with 0 MB free; this model cannot compute mask features again'
+    ):
+        OfflineVideo(model, max_memory=3 * need.queries + 1, progress=False).result(source)
+
+
 def test_every_layer_has_a_loss_and_every_parameter_a_gradient():
     model, frames = built().segmenter.train(), torch.randn(1, 4, 3, 64, 96, requires_grad=True)
     losses = model.loss(frames, [tiny.targets(4)], StepContext(0.0))
     assert set(losses) == {f'{p}loss_{kind}' for p in ('', 'd0.', 'd1.') for kind in ('cls', 'mask', 'dice')}
     sum(losses.values()).backward()
-    assert not [n for n, p in model.named_parameters() if p.grad is None and 'mask_token' not in n]
+    assert not [n for n, p in model.named_parameters() if p.grad is None and p.requires_grad]
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == ['backbone.mask_token']
     assert all(frames.grad[0, t].abs().max() > 0 for t in range(4))
 
 
@@ -318,6 +392,10 @@ def test_legacy_supervision():
     last = ('loss_cls', 'loss_mask', 'loss_dice')
     assert set(found) == {*last, *(f'd0.{name}' for name in last)}  # the input of the last block has none
     assert all(torch.equal(found[name], expected[name]) for name in last)
+    options = dict(tiny.VIDEOMT, normed_state=True)
+    normed, legacy_normed = built(options).segmenter, built(dict(options, legacy_supervision=True)).segmenter
+    expected_normed, found_normed = (model.loss(frames, targets, context) for model in (normed, legacy_normed))
+    assert all(torch.equal(found_normed[name], expected_normed[name]) for name in found_normed)
     plain.backbone.norm = torch.nn.Identity()  # the first layer's heads read the tokens as they are
     assert torch.equal(plain.loss(frames, targets, context)['d0.loss_cls'], found['d0.loss_cls'])
 

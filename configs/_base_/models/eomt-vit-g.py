@@ -6,6 +6,6 @@ layer_rates = {
     **{f'backbone.blocks.{i}.': 0.8 ** (depth - 1 - i) for i in range(depth)},
     **{
         f'backbone.{name}': 0.8 ** (depth - 1)
-        for name in ('patch_embed', 'cls_token', 'mask_token', 'register_tokens', 'pos_embed')
+        for name in ('patch_embed', 'cls_token', 'register_tokens', 'pos_embed')
     },
 }

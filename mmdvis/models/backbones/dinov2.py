@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -164,6 +165,8 @@ class DINOv2(BaseModule):
         init_cfg: Initialisation, e.g. ``dict(type='Pretrained', checkpoint='dinov2_vitl14_pretrain.pth')``.
     """
 
+    ARCHES: ClassVar[dict[str, dict[str, Any]]] = ARCHES
+
     def __init__(
         self,
         arch: str | dict[str, int | str] = 'large',
@@ -198,7 +201,8 @@ class DINOv2(BaseModule):
         for parameter in (self.pos_embed, self.cls_token):
             nn.init.trunc_normal_(parameter, std=0.02)
         self.requires_grad_(not frozen)
-        self.register_load_state_dict_pre_hook(fit_weights)
+        self.mask_token.requires_grad_(False)
+        self.register_load_state_dict_pre_hook(lambda module, state, prefix, *_: module.fit_weights(state, prefix))
 
     def train(self, mode: bool = True) -> 'DINOv2':
         """Sets the training mode; a frozen backbone stays in evaluation mode."""
@@ -259,15 +263,21 @@ class DINOv2(BaseModule):
         stage_tokens, size = self.tokens(images)
         return [patch_map(x, size) for x in stage_tokens]
 
+    def fit_weights(self, state: dict[str, Tensor], prefix: str) -> None:
+        """Resizes the patch kernel and the position embeddings of weights with patches or a grid of another size.
 
-def fit_weights(module: DINOv2, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
-    """Resizes the patch kernel and the position embeddings of a checkpoint with patches or a grid of another size."""
-    name, size = f'{prefix}patch_embed.proj.weight', (module.patch_size, module.patch_size)
-    if name in state and tuple(state[name].shape[-2:]) != size:
-        state[name] = F.interpolate(state[name].float(), size=size, mode='bilinear', align_corners=module.align_corners)
-    name = f'{prefix}pos_embed'
-    side = math.isqrt(state[name].shape[1] - 1) if name in state else module.table
-    if side != module.table and side > 0 and side * side + 1 == state[name].shape[1]:
-        grid = state[name][:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, size=(module.table,) * 2, mode='bicubic', align_corners=False, antialias=True)
-        state[name] = torch.cat([state[name][:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)
+        Args:
+            state: Weights, changed in place.
+            prefix: What the names of the weights of this module begin with.
+        """
+        name, size = f'{prefix}patch_embed.proj.weight', (self.patch_size, self.patch_size)
+        if name in state and tuple(state[name].shape[-2:]) != size:
+            state[name] = F.interpolate(
+                state[name].float(), size=size, mode='bilinear', align_corners=self.align_corners
+            )
+        name = f'{prefix}pos_embed'
+        side = math.isqrt(state[name].shape[1] - 1) if name in state else self.table
+        if side != self.table and side > 0 and side * side + 1 == state[name].shape[1]:
+            grid = state[name][:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+            grid = F.interpolate(grid, size=(self.table,) * 2, mode='bicubic', align_corners=False, antialias=True)
+            state[name] = torch.cat([state[name][:, :1].float(), grid.flatten(2).transpose(1, 2)], 1)

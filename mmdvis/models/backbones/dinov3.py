@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule
@@ -52,6 +53,8 @@ class DINOv3(BaseModule):
     Raises:
         ValueError: The architecture is unknown, or the width of a head is not a multiple of 4.
     """
+
+    ARCHES: ClassVar[dict[str, dict[str, Any]]] = ARCHES
 
     def __init__(
         self,

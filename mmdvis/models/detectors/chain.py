@@ -1,5 +1,6 @@
 """Segmenters with a state, or with compact mask features, in the chain of stages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,23 +55,37 @@ def has_compact_features(segmenter: nn.Module) -> bool:
     return hasattr(segmenter, 'expand')
 
 
+def keeps_compact(segmenter: nn.Module, later: Sequence[nn.Module | None]) -> bool:
+    """Whether compact mask features can be passed on at test time: no later stage reads them.
+
+    Args:
+        segmenter: The segmenter.
+        later: Tracker and refiner; they read mask features unless ``reads_mask_features`` is False.
+    """
+    is_read = any(getattr(stage, 'reads_mask_features', True) for stage in later if stage is not None)
+    return has_compact_features(segmenter) and not is_read
+
+
 def expanded(
-    features: Tensor | FeatureStore, segmenter: nn.Module, precision: str
+    features: Tensor | FeatureStore, segmenter: nn.Module, width: int, precision: str
 ) -> Tensor | FeatureStore | ExpandedFeatures:
     """Mask features at stride 4 of a video, enlarged frame by frame if they are compact.
 
     Args:
         features: Mask features (T, M, h, w), or a store that returns those of one frame (M, h, w).
         segmenter: Segmenter of the features.
+        width: Width of the padded frames.
         precision: Compute precision, see :class:`InferenceOptions`.
     """
     if not has_compact_features(segmenter):
         return features
 
     @torch.no_grad()
-    def expand(compact: Tensor) -> Tensor:
-        with mixed_precision(precision, compact.device):
-            return segmenter.expand(compact.float() if precision == 'fp32' else compact)
+    def expand(found: Tensor) -> Tensor:
+        if found.shape[-1] * segmenter.compact_stride != width:  # at stride 4
+            return found
+        with mixed_precision(precision, found.device):
+            return segmenter.expand(found.float() if precision == 'fp32' else found)
 
     return ExpandedFeatures(features, expand)
 

@@ -25,7 +25,7 @@ from mmdvis.structures import (
     cat_time,
 )
 
-from .chain import ChainState, checked_store, expanded, is_stateful, segment
+from .chain import ChainState, checked_store, expanded, is_stateful, keeps_compact, segment
 from .frozen_outputs import cached_queries, cached_tracks, frozen_cache
 from .options import (
     InferenceOptions,
@@ -312,7 +312,7 @@ class DVIS(TrainedModel):
             stores: Feature store of each video.
         """
         start = 0
-        for clip, _ in self.propagate(sources, compact=True):
+        for clip, _ in self.propagate(sources, compact=keeps_compact(self.segmenter, (self.tracker, self.refiner))):
             for store, features, source in zip(stores, clip.mask_features, sources):
                 store.append(features[: max(len(source) - start, 0)])
             start += clip.valid.shape[1]
@@ -358,7 +358,7 @@ class DVIS(TrainedModel):
             )
         size = FrameSize(self.data_preprocessor.padded(source.size), source.size, source.original)
         features = refined.mask_features[0] if features is None else features
-        features = expanded(features, self.segmenter, self.options.precision)
+        features = expanded(features, self.segmenter, size.padded[1], self.options.precision)
         masks = FactoredMasks(refined.mask_embeds[0], refined.mask_bias[0], features, size)
         return VideoPrediction(refined.ids, scores, refined.valid[0], masks)
 
@@ -373,7 +373,8 @@ class DVIS(TrainedModel):
         Returns:
             Prediction of the clip, and the state after it.
         """
-        windows = list(self.propagate([source], None if state is None else state.chain, True))
+        compact = keeps_compact(self.segmenter, (self.tracker, self.refiner))
+        windows = list(self.propagate([source], None if state is None else state.chain, compact))
         clips, chain = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)
         refined = self.refine(tracks)

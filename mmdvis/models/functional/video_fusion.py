@@ -23,14 +23,14 @@ def thumbnails(prediction: VideoPrediction, frames: Sequence[int]) -> Tensor:
         Masks (Q, F * p) float, 1 where the mask probability exceeds 0.5 and 0 elsewhere, with p pixels per frame.
     """
     masks: list[Tensor] = []
-    for rows in torch.arange(len(prediction.ids)).split(ROWS):
+    for frame in frames:  # all rows of a frame together, because a store may compute its features
         maps = []
-        for frame in frames:
+        for rows in torch.arange(len(prediction.ids)).split(ROWS):
             probs = prediction.probs_of(rows)(frame)
             step = max(1, max(probs.shape[-2:]) // PIXELS)
             maps.append((probs[:, step // 2 :: step, step // 2 :: step] > 0.5).flatten(1))
-        masks.append(torch.cat(maps, 1))
-    return torch.cat(masks).float()
+        masks.append(torch.cat(maps))
+    return torch.cat(masks, 1).float()
 
 
 def final_scores(prediction: VideoPrediction) -> Tensor:

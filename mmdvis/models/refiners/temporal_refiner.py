@@ -36,6 +36,8 @@ class TemporalRefiner(BaseModule):
             contrastive loss of DVIS++ between tracks (without its memory bank).
     """
 
+    reads_mask_features = False
+
     def __init__(
         self,
         num_classes: int,

@@ -39,8 +39,8 @@ class VidEoMTSegmenter(EoMTSegmenter):
         num_blocks: Number of last blocks that process the queries.
         normed_state: Whether the queries are carried on after the final norm, as with DINOv3, or before it.
         normed_embeds: Whether later stages receive the queries after the final norm or before it.
-        legacy_supervision: Whether, in training, the heads before the last block read tokens without the norm, and the
-            input of the last block has no loss, as in the released code with DINOv2.
+        legacy_supervision: Whether, in training, the input of the last block has no loss, and without ``normed_state``
+            the heads before the last block read tokens without the norm, as in the released code.
         loss: Config of the set loss, with ``matching='first_appearance'``; None for inference only.
 
     Raises:
@@ -146,9 +146,8 @@ class VidEoMTSegmenter(EoMTSegmenter):
         levels, size = self.decode_clip(frames, None, context.generator('rotation'))
         if self.legacy_supervision:
             levels = [*levels[:-2], levels[-1]]
-        last = levels[-1]
+        last, unnormed = levels[-1], self.legacy_supervision and not self.normed_state
         layers = [
-            self.predict(x.flatten(0, 1), size, frames.shape[:2], is_normed=self.legacy_supervision and x is not last)
-            for x in levels
+            self.predict(x.flatten(0, 1), size, frames.shape[:2], is_normed=unnormed and x is not last) for x in levels
         ]
         return self.losses_of(layers, targets, context)

@@ -29,6 +29,8 @@ class CosineTracker(nn.Module):
             in DVIS++; None compares all channels.
     """
 
+    reads_mask_features = False
+
     def __init__(self, last_channels: int | None = None) -> None:
         super().__init__()
         if last_channels is not None and last_channels < 1:

@@ -76,6 +76,8 @@ class DVISTracker(BaseModule):
         noise: Arguments of :class:`QueryNoise` for training; None disables noise.
     """
 
+    reads_mask_features = False
+
     def __init__(
         self,
         num_classes: int,

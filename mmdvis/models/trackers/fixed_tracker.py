@@ -18,6 +18,8 @@ class FixedState:
 class FixedTracker(nn.Module):
     """Query q of every frame is track q, as :class:`VidEoMTSegmenter` provides it; has no parameters."""
 
+    reads_mask_features = False
+
     def forward(self, queries: FrameQueries, state: FixedState | None = None) -> tuple[TrackQueries, FixedState]:
         """Tracks a clip.
 
