@@ -29,7 +29,9 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
         OptionError: If ``value`` is not in ``allowed``.
     """
     if value not in allowed:
-        raise OptionError(f'{name} must be {", ".join(map(repr, allowed))}, got {value!r}')
+        *first, last = map(repr, allowed)
+        values = f'{", ".join(first)} or {last}' if first else last
+        raise OptionError(f'{name} must be {values}, got {value!r}')
 
 
 def check_shapes(owner: object, axes: dict[str, str]) -> None:

@@ -154,7 +154,7 @@ def test_the_command(tmp_path, capsys):
 
 def test_faults_are_named(program, tmp_path, monkeypatch):
     model, folder = program
-    with pytest.raises(ValueError, match="format must be 'onnx', 'openvino', 'torch_export', got 'tflite'"):
+    with pytest.raises(ValueError, match="format must be 'onnx', 'openvino' or 'torch_export', got 'tflite'"):
         export_model(model, tmp_path, SIZE, 'tflite')
     with pytest.raises(OptionError, match='only models of the type DVIS can be exported, got Linear'):
         export_model(torch.nn.Linear(1, 1), tmp_path, SIZE)

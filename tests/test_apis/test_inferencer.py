@@ -98,7 +98,7 @@ def test_a_stream_of_single_frames_equals_the_video(clip):
             assert np.array_equal(pushed.id_map, frame.id_map) and pushed.index == frame.index
     with pytest.raises(ValueError, match=r'a frame must be a uint8 array \(height, width, 3\), got float64'):
         rgb.push(np.zeros((4, 4, 3)))
-    with pytest.raises(ValueError, match="channels must be 'rgb', 'bgr', got 'gray'"):
+    with pytest.raises(ValueError, match="channels must be 'rgb' or 'bgr', got 'gray'"):
         model.stream('gray')
 
 

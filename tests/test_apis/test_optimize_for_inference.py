@@ -83,9 +83,9 @@ def test_whole_videos_go_through_in_half_precision():
 def test_what_cannot_be_tuned_is_said():
     with pytest.raises(ValueError, match=r'call eval\(\) first'):
         optimize_for_inference(tiny.model().train())
-    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'int8'"):
+    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16' or 'fp16', got 'int8'"):
         optimize_for_inference(model(), 'int8')
-    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16', got 'half'"):
+    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16' or 'fp16', got 'half'"):
         tiny.model(precision='half')
     with pytest.warns(UserWarning, match='fp16 is slow on the CPU'):
         optimize_for_inference(model(), 'fp16')

@@ -71,7 +71,7 @@ def test_all_objects_with_void(tmp_path):
         assert np.array_equal(sample.gt_index_maps[0].numpy() == index, maps == value)
     merged = davis(tmp_path)[0]['data_samples'].gt_index_maps[0].numpy()
     assert np.array_equal(merged > 0, (maps == 1) | (maps == 3))
-    with pytest.raises(OptionError, match="objects must be 'one', 'all', got 'each'"):
+    with pytest.raises(OptionError, match="objects must be 'one' or 'all', got 'each'"):
         davis(tmp_path, objects='each')
 
 

@@ -97,7 +97,7 @@ def test_a_diverging_run_stops(toy_root, tmp_path):
 
 
 def test_an_unknown_answer_is_named():
-    with pytest.raises(OptionError, match="on_nonfinite must be 'stop', 'skip', got 'ignore'"):
+    with pytest.raises(OptionError, match="on_nonfinite must be 'stop' or 'skip', got 'ignore'"):
         VideoTrainLoop(on_nonfinite='ignore')
 
 

@@ -66,7 +66,7 @@ def test_half_precision_takes_half_the_room():
 
 
 def test_an_unknown_store_is_named():
-    with pytest.raises(ValueError, match="store must be 'exact', 'memory', 'disk', 'recompute', got 'cloud'"):
+    with pytest.raises(ValueError, match="store must be 'exact', 'memory', 'disk' or 'recompute', got 'cloud'"):
         feature_store('cloud', ArrayFrames(FRAMES), compute)
 
 

@@ -278,5 +278,5 @@ def test_padding_to_squares_with_black():
     )
     (result,) = sample.values()
     assert result.frame(0).id_map.shape == (20, 40)
-    with pytest.raises(ValueError, match="fill must be 'zero'.* 'black', got 'white'"):
+    with pytest.raises(ValueError, match="fill must be 'zero' or 'black', got 'white'"):
         ClipPreprocessor(fill='white')

@@ -171,8 +171,8 @@ def test_it_is_not_trained():
     'options, message',
     [
         (dict(detector='mmdet::nothing.py'), 'mmdet has no config nothing.py; its configs are in'),
-        (dict(detector='mmcv::a.py'), "the part before :: must be 'mmdet', 'mmseg', got 'mmcv'"),
-        (dict(task='pan'), "task must be 'vps', 'vis', 'vss', got 'pan'"),
+        (dict(detector='mmcv::a.py'), "the part before :: must be 'mmdet' or 'mmseg', got 'mmcv'"),
+        (dict(task='pan'), "task must be 'vps', 'vis' or 'vss', got 'pan'"),
         (dict(task='vps', num_things=None), 'a panoptic model needs num_things'),
     ],
 )

@@ -143,9 +143,9 @@ def test_only_the_named_parts_learn():
     'options, message',
     [
         (dict(flow=None), 'align and mask overlaps need optical flow; set flow'),
-        (dict(tracking=dict(tiny.TRACKING['raw'], feature='both')), "feature must be 'fused', 'raw', got 'both'"),
-        (dict(fuse=dict(tiny.FUSE, gather='max')), "gather must be 'sum', 'mean', got 'max'"),
-        (dict(fuse=dict(tiny.FUSE, warp='thrice')), "warp must be 'once', 'twice'"),
+        (dict(tracking=dict(tiny.TRACKING['raw'], feature='both')), "feature must be 'fused' or 'raw', got 'both'"),
+        (dict(fuse=dict(tiny.FUSE, gather='max')), "gather must be 'sum' or 'mean', got 'max'"),
+        (dict(fuse=dict(tiny.FUSE, warp='thrice')), "warp must be 'once' or 'twice'"),
     ],
 )
 def test_parts_that_do_not_fit(options, message):
