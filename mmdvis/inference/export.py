@@ -106,7 +106,8 @@ def described(model: DVIS, size: tuple[int, int], kind: str) -> dict[str, Any]:
         stages['tracker'] = dict(type='GraphTracker', **options)
     else:
         first = tracker.first_channel
-        stages['tracker'] = dict(type='CosineTracker', last_channels=None if first is None else -first)
+        last_channels = None if first is None else -first
+        stages['tracker'] = dict(type='CosineTracker', last_channels=last_channels, memory=tracker.memory)
     if model.refiner is not None:
         stages['refiner'] = dict(type='GraphRefiner')
     options = {name: value for name, value in vars(post).items() if not name.startswith('_') and name != 'training'}

@@ -43,6 +43,7 @@ EOMT = dict(
 VIDEOMT = dict(EOMT, type='VidEoMTSegmenter', loss=dict(LOSS, matching='first_appearance'))
 TRACKERS = dict(
     cosine=dict(type='CosineTracker'),
+    cosine_memory=dict(type='CosineTracker', memory=0.3),
     fixed=dict(type='FixedTracker'),
     dvis=dict(type='DVISTracker', loss=dict(LOSS, matching='first_appearance'), **COMMON),
     dvis_first_frame=dict(

@@ -17,7 +17,7 @@ from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS
 
 SIZE = (64, 96)
-TRACKERS = ['cosine', 'dvis', 'dvis_plus', 'dvis_from_output', 'dvis_unmatched', 'dvis_legacy']
+TRACKERS = ['cosine', 'cosine_memory', 'dvis', 'dvis_plus', 'dvis_from_output', 'dvis_unmatched', 'dvis_legacy']
 
 
 def video(number=6, size=SIZE, seed=0):

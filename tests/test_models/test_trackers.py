@@ -3,10 +3,11 @@
 import pytest
 import torch
 from helpers import tiny
+from scipy.optimize import linear_sum_assignment
 
 from mmdvis.models.functional.matching import chain_orders, cosine_distance, track_orders
 from mmdvis.models.trackers import CosineTracker, DVISTracker
-from mmdvis.structures import StepContext
+from mmdvis.structures import FrameQueries, StepContext
 
 
 def shuffled_clip(num_frames=4, noise=0.01):
@@ -123,3 +124,73 @@ def test_loss_covers_every_layer():
 def test_a_part_of_no_channels_is_refused():
     with pytest.raises(ValueError, match='last_channels must be positive, got 0; use None to compare all channels'):
         CosineTracker(last_channels=0)
+
+
+def hidden_and_back(num_hidden=2):
+    """Queries (B = 1, Q = 4) of three objects and a background query; object 0 is hidden for some frames.
+
+    While it is hidden, its query and the background query have random embeddings and no class.
+    """
+    g = torch.Generator().manual_seed(3)
+    base = torch.eye(4, 16)
+    num_frames = num_hidden + 3
+    embeds = (base + 0.05 * torch.randn(num_frames, 4, 16, generator=g))[None]
+    logits = torch.full((1, num_frames, 4, tiny.CLASSES + 1), -4.0)
+    logits[..., :3, 0] = 4.0
+    logits[..., 3, -1] = 4.0
+    for t in range(1, 1 + num_hidden):
+        logits[0, t, 0] = logits[0, t, 3].clone()
+        embeds[0, t, [0, 3]] = torch.randn(2, 16, generator=g)
+    perms = torch.stack([torch.randperm(4, generator=g) for _ in range(num_frames)])[None]
+    perms[0, 0] = torch.arange(4)
+    present = torch.ones(1, num_frames, dtype=torch.bool)
+    features = torch.zeros(1, num_frames, 16, 2, 2)
+    return FrameQueries(embeds, embeds, logits, embeds, features, present).select_rows(perms), perms
+
+
+def test_a_memory_finds_a_hidden_object_again():
+    found = {memory: [] for memory in (None, 0.5)}
+    for num_hidden in (1, 2, 3, 4, 5, 6):
+        queries, perms = hidden_and_back(num_hidden)
+        for memory in found:
+            tracks, state = CosineTracker(memory=memory)(queries)
+            truth = torch.eye(4, 16)[:3]
+            rows = tracks.embeds[0, :, :3]
+            is_right = torch.nn.functional.cosine_similarity(rows, truth[None], dim=-1) > 0.8
+            assert is_right[:, 1:].all()  # objects that stay in view
+            found[memory].append(bool(is_right[-2:, 0].all()))
+    assert all(found[0.5]) and not all(found[None])
+
+
+def test_the_memory_is_fused_as_in_ctvis():
+    """By a loop over rows and frames, with the formulas of the paper."""
+    queries, visible = tiny.frame_queries(5, 2), None
+    visible = queries.class_logits.softmax(-1)[..., :-1].amax(-1) > 0.35
+    assert 0.2 < visible.float().mean() < 0.8
+    tracks, state = CosineTracker(memory=0.35)(queries)
+    for b in range(2):
+        earlier, bank, order = [[] for _ in range(tiny.QUERIES)], [None] * tiny.QUERIES, list(range(tiny.QUERIES))
+        for t in range(5):
+            embeds = queries.match_embeds[b, t]
+            if t:
+                known = torch.stack(bank)
+                costs = 1 - torch.nn.functional.normalize(known, dim=1) @ torch.nn.functional.normalize(embeds, dim=1).T
+                order = linear_sum_assignment(costs.numpy())[1].tolist()
+            for q, row in enumerate(order):
+                e = embeds[row]
+                if visible[b, t, row] and earlier[q]:
+                    beta = max(0.0, sum(float(torch.cosine_similarity(x, e, 0)) for x in earlier[q]) / len(earlier[q]))
+                    bank[q] = (1 - beta) * bank[q] + beta * e
+                elif visible[b, t, row] or not earlier[q]:
+                    bank[q] = e
+                if visible[b, t, row]:
+                    earlier[q].append(e)
+            torch.testing.assert_close(tracks.embeds[b, t], queries.embeds[b, t, order])
+        seen = [q for q in range(tiny.QUERIES) if earlier[q]]
+        torch.testing.assert_close(state.bank[b, seen], torch.stack([bank[q] for q in seen]), atol=1e-5, rtol=1e-4)
+        assert state.count[b].tolist() == [len(frames) for frames in earlier]
+
+
+def test_a_memory_needs_a_probability():
+    with pytest.raises(ValueError, match='memory must be a probability from 0 to 1, or None .*, got 2'):
+        CosineTracker(memory=2)

@@ -1,10 +1,12 @@
-"""Tracker of MinVIS (arXiv:2208.02245): matches consecutive frames by cosine distance."""
+"""Tracker of MinVIS (arXiv:2208.02245): matches consecutive frames by cosine distance, or frames with a memory."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from mmdvis.models.functional.matching import last_present, track_orders
+from mmdvis.models.functional.matching import follow, last_present, pair_costs, track_orders
+from mmdvis.models.functional.memory_contrast import Memory
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, TrackQueries
 
@@ -20,24 +22,52 @@ class CosineState:
     match_embeds: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class MemoryState:
+    """State of a tracker with a memory between clips, in track order; see :class:`Memory`.
+
+    Attributes:
+        bank: Fused embeddings (B, Q, D).
+        last: Embeddings (B, Q, D) of the last frame in which a track was visible; of the last frame if it never was.
+        directions: Sums (B, Q, D) of normalised embeddings.
+        count: Numbers (B, Q) of frames in which the tracks were visible.
+    """
+
+    bank: Tensor
+    last: Tensor
+    directions: Tensor
+    count: Tensor
+
+
 @MODELS.register_module()
 class CosineTracker(nn.Module):
-    """Reorders the queries of every frame such that row q continues row q of the previous frame; has no parameters.
+    """Reorders the queries of every frame such that row q continues track q; has no parameters.
+
+    By default, a frame is matched to the frame before. With a memory, it is matched to embeddings that are fused over
+    all frames in which a track was visible, so a track that was hidden is found again.
 
     Args:
         last_channels: Number of last channels of ``match_embeds`` to compare, which are the re-identification channels
             in DVIS++; None compares all channels.
+        memory: Probability of a class from which a track is visible and enters the memory, which is fused as in CTVIS
+            (arXiv:2307.12616); None matches consecutive frames.
     """
 
     reads_mask_features = False
 
-    def __init__(self, last_channels: int | None = None) -> None:
+    def __init__(self, last_channels: int | None = None, memory: float | None = None) -> None:
         super().__init__()
         if last_channels is not None and last_channels < 1:
             raise ValueError(f'last_channels must be positive, got {last_channels}; use None to compare all channels')
-        self.first_channel = None if last_channels is None else -last_channels
+        if memory is not None and not 0 <= memory <= 1:
+            raise ValueError(
+                f'memory must be a probability from 0 to 1, or None to match consecutive frames, got {memory}'
+            )
+        self.first_channel, self.memory = None if last_channels is None else -last_channels, memory
 
-    def forward(self, queries: FrameQueries, state: CosineState | None = None) -> tuple[TrackQueries, CosineState]:
+    def forward(
+        self, queries: FrameQueries, state: CosineState | MemoryState | None = None
+    ) -> tuple[TrackQueries, CosineState | MemoryState]:
         """Tracks a clip.
 
         Args:
@@ -47,7 +77,57 @@ class CosineTracker(nn.Module):
         Returns:
             Tracks of the clip and the state after it.
         """
+        embeds = queries.match_embeds[..., self.first_channel :]
+        if self.memory is not None:
+            visible = queries.class_logits.float().softmax(-1)[..., :-1].amax(-1) > self.memory
+            orders, after = memory_orders(embeds, visible, queries.present, state)
+            return queries.select_rows(orders).as_tracks(queries.embeds), after
         before = None if state is None else state.match_embeds
-        rows = queries.select_rows(track_orders(queries.match_embeds[..., self.first_channel :], before))
-        state = CosineState(last_present(rows.match_embeds[..., self.first_channel :], queries.present, before))
-        return rows.as_tracks(queries.embeds), state
+        rows = queries.select_rows(track_orders(embeds, before))
+        last = last_present(rows.match_embeds[..., self.first_channel :], queries.present, before)
+        return rows.as_tracks(queries.embeds), CosineState(last)
+
+
+def memory_orders(
+    embeds: Tensor, visible: Tensor, present: Tensor, state: MemoryState | None
+) -> tuple[Tensor, MemoryState]:
+    """Orders of a clip whose frames are matched to the memory of the tracks.
+
+    Args:
+        embeds: Embeddings (B, T, Q, D), in the query order of the segmenter.
+        visible: Bool (B, T, Q), whether a query is an object.
+        present: Bool (B, T), True for the first frames of the clip and False for its padding frames.
+        state: State after the previous clip; None if the videos start with this clip. Then its first frame keeps its
+            order.
+
+    Returns:
+        Order (B, T, Q) int64, and the state after the clip.
+
+    Raises:
+        ValueError: A video starts without a present frame.
+    """
+    embeds, shape = embeds.detach().float(), embeds.shape
+    if state is None:
+        last_present(present, present)
+        memory = Memory.empty(shape[0] * shape[2], embeds)
+    else:
+        memory = Memory(
+            state.bank.flatten(0, 1), state.last.flatten(0, 1), state.directions.flatten(0, 1), state.count.flatten()
+        )
+    orders, keeps = [], torch.arange(shape[2], device=embeds.device).expand(shape[0], -1)
+    for t in range(shape[1]):
+        order = keeps
+        if t > 0 or state is not None:
+            known = torch.where(memory.count[:, None] > 0, memory.bank, memory.last).view(shape[0], *shape[2:])
+            costs = pair_costs(torch.stack([known, embeds[:, t]], 1))[:, 0]
+            found = [torch.from_numpy(follow(cost, range(shape[2]))) for cost in costs]
+            order = torch.stack(found).to(embeds.device)
+        rows, shown = embeds[:, t].take_along_dim(order[..., None], 1), visible[:, t].take_along_dim(order, 1)
+        after = memory.after(rows.flatten(0, 1), (shown & present[:, t, None]).flatten())
+        is_new = (after.count == 0) & present[:, t, None].expand(-1, shape[2]).flatten()
+        memory = Memory(
+            after.bank, torch.where(is_new[:, None], rows.flatten(0, 1), after.last), after.directions, after.count
+        )
+        orders.append(order)
+    parts = (x.unflatten(0, (shape[0], shape[2])) for x in (memory.bank, memory.last, memory.directions, memory.count))
+    return torch.stack(orders, 1), MemoryState(*parts)
