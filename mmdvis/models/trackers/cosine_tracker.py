@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmdvis.models.functional.embedding_memory import Memory
 from mmdvis.models.functional.matching import follow, last_present, pair_costs, track_orders
-from mmdvis.models.functional.memory_contrast import Memory
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, TrackQueries
 
