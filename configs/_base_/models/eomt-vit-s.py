@@ -4,8 +4,5 @@ model = dict(segmenter=dict(backbone=dict(arch='small'), num_blocks=3))
 depth = 12
 layer_rates = {
     **{f'backbone.blocks.{i}.': 0.8 ** (depth - 1 - i) for i in range(depth)},
-    **{
-        f'backbone.{name}': 0.8 ** (depth - 1)
-        for name in ('patch_embed', 'cls_token', 'register_tokens', 'pos_embed')
-    },
+    **{f'backbone.{name}': 0.8 ** (depth - 1) for name in ('patch_embed', 'cls_token', 'register_tokens', 'pos_embed')},
 }

@@ -4,8 +4,5 @@ model = dict(segmenter=dict(backbone=dict(arch='large'), num_blocks=4))
 depth = 24
 layer_rates = {
     **{f'backbone.blocks.{i}.': 0.6 ** (depth - 1 - i) for i in range(depth)},
-    **{
-        f'backbone.{name}': 0.6 ** (depth - 1)
-        for name in ('patch_embed', 'cls_token', 'register_tokens', 'pos_embed')
-    },
+    **{f'backbone.{name}': 0.6 ** (depth - 1) for name in ('patch_embed', 'cls_token', 'register_tokens', 'pos_embed')},
 }

@@ -2,5 +2,6 @@
 _base_ = './eomt.py'
 model = dict(
     data_preprocessor=dict(divisor=32),
-    segmenter=dict(type='VidEoMTSegmenter', loss=dict(matching='first_appearance')), tracker=dict(type='FixedTracker')
+    segmenter=dict(type='VidEoMTSegmenter', loss=dict(matching='first_appearance')),
+    tracker=dict(type='FixedTracker'),
 )
