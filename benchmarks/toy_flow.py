@@ -33,9 +33,10 @@ def main() -> None:
         folder = args.out / f'val_{number:04d}'
         folder.mkdir(parents=True, exist_ok=True)
         maps = [render(scene, t, rng)[1] for t in range(scene.options.num_frames)]
-        for t in range(1, len(maps)):
-            flow = torch.from_numpy(true_flow(scene, maps[t], t, t - 1))
-            write_flow(folder / f'{t:08d}__{t - 1:08d}.flo', flow)
+        for t in range(len(maps)):
+            before = max(t - 1, 0)  # the first frame is its own reference
+            flow = torch.from_numpy(true_flow(scene, maps[t], t, before))
+            write_flow(folder / f'{t:08d}.png__{before:08d}.png.flo', flow)
 
 
 def to_world(scene: Scene, t: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

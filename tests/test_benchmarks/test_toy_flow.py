@@ -3,10 +3,11 @@
 import sys
 
 import numpy as np
+import torch
 from helpers.commands import load
 
 from mmdvis.datasets.toy.scene import SCENES, SceneOptions, draw_scene, render
-from mmdvis.io import read_flow
+from mmdvis.io import FlowFiles
 
 
 def test_the_flow_leads_to_the_same_object_and_colour(tmp_path, monkeypatch):
@@ -25,5 +26,8 @@ def test_the_flow_leads_to_the_same_object_and_colour(tmp_path, monkeypatch):
     assert colours < 0.4 * abs(before.astype(int) - after)[is_same].mean()
     monkeypatch.setattr(sys, 'argv', ['toy_flow.py', str(tmp_path), '--num-val', '1'])
     tool.main()
-    assert len(list(tmp_path.rglob('*.flo'))) == SCENES['blots'].num_frames - 1
-    assert read_flow(tmp_path / 'val_0000' / '00000001__00000000.flo').shape == (2, 96, 160)
+    assert len(list(tmp_path.rglob('*.flo'))) == SCENES['blots'].num_frames
+    frames, names = torch.zeros(2, 3, 96, 160), ('val_0000', '00000001.png', '00000000.png')  # as in the dataset
+    flow = FlowFiles(str(tmp_path))(frames[1], frames[:1], names)
+    assert flow.shape == (1, 2, 24, 40) and flow.any()
+    assert not FlowFiles(str(tmp_path))(frames[0], frames[:1], ('val_0000', *names[2:] * 2)).abs().gt(1e-5).any()
