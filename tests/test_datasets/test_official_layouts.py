@@ -37,7 +37,10 @@ WRITTEN = dict(  # files in the submission of each dataset
 )
 
 
-@pytest.mark.parametrize('kind', KINDS)
+SLOW = ('youtube_vis_2021_360p',)  # the layout of 2019
+
+
+@pytest.mark.parametrize('kind', [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS])
 def test_from_official_files_to_a_submission(kind, tmp_path):
     tiny_datasets.write(kind, tmp_path / 'data')
     settings = settings_of(kind, tmp_path / 'data')
