@@ -39,39 +39,17 @@ def main() -> None:
             write_flow(folder / f'{t:08d}.png__{before:08d}.png.flo', flow)
 
 
-def to_world(scene: Scene, t: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """World coordinates of pixels, as in :func:`render`."""
-    height, width = scene.options.size
-    pan, zoom, roll, period = scene.camera
-    swing = np.sin(2 * np.pi * t / period)
-    scale, angle, x, y = 1 + zoom * swing, roll * swing, x - width / 2, y - height / 2
-    return (
-        scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + pan * swing,
-        scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2,
-    )
-
-
-def to_pixels(scene: Scene, t: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of :func:`to_world`."""
-    height, width = scene.options.size
-    pan, zoom, roll, period = scene.camera
-    swing = np.sin(2 * np.pi * t / period)
-    scale, angle = 1 + zoom * swing, roll * swing
-    x, y = (x - width / 2 - pan * swing) / scale, (y - height / 2) / scale
-    return x * np.cos(angle) + y * np.sin(angle) + width / 2, -x * np.sin(angle) + y * np.cos(angle) + height / 2
-
-
 def true_flow(scene: Scene, ids: np.ndarray, t: int, other: int) -> np.ndarray:
     """Flow (2, H, W) float32 in pixels from frame ``t`` with the id map ``ids`` (H, W) to the frame ``other``."""
     rows, columns = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(float)
-    x, y = to_world(scene, t, columns, rows)
+    x, y = scene.to_world(t, columns, rows)
     for number in np.unique(ids[(ids > 0) & (ids < STUFF_ID)]):
         mask, thing = ids == number, scene.things[number - 1]
         (cx, cy, angle, radius), (cx2, cy2, angle2, radius2) = thing.place(t), thing.place(other)
         turn, growth, dx, dy = angle2 - angle, radius2 / radius, x[mask] - cx, y[mask] - cy
         x[mask] = cx2 + growth * (dx * np.cos(turn) - dy * np.sin(turn))
         y[mask] = cy2 + growth * (dx * np.sin(turn) + dy * np.cos(turn))
-    x, y = to_pixels(scene, other, x, y)
+    x, y = scene.to_pixels(other, x, y)
     return np.stack([x - columns, y - rows]).astype(np.float32)
 
 

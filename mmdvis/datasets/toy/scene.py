@@ -121,6 +121,29 @@ class Scene:
     pillars: tuple[tuple[float, float], ...] = ()  # left and right edge
     camera: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)  # pan, zoom, roll, period
 
+    def view(self, t: float) -> tuple[float, float, float]:
+        """Horizontal shift in pixels, scale, and angle of the camera at time t."""
+        pan, zoom, roll, period = self.camera
+        swing = np.sin(2 * np.pi * t / period)
+        return pan * swing, 1 + zoom * swing, roll * swing
+
+    def to_world(self, t: float, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World coordinates (x, y) of pixels at time t."""
+        height, width = self.options.size
+        shift, scale, angle = self.view(t)
+        x, y = columns - width / 2, rows - height / 2
+        return (
+            scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + shift,
+            scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2,
+        )
+
+    def to_pixels(self, t: float, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel coordinates (columns, rows) of world coordinates at time t; the inverse of :meth:`to_world`."""
+        height, width = self.options.size
+        shift, scale, angle = self.view(t)
+        x, y = (x - width / 2 - shift) / scale, (y - height / 2) / scale
+        return x * np.cos(angle) + y * np.sin(angle) + width / 2, -x * np.sin(angle) + y * np.cos(angle) + height / 2
+
 
 def draw_thing(rng: np.random.Generator, options: SceneOptions) -> Thing:
     """Draws one object outside of groups; with probability ``options.swing`` it leaves the view and comes back."""
@@ -232,15 +255,8 @@ def thing_colour(thing: Thing, u: np.ndarray, radius: float) -> np.ndarray:
 def render(scene: Scene, t: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Renders frame ``t``: uint8 RGB (H, W, 3) with noise from ``rng``, and its id map (H, W) int32."""
     height, width = scene.options.size
-    pan, zoom, roll, period = scene.camera
-    swing = np.sin(2 * np.pi * t / period)
     rows, columns = np.mgrid[:height, :width].astype(float)
-    x, y = columns - width / 2, rows - height / 2
-    scale, angle = 1 + zoom * swing, roll * swing
-    x, y = (
-        scale * (x * np.cos(angle) - y * np.sin(angle)) + width / 2 + pan * swing,
-        scale * (x * np.sin(angle) + y * np.cos(angle)) + height / 2,
-    )
+    x, y = scene.to_world(t, columns, rows)
     image, ids = np.zeros((height, width, 3)), np.zeros((height, width), np.int32)
     for kind, edge, length, phase in reversed(scene.bands):
         mask = y < edge + 5 * np.sin(x / length * 2 * np.pi + phase)
