@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known of N objects after a frame.
+    """Embeddings of N objects, fused over the frames up to now; all fields may have more leading axes.
 
     Attributes:
         bank: Fused embeddings (N, C).
@@ -24,10 +24,16 @@ class Memory:
     count: Tensor
 
     @classmethod
-    def empty(cls, num_objects: int, like: Tensor) -> 'Memory':
-        """Memory before the first frame; ``like`` (..., C) gives width, type and device."""
-        zeros = like.new_zeros(num_objects, like.shape[-1])
-        return cls(zeros, zeros, zeros, like.new_zeros(num_objects))
+    def empty(cls, size: int | tuple[int, ...], like: Tensor) -> 'Memory':
+        """Memory before the first frame.
+
+        Args:
+            size: Number of objects, or sizes of all axes but the last.
+            like: Tensor (..., C) with the width, type and device of the memory.
+        """
+        sizes = (size,) if isinstance(size, int) else size
+        zeros = like.new_zeros(*sizes, like.shape[-1])
+        return cls(zeros, zeros, zeros, like.new_zeros(sizes))
 
     def after(self, embeds: Tensor, visible: Tensor) -> 'Memory':
         """The memory after a frame.
@@ -41,8 +47,8 @@ class Memory:
         """
         unit = F.normalize(embeds, dim=-1)
         share = ((unit * self.directions).sum(-1) / self.count.clamp(min=1)).clamp(min=0)
-        share = torch.where(self.count > 0, share, 1.0)[:, None]
-        shown = visible[:, None]
+        share = torch.where(self.count > 0, share, 1.0)[..., None]
+        shown = visible[..., None]
         return Memory(
             torch.where(shown, (1 - share) * self.bank + share * embeds, self.bank),
             torch.where(shown, embeds, self.last),

@@ -1,12 +1,13 @@
 """Tracker of MinVIS (arXiv:2208.02245): matches consecutive frames by cosine distance, or frames with a memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from mmdvis.models.functional.embedding_memory import Memory
-from mmdvis.models.functional.matching import follow, last_present, pair_costs, track_orders
+from mmdvis.models.functional.matching import last_present, pair_costs, track_orders
 from mmdvis.registry import MODELS
 from mmdvis.structures import FrameQueries, TrackQueries
 
@@ -20,23 +21,6 @@ class CosineState:
     """
 
     match_embeds: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class MemoryState:
-    """State of a tracker with a memory between clips, in track order; see :class:`Memory`.
-
-    Attributes:
-        bank: Fused embeddings (B, Q, D).
-        last: Embeddings (B, Q, D) of the last frame in which a track was visible; of the last frame if it never was.
-        directions: Sums (B, Q, D) of normalised embeddings.
-        count: Numbers (B, Q) of frames in which the tracks were visible.
-    """
-
-    bank: Tensor
-    last: Tensor
-    directions: Tensor
-    count: Tensor
 
 
 @MODELS.register_module()
@@ -66,8 +50,8 @@ class CosineTracker(nn.Module):
         self.first_channel, self.memory = None if last_channels is None else -last_channels, memory
 
     def forward(
-        self, queries: FrameQueries, state: CosineState | MemoryState | None = None
-    ) -> tuple[TrackQueries, CosineState | MemoryState]:
+        self, queries: FrameQueries, state: CosineState | Memory | None = None
+    ) -> tuple[TrackQueries, CosineState | Memory]:
         """Tracks a clip.
 
         Args:
@@ -88,10 +72,8 @@ class CosineTracker(nn.Module):
         return rows.as_tracks(queries.embeds), CosineState(last)
 
 
-def memory_orders(
-    embeds: Tensor, visible: Tensor, present: Tensor, state: MemoryState | None
-) -> tuple[Tensor, MemoryState]:
-    """Orders of a clip whose frames are matched to the memory of the tracks.
+def memory_orders(embeds: Tensor, visible: Tensor, present: Tensor, state: Memory | None) -> tuple[Tensor, Memory]:
+    """Matches the queries of each frame to the memory of the tracks.
 
     Args:
         embeds: Embeddings (B, T, Q, D), in the query order of the segmenter.
@@ -109,25 +91,18 @@ def memory_orders(
     embeds, shape = embeds.detach().float(), embeds.shape
     if state is None:
         last_present(present, present)
-        memory = Memory.empty(shape[0] * shape[2], embeds)
-    else:
-        memory = Memory(
-            state.bank.flatten(0, 1), state.last.flatten(0, 1), state.directions.flatten(0, 1), state.count.flatten()
-        )
+    memory = Memory.empty((shape[0], shape[2]), embeds) if state is None else state
     orders, keeps = [], torch.arange(shape[2], device=embeds.device).expand(shape[0], -1)
     for t in range(shape[1]):
         order = keeps
         if t > 0 or state is not None:
-            known = torch.where(memory.count[:, None] > 0, memory.bank, memory.last).view(shape[0], *shape[2:])
+            known = torch.where(memory.count[..., None] > 0, memory.bank, memory.last)
             costs = pair_costs(torch.stack([known, embeds[:, t]], 1))[:, 0]
-            found = [torch.from_numpy(follow(cost, range(shape[2]))) for cost in costs]
-            order = torch.stack(found).to(embeds.device)
+            order = torch.stack([torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in costs]).to(embeds.device)
         rows, shown = embeds[:, t].take_along_dim(order[..., None], 1), visible[:, t].take_along_dim(order, 1)
-        after = memory.after(rows.flatten(0, 1), (shown & present[:, t, None]).flatten())
-        is_new = (after.count == 0) & present[:, t, None].expand(-1, shape[2]).flatten()
-        memory = Memory(
-            after.bank, torch.where(is_new[:, None], rows.flatten(0, 1), after.last), after.directions, after.count
-        )
+        here = present[:, t, None]
+        memory = memory.after(rows, shown & here)
+        is_new = (memory.count == 0) & here  # never visible: followed from frame to frame
+        memory = replace(memory, last=torch.where(is_new[..., None], rows, memory.last))
         orders.append(order)
-    parts = (x.unflatten(0, (shape[0], shape[2])) for x in (memory.bank, memory.last, memory.directions, memory.count))
-    return torch.stack(orders, 1), MemoryState(*parts)
+    return torch.stack(orders, 1), memory
