@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from helpers import tiny
+from helpers.eomt import SIZES, official_names
 
 from mmdvis.apis import optimize_for_inference
 from mmdvis.checkpoints import Checkpoint, load_weights
@@ -21,16 +22,6 @@ from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, cat_time
 
 transformers = pytest.importorskip('transformers')
-SIZES = {  # name -> sizes of transformers and of mmdvis
-    'mlp': (
-        dict(hidden_size=48, num_attention_heads=4, use_swiglu_ffn=False),
-        dict(channels=48, num_heads=4, ffn='mlp'),
-    ),
-    'swiglu': (
-        dict(hidden_size=64, num_attention_heads=2, use_swiglu_ffn=True),
-        dict(channels=64, num_heads=2, ffn='swiglu'),
-    ),
-}
 WIDTHS = dict(wide=(48, 3), narrow=(32, 4))  # channels and heads of DINOv3
 CLASSES, QUERIES, BLOCKS, DEPTH, IMAGE = 5, 6, 2, 4, 96
 
@@ -115,43 +106,9 @@ def test_equals_the_class_of_transformers(name, probability):
     )
 
 
-def official_names(state):
-    """The names of the official repository for the weights of transformers."""
-    result = {}
-    for name, tensor in state.items():
-        layer = re.match(r'layers\.(\d+)\.attention\.q_proj\.(weight|bias)', name)
-        if layer:
-            parts = [state[name.replace('q_proj', part)] for part in ('q_proj', 'k_proj', 'v_proj')]
-            result[f'network.encoder.backbone.blocks.{layer[1]}.attn.qkv.{layer[2]}'] = torch.cat(parts)
-            continue
-        for old, new in (
-            (r'^layers\.(\d+)\.attention\.out_proj', r'network.encoder.backbone.blocks.\1.attn.proj'),
-            (r'^layers\.(\d+)\.layer_scale(\d)\.lambda1', r'network.encoder.backbone.blocks.\1.ls\2.gamma'),
-            (r'^layers\.', 'network.encoder.backbone.blocks.'),
-            (r'^embeddings\.cls_token', 'network.encoder.backbone.cls_token'),
-            (r'^embeddings\.register_tokens', 'network.encoder.backbone.reg_token'),
-            (r'^embeddings\.position_embeddings\.weight', 'network.encoder.backbone.pos_embed'),
-            (r'^embeddings\.patch_embeddings\.projection', 'network.encoder.backbone.patch_embed.proj'),
-            (r'^layernorm', 'network.encoder.backbone.norm'),
-            (r'^query\.weight', 'network.q.weight'),
-            (r'^class_predictor', 'network.class_head'),
-            (r'^mask_head\.fc1', 'network.mask_head.0'),
-            (r'^mask_head\.fc2', 'network.mask_head.2'),
-            (r'^mask_head\.fc3', 'network.mask_head.4'),
-            (r'^upscale_block\.block\.(\d+)\.layernorm2d', r'network.upscale.\1.norm'),
-            (r'^upscale_block\.block\.', 'network.upscale.'),
-        ):
-            if re.match(old, name) and not re.search(r'attention\.[kv]_proj', name):
-                result[re.sub(old, new, name)] = tensor[None] if 'position' in name else tensor
-                break
-    result['network.attn_mask_probs'] = state['attn_mask_probs']
-    result['network.encoder.pixel_mean'] = torch.zeros(1, 3, 1, 1)
-    return result
-
-
 def test_official_names_give_the_same_weights():
     state = theirs('mlp').state_dict()
-    first, second = convert_eomt(state), convert_eomt(official_names(state))
+    first, second = convert_eomt(state), convert_eomt(official_names(state, 'network'))
     assert not first.leftover and not second.leftover and first.switches == second.switches
     assert first.state_dict.keys() == second.state_dict.keys()
     assert all(torch.equal(value, second.state_dict[name]) for name, value in first.state_dict.items())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.commands import ROOT
+from helpers.eomt import SIZES, official_names
 from mmengine.config import Config
 
 from mmdvis.checkpoints import Checkpoint, load_weights
@@ -26,16 +27,6 @@ from mmdvis.results import VideoDataSample
 from mmdvis.structures import StepContext, cat_time
 
 CLASSES, QUERIES, BLOCKS, DEPTH, IMAGE = 5, 5, 2, 4, 64
-SIZES = {  # name -> sizes of transformers and of mmdvis
-    'mlp': (
-        dict(hidden_size=48, num_attention_heads=4, use_swiglu_ffn=False),
-        dict(channels=48, num_heads=4, ffn='mlp'),
-    ),
-    'swiglu': (
-        dict(hidden_size=64, num_attention_heads=2, use_swiglu_ffn=True),
-        dict(channels=64, num_heads=2, ffn='swiglu'),
-    ),
-}
 FIELDS = ('embeds', 'class_logits', 'mask_embeds', 'mask_features')
 
 
@@ -118,42 +109,9 @@ def test_equals_the_class_of_transformers(name):
     assert (logits[2:4] - logits[:2]).abs().max() > 1e-3
 
 
-def official_names(state):
-    """The names of the official files for the weights of transformers."""
-    result = {'backbone.attn_mask_probs': torch.zeros(BLOCKS), 'backbone.encoder.pixel_mean': torch.zeros(3)}
-    encoder = 'backbone.encoder.backbone.'
-    for name, tensor in state.items():
-        layer = re.match(r'layers\.(\d+)\.attention\.q_proj\.(weight|bias)', name)
-        if layer:
-            parts = [state[name.replace('q_proj', part)] for part in ('q_proj', 'k_proj', 'v_proj')]
-            result[f'{encoder}blocks.{layer[1]}.attn.qkv.{layer[2]}'] = torch.cat(parts)
-        for old, new in (
-            (r'^layers\.(\d+)\.attention\.out_proj', rf'{encoder}blocks.\1.attn.proj'),
-            (r'^layers\.(\d+)\.layer_scale(\d)\.lambda1', rf'{encoder}blocks.\1.ls\2.gamma'),
-            (r'^layers\.(\d+)\.(norm|mlp)', rf'{encoder}blocks.\1.\2'),
-            (r'^embeddings\.cls_token', f'{encoder}cls_token'),
-            (r'^embeddings\.register_tokens', f'{encoder}reg_token'),
-            (r'^embeddings\.position_embeddings\.weight', f'{encoder}pos_embed'),
-            (r'^embeddings\.patch_embeddings\.projection', f'{encoder}patch_embed.proj'),
-            (r'^layernorm', f'{encoder}norm'),
-            (r'^query\.weight', 'backbone.q.weight'),
-            (r'^query_updater', 'backbone.query_updater'),
-            (r'^class_predictor', 'backbone.class_head'),
-            (r'^mask_head\.fc1', 'backbone.mask_head.0'),
-            (r'^mask_head\.fc2', 'backbone.mask_head.2'),
-            (r'^mask_head\.fc3', 'backbone.mask_head.4'),
-            (r'^upscale_block\.block\.(\d+)\.layernorm2d', r'backbone.upscale.\1.norm'),
-            (r'^upscale_block\.block\.', 'backbone.upscale.'),
-        ):
-            if re.match(old, name):
-                result[re.sub(old, new, name)] = tensor[None] if 'position' in name else tensor
-                break
-    return result
-
-
 def test_official_names_give_the_same_weights():
     state = theirs('mlp').state_dict()
-    loaded = Checkpoint.from_content(dict(model=official_names(state)), 'ovis.pth')
+    loaded = Checkpoint.from_content(dict(model=official_names(state, 'backbone')), 'ovis.pth')
     expected = convert_eomt(state)
     assert loaded.format == 'eomt' and loaded.meta['switches'] == expected.switches
     assert loaded.weights.keys() == expected.state_dict.keys()
