@@ -1,6 +1,6 @@
 """Compares segmenters and their trackers: time per frame in interleaved rounds, parameters and multiply-adds.
 
-Weights are random. The ratio is that of the first config.
+Weights are random. Ratios are relative to the first config.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', help='configs of models; refiners are not timed')
     parser.add_argument('--shape', type=int, nargs=2, default=[360, 640], help='height and width of the frames')
     parser.add_argument(
-        '--rounds', type=int, default=3, help='rounds, in each of which every model processes one frame'
+        '--rounds', type=int, default=3, help='number of timed frames of each model; the models take turns'
     )
     parser.add_argument('--precision', default='fp32', help='fp32, bf16 or fp16')
     parser.add_argument('--threads', type=int, help='number of threads of torch')
@@ -62,7 +62,7 @@ def main() -> None:
 
 @torch.no_grad()
 def rounds(models: dict, shape: tuple[int, int], number: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of every model for one frame of a stream, in each round after a first one."""
+    """Measures the seconds per frame of every model; the first round is a warm-up and not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in models}
     states = dict.fromkeys(models)
     for turn in range(number + 1):

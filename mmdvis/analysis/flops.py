@@ -170,7 +170,7 @@ def component_counts(model: DVIS, size: tuple[int, int], frames: int) -> dict[st
 
 
 def segmenter_parts(segmenter: nn.Module) -> dict[str, Any]:
-    """Backbone and pixel decoder; empty for a segmenter whose queries pass through its backbone, without a decoder."""
+    """Parts of a segmenter that are measured on their own: backbone and pixel decoder, or none without a decoder."""
     if not hasattr(segmenter, 'pixel_decoder'):
         return {}
     return {'backbone': segmenter.backbone, 'pixel decoder': segmenter.pixel_decoder}

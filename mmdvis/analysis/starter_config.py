@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
+from mmdvis.checkpoints.loading import WITHOUT_WEIGHTS
 from mmdvis.checkpoints.zoo import SHIPPED, ModelEntry
 from mmdvis.datasets.training_data import TrainingData
 from mmdvis.errors import OptionError
@@ -24,7 +25,6 @@ MAX_EDGE = 1333
 NUM_VALIDATIONS = 10
 PATIENCE = 5  # validations without a better result, after which a training stops
 ROOT = Expression('data_root')
-WITHOUT_WEIGHTS = ('CosineTracker', 'FixedTracker')  # trackers that are not trained
 
 
 @dataclass(frozen=True)

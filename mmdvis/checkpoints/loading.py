@@ -22,7 +22,7 @@ from .checkpoint import Checkpoint
 from .converters import TRAINED_OPTIONS, stage_of
 
 RECOMPUTED_BUFFERS = ('num_batches_tracked', 'relative_position_index')  # buffers that other frameworks do not save
-WITHOUT_WEIGHTS = ('CosineTracker', 'FixedTracker')  # stages to which no option of the weights matters
+WITHOUT_WEIGHTS = ('CosineTracker', 'FixedTracker')  # trackers without parameters
 CONFIG_PATHS = {'tracker.cross_attention': ('tracker', 'decoder', 'cross_attention')}  # option -> keys in configs
 
 
@@ -104,7 +104,7 @@ def checked_weights(
 
 
 def fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in which the modules of a model have resized what may have another size, such as position embeddings."""
+    """A copy of the weights, in which tensors that may have another size, such as position embeddings, are resized."""
     result = dict(weights)
     for name, module in model.named_modules():
         if hasattr(module, 'fit_weights'):

@@ -37,7 +37,7 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     height, length = model.data_preprocessor.padded(source.size)
     item = 4 if model.options.precision == 'fp32' else 2  # bytes per number of a matrix product
     queries = num_queries * (4 * 5 * width + item * (2 * masks + model.num_classes + 1))
-    stride = segmenter.compact_stride if keeps_compact(segmenter, (model.tracker, model.refiner)) else 4
+    stride = segmenter.compact_stride if keeps_compact(model) else 4
     return MemoryNeed(
         queries, 2 * masks * (height // stride) * (length // stride), source.original[0] * source.original[1]
     )

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmdvis.checkpoints import Checkpoint
+from mmdvis.checkpoints.loading import WITHOUT_WEIGHTS
 from mmdvis.checkpoints.zoo import ModelEntry, model_entries
 from mmdvis.errors import CheckpointError
 from mmdvis.registry import MODELS
@@ -52,7 +53,7 @@ def fits(weights: Mapping[str, Tensor], model: Mapping[str, Any]) -> bool:
     expected = (model['num_classes'] + 1, segmenter['num_queries'])
     found = tuple(len(weights[name]) for name in names)
     stages = [(model.get(name) or {}).get('type') for name in ('tracker', 'refiner')]
-    needed = [kind not in (None, 'CosineTracker', 'FixedTracker') for kind in stages]
+    needed = [kind not in (None, *WITHOUT_WEIGHTS) for kind in stages]
     present = [any(name.startswith(f'{stage}.') for name in weights) for stage in ('tracker', 'refiner')]
     carries = 'segmenter.query_update.weight' in weights, segmenter['type'] == 'VidEoMTSegmenter'
     return expected == found and needed == present and carries[0] == carries[1] and backbone_fits(weights, backbone)

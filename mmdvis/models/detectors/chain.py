@@ -1,6 +1,5 @@
 """Segmenters with a state, or with compact mask features, in the chain of stages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,15 +54,14 @@ def has_compact_features(segmenter: nn.Module) -> bool:
     return hasattr(segmenter, 'expand')
 
 
-def keeps_compact(segmenter: nn.Module, later: Sequence[nn.Module | None]) -> bool:
-    """Whether compact mask features can be passed on at test time: no later stage reads them.
+def keeps_compact(model: nn.Module) -> bool:
+    """Whether the mask features of a model stay compact at test time: neither tracker nor refiner reads them.
 
-    Args:
-        segmenter: The segmenter.
-        later: Tracker and refiner; they read mask features unless ``reads_mask_features`` is False.
+    A stage reads mask features unless it has ``reads_mask_features = False``.
     """
+    later: list[nn.Module | None] = [model.tracker, model.refiner]
     is_read = any(getattr(stage, 'reads_mask_features', True) for stage in later if stage is not None)
-    return has_compact_features(segmenter) and not is_read
+    return has_compact_features(model.segmenter) and not is_read
 
 
 def expanded(

@@ -312,7 +312,7 @@ class DVIS(TrainedModel):
             stores: Feature store of each video.
         """
         start = 0
-        for clip, _ in self.propagate(sources, compact=keeps_compact(self.segmenter, (self.tracker, self.refiner))):
+        for clip, _ in self.propagate(sources, compact=keeps_compact(self)):
             for store, features, source in zip(stores, clip.mask_features, sources):
                 store.append(features[: max(len(source) - start, 0)])
             start += clip.valid.shape[1]
@@ -373,7 +373,7 @@ class DVIS(TrainedModel):
         Returns:
             Prediction of the clip, and the state after it.
         """
-        compact = keeps_compact(self.segmenter, (self.tracker, self.refiner))
+        compact = keeps_compact(self)
         windows = list(self.propagate([source], None if state is None else state.chain, compact))
         clips, chain = [clip for clip, _ in windows], windows[-1][1]
         tracks = cat_time(clips)

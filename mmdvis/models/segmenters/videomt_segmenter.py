@@ -27,7 +27,7 @@ class VidEoMTState:
 
 @MODELS.register_module()
 class VidEoMTSegmenter(EoMTSegmenter):
-    """Segments and tracks with one vision transformer: the queries of a frame begin from those of the frame before.
+    """Segments and tracks with one vision transformer: queries are initialised from those of the previous frame.
 
     The blocks without queries process all frames of a clip together, the last blocks one frame after the other. Row q
     of all frames is the same object, so the tracker of the model is :class:`FixedTracker`.
