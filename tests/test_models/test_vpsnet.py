@@ -99,6 +99,32 @@ def test_training_uses_the_flow_of_the_samples():
     assert torch.isfinite(model.loss(inputs, samples)['loss_pano'])
 
 
+def test_the_track_head_may_learn_from_fused_references():
+    model = tiny.model().eval()
+    inputs, _ = tiny.clip(num_frames=3)
+    raw = [model.pyramid(frames) for frames in inputs.unbind(1)]
+    assert model.track_references(raw, inputs)[1] is raw[2]
+    model.track_reference = 'fused'
+    for t, fused in enumerate(model.track_references(raw, inputs), 1):
+        flows = torch.stack([model.estimated_flows(clip[None, [t, 0]])[0] for clip in inputs])
+        expected = model.fuse(raw[t], raw[:1], flows)
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(fused, expected))
+        assert not torch.allclose(fused[0], raw[t][0], atol=1e-3)
+
+
+def test_fused_references_change_the_loss_of_the_track_head_only():
+    inputs, samples = tiny.clip()
+    trackings = [dict(tiny.TRACKING['affinity'], reference=reference) for reference in ('raw', 'fused')]
+    models = [tiny.model(tracking=tracking).train() for tracking in trackings]
+    first, second = (model.loss(inputs, samples) for model in models)
+    changed = [name for name in first if not torch.equal(as_tensor(first[name]), as_tensor(second[name]))]
+    assert changed == ['loss_match'] and second['loss_match'].isfinite()
+
+
+def as_tensor(value):
+    return torch.stack([torch.as_tensor(item) for item in as_list(value)])
+
+
 def test_a_resumed_run_draws_the_same_samples():
     """The samplers draw from generators that depend on the iteration; the global ones are not touched."""
     model, (inputs, samples) = tiny.model().train(), tiny.clip()
@@ -144,6 +170,7 @@ def test_only_the_named_parts_learn():
     [
         (dict(flow=None), 'align and mask overlaps need optical flow; set flow'),
         (dict(tracking=dict(tiny.TRACKING['raw'], feature='both')), "feature must be 'fused' or 'raw', got 'both'"),
+        (dict(tracking=dict(tiny.TRACKING['raw'], reference='no')), "reference must be 'fused' or 'raw', got 'no'"),
         (dict(fuse=dict(tiny.FUSE, gather='max')), "gather must be 'sum' or 'mean', got 'max'"),
         (dict(fuse=dict(tiny.FUSE, warp='thrice')), "warp must be 'once' or 'twice'"),
     ],

@@ -41,8 +41,9 @@ class VPSNet(TrainedModel):
         panoptic: ``num_things``, the number of thing classes T, which come first; ``loss_weight``; ``min_stuff_area``,
             the share of the frame below which a stuff class becomes void; ``zero_outside``, see :func:`fuse_frame`.
         fuse: Config of :class:`TemporalFuse`; None uses the pyramid of the frame as it is.
-        tracking: ``associator`` and, for models that learn to track, ``head``, and ``feature``: the features that it
-            reads, ``'fused'`` or ``'raw'``. Those of reference frames are raw.
+        tracking: ``associator`` and, for models that learn to track, ``head``; ``feature``, the features that it reads
+            in key frames, ``'fused'`` or ``'raw'``; and ``reference``, those that it reads in reference frames in
+            training: ``'raw'``, or ``'fused'`` with the key frame as their reference.
         flow: Config of the estimator of optical flow; None without one.
         data_preprocessor: Config of the preprocessor; None uses :class:`ClipPreprocessor` with its default values.
         trainable: Names of the parts that are trained; ``'all'`` for all of them.
@@ -79,7 +80,9 @@ class VPSNet(TrainedModel):
         self.track_head = MODELS.build(tracking['head']) if tracking.get('head') else None
         self.associator = MODELS.build(tracking['associator'])
         self.track_feature = tracking.get('feature', 'fused')
+        self.track_reference = tracking.get('reference', 'raw')
         check_choice('feature', self.track_feature, ('fused', 'raw'))
+        check_choice('reference', self.track_reference, ('fused', 'raw'))
         self.flow = MODELS.build(flow) if flow else None
         if self.flow is None and (self.associator.needs_flow or (self.fuse is not None and self.fuse.needs_flow)):
             raise ValueError('align and mask overlaps need optical flow; set flow, e.g. dict(type="DISFlow")')
@@ -162,8 +165,17 @@ class VPSNet(TrainedModel):
         if self.track_head is not None:
             others = [[frame_truth(target, t, self.num_things) for target in targets] for t in range(1, num_frames)]
             feature = key if self.track_feature == 'fused' else raw[0]
+            references = self.track_references(raw, inputs)
             losses['loss_match'] = track_loss(self, feature, references, sampled, truths, others)
         return losses
+
+    def track_references(self, raw: Sequence[Pyramid], inputs: Tensor) -> list[Pyramid]:
+        """Pyramids of the references that the track head learns from, given those of all frames of clips."""
+        if self.track_reference == 'raw' or self.fuse is None:
+            return list(raw[1:])
+        pairs = [inputs[:, [t, 0]] for t in range(1, len(raw))]
+        flows = [self.estimated_flows(pair) if self.fuse.needs_flow else None for pair in pairs]
+        return [self.fused(pyramid, raw[:1], flow) for pyramid, flow in zip(raw[1:], flows)]
 
     def fused(self, key: Pyramid, references: Sequence[Pyramid], flows: Tensor | None) -> Pyramid:
         """The pyramid of key frames with what the references show."""
@@ -186,6 +198,10 @@ class VPSNet(TrainedModel):
             grid = (inputs.shape[-2] // 4, inputs.shape[-1] // 4)
             flows = [torch.stack([quarter_flow(flow, grid) for flow in sample.flows]) for sample in samples]
             return torch.stack(flows).to(inputs.device)
+        return self.estimated_flows(inputs)
+
+    def estimated_flows(self, inputs: Tensor) -> Tensor:
+        """Flow (B, N, 2, h, w) of the estimator from the first frame of normalised clips into the others."""
         preprocessor = self.data_preprocessor
         images = (inputs * preprocessor.std + preprocessor.mean).round().clamp(0, 255).byte().cpu()
         flows = [self.flow(clip[0], clip[1:] if len(clip) > 1 else clip[:1]) for clip in images]
