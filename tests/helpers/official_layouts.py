@@ -56,7 +56,7 @@ def categories(names, things, start=0):
 
 def region_ids(seed):
     """Return a random panoptic id for each region of a scene."""
-    return np.concatenate([[0], np.random.default_rng(seed + 1000).permutation(2**24 - 2)[:5] + 1])
+    return np.concatenate([[0], np.random.default_rng(seed + 1000).choice(2**24 - 2, 5, replace=False) + 1])
 
 
 def segments(ids, region, kinds):

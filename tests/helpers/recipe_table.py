@@ -7,13 +7,13 @@ from fnmatch import fnmatch
 from functools import cache
 
 import yaml
-from mmengine.config import Config
 
 import mmdvis.models  # noqa: F401 (registers the classes whose defaults count)
 from mmdvis.models.functional.query_noise import QueryNoise
 from mmdvis.registry import MODELS
 
 from .commands import ROOT
+from .configs import read
 
 CONFIGS = ROOT / 'configs'
 TABLE = ROOT / 'tests' / 'test_configs' / 'recipes.yml'
@@ -73,7 +73,7 @@ class Reader:
     """The numbers of a config, in the keys of the table; remembers which entries were read."""
 
     def __init__(self, path):
-        self.path, self.config = path, Config.fromfile(path).to_dict()
+        self.path, self.config = path, read(path).to_dict()
         self.read = set()
 
     def get(self, path, fallback=None):

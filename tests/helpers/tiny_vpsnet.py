@@ -25,7 +25,7 @@ def model(fuse=FUSE, tracking='affinity', flow='DISFlow', seed=0, score_thr=0.25
     """A model of random weights that finds objects."""
     torch.manual_seed(seed)
     settings = copy.deepcopy(Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet_toy.py').model)
-    settings.detector.roi_head.test_cfg.score_thr = score_thr
+    settings.detector.roi_head.test_cfg.update(score_thr=score_thr, max_per_img=12)
     settings.update(
         num_classes=CLASSES,
         fuse=fuse,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.commands import ROOT
+from helpers.configs import load
 from mmengine.config import Config
 from torch import nn
 
@@ -28,7 +29,7 @@ LEAVES = sorted(
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_survives_being_dumped(path, tmp_path):
-    config = Config.fromfile(path)
+    config = load(path)
     config.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.model == config.model and again.train_dataloader == config.train_dataloader
@@ -36,7 +37,7 @@ def test_a_config_survives_being_dumped(path, tmp_path):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_stages_agree_and_start_from_each_other(path):
-    config = Config.fromfile(path)
+    config = load(path)
     assert config.model.num_classes == config.num_classes
     assert not any('num_classes' in (config.model.get(stage) or {}) for stage in ('segmenter', 'tracker', 'refiner'))
     if config.model.tracker.type == 'DVISTracker':
@@ -46,14 +47,12 @@ def test_stages_agree_and_start_from_each_other(path):
             return
         before = Path(config.load_from).parent.name
         assert any(p.stem == before for p in LEAVES)
-        assert config.load_from.endswith(
-            f'iter_{Config.fromfile(next(CONFIGS.rglob(before + ".py"))).train_cfg.max_iters}.pth'
-        )
+        assert config.load_from.endswith(f'iter_{load(next(CONFIGS.rglob(before + ".py"))).train_cfg.max_iters}.pth')
 
 
 def signature(path):
     """Return the architecture of a model as text, without dataset-specific options and losses."""
-    model = Config.fromfile(path).model.to_dict()
+    model = load(path).model.to_dict()
 
     def stripped(part):
         if not isinstance(part, dict):
@@ -151,7 +150,7 @@ def check_layer_rates(model, config):
 @pytest.mark.parametrize('path', STEPPED, ids=lambda p: p.stem)
 def test_a_model_is_built_and_stepped_once(path):
     torch.manual_seed(0)
-    config = Config.fromfile(path)
+    config = load(path)
     config.model.segmenter.backbone.pop('init_cfg', None)  # weights that cannot be reached here
     use_float32_on_cpu(config)
     for name in ('segmenter', 'tracker', 'refiner'):
@@ -182,7 +181,7 @@ def test_a_model_is_built_and_stepped_once(path):
 
 @pytest.mark.parametrize('path', LARGE, ids=lambda p: p.stem)
 def test_a_large_model_is_built_without_memory(path):
-    config = Config.fromfile(path)
+    config = load(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
     if config.model.segmenter.type in ('EoMTSegmenter', 'VidEoMTSegmenter'):
@@ -205,7 +204,7 @@ def test_parameters_of_the_paper(name, expected, learning):
 
     The batch norm layers of ResNet, including scale and shift, are frozen.
     """
-    model = MODELS.build(Config.fromfile(CONFIGS / 'minvis' / f'{name}.py').model)
+    model = MODELS.build(load(CONFIGS / 'minvis' / f'{name}.py').model)
     assert sum(p.numel() for p in model.parameters()) == expected
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == learning
 
@@ -217,7 +216,7 @@ def test_a_name_says_what_is_in_it(path):
     if match is None:
         assert '_released_' in path.stem
         return
-    config, (clips, frames, thousands) = Config.fromfile(path), match.groups()
+    config, (clips, frames, thousands) = load(path), match.groups()
     assert config.train_dataloader.batch_size == int(clips)
     assert config.train_dataloader.dataset.clip.num_frames == int(frames or 1)
     if thousands:
@@ -239,7 +238,7 @@ def test_the_three_vipseg_stages_follow_the_recipe():
         ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
         ('dvis', 'dvis-offline_r50_8xb1-t21-20k'),
     ):
-        config = Config.fromfile(CONFIGS / folder / f'{stem}_vipseg-720p.py')
+        config = load(CONFIGS / folder / f'{stem}_vipseg-720p.py')
         data = config.train_dataloader.dataset
         options[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))
         assert (config.train_cfg.max_iters, config.param_scheduler.milestones) == (20000, [14000])

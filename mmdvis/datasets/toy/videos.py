@@ -1,6 +1,7 @@
 """Writes synthetic videos in the prepared layout of VIPSeg."""
 
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,7 +99,7 @@ def write_toy_videos(
         num_train: Number of training videos.
         num_val: Number of validation videos.
         options: Options from which scenes are drawn.
-        num_workers: Number of processes.
+        num_workers: Number of processes; 1 uses the process of the caller.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -108,15 +109,13 @@ def write_toy_videos(
     for split, (name, count) in enumerate(zip(TOY_SPLITS, (num_train, num_val))):
         names = [f'{name}_{k:04d}' for k in range(count)]
         seeds = [(seed, split, k) for k in range(count)]
-        with ProcessPoolExecutor(num_workers, get_context('spawn')) as pool:
-            entries = list(
-                tqdm(
-                    pool.map(write_video, names, repeat(out), seeds, repeat(options), chunksize=8),
-                    total=count,
-                    desc=f'toy {name}',
-                    disable=not progress,
-                )
-            )
+        arguments = (names, repeat(out), seeds, repeat(options))
+        with ExitStack() as stack:
+            written = map(write_video, *arguments)
+            if num_workers > 1:
+                pool = stack.enter_context(ProcessPoolExecutor(num_workers, get_context('spawn')))
+                written = pool.map(write_video, *arguments, chunksize=8)
+            entries = list(tqdm(written, total=count, desc=f'toy {name}', disable=not progress))
         files[name] = out / f'panoptic_gt_VIPSeg_{name}.json'
         write_json(
             files[name],
