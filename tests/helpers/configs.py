@@ -1,0 +1,17 @@
+"""Configs of the repository, each read from disk only once."""
+
+import copy
+import functools
+
+from mmengine.config import Config
+
+
+@functools.cache
+def read(path):
+    """Return a config, which must not be changed."""
+    return Config.fromfile(path)
+
+
+def load(path):
+    """Return a config of its own."""
+    return copy.deepcopy(read(path))
