@@ -14,6 +14,16 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def unformatted_configs():
+    """Leave the layout of dumped configs as it is; formatting takes longer than most tests and changes nothing else."""
+    from yapf.yapflib import yapf_api
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, False))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def scope():
     """Set the default scope as a config does, and seed the global generator of PyTorch."""

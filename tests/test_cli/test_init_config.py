@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.commands import ROOT
+from helpers.configs import read
 from helpers.labelled_videos import write_labelme
 from mmengine.config import Config
 
@@ -141,29 +142,36 @@ def test_lengths_follow_the_data_and_the_device(own_data):
     assert default_lengths(data, 3, 40).num_clips('tracker') == 1 and default_lengths(data, 3, 40).iterations == 40
 
 
-def test_configs_of_all_models_and_stages_can_be_loaded(own_data, tmp_path):
+def trainable_entries():
+    """Every model whose weights may be trained further; those after the first of a folder of configs are slow."""
+    entries = [entry for entry in model_entries().values() if entry.licence is not None]
+    entries = [entry for entry in entries if read(entry.config).model.type == 'DVIS']
+    folders = [Path(entry.config).parent for entry in entries]
+    assert len(entries) > 20
+    return [
+        pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] if folders[k] in folders[:k] else [])
+        for k, entry in enumerate(entries)
+    ]
+
+
+@pytest.mark.parametrize('entry', trainable_entries())
+def test_configs_of_all_models_and_stages_can_be_loaded(entry, own_data, tmp_path):
     """Every model with weights, all stages: nothing is left of the classes and the data of its own config."""
-    data = read_training_data(own_data['vipseg'])
-    for k, entry in enumerate(entry for entry in model_entries().values() if entry.licence is not None):
-        if Config.fromfile(entry.config).model.type != 'DVIS':
-            continue
-        kind = Config.fromfile(entry.config).model.segmenter.type
-        stages = STAGES if kind == 'Mask2FormerSegmenter' else STAGES[:1]
-        texts = starter_configs(data, entry, Path('weights.pth'), tmp_path / f'm{k}.py', default_lengths(data), stages)
-        for path, text in texts.items():
-            path.write_text(text)
-        for path in texts:
-            config = Config.fromfile(path)
-            used = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper')
-            text = str({name: config[name] for name in used})
-            assert '_delete_' not in text and 'data/coco' not in text and config.model.num_classes == 2, entry.name
-        if kind == 'VidEoMTSegmenter':  # it learns to track, too
-            assert config.model.tracker.type == 'FixedTracker'
-            assert config.train_dataloader.dataset.clip == dict(num_frames=5, frame_range=2)
-        if len(stages) == 1:
-            continue
+    data, kind = read_training_data(own_data['vipseg']), read(entry.config).model.segmenter.type
+    stages = STAGES if kind == 'Mask2FormerSegmenter' else STAGES[:1]
+    texts = starter_configs(data, entry, Path('weights.pth'), tmp_path / 'm.py', default_lengths(data), stages)
+    for path, text in texts.items():
+        path.write_text(text)
+    for path in texts:
+        config = Config.fromfile(path)
+        used = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper')
+        text = str({name: config[name] for name in used})
+        assert '_delete_' not in text and 'data/coco' not in text and config.model.num_classes == 2, entry.name
+    if kind == 'VidEoMTSegmenter':  # it learns to track, too
+        assert config.model.tracker.type == 'FixedTracker'
+        assert config.train_dataloader.dataset.clip == dict(num_frames=5, frame_range=2)
+    if len(stages) > 1:
         assert config.model.refiner.type == 'TemporalRefiner' and config.model.tracker.type == 'DVISTracker'
-    assert k > 20
 
 
 def test_random_weights_learn_at_one_rate_and_keep_the_pre_trained_backbone(own_data, tmp_path, capsys):

@@ -37,18 +37,18 @@ def run(queries, matching, objects=OBJECTS, truth=(2 * SIZE, 2 * SIZE)):
 def test_masks_are_those_of_objects_however_many_queries_there_are(matching, monkeypatch):
     """The largest tensor grows with the objects, not with the queries; the plain loss holds all queries and layers."""
     monkeypatch.setattr(query_set_loss, 'MAX_MASKS', 1)  # one layer at a time
-    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
-    few, many = largest(run(10, matching)), largest(run(200, matching))
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 16)
+    few, many = largest(run(10, matching)), largest(run(60, matching))
     assert few == many == OBJECTS * FRAMES * AREA
     assert largest(run(10, matching, 2 * OBJECTS)) == 2 * few
     with plain_loss():
-        assert largest(run(200, matching)) >= LAYERS * 200 * AREA * (1 if matching == 'frame' else FRAMES)
+        assert largest(run(60, matching)) >= LAYERS * 60 * AREA * (1 if matching == 'frame' else FRAMES)
 
 
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
 def test_truth_is_never_copied_as_a_whole(matching, monkeypatch):
     """Allocations for large ground truth are limited to one mask or to sampled points."""
-    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 1)
+    monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 16)
     large = (8 * SIZE, 8 * SIZE)
     step = run(10, matching, truth=large)
     assert largest(step) <= max(OBJECTS * FRAMES * AREA, large[0] * large[1])
