@@ -2,9 +2,13 @@
 
 import importlib.util
 import os
+import runpy
 import socket
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,23 +29,68 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def call(*command, fails=False, processes=False):
+def call(*command, fails=False, processes=False, fresh=False):
     """Run a tool from the root of the repository and return its stdout and stderr.
 
     ``fails``: a non-zero exit code is expected. ``processes``: the tool starts several processes and needs a free port.
+    ``fresh``: a script runs in a new interpreter. Otherwise, it runs in a fork of this process, which has the libraries
+    already.
     """
-    start = [sys.executable] if str(command[0]).endswith('.py') else ['bash']
-    environment = dict(ENVIRONMENT, PORT=str(free_port())) if processes else ENVIRONMENT
-    done = subprocess.run(
-        [*start, *map(str, command)],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert (done.returncode != 0) == fails, done.stdout[-3000:]
-    return done.stdout
+    command = [str(part) for part in command]
+    is_script = command[0].endswith('.py')
+    if is_script and not (fresh or processes):
+        code, text = fork(command)
+    else:
+        environment = dict(ENVIRONMENT, PORT=str(free_port())) if processes else ENVIRONMENT
+        done = subprocess.run(
+            [sys.executable if is_script else 'bash', *command],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        code, text = done.returncode, done.stdout
+    assert (code != 0) == fails, text[-3000:]
+    return text
+
+
+def fork(command):
+    """Run a script in a fork of this process; return its exit code and what it printed."""
+    with tempfile.TemporaryFile() as printed:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.dup2(printed.fileno(), 1)
+                os.dup2(printed.fileno(), 2)
+                code = run_as_main(command)
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        printed.seek(0)
+        return code, printed.read().decode()
+
+
+def run_as_main(command):
+    """Run a script as the interpreter would, and return its exit code."""
+    sys.stdout, sys.stderr = (open(number, 'w', buffering=1, closefd=False) for number in (1, 2))
+    sys.argv, code = command, 0
+    os.chdir(ROOT)
+    os.environ.update(ENVIRONMENT)
+    warnings.showwarning = lambda message, *_: print(f'{type(message).__name__}: {message}', file=sys.stderr)
+    try:
+        runpy.run_path(command[0], run_name='__main__')
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = 0 if end.code is None else end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
 
 
 def load(path):

@@ -22,7 +22,7 @@ def trained(tmp_path_factory, toy_root):
     """Work folder, config and checkpoint of a first stage that was trained for two iterations."""
     folder = tmp_path_factory.mktemp('tools')
     config = tiny_config.write(folder, 'minvis', toy_root)
-    text = call('tools/train.py', config, '--work-dir', folder / 'minvis')
+    text = call('tools/train.py', config, '--work-dir', folder / 'minvis', fresh=True)
     assert f'last checkpoint: {folder / "minvis" / "iter_2.pth"}' in text
     return folder, config, folder / 'minvis' / 'iter_2.pth'
 
