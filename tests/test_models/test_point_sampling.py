@@ -5,7 +5,13 @@ import torch
 
 from mmdvis.models.functional import point_sampling
 from mmdvis.models.functional.match_cost import PointOverlap
-from mmdvis.models.functional.point_sampling import sample_masks, sample_targets, uncertain_points
+from mmdvis.models.functional.point_sampling import (
+    runs_of_frames,
+    sample_masks,
+    sample_targets,
+    smallest,
+    uncertain_points,
+)
 
 
 def test_overlaps_add_up():
@@ -47,6 +53,48 @@ def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
     torch.testing.assert_close(still, moving)
     torch.testing.assert_close(sample_targets(gt, rows, frames, coords[:1])[0], still[0])
     torch.testing.assert_close(sample_targets(twice, rows, frames, coords[:1])[0], still[0])
+
+
+@pytest.mark.parametrize('is_sorted', [True, False])
+def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, monkeypatch):
+    """Values and gradients are equal; points of several runs in one frame and beyond the border included."""
+    g = torch.Generator().manual_seed(0)
+    masks = torch.randn(3, 4, 5, 7, generator=g, dtype=torch.float64, requires_grad=True)
+    coords = torch.rand(3, 60, 2, generator=g, dtype=torch.float64) * 1.2 - 0.1
+    frames = torch.randint(4, (3, 60), generator=g, dtype=torch.int16)
+    if is_sorted:
+        frames = torch.cat([frames[:, :40].sort(1).values, frames[:, 40:].sort(1).values], 1)
+    truth, rows, weight = masks.detach() > 0, torch.tensor([2, 0, 0]), torch.rand(3, 60, generator=g)
+    found = []
+    for min_run in (1, 1000):
+        monkeypatch.setattr(point_sampling, 'MIN_RUN', min_run)
+        assert (runs_of_frames(frames) is None) == (min_run == 1000)
+        values = sample_masks(masks, frames, coords)
+        (gradient,) = torch.autograd.grad((values * weight).sum(), masks)
+        found.append((values.detach(), gradient, sample_targets(truth, rows, frames, coords)))
+    for by_frame, by_point in zip(*found):
+        torch.testing.assert_close(by_frame, by_point)
+
+
+def test_runs_hold_every_point_once_under_its_row_and_frame():
+    frames = torch.tensor([[0, 0, 2, 2, 0], [2, 2, 2, 2, 2]] * 2, dtype=torch.int16)
+    runs = runs_of_frames(frames.repeat_interleave(100, 1))
+    assert runs.keys() == {(0, 0), (0, 2), (1, 2), (2, 0), (2, 2), (3, 2)}
+    assert runs[0, 0] == [slice(0, 200), slice(400, 500)] and runs[1, 2] == [slice(0, 500)]
+    assert runs_of_frames(frames) is None and runs_of_frames(frames[:, :0]) is None
+
+
+def test_the_smallest_values_are_those_of_topk():
+    g = torch.Generator().manual_seed(0)
+    values = torch.rand(5, 90, generator=g)
+    columns = smallest(values, 30)
+    assert torch.equal(columns, values.topk(30, largest=False).indices.sort().values)
+
+
+def test_equal_values_are_not_too_many():
+    values = torch.tensor([[3.0, 1.0, 1.0, 0.0, 1.0], [2.0] * 5, [torch.nan] * 4 + [0.0]])
+    assert smallest(values[:2], 3).tolist() == [[1, 2, 3], [0, 1, 2]] and smallest(values, 0).shape == (3, 0)
+    assert smallest(values, 3).shape == (3, 3) and 4 in smallest(values, 3)[2].tolist()
 
 
 def test_most_points_lie_where_the_mask_is_unsure():

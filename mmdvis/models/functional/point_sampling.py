@@ -1,14 +1,19 @@
 """Bilinear sampling of maps at points, and importance sampling of uncertain points (PointRend, arXiv:1912.08193)."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 MAX_SAMPLED_VALUES = 1 << 20  # maximum number of sampled candidates, and of pixels converted to float, per chunk
 READ, READ_ON_CPU = 1 << 22, 1 << 15  # points per chunk; on a CPU, temporaries should fit the cache
+MIN_RUN = 64  # mean number of points that follow each other in one frame, from which frames are sampled one by one
+BILINEAR, ZEROS = 0, 0  # modes of grid_sample in its operators
+Runs = dict[tuple[int, int], list[slice]]
 Corners = list[tuple[Tensor, Tensor]]  # index and weight of each neighbour of the points
 
 
@@ -99,12 +104,55 @@ class SampledFrames(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient of the masks (N, T, h, w) from the output gradient (N, P)."""
         frames, coords = ctx.saved_tensors
-        mask_grad, grad = grad.new_zeros(ctx.shape), grad.reshape(-1)
-        rows = torch.arange(ctx.shape[0], device=grad.device)
+        mask_grad, runs = grad.new_zeros(ctx.shape), runs_of_frames(frames)
+        if runs is not None:
+            for (row, frame), parts in runs.items():
+                image, points = mask_grad[row, frame][None, None], joined(coords[row], parts)
+                image.copy_(image_gradient(joined(grad[row], parts), image, points))
+            return mask_grad, None, None, None
+        grad, rows = grad.reshape(-1), torch.arange(ctx.shape[0], device=grad.device)
         for piece, corner in point_offsets(rows, frames, coords, ctx.shape):
             for place, weight in corner:
                 mask_grad.view(-1).scatter_add_(0, place, weight * grad[piece])
         return mask_grad, None, None, None
+
+
+def image_gradient(grad: Tensor, image: Tensor, points: Tensor) -> Tensor:
+    """Gradient (1, 1, h, w) of an image of this shape from the gradient (P,) of its samples at points (P, 2)."""
+    grid = points.to(grad.dtype).mul(2).sub_(1)[None, None]
+    backward = torch.ops.aten.grid_sampler_2d_backward
+    return backward(grad[None, None, None], image, grid, BILINEAR, ZEROS, False, [True, False])[0]
+
+
+def runs_of_frames(frames: Tensor) -> Runs | None:
+    """Slices of the points of each row that lie in the same frame.
+
+    On a CPU, sampling the points of one frame at once is ten times faster than gathering their neighbours.
+
+    Args:
+        frames: Frame index (N, P) of each point.
+
+    Returns:
+        (row, frame) -> slices of the points; None on other devices, and if points that follow each other are rarely in
+        the same frame.
+    """
+    if frames.device.type != 'cpu' or not frames.numel():
+        return None
+    starts = torch.ones(frames.shape, dtype=torch.bool)
+    starts[:, 1:] = frames[:, 1:] != frames[:, :-1]
+    rows, firsts = starts.nonzero(as_tuple=True)
+    if len(rows) * MIN_RUN > frames.numel():
+        return None
+    runs: Runs = defaultdict(list)
+    ends = torch.where(rows[1:] == rows[:-1], firsts[1:], frames.shape[1]).tolist() + [frames.shape[1]]
+    for row, frame, first, end in zip(rows.tolist(), frames[rows, firsts].tolist(), firsts.tolist(), ends):
+        runs[row, frame].append(slice(first, end))
+    return runs
+
+
+def joined(values: Tensor, parts: Sequence[slice]) -> Tensor:
+    """The parts of ``values``, one after the other."""
+    return values[parts[0]] if len(parts) == 1 else torch.cat([values[part] for part in parts])
 
 
 def point_offsets(
@@ -134,7 +182,17 @@ def point_offsets(
 
 def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """Bilinear samples (N, P) of float or bool maps (V, T, h, w); see :func:`point_offsets` for the other arguments."""
-    flat, values = maps.reshape(-1), coords.new_empty(coords.shape[:2])
+    values, runs = coords.new_empty(coords.shape[:2]), runs_of_frames(frames)
+    if runs is not None:
+        image, units = coords.new_empty(1, 1, *maps.shape[-2:]), rows.tolist()
+        for (row, frame), parts in runs.items():
+            image.copy_(numeric(maps[units[row], frame]))
+            sampled, start = sample_features(image, joined(coords[row], parts)[None])[0, 0], 0
+            for part in parts:
+                values[row, part] = sampled[start : start + part.stop - part.start]
+                start += part.stop - part.start
+        return values
+    flat = maps.reshape(-1)
     for piece, corner in point_offsets(rows, frames, coords, maps.shape):
         values.view(-1)[piece] = sum(flat.take(place) * weight for place, weight in corner)
     return values
@@ -161,7 +219,33 @@ def sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) 
         1, min(READ_ON_CPU // max(coords.shape[1], 1), MAX_SAMPLED_VALUES // (truth.shape[2] * truth.shape[3]))
     )
     chunks = zip(rows.split(chunk_size), coords.split(chunk_size))
-    return torch.cat([sample_features(truth[row].float(), points)[:, 0] for row, points in chunks])
+    return torch.cat([sample_features(numeric(truth[row]).float(), points)[:, 0] for row, points in chunks])
+
+
+def numeric(maps: Tensor) -> Tensor:
+    """Maps as they are, or bool ones as uint8, which is converted to float several times faster."""
+    return maps.view(torch.uint8) if maps.dtype == torch.bool else maps
+
+
+def smallest(values: Tensor, number: int) -> Tensor:
+    """Columns (N, number) int64 of the smallest values of each row (N, P); on a CPU, in ascending order."""
+    if values.device.type == 'cpu' and number:
+        limits = np.partition(values.numpy(), number - 1, axis=1)[:, number - 1].tolist()
+        columns = [below(row, limit, number) for row, limit in zip(values, limits)]
+        if columns and all(len(found) == number for found in columns):  # there are fewer if values are NaN
+            return torch.stack(columns)
+    return values.topk(number, dim=1, largest=False, sorted=False).indices
+
+
+def below(row: Tensor, limit: float, number: int) -> Tensor:
+    """Ascending indices of the values (P,) below a limit, and of as many equal to it as make ``number`` together."""
+    found = (row <= limit).nonzero()[:, 0]
+    surplus = len(found) - number
+    if surplus <= 0:
+        return found
+    kept = torch.ones(len(found), dtype=torch.bool)
+    kept[(row[found] == limit).nonzero()[-surplus:, 0]] = False
+    return found[kept]
 
 
 def uncertain_points(
@@ -194,7 +278,7 @@ def uncertain_points(
         else [coords[..., 0]]
     )
     values = torch.cat(sampled).view(rows, coords.shape[1]).abs_()
-    uncertain = values.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
+    uncertain = smallest(values, num_uncertain)
     num_random = total - num_uncertain
     random_frames = torch.randint(
         num_frames, (rows, num_random), generator=generator, device=logits.device, dtype=torch.int16
@@ -203,7 +287,7 @@ def uncertain_points(
     all_coords = torch.cat([coords.take_along_dim(uncertain[..., None], 1), random_coords], 1)
     if num_frames == 1:
         return random_frames.new_zeros(1, 1).expand(rows, total), all_coords
-    return torch.cat([frames.gather(1, uncertain), random_frames], 1), all_coords
+    return torch.cat([frames.gather(1, uncertain), random_frames.sort(1).values], 1), all_coords
 
 
 def random_points(
