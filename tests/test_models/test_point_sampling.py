@@ -9,6 +9,7 @@ from mmdvis.models.functional.point_sampling import (
     runs_of_frames,
     sample_masks,
     sample_targets,
+    sample_vectors,
     smallest,
     uncertain_points,
 )
@@ -21,6 +22,13 @@ def test_overlaps_add_up():
     parts = PointOverlap.count(logits[:, :10], gt[:, :10]) + PointOverlap.count(logits[:, 10:], gt[:, 10:])
     torch.testing.assert_close(whole.dice(), parts.dice())
     torch.testing.assert_close(whole.cross_entropy(), parts.cross_entropy())
+
+
+def test_vectors_are_sampled_as_by_grid_sample():
+    g = torch.Generator().manual_seed(0)
+    features, coords = torch.randn(6, 5, 7, generator=g), torch.rand(50, 2, generator=g) * 1.2 - 0.1
+    expected = torch.nn.functional.grid_sample(features[None], 2 * coords[None, None] - 1, align_corners=False)
+    torch.testing.assert_close(sample_vectors(features, coords), expected[0, :, 0].T)
 
 
 def test_samples_equal_grid_sample():

@@ -31,6 +31,26 @@ def sample_features(features: Tensor, coords: Tensor) -> Tensor:
     return F.grid_sample(features, grid, mode='bilinear', align_corners=False)[:, :, 0]
 
 
+@torch.no_grad()
+def sample_vectors(features: Tensor, coords: Tensor) -> Tensor:
+    """Bilinear samples of one feature map at points, without gradients; points outside the map give zero.
+
+    On a CPU, the four vectors around each point are read as rows, which is several times faster than the reading of
+    every channel by :func:`sample_features`.
+
+    Args:
+        features: Feature map (M, h, w).
+        coords: Normalised (x, y) coordinates (P, 2) in [0, 1].
+
+    Returns:
+        Sampled vectors (P, M).
+    """
+    if features.device.type != 'cpu':
+        return sample_features(features[None], coords[None])[0].T
+    index, weight = (torch.stack(values, -1) for values in zip(*corners(coords, *features.shape[1:])))
+    return F.embedding_bag(index, features.flatten(1).T.contiguous(), per_sample_weights=weight, mode='sum')
+
+
 def corners(coords: Tensor, height: int, width: int) -> Corners:
     """The four neighbours of each point and their bilinear weights.
 
@@ -106,9 +126,10 @@ class SampledFrames(torch.autograd.Function):
         frames, coords = ctx.saved_tensors
         mask_grad, runs = grad.new_zeros(ctx.shape), runs_of_frames(frames)
         if runs is not None:
-            for (row, frame), parts in runs.items():
-                image, points = mask_grad[row, frame][None, None], joined(coords[row], parts)
-                image.copy_(image_gradient(joined(grad[row], parts), image, points))
+            for batch in batches(runs):
+                pieces = image_gradients(gathered(grad, batch), gathered(coords, batch), ctx.shape[-2:])
+                for (row, frame, _), piece in zip(batch, pieces):
+                    mask_grad[row, frame] = piece
             return mask_grad, None, None, None
         grad, rows = grad.reshape(-1), torch.arange(ctx.shape[0], device=grad.device)
         for piece, corner in point_offsets(rows, frames, coords, ctx.shape):
@@ -117,11 +138,11 @@ class SampledFrames(torch.autograd.Function):
         return mask_grad, None, None, None
 
 
-def image_gradient(grad: Tensor, image: Tensor, points: Tensor) -> Tensor:
-    """Gradient (1, 1, h, w) of an image of this shape from the gradient (P,) of its samples at points (P, 2)."""
-    grid = points.to(grad.dtype).mul(2).sub_(1)[None, None]
+def image_gradients(grads: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
+    """Gradients (n, h, w) of images of this size from those (n, P) of their samples at points (n, P, 2)."""
+    images, grid = grads.new_zeros(len(grads), 1, *size), points.to(grads.dtype).mul(2).sub_(1)[:, None]
     backward = torch.ops.aten.grid_sampler_2d_backward
-    return backward(grad[None, None, None], image, grid, BILINEAR, ZEROS, False, [True, False])[0]
+    return backward(grads[:, None, None], images, grid, BILINEAR, ZEROS, False, [True, False])[0][:, 0]
 
 
 def runs_of_frames(frames: Tensor) -> Runs | None:
@@ -150,9 +171,34 @@ def runs_of_frames(frames: Tensor) -> Runs | None:
     return runs
 
 
-def joined(values: Tensor, parts: Sequence[slice]) -> Tensor:
-    """The parts of ``values``, one after the other."""
-    return values[parts[0]] if len(parts) == 1 else torch.cat([values[part] for part in parts])
+def batches(runs: Runs) -> Iterator[list[tuple[int, int, list[slice]]]]:
+    """Row, frame and slices of as many frames as there are threads, with similar numbers of points."""
+    frames = sorted(((row, frame, parts) for (row, frame), parts in runs.items()), key=number_of_points)
+    step = torch.get_num_threads()
+    for start in range(0, len(frames), step):
+        yield frames[start : start + step]
+
+
+def number_of_points(frame: tuple[int, int, list[slice]]) -> int:
+    """Number of points in a frame."""
+    return sum(part.stop - part.start for part in frame[2])
+
+
+def places(parts: Sequence[slice]) -> Iterator[tuple[slice, slice]]:
+    """Each slice, and its place if they follow each other."""
+    start = 0
+    for part in parts:
+        yield part, slice(start, start + part.stop - part.start)
+        start += part.stop - part.start
+
+
+def gathered(values: Tensor, batch: Sequence[tuple[int, int, list[slice]]]) -> Tensor:
+    """Values (N, P, ...) at the points of each frame (n, P', ...), with zeros after them."""
+    found = values.new_zeros(len(batch), max(map(number_of_points, batch)), *values.shape[2:])
+    for k, (row, _, parts) in enumerate(batch):
+        for part, place in places(parts):
+            found[k, place] = values[row, part]
+    return found
 
 
 def point_offsets(
@@ -184,13 +230,15 @@ def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> T
     """Bilinear samples (N, P) of float or bool maps (V, T, h, w); see :func:`point_offsets` for the other arguments."""
     values, runs = coords.new_empty(coords.shape[:2]), runs_of_frames(frames)
     if runs is not None:
-        image, units = coords.new_empty(1, 1, *maps.shape[-2:]), rows.tolist()
-        for (row, frame), parts in runs.items():
-            image.copy_(numeric(maps[units[row], frame]))
-            sampled, start = sample_features(image, joined(coords[row], parts)[None])[0, 0], 0
-            for part in parts:
-                values[row, part] = sampled[start : start + part.stop - part.start]
-                start += part.stop - part.start
+        units = rows.tolist()
+        for batch in batches(runs):
+            images = coords.new_empty(len(batch), 1, *maps.shape[-2:])
+            for image, (row, frame, _) in zip(images, batch):
+                image.copy_(numeric(maps[units[row], frame]))
+            sampled = sample_features(images, gathered(coords, batch))[:, 0]
+            for k, (row, _, parts) in enumerate(batch):
+                for part, place in places(parts):
+                    values[row, part] = sampled[k, place]
         return values
     flat = maps.reshape(-1)
     for piece, corner in point_offsets(rows, frames, coords, maps.shape):

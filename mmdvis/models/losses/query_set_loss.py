@@ -12,7 +12,13 @@ from mmdvis.checks import check_choice
 from mmdvis.models.functional.assignment import Pairs, assign, check_costs, matched_queries
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.match_cost import PointOverlap, class_cost, cross_entropy_loss, dice_loss
-from mmdvis.models.functional.point_sampling import sample_features, sample_masks, sample_targets, uncertain_points
+from mmdvis.models.functional.point_sampling import (
+    sample_features,
+    sample_masks,
+    sample_targets,
+    sample_vectors,
+    uncertain_points,
+)
 from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.functional.recompute import Recomputed
 from mmdvis.registry import MODELS
@@ -229,16 +235,12 @@ class QuerySetLoss(nn.Module):
             truth: Ground truth (N, P) in [0, 1] at the points.
             kept: Bool (P,), True for the points that are not ignored, or None.
         """
-        features, overlaps = predictions.mask_features[b, t : t + 1].float(), []
-        points, inside = sample_features(features, coords)[0], None  # (M, P)
+        features, embeds = predictions.mask_features[b, t].float(), predictions.mask_embeds[:, b, t].float()
+        logits = (embeds.flatten(0, 1) @ sample_vectors(features, coords[0]).T).unflatten(0, embeds.shape[:2])
         if predictions.mask_bias is not None:
-            inside = sample_features(torch.ones_like(features[:, :1]), coords)[0]
-        for layer, embeds in enumerate(predictions.mask_embeds[:, b, t].float()):
-            values = embeds @ points
-            if inside is not None:
-                values = values + predictions.mask_bias[layer, b, t, :, None] * inside
-            overlaps.append(PointOverlap.count(values, truth, kept))
-        return PointOverlap.stack(overlaps)
+            inside = sample_features(torch.ones_like(features[None, :1]), coords)[0]
+            logits = logits + predictions.mask_bias[:, b, t, :, None] * inside
+        return PointOverlap.stack([PointOverlap.count(values, truth, kept) for values in logits])
 
     def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
         """Weighted sum (L, Q, N) of the class, mask and dice costs."""
