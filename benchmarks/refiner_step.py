@@ -89,7 +89,7 @@ def measured(checkout: Path, frames: int, threads: int) -> dict[str, float]:
     """Result of :func:`step` with the package of a checkout."""
     command = [sys.executable, __file__, '--one', str(frames), str(threads)]
     environment = dict(os.environ, PYTHONPATH=str(checkout.resolve()))
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -109,7 +109,8 @@ def main() -> None:
             losses = [round(result['loss'], 3) for result in runs[0]]
             results.append(dict(frames=frames, threads=threads, seconds=seconds, quicker=ratio, losses=losses))
             baseline = f'{seconds[1]:.2f}' if args.baseline else ''
-            table.add_row([frames, threads, f'{seconds[0]:.2f}', baseline, f'{ratio:.2f}', losses])
+            quicker = f'{ratio:.2f}' if args.baseline else ''
+            table.add_row([frames, threads, f'{seconds[0]:.2f}', baseline, quicker, losses])
     print(table)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))

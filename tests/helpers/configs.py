@@ -12,6 +12,6 @@ def read(path):
     return Config.fromfile(path)
 
 
-def load(path):
+def load_config(path):
     """Return a config of its own."""
     return copy.deepcopy(read(path))

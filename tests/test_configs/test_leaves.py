@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.commands import ROOT
-from helpers.configs import load
+from helpers.configs import load_config
 from mmengine.config import Config
 from torch import nn
 
@@ -29,7 +29,7 @@ LEAVES = sorted(
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_survives_being_dumped(path, tmp_path):
-    config = load(path)
+    config = load_config(path)
     config.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.model == config.model and again.train_dataloader == config.train_dataloader
@@ -37,7 +37,7 @@ def test_a_config_survives_being_dumped(path, tmp_path):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_stages_agree_and_start_from_each_other(path):
-    config = load(path)
+    config = load_config(path)
     assert config.model.num_classes == config.num_classes
     assert not any('num_classes' in (config.model.get(stage) or {}) for stage in ('segmenter', 'tracker', 'refiner'))
     if config.model.tracker.type == 'DVISTracker':
@@ -47,12 +47,14 @@ def test_stages_agree_and_start_from_each_other(path):
             return
         before = Path(config.load_from).parent.name
         assert any(p.stem == before for p in LEAVES)
-        assert config.load_from.endswith(f'iter_{load(next(CONFIGS.rglob(before + ".py"))).train_cfg.max_iters}.pth')
+        assert config.load_from.endswith(
+            f'iter_{load_config(next(CONFIGS.rglob(before + ".py"))).train_cfg.max_iters}.pth'
+        )
 
 
 def signature(path):
     """Return the architecture of a model as text, without dataset-specific options and losses."""
-    model = load(path).model.to_dict()
+    model = load_config(path).model.to_dict()
 
     def stripped(part):
         if not isinstance(part, dict):
@@ -150,7 +152,7 @@ def check_layer_rates(model, config):
 @pytest.mark.parametrize('path', STEPPED, ids=lambda p: p.stem)
 def test_a_model_is_built_and_stepped_once(path):
     torch.manual_seed(0)
-    config = load(path)
+    config = load_config(path)
     config.model.segmenter.backbone.pop('init_cfg', None)  # weights that cannot be reached here
     use_float32_on_cpu(config)
     for name in ('segmenter', 'tracker', 'refiner'):
@@ -181,7 +183,7 @@ def test_a_model_is_built_and_stepped_once(path):
 
 @pytest.mark.parametrize('path', LARGE, ids=lambda p: p.stem)
 def test_a_large_model_is_built_without_memory(path):
-    config = load(path)
+    config = load_config(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
     if config.model.segmenter.type in ('EoMTSegmenter', 'VidEoMTSegmenter'):
@@ -204,7 +206,7 @@ def test_parameters_of_the_paper(name, expected, learning):
 
     The batch norm layers of ResNet, including scale and shift, are frozen.
     """
-    model = MODELS.build(load(CONFIGS / 'minvis' / f'{name}.py').model)
+    model = MODELS.build(load_config(CONFIGS / 'minvis' / f'{name}.py').model)
     assert sum(p.numel() for p in model.parameters()) == expected
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == learning
 
@@ -216,7 +218,7 @@ def test_a_name_says_what_is_in_it(path):
     if match is None:
         assert '_released_' in path.stem
         return
-    config, (clips, frames, thousands) = load(path), match.groups()
+    config, (clips, frames, thousands) = load_config(path), match.groups()
     assert config.train_dataloader.batch_size == int(clips)
     assert config.train_dataloader.dataset.clip.num_frames == int(frames or 1)
     if thousands:
@@ -238,7 +240,7 @@ def test_the_three_vipseg_stages_follow_the_recipe():
         ('dvis', 'dvis-online_r50_8xb1-t5-20k'),
         ('dvis', 'dvis-offline_r50_8xb1-t21-20k'),
     ):
-        config = load(CONFIGS / folder / f'{stem}_vipseg-720p.py')
+        config = load_config(CONFIGS / folder / f'{stem}_vipseg-720p.py')
         data = config.train_dataloader.dataset
         options[stem] = (data.clip.num_frames, data.clip.get('reverse', 0), data.augment.get('crop'))
         assert (config.train_cfg.max_iters, config.param_scheduler.milestones) == (20000, [14000])

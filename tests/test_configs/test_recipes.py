@@ -1,7 +1,7 @@
 """Every number of every config equals the hand-written table of the papers' recipes."""
 
 import pytest
-from helpers.configs import load
+from helpers.configs import load_config
 from helpers.recipe_table import CONFIGS, Reader, listed, rows
 
 LEAVES = sorted(
@@ -38,7 +38,7 @@ def test_a_config_has_the_numbers_of_its_recipe(path):
 
 def test_the_base_that_no_recipe_uses():
     """YouTube-VIS 2022 has no training set; its base is for models of one's own."""
-    config = load(CONFIGS / '_base_' / 'datasets' / 'youtube_vis_2022_480p.py')
+    config = load_config(CONFIGS / '_base_' / 'datasets' / 'youtube_vis_2022_480p.py')
     loader = config.test_dataloader
     assert (config.num_classes, config.postprocessor.max_num, loader.dataset.version) == (40, 10, 2022)
     assert (loader.batch_size, loader.num_workers, loader.dataset.test) == (1, 0, dict(short_edge=480, max_edge=1333))

@@ -8,7 +8,7 @@ import torch
 import yaml
 from helpers import tiny_vpsnet
 from helpers.commands import ROOT
-from helpers.configs import load
+from helpers.configs import load_config
 from mmengine.config import Config
 
 from mmdvis.io import ArrayFrames
@@ -89,7 +89,7 @@ def flat_table(block):
 
 def actual_row(path):
     """The same numbers, read from a config."""
-    config = load(path).to_dict()
+    config = load_config(path).to_dict()
     loader, optim = config['train_dataloader'], config['optim_wrapper']
     processes = int(path.stem.split('xb')[0].split('_')[-1])
     row = flat(dict(model={k: v for k, v in config['model'].items() if k != 'trainable'}))
@@ -132,7 +132,7 @@ def test_a_config_has_the_numbers_of_its_recipe(path):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_parts_of_a_variant(path):
-    model, variant = load(path).model, variant_of(path)
+    model, variant = load_config(path).model, variant_of(path)
     assert (model.tracking.get('head') is not None) == (variant in TRACKED)
     kinds = {
         'track': 'Affinity',
@@ -144,17 +144,17 @@ def test_parts_of_a_variant(path):
     feature = model.tracking.get('feature', 'fused')
     assert variant not in TRACKED or feature == ('raw' if variant in ('track', 'fusetrack-disjoined') else 'fused')
     assert model.get('trainable', 'all') == (('track_head',) if variant == 'fusetrack-disjoined' else 'all')
-    config = load(path)
+    config = load_config(path)
     if variant != 'base' and 'toy' not in path.stem:
         before = config.load_from.split('/')[1]
         assert any(other.stem == before for other in LEAVES)
-        iters = load(next(p for p in LEAVES if p.stem == before)).train_cfg.max_iters
+        iters = load_config(next(p for p in LEAVES if p.stem == before)).train_cfg.max_iters
         assert config.load_from.endswith(f'iter_{iters}.pth')
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_survives_being_dumped(path, tmp_path):
-    config = load(path)
+    config = load_config(path)
     config.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.model == config.model and again.train_dataloader == config.train_dataloader
@@ -162,9 +162,9 @@ def test_a_config_survives_being_dumped(path, tmp_path):
 
 def small(path):
     """The model of a config at a size for tests: its options, with the toy detector."""
-    model = copy.deepcopy(load(path).model)
+    model = copy.deepcopy(load_config(path).model)
     if 'toy' not in path.stem:
-        toy = load(CONFIGS / '_base_' / 'models' / 'vpsnet_toy.py').model.detector
+        toy = load_config(CONFIGS / '_base_' / 'models' / 'vpsnet_toy.py').model.detector
         loss_at = model.detector.semantic_head.get('loss_at', 'quarter')
         model.detector = copy.deepcopy(toy)
         model.detector.semantic_head.loss_at = loss_at
@@ -180,7 +180,7 @@ def small(path):
 @pytest.mark.parametrize('path', [p for p in LEAVES if 'viper' not in p.stem], ids=lambda p: p.stem)
 def test_a_config_is_built_stepped_and_predicts(path):
     torch.manual_seed(0)
-    config = load(path)
+    config = load_config(path)
     model = MODELS.build(small(path)).train()
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get(config.optim_wrapper.constructor)
     settings = {k: v for k, v in config.optim_wrapper.items() if k not in ('constructor', 'paramwise_cfg')}
@@ -203,6 +203,6 @@ def test_a_config_is_built_stepped_and_predicts(path):
 
 @pytest.mark.parametrize('path', PER_FRAME, ids=lambda p: p.stem)
 def test_a_per_frame_config_names_an_installed_config(path):
-    config = load(path)
+    config = load_config(path)
     assert config.model.type == 'PerFrameModel' and config.model.num_classes == config.num_classes
     assert config.model.detector.partition('::')[0] in ('mmdet', 'mmseg')

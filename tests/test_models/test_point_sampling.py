@@ -28,7 +28,9 @@ def test_vectors_are_sampled_as_by_grid_sample():
     g = torch.Generator().manual_seed(0)
     features, coords = torch.randn(6, 5, 7, generator=g), torch.rand(50, 2, generator=g) * 1.2 - 0.1
     expected = torch.nn.functional.grid_sample(features[None], 2 * coords[None, None] - 1, align_corners=False)
-    torch.testing.assert_close(sample_vectors(features, coords), expected[0, :, 0].T)
+    for number in (50, 5):  # many points are read as rows
+        found = sample_vectors(features, coords[:number])
+        torch.testing.assert_close(found, expected[0, :, 0, :number].T)
 
 
 def test_samples_equal_grid_sample():
@@ -63,9 +65,12 @@ def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
     torch.testing.assert_close(sample_targets(twice, rows, frames, coords[:1])[0], still[0])
 
 
+@pytest.mark.parametrize('threads, pixels', [(1, 1 << 20), (3, 1 << 20), (3, 2 * 35)])
 @pytest.mark.parametrize('is_sorted', [True, False])
-def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, monkeypatch):
+def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, threads, pixels, monkeypatch):
     """Values and gradients are equal; points of several runs in one frame and beyond the border included."""
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    monkeypatch.setattr(point_sampling, 'MAX_SAMPLED_VALUES', pixels)
     g = torch.Generator().manual_seed(0)
     masks = torch.randn(3, 4, 5, 7, generator=g, dtype=torch.float64, requires_grad=True)
     coords = torch.rand(3, 60, 2, generator=g, dtype=torch.float64) * 1.2 - 0.1
@@ -82,6 +87,22 @@ def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, 
         found.append((values.detach(), gradient, sample_targets(truth, rows, frames, coords)))
     for by_frame, by_point in zip(*found):
         torch.testing.assert_close(by_frame, by_point)
+
+
+def test_rows_may_share_their_frames():
+    masks, coords = torch.randn(3, 2, 5, 7, requires_grad=True), torch.rand(3, 500, 2)
+    shared = torch.zeros(1, 500, dtype=torch.int16)
+    values, expected = sample_masks(masks, shared, coords), sample_masks(masks, shared.repeat(3, 1), coords)
+    assert torch.equal(values, expected)
+    gradients = [torch.autograd.grad(x.sum(), masks)[0] for x in (values, expected)]
+    assert torch.equal(*gradients)
+
+
+def test_frames_that_are_sampled_together_are_limited(monkeypatch):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 64)
+    runs = runs_of_frames(torch.arange(8, dtype=torch.int16).repeat_interleave(500)[None])
+    most = max(len(batch) for batch in point_sampling.batches(runs, (720, 1280)))
+    assert most == 1 and [len(batch) for batch in point_sampling.batches(runs, (96, 160))] == [8]
 
 
 def test_runs_hold_every_point_once_under_its_row_and_frame():

@@ -121,6 +121,15 @@ def test_fused_references_change_the_loss_of_the_track_head_only():
     assert changed == ['loss_match'] and second['loss_match'].isfinite()
 
 
+def test_fused_references_are_not_fused_along_other_flow():
+    model = tiny.model(tracking=dict(tiny.TRACKING['affinity'], reference='fused')).train()
+    inputs, samples = tiny.clip()
+    for sample in samples:
+        sample.set_field(torch.zeros(1, 2, *inputs.shape[-2:]), 'flows')
+    with pytest.raises(ValueError, match='LoadFlow does not read; leave out augment.flow'):
+        model.loss(inputs, samples)
+
+
 def as_tensor(value):
     return torch.stack([torch.as_tensor(item) for item in as_list(value)])
 
@@ -171,6 +180,7 @@ def test_only_the_named_parts_learn():
         (dict(flow=None), 'align and mask overlaps need optical flow; set flow'),
         (dict(tracking=dict(tiny.TRACKING['raw'], feature='both')), "feature must be 'fused' or 'raw', got 'both'"),
         (dict(tracking=dict(tiny.TRACKING['raw'], reference='no')), "reference must be 'fused' or 'raw', got 'no'"),
+        (dict(tracking=dict(tiny.TRACKING['raw'], reference='fused')), "requires fuse and tracking.feature='fused'"),
         (dict(fuse=dict(tiny.FUSE, gather='max')), "gather must be 'sum' or 'mean', got 'max'"),
         (dict(fuse=dict(tiny.FUSE, warp='thrice')), "warp must be 'once' or 'twice'"),
     ],

@@ -83,6 +83,8 @@ class VPSNet(TrainedModel):
         self.track_reference = tracking.get('reference', 'raw')
         check_choice('feature', self.track_feature, ('fused', 'raw'))
         check_choice('reference', self.track_reference, ('fused', 'raw'))
+        if self.track_reference == 'fused' and (self.fuse is None or self.track_feature == 'raw'):
+            raise ValueError("tracking.reference='fused' requires fuse and tracking.feature='fused'")
         self.flow = MODELS.build(flow) if flow else None
         if self.flow is None and (self.associator.needs_flow or (self.fuse is not None and self.fuse.needs_flow)):
             raise ValueError('align and mask overlaps need optical flow; set flow, e.g. dict(type="DISFlow")')
@@ -165,13 +167,18 @@ class VPSNet(TrainedModel):
         if self.track_head is not None:
             others = [[frame_truth(target, t, self.num_things) for target in targets] for t in range(1, num_frames)]
             feature = key if self.track_feature == 'fused' else raw[0]
+            if self.track_reference == 'fused' and 'flows' in data_samples[0]:
+                raise ValueError(
+                    "tracking.reference='fused' requires the flow from the references into the key frames, which "
+                    'LoadFlow does not read; leave out augment.flow, so that it is estimated'
+                )
             references = self.track_references(raw, inputs)
             losses['loss_match'] = track_loss(self, feature, references, sampled, truths, others)
         return losses
 
     def track_references(self, raw: Sequence[Pyramid], inputs: Tensor) -> list[Pyramid]:
         """Pyramids of the references that the track head learns from, given those of all frames of clips."""
-        if self.track_reference == 'raw' or self.fuse is None:
+        if self.track_reference == 'raw':
             return list(raw[1:])
         pairs = [inputs[:, [t, 0]] for t in range(1, len(raw))]
         flows = [self.estimated_flows(pair) if self.fuse.needs_flow else None for pair in pairs]

@@ -35,8 +35,8 @@ def sample_features(features: Tensor, coords: Tensor) -> Tensor:
 def sample_vectors(features: Tensor, coords: Tensor) -> Tensor:
     """Bilinear samples of one feature map at points, without gradients; points outside the map give zero.
 
-    On a CPU, the four vectors around each point are read as rows, which is several times faster than the reading of
-    every channel by :func:`sample_features`.
+    On a CPU, the four vectors around each of many points are read as rows, which is faster than the reading of every
+    channel by :func:`sample_features`.
 
     Args:
         features: Feature map (M, h, w).
@@ -45,7 +45,7 @@ def sample_vectors(features: Tensor, coords: Tensor) -> Tensor:
     Returns:
         Sampled vectors (P, M).
     """
-    if features.device.type != 'cpu':
+    if features.device.type != 'cpu' or 4 * len(coords) < features[0].numel():
         return sample_features(features[None], coords[None])[0].T
     index, weight = (torch.stack(values, -1) for values in zip(*corners(coords, *features.shape[1:])))
     return F.embedding_bag(index, features.flatten(1).T.contiguous(), per_sample_weights=weight, mode='sum')
@@ -124,9 +124,10 @@ class SampledFrames(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient of the masks (N, T, h, w) from the output gradient (N, P)."""
         frames, coords = ctx.saved_tensors
+        frames = frames.expand(coords.shape[:2])
         mask_grad, runs = grad.new_zeros(ctx.shape), runs_of_frames(frames)
         if runs is not None:
-            for batch in batches(runs):
+            for batch in batches(runs, ctx.shape[-2:]):
                 pieces = image_gradients(gathered(grad, batch), gathered(coords, batch), ctx.shape[-2:])
                 for (row, frame, _), piece in zip(batch, pieces):
                     mask_grad[row, frame] = piece
@@ -171,10 +172,18 @@ def runs_of_frames(frames: Tensor) -> Runs | None:
     return runs
 
 
-def batches(runs: Runs) -> Iterator[list[tuple[int, int, list[slice]]]]:
-    """Row, frame and slices of as many frames as there are threads, with similar numbers of points."""
+def batches(runs: Runs, size: Sequence[int]) -> Iterator[list[tuple[int, int, list[slice]]]]:
+    """Row, frame and slices of frames with similar numbers of points.
+
+    Args:
+        runs: See :func:`runs_of_frames`.
+        size: (height, width) of the frames.
+
+    Yields:
+        As many frames as there are threads, but together not more than ``MAX_SAMPLED_VALUES`` pixels.
+    """
     frames = sorted(((row, frame, parts) for (row, frame), parts in runs.items()), key=number_of_points)
-    step = torch.get_num_threads()
+    step = max(1, min(torch.get_num_threads(), MAX_SAMPLED_VALUES // (size[0] * size[1])))
     for start in range(0, len(frames), step):
         yield frames[start : start + step]
 
@@ -228,10 +237,11 @@ def point_offsets(
 
 def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """Bilinear samples (N, P) of float or bool maps (V, T, h, w); see :func:`point_offsets` for the other arguments."""
+    frames = frames.expand(coords.shape[:2])
     values, runs = coords.new_empty(coords.shape[:2]), runs_of_frames(frames)
     if runs is not None:
         units = rows.tolist()
-        for batch in batches(runs):
+        for batch in batches(runs, maps.shape[-2:]):
             images = coords.new_empty(len(batch), 1, *maps.shape[-2:])
             for image, (row, frame, _) in zip(images, batch):
                 image.copy_(numeric(maps[units[row], frame]))
@@ -271,7 +281,7 @@ def sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) 
 
 
 def numeric(maps: Tensor) -> Tensor:
-    """Maps as they are, or bool ones as uint8, which is converted to float several times faster."""
+    """Maps as they are, or bool ones as uint8 (0 or 1), which is converted to float several times faster."""
     return maps.view(torch.uint8) if maps.dtype == torch.bool else maps
 
 

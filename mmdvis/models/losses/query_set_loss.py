@@ -235,12 +235,16 @@ class QuerySetLoss(nn.Module):
             truth: Ground truth (N, P) in [0, 1] at the points.
             kept: Bool (P,), True for the points that are not ignored, or None.
         """
-        features, embeds = predictions.mask_features[b, t].float(), predictions.mask_embeds[:, b, t].float()
-        logits = (embeds.flatten(0, 1) @ sample_vectors(features, coords[0]).T).unflatten(0, embeds.shape[:2])
+        features, overlaps, inside = predictions.mask_features[b, t].float(), [], None
+        points = sample_vectors(features, coords[0]).T  # (M, P)
         if predictions.mask_bias is not None:
             inside = sample_features(torch.ones_like(features[None, :1]), coords)[0]
-            logits = logits + predictions.mask_bias[:, b, t, :, None] * inside
-        return PointOverlap.stack([PointOverlap.count(values, truth, kept) for values in logits])
+        for layer, embeds in enumerate(predictions.mask_embeds[:, b, t].float()):
+            values = embeds @ points
+            if inside is not None:
+                values += predictions.mask_bias[layer, b, t, :, None] * inside
+            overlaps.append(PointOverlap.count(values, truth, kept))
+        return PointOverlap.stack(overlaps)
 
     def weigh(self, logits: Tensor, labels: Tensor, overlap: PointOverlap) -> Tensor:
         """Weighted sum (L, Q, N) of the class, mask and dice costs."""
