@@ -1,18 +1,26 @@
 """Run the tools of the repository in this process or in subprocesses."""
 
 import importlib.util
+import multiprocessing
 import os
 import runpy
 import socket
 import subprocess
 import sys
 import tempfile
-import traceback
-import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / 'tests' / 'data'
+LIBRARIES = [
+    'mmdvis',
+    'torch',
+    'mmengine.runner',
+    'mmdet.structures.mask',
+    'scipy.optimize',
+    'cv2',
+    'matplotlib.pyplot',
+]
 ENVIRONMENT = dict(
     os.environ,
     OMP_NUM_THREADS='1',
@@ -33,8 +41,8 @@ def call(*command, fails=False, processes=False, fresh=False):
     """Run a tool from the root of the repository and return its stdout and stderr.
 
     ``fails``: a non-zero exit code is expected. ``processes``: the tool starts several processes and needs a free port.
-    ``fresh``: a script runs in a new interpreter. Otherwise, it runs in a fork of this process, which has the libraries
-    already.
+    ``fresh``: a script runs in a new interpreter. Otherwise, it runs in a fork of a process that has imported the
+    libraries and nothing of this project but its first module.
     """
     command = [str(part) for part in command]
     is_script = command[0].endswith('.py')
@@ -56,41 +64,25 @@ def call(*command, fails=False, processes=False, fresh=False):
 
 
 def fork(command):
-    """Run a script in a fork of this process; return its exit code and what it printed."""
-    with tempfile.TemporaryFile() as printed:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.dup2(printed.fileno(), 1)
-                os.dup2(printed.fileno(), 2)
-                code = run_as_main(command)
-            finally:
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        printed.seek(0)
-        return code, printed.read().decode()
+    """Run a script in a fork of the server of multiprocessing; return its exit code and what it printed."""
+    server = multiprocessing.get_context('forkserver')
+    server.set_forkserver_preload(LIBRARIES)
+    with tempfile.NamedTemporaryFile() as printed:
+        process = server.Process(target=run_as_main, args=(command, printed.name))
+        process.start()
+        process.join()
+        return process.exitcode, Path(printed.name).read_text()
 
 
-def run_as_main(command):
-    """Run a script as the interpreter would, and return its exit code."""
-    sys.stdout, sys.stderr = (open(number, 'w', buffering=1, closefd=False) for number in (1, 2))
-    sys.argv, code = command, 0
+def run_as_main(command, printed):
+    """Run a script as the interpreter would, and write what it prints to a file."""
+    with open(printed, 'w') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     os.chdir(ROOT)
     os.environ.update(ENVIRONMENT)
-    warnings.showwarning = lambda message, *_: print(f'{type(message).__name__}: {message}', file=sys.stderr)
-    try:
-        runpy.run_path(command[0], run_name='__main__')
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        code = 0 if end.code is None else end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
+    sys.argv, sys.path[0] = command, str(Path(command[0]).parent.absolute())
+    runpy.run_path(command[0], run_name='__main__')
 
 
 def load(path):

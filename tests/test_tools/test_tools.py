@@ -1,4 +1,4 @@
-"""The tools and demos, run in subprocesses as a user runs them."""
+"""Tools and shell scripts, each run in its own process as a user runs it."""
 
 import json
 import re
