@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mmdvis.models.functional import point_sampling
+from mmdvis.models.functional import frame_runs, point_sampling
+from mmdvis.models.functional.frame_runs import batches, runs_of_frames
 from mmdvis.models.functional.match_cost import PointOverlap
 from mmdvis.models.functional.point_sampling import (
-    runs_of_frames,
     sample_masks,
     sample_targets,
     sample_vectors,
@@ -70,7 +70,7 @@ def test_single_frames_are_read_as_those_of_videos(at_once, monkeypatch):
 def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, threads, pixels, monkeypatch):
     """Values and gradients are equal; points of several runs in one frame and beyond the border included."""
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
-    monkeypatch.setattr(point_sampling, 'MAX_SAMPLED_VALUES', pixels)
+    monkeypatch.setattr(frame_runs, 'MAX_PIXELS', pixels)
     g = torch.Generator().manual_seed(0)
     masks = torch.randn(3, 4, 5, 7, generator=g, dtype=torch.float64, requires_grad=True)
     coords = torch.rand(3, 60, 2, generator=g, dtype=torch.float64) * 1.2 - 0.1
@@ -80,7 +80,7 @@ def test_points_sampled_frame_by_frame_are_those_gathered_one_by_one(is_sorted, 
     truth, rows, weight = masks.detach() > 0, torch.tensor([2, 0, 0]), torch.rand(3, 60, generator=g)
     found = []
     for min_run in (1, 1000):
-        monkeypatch.setattr(point_sampling, 'MIN_RUN', min_run)
+        monkeypatch.setattr(frame_runs, 'MIN_RUN', min_run)
         assert (runs_of_frames(frames) is None) == (min_run == 1000)
         values = sample_masks(masks, frames, coords)
         (gradient,) = torch.autograd.grad((values * weight).sum(), masks)
@@ -101,8 +101,8 @@ def test_rows_may_share_their_frames():
 def test_frames_that_are_sampled_together_are_limited(monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 64)
     runs = runs_of_frames(torch.arange(8, dtype=torch.int16).repeat_interleave(500)[None])
-    most = max(len(batch) for batch in point_sampling.batches(runs, (720, 1280)))
-    assert most == 1 and [len(batch) for batch in point_sampling.batches(runs, (96, 160))] == [8]
+    most = max(len(batch) for batch in batches(runs, (720, 1280)))
+    assert most == 1 and [len(batch) for batch in batches(runs, (96, 160))] == [8]
 
 
 def test_runs_hold_every_point_once_under_its_row_and_frame():
