@@ -1,15 +1,18 @@
 """Measures the training step of a refiner without its frozen stages: refiner, loss and gradients.
 
-Sizes: R50, crops of 608 x 608, 20 objects, 100 tracks, 124 classes. ``--baseline`` is a checkout of another commit,
-which is measured in the same run, alternating with this one. Every measurement runs in a separate process.
+Sizes: R50, crops of 608 x 608, 20 objects, 100 tracks, 124 classes. ``--baseline`` is another commit,
+which is measured in the same run, alternating with the working tree. Every measurement runs in a separate process.
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,7 +25,8 @@ import mmdvis.models  # noqa: F401 (registers the refiner)
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries
 
-CONFIG = Path(__file__).parents[1] / 'configs/dvis/dvis-offline_r50_8xb1-t21-20k_vipseg-720p.py'
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / 'configs/dvis/dvis-offline_r50_8xb1-t21-20k_vipseg-720p.py'
 SIZE, OBJECTS, TRACKS, CHANNELS = 608, 20, 100, 256
 
 
@@ -32,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, nargs='+', default=[10, 21])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--repeats', type=int, default=3, help='measurements of each commit (default: %(default)s)')
-    parser.add_argument('--baseline', type=Path, help='checkout of another commit')
+    parser.add_argument('--baseline', metavar='COMMIT', help='commit to compare with')
     parser.add_argument('--json', type=Path, help='JSON file to write the results to')
     parser.add_argument('--one', nargs=2, type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -85,6 +89,14 @@ def step(frames: int, threads: int) -> dict[str, float]:
     return dict(seconds=seconds, loss=float(loss.detach()))
 
 
+def files_of(commit: str, folder: str) -> Path:
+    """Writes the files of a commit to a folder, which is returned."""
+    archive = subprocess.run(['git', 'archive', commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter='data')
+    return Path(folder)
+
+
 def measured(checkout: Path, frames: int, threads: int) -> dict[str, float]:
     """Result of :func:`step` with the package of a checkout."""
     command = [sys.executable, __file__, '--one', str(frames), str(threads)]
@@ -99,18 +111,19 @@ def main() -> None:
     if args.one:
         print(json.dumps(step(*args.one)))
         return
-    checkouts = [Path(__file__).parents[1], *([args.baseline] if args.baseline else [])]
     table, results = PrettyTable(['frames', 'threads', 'seconds', 'baseline', 'quicker', 'losses']), []
-    for frames in args.frames:
-        for threads in args.threads:
-            runs = [[measured(checkout, frames, threads) for checkout in checkouts] for _ in range(args.repeats)]
-            seconds = [statistics.median(run[k]['seconds'] for run in runs) for k in range(len(checkouts))]
-            ratio = statistics.median(run[-1]['seconds'] / run[0]['seconds'] for run in runs)
-            losses = [round(result['loss'], 3) for result in runs[0]]
-            results.append(dict(frames=frames, threads=threads, seconds=seconds, quicker=ratio, losses=losses))
-            baseline = f'{seconds[1]:.2f}' if args.baseline else ''
-            quicker = f'{ratio:.2f}' if args.baseline else ''
-            table.add_row([frames, threads, f'{seconds[0]:.2f}', baseline, quicker, losses])
+    with tempfile.TemporaryDirectory() as folder:
+        checkouts = [ROOT, *([files_of(args.baseline, folder)] if args.baseline else [])]
+        for frames in args.frames:
+            for threads in args.threads:
+                runs = [[measured(checkout, frames, threads) for checkout in checkouts] for _ in range(args.repeats)]
+                seconds = [statistics.median(run[k]['seconds'] for run in runs) for k in range(len(checkouts))]
+                ratio = statistics.median(run[-1]['seconds'] / run[0]['seconds'] for run in runs)
+                losses = [round(result['loss'], 3) for result in runs[0]]
+                results.append(dict(frames=frames, threads=threads, seconds=seconds, quicker=ratio, losses=losses))
+                baseline = f'{seconds[1]:.2f}' if args.baseline else ''
+                quicker = f'{ratio:.2f}' if args.baseline else ''
+                table.add_row([frames, threads, f'{seconds[0]:.2f}', baseline, quicker, losses])
     print(table)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
