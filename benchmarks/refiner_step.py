@@ -1,7 +1,7 @@
-"""Measures the training step of a refiner without its frozen stages: refiner, loss and gradients.
+"""Measures a training step of the refiner without the frozen segmenter and tracker: forward pass, loss and gradients.
 
-Sizes: R50, crops of 608 x 608, 20 objects, 100 tracks, 124 classes. ``--baseline`` is another commit,
-which is measured in the same run, alternating with the working tree. Every measurement runs in a separate process.
+Sizes: R50, crops of 608 x 608, 20 objects, 100 tracks, 124 classes. With ``--baseline``, another commit is measured in
+the same run, in turns with the working tree. Every measurement runs in a separate process.
 """
 
 import argparse
@@ -35,7 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=int, nargs='+', default=[10, 21])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
-    parser.add_argument('--repeats', type=int, default=3, help='measurements of each commit (default: %(default)s)')
+    parser.add_argument(
+        '--repeats', type=int, default=3, help='number of measurements per commit (default: %(default)s)'
+    )
     parser.add_argument('--baseline', metavar='COMMIT', help='commit to compare with')
     parser.add_argument('--json', type=Path, help='JSON file to write the results to')
     parser.add_argument('--one', nargs=2, type=int, help=argparse.SUPPRESS)
@@ -73,7 +75,7 @@ def tracks(frames: int, classes: int) -> TrackQueries:
 
 
 def step(frames: int, threads: int) -> dict[str, float]:
-    """Seconds of the second of two steps, and its loss."""
+    """Runs two training steps and returns the seconds and the loss of the second."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     init_default_scope('mmdvis')
@@ -90,7 +92,7 @@ def step(frames: int, threads: int) -> dict[str, float]:
 
 
 def files_of(commit: str, folder: str) -> Path:
-    """Writes the files of a commit to a folder, which is returned."""
+    """Extracts the files of a commit to a folder and returns its path."""
     archive = subprocess.run(['git', 'archive', commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter='data')
@@ -98,7 +100,7 @@ def files_of(commit: str, folder: str) -> Path:
 
 
 def measured(checkout: Path, frames: int, threads: int) -> dict[str, float]:
-    """Result of :func:`step` with the package of a checkout."""
+    """Runs :func:`step` in a new process that imports mmdvis from ``checkout``."""
     command = [sys.executable, __file__, '--one', str(frames), str(threads)]
     environment = dict(os.environ, PYTHONPATH=str(checkout.resolve()))
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -111,7 +113,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(step(*args.one)))
         return
-    table, results = PrettyTable(['frames', 'threads', 'seconds', 'baseline', 'quicker', 'losses']), []
+    table, results = PrettyTable(['frames', 'threads', 'seconds', 'baseline', 'speed-up', 'losses']), []
     with tempfile.TemporaryDirectory() as folder:
         checkouts = [ROOT, *([files_of(args.baseline, folder)] if args.baseline else [])]
         for frames in args.frames:

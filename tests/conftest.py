@@ -16,7 +16,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope='session', autouse=True)
 def unformatted_configs():
-    """Leave the layout of dumped configs as it is; formatting takes longer than most tests and changes nothing else."""
+    """Do not format dumped configs: it takes longer than most tests and does not change their meaning."""
     from yapf.yapflib import yapf_api
 
     with pytest.MonkeyPatch.context() as patch:

@@ -13,5 +13,5 @@ def read(path):
 
 
 def load_config(path):
-    """Return a config of its own."""
+    """Return a copy of a config, which may be changed."""
     return copy.deepcopy(read(path))

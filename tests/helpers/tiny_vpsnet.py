@@ -1,11 +1,9 @@
 """A VPSNet small enough for tests, and clips for it."""
 
-import copy
-
 import torch
-from mmengine.config import Config
 
 from helpers.commands import ROOT
+from helpers.configs import load_config
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import ClipTargets
@@ -24,7 +22,7 @@ TRACKING = dict(
 def model(fuse=FUSE, tracking='affinity', flow='DISFlow', seed=0, score_thr=0.25, **options):
     """A model of random weights that finds objects."""
     torch.manual_seed(seed)
-    settings = copy.deepcopy(Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet_toy.py').model)
+    settings = load_config(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet_toy.py').model
     settings.detector.roi_head.test_cfg.update(score_thr=score_thr, max_per_img=12)
     settings.update(
         num_classes=CLASSES,

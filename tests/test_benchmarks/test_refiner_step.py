@@ -20,7 +20,17 @@ def benchmark(monkeypatch):
 def test_a_step_learns_from_random_tracks(benchmark):
     result = benchmark.step(2, 1)
     assert math.isfinite(result['loss']) and result['seconds'] > 0
-    assert benchmark.step(2, 1)['loss'] == result['loss']
+    assert benchmark.step(2, 1)['loss'] == result['loss'] != benchmark.step(3, 1)['loss']
+
+
+def test_a_step_is_measured_with_the_package_of_the_checkout(benchmark, monkeypatch, tmp_path):
+    def run(command, env, **options):
+        result = dict(words=command[1:], path=env['PYTHONPATH'])
+        return subprocess.CompletedProcess(command, 0, f'a warning\n{json.dumps(result)}\n')
+
+    monkeypatch.setattr(benchmark.subprocess, 'run', run)
+    found = benchmark.measured(tmp_path, 10, 2)
+    assert found == dict(words=[benchmark.__file__, '--one', '10', '2'], path=str(tmp_path))
 
 
 def test_commits_are_measured_in_turns(benchmark, monkeypatch, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """The configs of VPSNet and of per-frame models: their numbers, and one step of each."""
 
-import copy
 from functools import cache
 
 import pytest
@@ -162,11 +161,11 @@ def test_a_config_survives_being_dumped(path, tmp_path):
 
 def small(path):
     """The model of a config at a size for tests: its options, with the toy detector."""
-    model = copy.deepcopy(load_config(path).model)
+    model = load_config(path).model
     if 'toy' not in path.stem:
         toy = load_config(CONFIGS / '_base_' / 'models' / 'vpsnet_toy.py').model.detector
         loss_at = model.detector.semantic_head.get('loss_at', 'quarter')
-        model.detector = copy.deepcopy(toy)
+        model.detector = toy
         model.detector.semantic_head.loss_at = loss_at
         for part in (model.get('fuse'), model.tracking.get('head')):
             if part:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.largest_tensor import largest
 
-from mmdvis.models.functional import point_sampling
+from mmdvis.models.functional import frame_runs, point_sampling
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.losses import QuerySetLoss, query_set_loss
 from mmdvis.structures import ClipTargets, StepContext
@@ -45,9 +45,11 @@ def test_masks_are_those_of_objects_however_many_queries_there_are(matching, mon
         assert largest(run(60, matching)) >= LAYERS * 60 * AREA * (1 if matching == 'frame' else FRAMES)
 
 
+@pytest.mark.parametrize('min_run', [1, 64], ids=['frame by frame', 'gathered'])
 @pytest.mark.parametrize('matching', ['frame', 'first_appearance', 'video'])
-def test_truth_is_never_copied_as_a_whole(matching, monkeypatch):
+def test_truth_is_never_copied_as_a_whole(matching, min_run, monkeypatch):
     """Allocations for large ground truth are limited to one mask or to sampled points."""
+    monkeypatch.setattr(frame_runs, 'MIN_RUN', min_run)
     monkeypatch.setattr(point_sampling, 'READ_ON_CPU', 16)
     large = (8 * SIZE, 8 * SIZE)
     step = run(10, matching, truth=large)

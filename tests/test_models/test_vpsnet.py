@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import tiny_vpsnet as tiny
 from helpers.commands import ROOT
-from mmengine.config import Config
+from helpers.configs import load_config
 from mmengine.logging import MessageHub
 
 from mmdvis.apis import OfflineVideo, VideoStream, segment_video
@@ -36,7 +36,7 @@ PARAMETERS = {  # from the dimensions that paper and released code give
 @pytest.mark.parametrize('variant', VARIANTS)
 @pytest.mark.parametrize('things, classes', PARAMETERS)
 def test_parameters(variant, things, classes):
-    settings = copy.deepcopy(Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet.py').model)
+    settings = load_config(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet.py').model
     settings.update(num_classes=classes, **VARIANTS[variant])
     settings.panoptic.num_things = things
     settings.detector.backbone.frozen_stages = -1
@@ -191,7 +191,7 @@ def test_parts_that_do_not_fit(options, message):
 
 
 def test_missing_parts_are_named():
-    settings = copy.deepcopy(Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet_toy.py').model)
+    settings = load_config(ROOT / 'configs' / '_base_' / 'models' / 'vpsnet_toy.py').model
     settings.detector.pop('semantic_head')
     with pytest.raises(ValueError, match='semantic_head and proposals, but semantic_head is missing'):
         MODELS.build(dict(settings, num_classes=5, panoptic=dict(num_things=3)))

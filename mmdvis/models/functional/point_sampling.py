@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .frame_runs import batches, gathered, places, runs_of_frames
+from .frame_runs import Runs, batches, gathered, runs_of_frames, scatter
 
 MAX_SAMPLED_VALUES = 1 << 20  # maximum number of sampled candidates, and of pixels converted to float, per chunk
 READ, READ_ON_CPU = 1 << 22, 1 << 15  # points per chunk; on a CPU, temporaries should fit the cache
-BILINEAR, ZEROS = 0, 0  # modes of grid_sample in its operators
+BILINEAR, ZEROS = 0, 0  # interpolation and padding mode of aten::grid_sampler_2d_backward
 Corners = list[tuple[Tensor, Tensor]]  # index and weight of each neighbour of the points
 
 
@@ -34,8 +34,8 @@ def sample_features(features: Tensor, coords: Tensor) -> Tensor:
 def sample_vectors(features: Tensor, coords: Tensor) -> Tensor:
     """Bilinear samples of one feature map at points, without gradients; points outside the map give zero.
 
-    On a CPU, the four vectors around each of many points are read as rows, which is faster than the reading of every
-    channel by :func:`sample_features`.
+    On a CPU and for many points, whole feature vectors are read, which is faster than sampling every channel with
+    :func:`sample_features`.
 
     Args:
         features: Feature map (M, h, w).
@@ -139,7 +139,7 @@ class SampledFrames(torch.autograd.Function):
 
 
 def image_gradients(grads: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
-    """Gradients (n, h, w) of images of this size from those (n, P) of their samples at points (n, P, 2)."""
+    """Gradients (n, h, w) of maps, given the gradients (n, P) of their bilinear samples at points (n, P, 2)."""
     images, grid = grads.new_zeros(len(grads), 1, *size), points.to(grads.dtype).mul(2).sub_(1)[:, None]
     backward = torch.ops.aten.grid_sampler_2d_backward
     return backward(grads[:, None, None], images, grid, BILINEAR, ZEROS, False, [True, False])[0][:, 0]
@@ -173,21 +173,23 @@ def point_offsets(
 def read_points(maps: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) -> Tensor:
     """Bilinear samples (N, P) of float or bool maps (V, T, h, w); see :func:`point_offsets` for the other arguments."""
     frames = frames.expand(coords.shape[:2])
-    values, runs = coords.new_empty(coords.shape[:2]), runs_of_frames(frames)
+    runs = runs_of_frames(frames)
     if runs is not None:
-        units = rows.tolist()
-        for batch in batches(runs, maps.shape[-2:]):
-            images = coords.new_empty(len(batch), 1, *maps.shape[-2:])
-            for image, (row, frame, _) in zip(images, batch):
-                image.copy_(numeric(maps[units[row], frame]))
-            sampled = sample_features(images, gathered(coords, batch))[:, 0]
-            for k, (row, _, parts) in enumerate(batch):
-                for part, place in places(parts):
-                    values[row, part] = sampled[k, place]
-        return values
-    flat = maps.reshape(-1)
+        return read_by_frame(maps, rows.tolist(), runs, coords)
+    flat, values = maps.reshape(-1), coords.new_empty(coords.shape[:2])
     for piece, corner in point_offsets(rows, frames, coords, maps.shape):
         values.view(-1)[piece] = sum(flat.take(place) * weight for place, weight in corner)
+    return values
+
+
+def read_by_frame(maps: Tensor, rows: Sequence[int], runs: Runs, coords: Tensor) -> Tensor:
+    """Same result as :func:`read_points`; a batch of frames is sampled with one call of ``grid_sample``."""
+    values = coords.new_empty(coords.shape[:2])
+    for batch in batches(runs, maps.shape[-2:]):
+        images = coords.new_empty(len(batch), 1, *maps.shape[-2:])
+        for image, (row, frame, _) in zip(images, batch):
+            image.copy_(numeric(maps[rows[row], frame]))
+        scatter(sample_features(images, gathered(coords, batch))[:, 0], batch, values)
     return values
 
 
@@ -216,22 +218,22 @@ def sample_targets(truth: Tensor, rows: Tensor, frames: Tensor, coords: Tensor) 
 
 
 def numeric(maps: Tensor) -> Tensor:
-    """Maps as they are, or bool ones as uint8 (0 or 1), which is converted to float several times faster."""
+    """Views bool maps as uint8, which PyTorch converts to float several times faster; other maps are unchanged."""
     return maps.view(torch.uint8) if maps.dtype == torch.bool else maps
 
 
 def smallest(values: Tensor, number: int) -> Tensor:
-    """Columns (N, number) int64 of the smallest values of each row (N, P); on a CPU, in ascending order."""
+    """Indices (N, number) int64 of the smallest values of each row (N, P). On a CPU, the indices are sorted."""
     if values.device.type == 'cpu' and number:
         limits = np.partition(values.numpy(), number - 1, axis=1)[:, number - 1].tolist()
         columns = [below(row, limit, number) for row, limit in zip(values, limits)]
-        if columns and all(len(found) == number for found in columns):  # there are fewer if values are NaN
+        if columns and all(len(found) == number for found in columns):  # NaN is never found
             return torch.stack(columns)
     return values.topk(number, dim=1, largest=False, sorted=False).indices
 
 
 def below(row: Tensor, limit: float, number: int) -> Tensor:
-    """Ascending indices of the values (P,) below a limit, and of as many equal to it as make ``number`` together."""
+    """Sorted indices of the ``number`` smallest values (P,), given the largest of them; of equal values, the first."""
     found = (row <= limit).nonzero()[:, 0]
     surplus = len(found) - number
     if surplus <= 0:
