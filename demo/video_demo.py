@@ -5,6 +5,7 @@ import sys
 
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, optimize_for_inference, segment_video
 from mmdvis.cli.arguments import add_config_options, add_trust
+from mmdvis.inference.optimize_for_inference import OPTIMISED
 from mmdvis.io import PrefetchedFrames, open_frames
 from mmdvis.models.detectors import DVIS
 
@@ -17,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; not needed if the previous argument is one')
     parser.add_argument('--out', required=True, help='folder for video.mp4, result.json, and panoptic/ or semantic/')
     parser.add_argument('--device', default='cpu', help='device of the model')
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='compute precision')
+    parser.add_argument('--precision', choices=OPTIMISED, default='fp32', help='compute precision')
     parser.add_argument(
         '--compile',
         action='store_true',

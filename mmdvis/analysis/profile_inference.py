@@ -20,6 +20,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmdvis.inference import optimize_for_inference
+from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -29,7 +30,7 @@ from mmdvis.structures import FrameSource
 from .flops import EXPANSION, macs_and_gathers, rest_name, segmenter_parts
 
 LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
-BYTES = dict(fp32=4, bf16=2, fp16=2)
+BYTES = dict(fp32=4, bf16=2, fp16=2, int8=4)  # of the values that deformable attention gathers
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         matmul_rates[name] = 2 * size**3 / best_of(lambda: a @ b, device)
+    if device.type == 'cpu' and torch.backends.mkldnn.is_available():
+        layer, x = Int8Linear(nn.Linear(size, size, bias=False)), torch.randn(size, size)
+        matmul_rates['int8'] = 2 * size**3 / best_of(lambda: layer(x), device)
     table = torch.randn(40000, 32, device=device)
     rows = torch.randint(len(table), (40000, 48), dtype=torch.int32, device=device)
     weights = torch.rand(rows.shape, device=device)
@@ -268,10 +272,10 @@ def lower_bounds(
         model: Model; its segmenter is moved to the meta device, so the model cannot be used afterwards.
         size: (height, width) of the frames before padding.
         machine: Measured throughput.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'int8'``.
         frames: Length of the clip over which tracker and refiner are averaged.
     """
-    rate, width = machine.products['fp32' if precision == 'fp32' else 'bf16'], BYTES[precision]
+    rate, width = machine.products['bf16' if precision == 'fp16' else precision], BYTES[precision]
     return {
         'postprocessor' if name == EXPANSION else name: 2 * products / rate + width * gathered / machine.gathered
         for name, (products, gathered) in macs_and_gathers(model, size, frames).items()

@@ -15,6 +15,7 @@ from mmdvis.checkpoints.zoo import default_model
 from mmdvis.cli.arguments import add_launcher, add_trust, process_of
 from mmdvis.cli.exit_on_error import exit_on_error, signals_as_exceptions
 from mmdvis.errors import BadInputError, MMDVISError
+from mmdvis.inference.optimize_for_inference import OPTIMISED
 from mmdvis.inference.video_stream import ON_CUT
 from mmdvis.io import IMAGE_SUFFIXES, is_live, natural_key, source_name
 from mmdvis.result_files import DEFAULT_KINDS, KINDS
@@ -44,6 +45,16 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     model.add_argument('--model', help='name (see `mmdvis models`), checkpoint, config, or folder of `mmdvis export`')
     model.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
     model.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
+    model.add_argument(
+        '--precision',
+        choices=OPTIMISED,
+        help='precision of the products; int8 and bf16 change the results slightly; None: as trained',
+    )
+    model.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile parts of the model, which delays the first frame by some seconds',
+    )
     model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
     model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
     model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
@@ -131,12 +142,13 @@ def load_model(args: argparse.Namespace) -> VideoSegInferencer:
     if name is None:
         name = default_model()
     options = {} if args.score_thr is None else {'model.postprocessor.score_thr': args.score_thr}
+    fast = dict(precision=args.precision, compiled=args.compile)
     try:
-        model = load(name, args.weights, args.device, options, args.trust)
+        model = load(name, args.weights, args.device, options, args.trust, **fast)
     except TypeError as error:  # only panoptic models have this option
         if 'score_thr' not in str(error):
             raise
-        model = load(name, args.weights, args.device, trust=args.trust)
+        model = load(name, args.weights, args.device, trust=args.trust, **fast)
     if args.short_edge:
         return VideoSegInferencer(model.model, short_edge=args.short_edge, max_edge=model.max_edge)
     return model

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from mmengine.dist import is_main_process
 from prettytable import PrettyTable
@@ -9,6 +10,7 @@ from prettytable import PrettyTable
 from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, program, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import fusion_passes, load_config, set_fusion, test
+from mmdvis.inference.optimize_for_inference import OPTIMISED, optimize_for_inference
 from mmdvis.io import write_json
 
 
@@ -41,6 +43,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--ensemble', nargs='+', default=[], metavar='CKPT', help='further checkpoints of the same config to fuse'
     )
+    parser.add_argument(
+        '--precision',
+        choices=OPTIMISED,
+        help='evaluate the model optimised for inference in this precision; None: as trained',
+    )
     parser.add_argument('--metrics', help='json file to write the metrics to')
     add_config_options(parser)
     add_trust(parser)
@@ -71,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         passes = fusion_passes(args.tta or [short_edge], args.tta_flip, short_edge, max_edge)
         set_fusion(config, len(checkpoints), passes)
     with exit_on_error():
-        metrics = test(config, checkpoints, args.trust)
+        prepare = None if args.precision is None else partial(optimize_for_inference, precision=args.precision)
+        metrics = test(config, checkpoints, args.trust, prepare)
     if is_main_process():
         print(metrics_table(metrics))
         if args.metrics:

@@ -1,7 +1,7 @@
 """Functions that prepare configs and start training and testing for the command line tools."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import barrier, init_dist, is_distributed
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
 
 from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint, with_trained_options
 from mmdvis.engine.unwrap_model import unwrap_model
@@ -333,7 +335,12 @@ TEST_EXCLUDES = (
 )
 
 
-def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) -> dict[str, float]:
+def test(
+    config: Config,
+    checkpoints: str | Sequence[str],
+    trust: bool = False,
+    prepare: Callable[[nn.Module], nn.Module] | None = None,
+) -> dict[str, float]:
     """Evaluates checkpoints on the test set of the config.
 
     Names, colours and ids of the classes are read from the first checkpoint if it contains them.
@@ -342,6 +349,8 @@ def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) 
         config: Config, modified in place.
         checkpoints: Path of a checkpoint; for a :class:`VideoFusion` one path per member.
         trust: See :attr:`VideoRunner.trust`.
+        prepare: Applied to the model, or to each member, once its weights are loaded, e.g. ``optimize_for_inference``;
+            its result is evaluated.
 
     Returns:
         Metric name -> value.
@@ -360,8 +369,23 @@ def test(config: Config, checkpoints: str | Sequence[str], trust: bool = False) 
     model = unwrap_model(runner.model)
     for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
         load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
+    if prepare is not None:
+        runner.model = prepared_model(runner.model, prepare)
     with report_hanging(config):
         return runner.test()
+
+
+def prepared_model(model: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """The model, in evaluation mode, or with its wrapper or its members, after ``prepare``."""
+    inner = unwrap_model(model).eval()
+    if hasattr(inner, 'members'):
+        inner.members = nn.ModuleList(map(prepare, inner.members))
+    else:
+        inner = prepare(inner)
+    if not is_model_wrapper(model):
+        return inner
+    model.module = inner
+    return model
 
 
 def with_checkpoint(model: Config, checkpoint: Checkpoint) -> dict[str, Any]:

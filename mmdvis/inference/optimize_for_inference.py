@@ -1,50 +1,87 @@
-"""Optimises a model for inference: layout, folded batch norms, half precision, compilation."""
+"""Optimises a model for inference: layout, folded batch norms, half precision, int8, compilation."""
 
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks.wrappers import Linear
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import nn
 
 from mmdvis.checks import check_choice
+from mmdvis.errors import OptionError
 from mmdvis.models.detectors import DVIS
+
+from .int8_linear import Int8Linear
 
 MATMUL_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d)
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+LINEAR_LAYERS = (nn.Linear, Linear)  # not their other subclasses, whose forward pass differs
+OPTIMISED = (*DTYPES, 'int8')
 
 
 def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool = False) -> DVIS:
     """Folds batch norms of the backbone into its convolutions and uses the channels-last memory layout.
 
     With ``'bf16'`` or ``'fp16'``, the weights of matrix multiplications are also stored in this precision, so that they
-    are not cast in every step. Sampling offsets and attention weights of deformable attention stay float32. The model
-    can then be used for inference only.
+    are not cast in every step. Sampling offsets and attention weights of deformable attention stay float32. With
+    ``'int8'``, for the CPU, the linear layers of the backbone and the pixel decoder are replaced by
+    :class:`~mmdvis.inference.int8_linear.Int8Linear`. The model can then be used for inference only.
 
     Args:
         model: Model in evaluation mode; its parameters are changed in place.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'int8'``. bf16 needs a CPU with AVX-512 to be fast.
         compiled: Whether to compile parts of the model at the first frame, see :func:`compile_parts`.
 
     Returns:
         Model with the given precision. In fp32, its results agree with those of the original model up to rounding.
 
     Raises:
-        ValueError: If the model is in training mode, or the precision is unknown.
+        OptionError: If the model is not of the DVIS family, or an exported one.
+        ValueError: If the model is in training mode, the precision is unknown, or it is int8 and the model is on a GPU
+            or compiled.
     """
+    if not isinstance(model, DVIS) or not hasattr(model.segmenter, 'backbone'):  # exported graphs have none
+        raise OptionError('precision and compilation apply to models of the DVIS family that are not exported')
     if model.training:
         raise ValueError('a model in training mode cannot be optimised for inference; call eval() first')
-    check_choice('precision', precision, DTYPES)
+    check_choice('precision', precision, OPTIMISED)
+    kind = model.data_preprocessor.mean.device.type
+    if precision == 'int8' and (kind != 'cpu' or compiled):
+        raise ValueError('int8 is for uncompiled models on the CPU; use fp32, or on a GPU bf16 or fp16')
+    if kind == 'cpu':
+        warn_if_slow(precision)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
-    if precision != 'fp32':
+    if precision == 'int8':
+        quantize_linear_layers(model)
+    elif precision != 'fp32':
         cast_weights(model, precision)
-    if precision == 'fp16' and model.data_preprocessor.mean.device.type == 'cpu':
-        warnings.warn('fp16 is slow on the CPU; use bf16', stacklevel=2)
     model.requires_grad_(False)
-    model = model.with_options(precision=precision)
+    model = model.with_options(precision='fp32' if precision == 'int8' else precision)
     return compile_parts(model) if compiled else model
+
+
+def warn_if_slow(precision: str) -> None:
+    """Warns if a CPU computes a precision more slowly than float32."""
+    if precision == 'bf16' and torch.backends.cpu.get_cpu_capability() == 'AVX2':
+        warnings.warn('bf16 is slow on this CPU, which has no AVX-512; use fp32 or int8', stacklevel=3)
+    if precision == 'fp16':
+        warnings.warn('fp16 is slow on the CPU; use bf16', stacklevel=3)
+
+
+def quantize_linear_layers(model: DVIS) -> None:
+    """Replaces the linear layers of backbone and pixel decoder, which process all tokens of a frame, by int8 layers.
+
+    Those of :func:`float32_modules` and of the stages that process a few queries stay float32.
+    """
+    exact = float32_modules(model, 'int8')
+    parts = (getattr(model.segmenter, name, None) for name in ('backbone', 'pixel_decoder'))
+    for parent in [module for part in parts if part is not None for module in part.modules()]:
+        for name, layer in parent.named_children():
+            if type(layer) in LINEAR_LAYERS and layer not in exact:
+                setattr(parent, name, Int8Linear(layer))
 
 
 def cast_weights(model: DVIS, precision: str) -> None:
@@ -64,7 +101,7 @@ def float32_modules(model: DVIS, precision: str) -> set[nn.Module]:
     In fp16 also the whole pixel decoder, whose values exceed the range of fp16.
     """
     decoder = set(model.segmenter.pixel_decoder.modules() if hasattr(model.segmenter, 'pixel_decoder') else ())
-    modules = set() if precision == 'bf16' else set(decoder)
+    modules = set(decoder) if precision == 'fp16' else set()
     for module in model.modules():
         if hasattr(module, 'sampling_offsets'):
             modules.update(

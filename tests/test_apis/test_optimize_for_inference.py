@@ -1,11 +1,15 @@
 """An optimised model gives the results of the original model."""
 
+import warnings
+
 import pytest
 import torch
 from helpers import tiny
 from torch import nn
 
 from mmdvis.apis import optimize_for_inference
+from mmdvis.errors import OptionError
+from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
@@ -83,12 +87,42 @@ def test_whole_videos_go_through_in_half_precision():
 def test_what_cannot_be_tuned_is_said():
     with pytest.raises(ValueError, match=r'call eval\(\) first'):
         optimize_for_inference(tiny.model().train())
+    with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16', 'fp16' or 'int8', got 'int4'"):
+        optimize_for_inference(model(), 'int4')
     with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16' or 'fp16', got 'int8'"):
-        optimize_for_inference(model(), 'int8')
+        tiny.model(precision='int8')
+    with pytest.raises(ValueError, match='int8 is for uncompiled models on the CPU'):
+        optimize_for_inference(model(), 'int8', compiled=True)
+    with pytest.raises(OptionError, match='models of the DVIS family that are not exported'):
+        optimize_for_inference(nn.Linear(1, 1))
     with pytest.raises(ValueError, match="precision must be 'fp32', 'bf16' or 'fp16', got 'half'"):
         tiny.model(precision='half')
     with pytest.warns(UserWarning, match='fp16 is slow on the CPU'):
         optimize_for_inference(model(), 'fp16')
+
+
+@pytest.mark.parametrize('capability, is_slow', [('AVX2', True), ('AVX512', False)])
+def test_bfloat16_on_an_old_cpu_warns(monkeypatch, capability, is_slow):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        optimize_for_inference(model(), 'bf16')
+    assert any('bf16 is slow on this CPU' in str(warning.message) for warning in caught) == is_slow
+
+
+def test_int8_replaces_the_linear_layers_that_process_all_tokens():
+    plain, tuned = model(), optimize_for_inference(model(), 'int8')
+    quantised = {name for name, module in tuned.named_modules() if isinstance(module, Int8Linear)}
+    layer = 'segmenter.pixel_decoder.encoder.layers.0.'
+    assert quantised >= {layer + 'self_attn.value_proj', layer + 'self_attn.output_proj', layer + 'ffn.layers.0.0'}
+    assert all(name.startswith(('segmenter.backbone', 'segmenter.pixel_decoder')) for name in quantised)
+    assert not any('sampling_offsets' in name or 'attention_weights' in name for name in quantised)
+    exact, found = tracks(plain), tracks(tuned)
+    difference = (found.mask_features - exact.mask_features).norm() / exact.mask_features.norm()
+    assert 0 < difference < 0.05
+    copied = tracks(tuned.with_options(window=1))
+    torch.testing.assert_close(copied.mask_features, found.mask_features, atol=0, rtol=0)
+    assert tuned.options.precision == 'fp32'
 
 
 def test_the_pixel_decoder_trains_in_float32_under_autocast():

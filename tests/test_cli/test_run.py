@@ -48,14 +48,14 @@ def write_video(path, frames, fps=12, times=None):
 def small_models(monkeypatch):
     """Loads a model with random weights in place of those of the zoo; the name is the task."""
 
-    def load(name, weights, device, options=None, trust=False):
+    def load(name, weights, device, options=None, trust=False, precision=None, compiled=False):
         config = dict(TASKS[name])
         if options:
             if name != 'vps':
                 raise TypeError("unexpected keyword argument 'score_thr'")
             config['score_thr'] = options['model.postprocessor.score_thr']
         model = tiny.model('cosine', False, config, dataset_meta=META).eval()
-        return VideoSegInferencer(model, short_edge=64)
+        return VideoSegInferencer(model, short_edge=64, precision=precision, compiled=compiled)
 
     monkeypatch.setattr(command, 'load', load)
 
@@ -170,6 +170,17 @@ def test_classes_scores_and_looks(tmp_path):
         assert run(video, '--out', tmp_path / name, '--save', 'video', *words) == 0
     pictures = [VideoFileFrames(tmp_path / name / 'clip' / 'video.mp4').read(0, 1).int() for name in ('plain', 'drawn')]
     assert (pictures[0] - pictures[1]).abs().float().mean() > 1
+
+
+def test_another_precision_changes_little(tmp_path):
+    video = write_video(tmp_path / 'clip.mp4', shapes(0))
+    classes = {}
+    for precision in ('fp32', 'int8'):
+        words = ('--precision', precision, '--save', 'masks', '--score-thr', 0.0)
+        assert run(video, '--out', tmp_path / precision, *words) == 0
+        masks = sorted((tmp_path / precision / 'clip').rglob('*.png'))
+        classes[precision] = np.stack([np.asarray(Image.open(path)) for path in masks])
+    assert classes['fp32'].any() and (classes['fp32'] == classes['int8']).mean() > 0.9
 
 
 def test_instances_have_a_score_by_default(tmp_path):

@@ -22,6 +22,7 @@ from mmdvis.analysis.profile_inference import (
 from mmdvis.analysis.profile_training import profile_training, training_batch, training_lower_bounds
 from mmdvis.apis import optimize_for_inference
 from mmdvis.cli.arguments import add_config_options
+from mmdvis.inference.optimize_for_inference import OPTIMISED
 from mmdvis.io import ArrayFrames, write_json
 from mmdvis.models.detectors import DVIS
 from mmdvis.registry import MODELS
@@ -44,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--video', help='video file to segment; None: random noise in 16:9')
     parser.add_argument('--kept', type=int, default=0, help='number of queries that become segments')
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='compute precision')
+    parser.add_argument('--precision', choices=OPTIMISED, default='fp32', help='compute precision')
     parser.add_argument('--compile', action='store_true', help='compile the parts of the model that gain from it')
     parser.add_argument('--baseline', choices=['plain'], help='also measure the unoptimised reference path')
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step with this batch size')
@@ -52,7 +53,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, help='CPU threads of torch')
     add_config_options(parser)
     parser.add_argument('--json', type=Path, help='json file to write the measurements to')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.train and args.precision == 'int8':
+        parser.error('--precision int8 is for inference; use bf16 with --train')
+    return args
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,8 @@ def main() -> None:
         f'{args.config}, {run.work}, {args.precision}, {platform.processor()}, {torch.get_num_threads()} threads, '
         f'torch {torch.__version__}, {date.today()}'
     )
-    print(
-        f'this machine: {machine.products["fp32"] / 1e9:.0f} GFLOP/s fp32, {machine.products["bf16"] / 1e9:.0f} bf16, '
-        f'{machine.gathered / 1e9:.1f} GB/s gathered'
-    )
+    rates = ', '.join(f'{rate / 1e9:.0f} GFLOP/s {name}' for name, rate in machine.products.items())
+    print(f'this machine: {rates}, {machine.gathered / 1e9:.1f} GB/s gathered')
     print(usage_table(run.ours, lower_bound, run.plain, unit))
     for name, usage in (('ours', run.ours), ('plain', run.plain)):
         if usage is not None:
