@@ -11,7 +11,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import barrier, init_dist, is_distributed
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmdvis.checkpoints import Checkpoint, load_weights, read_checkpoint, with_trained_options
@@ -369,23 +368,11 @@ def test(
     model = unwrap_model(runner.model)
     for member, checkpoint in zip(getattr(model, 'members', [model]), loaded):
         load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
-    if prepare is not None:
-        runner.model = prepared_model(runner.model, prepare)
+    if prepare is not None:  # its result needs no wrapper, because testing synchronises nothing
+        model.eval()
+        runner.model = model.with_members(prepare) if hasattr(model, 'members') else prepare(model)
     with report_hanging(config):
         return runner.test()
-
-
-def prepared_model(model: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """The model, in evaluation mode, or with its wrapper or its members, after ``prepare``."""
-    inner = unwrap_model(model).eval()
-    if hasattr(inner, 'members'):
-        inner.members = nn.ModuleList(map(prepare, inner.members))
-    else:
-        inner = prepare(inner)
-    if not is_model_wrapper(model):
-        return inner
-    model.module = inner
-    return model
 
 
 def with_checkpoint(model: Config, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -9,19 +9,10 @@ from helpers import tiny_config
 from helpers.commands import ROOT
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import nn
 
 from mmdvis.apis import optimize_for_inference
 from mmdvis.checkpoints import read_checkpoint
-from mmdvis.engine.launch import (
-    load_config,
-    make_runner,
-    prepared_model,
-    set_accumulation,
-    set_precision,
-    set_resume,
-    train,
-)
+from mmdvis.engine.launch import load_config, make_runner, set_accumulation, set_precision, set_resume, train
 from mmdvis.engine.launch import test as run_test
 
 
@@ -124,16 +115,6 @@ def test_the_prepared_model_is_scored(minvis, toy_root):
 
     metrics = run_test(stage(folder, 'minvis', toy_root, None), str(first), prepare=prepare)
     assert seen == [False] and 0 <= metrics['VPQ'] <= 1
-
-
-def test_wrappers_and_members_are_kept():
-    inner, other = nn.Linear(1, 1), nn.Identity()
-    assert prepared_model(inner, lambda model: other) is other
-    wrapped = nn.DataParallel(inner)
-    assert prepared_model(wrapped, lambda model: other) is wrapped and wrapped.module is other
-    fusion = nn.Module()
-    fusion.members = nn.ModuleList([inner, inner])
-    assert list(prepared_model(fusion, lambda model: other).members) == [other, other] and not fusion.training
 
 
 def test_a_resumed_run_goes_on_in_the_same_stream_of_clips(minvis, toy_root, tmp_path, monkeypatch):

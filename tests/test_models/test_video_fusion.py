@@ -206,6 +206,14 @@ def test_a_symmetric_pair_gives_a_symmetric_answer():
     torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3)
 
 
+def test_members_are_replaced_in_a_copy():
+    model = fusion([dict()], seeds=(0, 1))
+    first, second = model.members
+    changed = model.with_members(lambda member: second if member is first else first)
+    assert list(changed.members) == [second, first] and list(model.members) == [first, second]
+    assert changed.passes == model.passes and not changed.training
+
+
 @pytest.mark.parametrize('members, passes', [([], [{}]), ([1], [])])
 def test_fusion_of_nothing(members, passes):
     with pytest.raises(ValueError, match='fusion needs at least one member and one pass'):

@@ -1,6 +1,7 @@
 """Fusion of the predictions of several models and test-time passes (scales, horizontal flip)."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,16 @@ class VideoFusion(BaseModel):
     def classes(self) -> ClassInfo:
         """Class information of the first member."""
         return self.members[0].classes
+
+    def with_members(self, change: Callable[[nn.Module], nn.Module]) -> 'VideoFusion':
+        """The same fusion of other members.
+
+        Args:
+            change: Applied to each member, e.g. ``optimize_for_inference``.
+        """
+        fusion = copy.copy(self)
+        fusion.__dict__['_modules'] = dict(self._modules, members=nn.ModuleList(map(change, self.members)))
+        return fusion
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[FrameSource], data_samples: Sequence[VideoDataSample]) -> list[VideoDataSample]:
