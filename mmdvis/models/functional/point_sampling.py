@@ -225,22 +225,21 @@ def numeric(maps: Tensor) -> Tensor:
 def smallest(values: Tensor, number: int) -> Tensor:
     """Indices (N, number) int64 of the smallest values of each row (N, P). On a CPU, the indices are sorted."""
     if values.device.type == 'cpu' and number:
-        limits = np.partition(values.numpy(), number - 1, axis=1)[:, number - 1].tolist()
-        columns = [below(row, limit, number) for row, limit in zip(values, limits)]
+        rows = values.numpy()
+        limits = np.partition(rows, number - 1, axis=1)[:, number - 1]
+        columns = [below(row, limit, number) for row, limit in zip(rows, limits)]
         if columns and all(len(found) == number for found in columns):  # NaN is never found
-            return torch.stack(columns)
+            return torch.from_numpy(np.stack(columns))
     return values.topk(number, dim=1, largest=False, sorted=False).indices
 
 
-def below(row: Tensor, limit: float, number: int) -> Tensor:
+def below(row: np.ndarray, limit: np.floating, number: int) -> np.ndarray:
     """Sorted indices of the ``number`` smallest values (P,), given the largest of them; of equal values, the first."""
-    found = (row <= limit).nonzero()[:, 0]
+    found = np.flatnonzero(row <= limit)
     surplus = len(found) - number
     if surplus <= 0:
         return found
-    kept = torch.ones(len(found), dtype=torch.bool)
-    kept[(row[found] == limit).nonzero()[-surplus:, 0]] = False
-    return found[kept]
+    return np.delete(found, np.flatnonzero(row[found] == limit)[-surplus:])
 
 
 def uncertain_points(
