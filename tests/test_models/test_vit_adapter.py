@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.commands import count_calls
 from helpers.tiny_backbones import VIT, adapter
 from torch import nn
@@ -62,6 +63,10 @@ def test_levels_are_split_and_joined():
     shapes = [(8, 12), (4, 6), (2, 3)]
     tokens = torch.randn(2, 96 + 24 + 6, 5)
     assert torch.equal(join_levels(split_levels(tokens, shapes)), tokens)
+    for map_of_one, map_of_two in zip(split_levels(tokens[:1], shapes), split_levels(tokens, shapes)):
+        assert torch.equal(map_of_one[0], map_of_two[0])
+        larger = F.interpolate(map_of_one, scale_factor=2.0, mode='bilinear')
+        assert larger.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_mrfp_by_hand():

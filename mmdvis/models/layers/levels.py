@@ -9,9 +9,11 @@ from mmdvis.checks import Size
 
 
 def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
-    """Splits tokens (B, N, C) of several levels into maps (B, C, h, w)."""
-    parts = x.split([h * w for h, w in shapes], 1)
-    return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
+    """Splits tokens (B, N, C) of several levels into maps (B, C, h, w) in the channels-last memory layout."""
+    parts = x.split(
+        [h * w for h, w in shapes], 1
+    )  # views whose strides PyTorch recognises as channels-last for B = 1, too
+    return [part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes)]
 
 
 def join_levels(maps: Sequence[Tensor]) -> Tensor:
