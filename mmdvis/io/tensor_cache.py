@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmdvis.errors import OptionError
@@ -15,7 +16,7 @@ from .atomic_write import atomic_write
 
 
 class TensorCache:
-    """Named tensors under keys, one file each, in a folder.
+    """Named tensors under keys, in one safetensors file each, in a folder.
 
     Keys are hashes of what the tensors were computed from, so several processes and trainings can use one folder at the
     same time. Entries are never removed: delete the folder to free it.
@@ -58,7 +59,7 @@ class TensorCache:
         """The tensors of an entry on the CPU; None if there is no such entry or it cannot be read."""
         path = self.path(key)
         try:
-            return torch.load(path, weights_only=True)
+            return load_file(path)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged file raises different types
@@ -86,9 +87,9 @@ class TensorCache:
                 self.is_full = True
             return
         self.remaining -= size
-        with atomic_write(self.path(key)) as temporary:  # clones, since a view would be stored with all of its tensor
-            torch.save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, temporary)
+        with atomic_write(self.path(key)) as temporary:
+            save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
 
     def path(self, key: str) -> Path:
         """File of an entry."""
-        return self.folder / key[:2] / f'{key[2:]}.pt'
+        return self.folder / key[:2] / f'{key[2:]}.safetensors'
