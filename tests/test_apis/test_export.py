@@ -32,6 +32,12 @@ def program(tmp_path_factory):
     return model, export_model(model, tmp_path_factory.mktemp('exported') / 'model', SIZE, 'torch_export')
 
 
+@pytest.fixture(scope='module')
+def loaded(program):
+    """The exported model; reading its programs takes seconds."""
+    return load_exported(program[1])
+
+
 def clip_of(num_frames):
     queries = tiny.frame_queries(num_frames)
     return tiny.model('cosine').tracker(queries)[0]
@@ -41,9 +47,8 @@ def share(first, second):
     return float((first.id_map == second.id_map).float().mean())
 
 
-def test_offline_and_streamed_results_are_the_same(program):
-    model, folder = program
-    exported = load_exported(folder)
+def test_offline_and_streamed_results_are_the_same(program, loaded):
+    model, exported = program[0], loaded
     assert exported.trainable == () and not list(exported.parameters())
     whole = [OfflineVideo(m, progress=False).result(video()) for m in (model, exported)]
     assert share(*whole) > 0.999 and [s.id for s in whole[0].segments] == [s.id for s in whole[1].segments]
@@ -80,7 +85,7 @@ def test_a_segmenter_whose_queries_pass_through_the_backbone(tmp_path):
 
 def test_the_padding_of_the_model_is_exported(tmp_path):
     preprocessor = dict(type='ClipPreprocessor', square=True, fill='black')
-    model = tiny.model('cosine', data_preprocessor=preprocessor).eval()
+    model = tiny.model('cosine', segmenter=tiny.EOMT, data_preprocessor=preprocessor).eval()
     exported = load_exported(export_model(model, tmp_path, (40, 90), 'torch_export'))
     frames = video(2, (40, 90)).read(0, 2)
     size = exported.data_preprocessor.padded((40, 90))
@@ -89,9 +94,8 @@ def test_the_padding_of_the_model_is_exported(tmp_path):
     )
 
 
-def test_the_refiner_takes_clips_of_any_length(program):
-    model, folder = program
-    exported = load_exported(folder)
+def test_the_refiner_takes_clips_of_any_length(program, loaded):
+    model, exported = program[0], loaded
     for length in (1, 2, 7):
         clip = clip_of(length)
         with torch.no_grad():
@@ -125,9 +129,8 @@ def test_other_runtimes_give_the_same_maps(tmp_path, kind, package):
     assert share(*(VideoStream(m).push(frames.read(0, 5)) for m in (model, exported))) >= 0.999
 
 
-def test_smaller_frames_are_padded_and_larger_ones_refused(program, tmp_path):
-    _, folder = program
-    exported = VideoSegInferencer(str(folder))
+def test_smaller_frames_are_padded_and_larger_ones_refused(loaded):
+    exported = VideoSegInferencer(loaded)
     for size in ((64, 96), (120, 100), (30, 200), (200, 300)):
         (result,) = list(exported(video(1, size).frames[0].permute(1, 2, 0).numpy()))
         assert result.image_size == size
@@ -162,11 +165,11 @@ def test_faults_are_named(program, tmp_path, monkeypatch):
         export_model(without_postprocessor(), tmp_path, SIZE, 'torch_export')
     broken = tmp_path / 'broken'
     shutil.copytree(folder, broken)
-    (broken / 'refiner.pt2').unlink()
-    with pytest.raises(CheckpointError, match='has no refiner.pt2; export the model again'):
+    (broken / 'segmenter.pt2').unlink()
+    with pytest.raises(CheckpointError, match='has no segmenter.pt2; export the model again'):
         load_exported(broken)
-    (broken / 'refiner.pt2').write_bytes(b'no program')
-    with pytest.raises(CheckpointError, match='refiner.pt2 cannot be read'):
+    (broken / 'segmenter.pt2').write_bytes(b'no program')
+    with pytest.raises(CheckpointError, match='segmenter.pt2 cannot be read'):
         load_exported(broken)
     (broken / 'model.json').write_text('{}')
     with pytest.raises(CheckpointError, match='model.json cannot be read as the description'):
@@ -189,11 +192,11 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(export, 'write_program', lambda *args: (_ for _ in ()).throw(OSError('disk full')))
     with pytest.raises(OSError, match='disk full'):
-        export_model(tiny.model('cosine').eval(), tmp_path / 'e', SIZE, 'torch_export')
+        export_model(tiny.model('cosine', segmenter=tiny.EOMT).eval(), tmp_path / 'e', SIZE, 'torch_export')
     assert not list((tmp_path / 'e').iterdir())
 
 
-def test_options_of_an_exported_model(program, tmp_path, monkeypatch):
+def test_options_of_an_exported_model(program, loaded, tmp_path, monkeypatch):
     model, folder = program
     assert (
         VideoSegInferencer(str(folder), options={'model.postprocessor.score_thr': 0.7}).model.postprocessor.score_thr
@@ -201,11 +204,12 @@ def test_options_of_an_exported_model(program, tmp_path, monkeypatch):
     )
     with pytest.raises(OptionError, match='is an exported model, which contains its weights'):
         VideoSegInferencer(str(folder), 'weights.pth', 'cpu')
-    exported = load_exported(folder)
     with pytest.raises(OptionError, match='this model is an exported one'):
-        export_model(exported, tmp_path, SIZE, 'torch_export')
+        export_model(loaded, tmp_path, SIZE, 'torch_export')
+    with pytest.raises(OptionError, match='models of the DVIS family that are not exported'):
+        VideoSegInferencer(loaded, precision='int8')
     with pytest.raises(OptionError, match='leave out max_memory'):
-        OfflineVideo(exported, max_memory=10**9, progress=False).result(video())
+        OfflineVideo(loaded, max_memory=10**9, progress=False).result(video())
     with pytest.raises(OptionError, match='only models in float32 on the CPU'):
         export_model(tiny.model('dvis').eval().double(), tmp_path, SIZE, 'torch_export')
     monkeypatch.chdir(tmp_path)
