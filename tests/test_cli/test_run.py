@@ -351,7 +351,7 @@ SIGNALS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 def test_a_signal_keeps_what_is_finished(tmp_path, number, code):
     """A real process gets a signal while it works on its second video."""
     write_video(tmp_path / 'a.mp4', shapes(0, 3))
-    write_video(tmp_path / 'b.mp4', shapes(1, 60) * 30)
+    write_video(tmp_path / 'b.mp4', shapes(1, 60) * 6)
     words = ['run', str(tmp_path / 'a.mp4'), str(tmp_path / 'b.mp4'), '--out', str(tmp_path / 'out')]
     process = subprocess.Popen(
         [sys.executable, '-m', 'mmdvis', *words, '--model', 'minvis_toy', '--save', 'json', 'video', 'html'],
