@@ -1,7 +1,7 @@
 """Ablation studies: rows that differ in some options, trained with several seeds, and compared with a baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ LEGEND = (
     'have 95 % confidence intervals.'
 )
 TYPES: dict[str, tuple[type, ...]] = dict(  # of the fields that are not text
-    rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int)
+    rows=(dict,), options=(dict,), seeds=(list,), metrics=(list,), iters=(int,), published=(float, int), tta=(list,)
 )
 
 
@@ -35,6 +35,7 @@ class Row:
             the row named by ``start`` with other options.
         published: Figure of the paper, in its own unit; None if it has none.
         start: Name of the row whose checkpoint of the same seed it starts from; None: what the plan starts from.
+        tta: Short edges in pixels of the passes that are fused; only for rows that are scored without training.
     """
 
     config: str
@@ -42,6 +43,7 @@ class Row:
     iters: int | None = None
     published: float | None = None
     start: str | None = None
+    tta: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,11 @@ def read_plan(path: Path) -> Plan:
 def read_row(content: Any, where: str) -> Row:
     """Reads a row; raises OptionError if a field is wrong or its config does not exist."""
     row = Row(**checked_fields(content, Row, where))
+    if row.tta and (row.iters != 0 or not all(type(edge) is int and edge > 0 for edge in row.tta)):
+        raise OptionError(f'{where}: tta must be positive numbers of pixels, and only with iters: 0, got {row.tta}')
     if not Path(row.config).is_file():
         raise OptionError(f'{where}: there is no config {row.config}')
-    return row
+    return replace(row, tta=tuple(row.tta))
 
 
 def checked_fields(content: Any, kind: type, where: str, **kinds: tuple[type, ...]) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def checked_fields(content: Any, kind: type, where: str, **kinds: tuple[type, ..
     if not isinstance(content, dict):
         raise OptionError(f'{where}: expected fields and values, got {type(content).__name__}')
     known = kind.__dataclass_fields__
-    needed = {name for name in known if name not in ('options', 'iters', 'published', 'start', 'source')}
+    needed = {name for name in known if name not in ('options', 'iters', 'published', 'start', 'source', 'tta')}
     for problem, names in (('unknown', content.keys() - known.keys()), ('missing', needed - content.keys())):
         if names:
             raise OptionError(

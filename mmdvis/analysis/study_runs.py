@@ -28,6 +28,7 @@ class Run:
         identity: The same as JSON, with the default folder of the toy videos.
         start: The run that it starts from; None if the config says where to start.
         is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
+        tta: Short edges in pixels of the passes that are fused when it is scored.
     """
 
     stem: str
@@ -35,11 +36,13 @@ class Run:
     identity: str
     start: 'Run | None' = None
     is_trained: bool = True
+    tta: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
         text = self.identity + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
+        text += f' fused {self.tta}' if self.tta else ''
         return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
 
 
@@ -64,7 +67,7 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
     identity = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     if os.environ.get(DATA_FOLDER):
         identity = identity.replace(f'"{os.environ[DATA_FOLDER]}/', f'"{DEFAULT_FOLDER}/')
-    return Run(Path(row.config).stem, config.pretty_text, identity, start, is_trained=row.iters != 0)
+    return Run(Path(row.config).stem, config.pretty_text, identity, start, row.iters != 0, row.tta)
 
 
 def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int], Run]:

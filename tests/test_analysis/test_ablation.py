@@ -135,12 +135,13 @@ def test_runs_are_shared_by_what_they_train(tmp_path):
         long=dict(config=config, iters=3000),
         after=dict(config=config, start='a'),
         scored=dict(config=config, iters=0, start='after', options={'model.causal': True}),
+        fused=dict(config=config, iters=0, start='after', options={'model.causal': True}, tta=[96, 128]),
     )
     plan = dict(title='t', baseline='a', seeds=[0, 1], metrics=['VPQ'], rows=rows, start=[dict(config=segmenter)])
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
     runs = study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)
     names = {key: run.name for key, run in runs.items()}
-    assert len(set(names.values())) == 2 * 6  # start='matched' is the default, but the text of the config differs
+    assert len(set(names.values())) == 2 * 7  # start='matched' is the default, but the text of the config differs
     assert len({names[row, 0] for row in rows} & {names[row, 1] for row in rows}) == 0
     assert [run.stem for run in chain(runs['after', 1])] == [Path(segmenter).stem, *[Path(config).stem] * 2]
     assert runs['after', 1].start is runs['a', 1] and runs['a', 1].start.name == runs['a', 0].start.name
@@ -149,7 +150,7 @@ def test_runs_are_shared_by_what_they_train(tmp_path):
     again = study_runs(read_plan(tmp_path / 'plan.yml'), set_iterations)
     assert {key: run.name for key, run in again.items()} == names
     order = [run.stem for run in in_order(runs.values())]
-    assert len(order) == 1 + 2 * 6 and order[0] == Path(segmenter).stem
+    assert len(order) == 1 + 2 * 7 and order[0] == Path(segmenter).stem
     assert in_order([runs['after', 0]]) == list(chain(runs['after', 0]))
     plan.update(start=[])
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
@@ -161,6 +162,9 @@ def test_runs_are_shared_by_what_they_train(tmp_path):
     [
         (dict(a=dict(start='b'), b={}), 'row a: start must be a row above it, got b'),
         (dict(a=dict(start='x')), 'row a: start must be a row above it, got x'),
+        (dict(a={}, b=dict(start='a', tta=[96])), 'row b: tta must be positive .*, and only with iters: 0, got .96'),
+        (dict(a={}, b=dict(start='a', iters=0, tta=[0])), 'row b: tta must be positive numbers of pixels'),
+        (dict(a={}, b=dict(start='a', iters=0, tta=96)), 'row b: tta must be of type list, got 96'),
         (dict(a=dict(iters=0)), 'row a: without training .iters: 0., start must name the row to score'),
     ],
 )
@@ -265,6 +269,24 @@ def test_repeated_and_wrong_seeds_and_metrics(changes, tmp_path):
         read_plan(plan_of_rows(tmp_path, **changes))
 
 
+def test_a_row_is_scored_with_its_passes(tmp_path):
+    tool, calls = load('tools/analysis_tools/ablation.py'), []
+    plan = plan_of_rows(tmp_path)
+    content = yaml.safe_load(plan.read_text())
+    content['rows']['scored']['tta'] = [96, 128]
+    plan.write_text(yaml.safe_dump(content, sort_keys=False))
+    runs = study_runs(read_plan(plan), set_iterations)
+
+    def call(command, log):
+        calls.append(command)
+        if command[0] == 'tools/train.py':
+            (log.parent / 'iter_1.pth').write_bytes(b'')
+
+    tool.Trainer(tmp_path / 'runs', None, call)(runs['scored', 0])
+    assert [command[0] for command in calls] == ['tools/train.py', 'tools/test.py', 'tools/test.py']
+    assert '--tta' not in calls[1] and calls[2][-3:] == ['--tta', '96', '128']
+
+
 def test_a_start_that_failed_is_not_run_again(tmp_path):
     tool, calls = load('tools/analysis_tools/ablation.py'), []
     runs = study_runs(read_plan(plan_of_rows(tmp_path)), set_iterations)
@@ -314,7 +336,9 @@ def test_a_study(toy_root, tmp_path, monkeypatch, capsys):
     assert len(calls) == 7 + 5  # neither the start nor seed 0 again
     results = json.loads((tmp_path / 'my out' / 'results.json').read_text())
     assert {name: set(seeds) for name, seeds in results['rows'].items()} == {name: {'0', '1'} for name in rows}
-    assert len(list((tmp_path / 'runs').glob('*/iter_3.pth'))) == 2 and list((tmp_path / 'cache').rglob('*.pt'))
+    assert len(list((tmp_path / 'runs').glob('*/iter_3.pth'))) == 2 and list(
+        (tmp_path / 'cache').rglob('*.safetensors')
+    )
     table = (tmp_path / 'my out' / 'table.md').read_text()
     assert '| matched' in table and '30.5' in table and 'AQ_corrected - matched' in table
     assert Image.open(tmp_path / 'my out' / 'plot.png').size[0] > 400

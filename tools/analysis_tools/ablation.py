@@ -135,7 +135,8 @@ class Trainer:
             self.call([*train, *(['--cfg-options', *options] if options else [])], log)
             write_json(target / 'seconds.json', dict(training=round(time.time() - start)))
         last = str(checkpoints_in(target)[0]) if run.is_trained else str(before)
-        self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics)], log)
+        fusion = ['--tta', *map(str, run.tta)] if run.tta else []
+        self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics), *fusion], log)
 
 
 def main() -> None:
