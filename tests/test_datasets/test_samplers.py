@@ -47,6 +47,21 @@ def test_one_dataset_is_shuffled_round_by_round():
     assert all(sorted(part) == list(range(7)) for part in rounds) and rounds[0] != rounds[1]
 
 
+def test_views_of_a_video_return_in_turn():
+    number, views = 7, 3
+    indices = take(ClipSampler(Videos([(4, 4)] * number), seed=1, views=views), 4 * views * number)
+    seeds = {index: [other.seed for other in indices if other == index] for index in range(number)}
+    for own in seeds.values():
+        assert own == own[:views] * 4 and len(set(own[:views])) == views
+    assert len({seed for own in seeds.values() for seed in own}) == number * views
+    unlimited = take(ClipSampler(Videos([(4, 4)] * number), seed=1), len(indices))
+    assert unlimited == indices and len({index.seed for index in unlimited}) == len(indices)
+    assert not {index.seed for index in unlimited} & {index.seed for index in indices}
+    resumed = ClipSampler(Videos([(4, 4)] * number), seed=1, views=views)
+    resumed.skip(20)
+    assert [index.seed for index in take(resumed, 30)] == [index.seed for index in indices[20:50]]
+
+
 def test_datasets_come_by_their_ratios():
     mixture = Mixture(Videos([(4, 4)] * 5), Videos([(4, 4)] * 50))
     indices = np.array(take(ClipSampler(mixture, ratios=[1.0, 0.75], seed=0), 7000))
@@ -97,6 +112,7 @@ def test_processes_share_a_round(monkeypatch):
         (dict(ratios=[1.0]), 'one non-negative weight for each of the 2 datasets'),
         (dict(ratios=[0, 0]), 'not all 0'),
         (dict(batch_size=0), 'batch_size must be at least 1, got 0'),
+        (dict(views=0), 'views must be at least 1, or None for a new clip each time, got 0'),
     ],
 )
 def test_impossible_streams(options, message):

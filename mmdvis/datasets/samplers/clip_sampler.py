@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 from mmdvis.datasets.drawn_index import DrawnIndex
 from mmdvis.registry import DATA_SAMPLERS
 
-DRAWS = 1  # marks the seeds of samples
+DRAWS, VIEWS = 1, 2  # mark the seeds of samples
 SHAPES_AN_OCTAVE = 4  # aspect ratio bins per factor of 2, so ratios in a bin differ by less than about 20 %
 
 
@@ -31,9 +31,12 @@ class ClipSampler(Sampler):
         batch_size: Batch size of the dataloader; only required with ``by_shape``.
         by_shape: Fill each batch with videos of similar aspect ratio.
         seed: Seed of the stream. None draws a seed that is shared by all processes.
+        views: Number of augmented clips of each video, which return in turn. Fewer augmentations are an approximation,
+            with which cached outputs of frozen stages return, see :class:`mmdvis.engine.FrozenOutputCacheHook`. None
+            draws a new clip each time.
 
     Raises:
-        ValueError: ``ratios`` or ``batch_size`` is invalid.
+        ValueError: ``ratios``, ``batch_size`` or ``views`` is invalid.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ClipSampler(Sampler):
         batch_size: int = 1,
         by_shape: bool = False,
         seed: int | None = None,
+        views: int | None = None,
     ) -> None:
         self.rank, self.world_size = get_dist_info()
         self.parts = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
@@ -56,8 +60,10 @@ class ClipSampler(Sampler):
             )
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        if views is not None and views < 1:
+            raise ValueError(f'views must be at least 1, or None for a new clip each time, got {views}')
         weights = np.array(self.lengths if ratios is None else ratios, float)
-        self.weights, self.batch_size = weights / weights.sum(), batch_size
+        self.weights, self.batch_size, self.views = weights / weights.sum(), batch_size, views
         self.seed = sync_random_seed() if seed is None else seed
         self.shapes = shapes_of(self.parts) if by_shape else np.zeros(sum(self.lengths), int)
         self.skipped = 0
@@ -91,8 +97,18 @@ class ClipSampler(Sampler):
         return islice((index for batch in own_batches for index in batch), self.skipped, None)
 
     def numbered(self, indices: Iterator[int]) -> Iterator[DrawnIndex]:
-        """Indices with seeds for the draws of their samples, which depend on their position in the shared stream."""
-        return (DrawnIndex(index, (self.seed, DRAWS, position)) for position, index in enumerate(indices))
+        """Indices with seeds for the draws of their samples.
+
+        The seeds depend on the position in the shared stream, or, with ``views``, on the index and the number of its
+        view.
+        """
+        times: dict[int, int] = {}
+        for position, index in enumerate(indices):
+            seed = (DRAWS, position)
+            if self.views is not None:
+                times[index] = times.get(index, -1) + 1
+                seed = (VIEWS, index, times[index] % self.views)
+            yield DrawnIndex(index, (self.seed, *seed))
 
     def skip(self, num_samples: int) -> None:
         """Skip the first ``num_samples`` indices of this process, to resume a training run."""

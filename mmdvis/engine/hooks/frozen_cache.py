@@ -12,8 +12,8 @@ class FrozenOutputCacheHook(Hook):
     """Keeps the outputs of the frozen stages of :class:`DVIS` in a :class:`TensorCache`.
 
     A training then computes the frozen stages once for each frame, and so do other trainings that start from the same
-    weights and use the same folder. This pays off if frames return unchanged: with flips and clips of any order, but
-    not with random scales and crops.
+    weights and use the same folder. This pays off if frames return unchanged: with flips and clips of any order; with
+    random scales and crops only if the clips of a video are limited, see ``views`` of :class:`ClipSampler`.
 
     Args:
         folder: Folder of the cache.
