@@ -76,7 +76,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             cache = TensorCache(folder)
             measure(model, batches, cache)  # fills the cache
-            size = sum(file.stat().st_size for file in Path(folder).rglob('*.pt'))
+            size = sum(file.stat().st_size for file in Path(folder).rglob('*.safetensors'))
             cached, found = measure(model, batches, cache)
             plain, expected = measure(model, batches, None)
         difference = max(abs(a - b) / abs(b) for a, b in zip(found, expected))

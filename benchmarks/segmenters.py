@@ -1,6 +1,7 @@
 """Compares segmenters and their trackers: time per frame in interleaved rounds, parameters and multiply-adds.
 
-Weights are random. Ratios are relative to the first config in the first precision.
+Weights are random. Ratios are relative to the first config in the first precision. With several precisions, the names
+in the JSON file are those of the configs followed by the precision.
 """
 
 import argparse

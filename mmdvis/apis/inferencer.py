@@ -110,9 +110,9 @@ class VideoSegInferencer(BaseInferencer):
         max_edge: Limit of the long edge in pixels.
         options: Overrides of the config.
         trust: Whether to allow unrestricted unpickling, which can execute arbitrary code.
-        precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'int8'``, see :func:`optimize_for_inference`, which changes a
-            built model in place; None leaves the model as it was trained, so that results equal those of
-            ``mmdvis test`` bit by bit.
+        precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'int8'`` (on the CPU), see :func:`optimize_for_inference`,
+            which changes a built model in place. None is float32 with the model unchanged; ``'fp32'`` also folds
+            batch norms, which changes results by rounding.
         compiled: Whether to compile the parts of the model that gain from it; precision None is then ``'fp32'``.
 
     Attributes:
@@ -120,7 +120,7 @@ class VideoSegInferencer(BaseInferencer):
 
     Raises:
         CheckpointError: The name is unknown, weights are missing, or the weights do not fit.
-        OptionError: ``precision`` or ``compiled`` is given, and the model is exported or not of the DVIS family.
+        OptionError: ``precision`` or ``compiled`` does not fit the model or the device.
         ValueError: The device is not available, or ``precision`` is unknown.
     """
 
@@ -144,6 +144,8 @@ class VideoSegInferencer(BaseInferencer):
         if model is None and weights is not None:
             model, weights = weights, None  # a checkpoint of mmdvis contains its config
         self.name = 'model' if isinstance(model, nn.Module) else str(model or default_model())
+        if precision == 'int8' and device in (None, 'auto'):
+            device = 'cpu'
         if not isinstance(model, nn.Module):
             model, trained_edge = build(self.name, weights, device, options, trust)
         if precision is not None or compiled:

@@ -48,7 +48,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     model.add_argument(
         '--precision',
         choices=OPTIMISED,
-        help='precision of the products; int8 and bf16 change the results slightly; None: as trained',
+        help='fp32: float32 with batch norms folded, equal up to rounding; bf16, fp16, int8: matrix products in this '
+        'precision, which changes the results slightly; int8 runs on the CPU; None: float32, the model unchanged',
     )
     model.add_argument(
         '--compile',

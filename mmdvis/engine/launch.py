@@ -370,7 +370,7 @@ def test(
         load_weights(member, checkpoint)  # requires all stages of the model in the checkpoint
     if prepare is not None:  # its result needs no wrapper, because testing synchronises nothing
         model.eval()
-        runner.model = model.with_members(prepare) if hasattr(model, 'members') else prepare(model)
+        runner.model = model.map_members(prepare) if hasattr(model, 'members') else prepare(model)
     with report_hanging(config):
         return runner.test()
 

@@ -15,6 +15,7 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.models.detectors.chain import is_stateful
 
 from .graphs import QUERIES, REFINED, STEP, FirstStepGraph, NextStepGraph, RefinerGraph, SegmenterGraph, example_inputs
+from .optimize_for_inference import has_float32_weights
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml', torch_export='.pt2')
 DESCRIPTION = 'model.json'  # file of an exported model that describes it
@@ -53,7 +54,7 @@ def export_model(model: DVIS, folder: str | Path, size: tuple[int, int], kind: s
             f'models with {type(model.segmenter).__name__} cannot be exported, because their segmenter has a state; '
             'export a model whose segmenter processes each frame independently, such as EoMT or Mask2Former'
         )
-    if {p.dtype for p in model.parameters()} != {torch.float32} or next(model.parameters()).is_cuda:
+    if not has_float32_weights(model) or next(model.parameters()).is_cuda:
         raise OptionError('only models in float32 on the CPU can be exported; load it again without other options')
     save, folder = writer(kind), Path(folder)
     height, width = model.data_preprocessor.padded(size)

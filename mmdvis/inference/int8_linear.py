@@ -1,23 +1,27 @@
 """Linear layer that multiplies 8-bit integers, for inference on a CPU."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from mmdvis.errors import OptionError
 
 
 class Int8Linear(nn.Module):
     """Linear layer with int8 weights and inputs that are quantised in each call (dynamic quantisation).
 
     Weights have one scale per output channel. The inputs of a call share one scale and zero point with 7 bits: without
-    VNNI instructions, the CPU adds two products in 16 bits, which 8 bits would overflow. Sums and outputs are float32.
+    VNNI instructions, the CPU adds two products in 16 bits, which 8 bits would overflow. The result of a frame
+    therefore depends slightly on the frames that are computed in the same call. Outputs are float32.
 
     Args:
         linear: Float32 layer to quantise; not changed.
 
     Raises:
-        ValueError: If PyTorch was built without oneDNN.
+        OptionError: PyTorch was built without oneDNN.
     """
 
     LEVELS: ClassVar[int] = 127
@@ -25,7 +29,7 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         if not torch.backends.mkldnn.is_available():
-            raise ValueError('int8 needs a build of PyTorch with oneDNN, and this one has none; use fp32')
+            raise OptionError('int8 needs a build of PyTorch with oneDNN, and this one has none; use fp32')
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
         scale = (weight.abs().amax(1) / 127).clamp_min(1e-12)
@@ -42,6 +46,16 @@ class Int8Linear(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores a copy and packs its weights."""
         super().__setstate__(state)
+        self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Int8Linear':
+        """Refuses other types and devices, for which there are no packed weights."""
+        if fn(self.scale).dtype != torch.float32 or fn(self.scale).device.type != 'cpu':
+            raise OptionError('a model in int8 stays on the CPU in its precision; load the model again to change them')
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
         self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
 
     def forward(self, x: Tensor) -> Tensor:

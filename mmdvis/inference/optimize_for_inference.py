@@ -1,5 +1,6 @@
 """Optimises a model for inference: layout, folded batch norms, half precision, int8, compilation."""
 
+import platform
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -38,19 +39,26 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
         Model with the given precision. In fp32, its results agree with those of the original model up to rounding.
 
     Raises:
-        OptionError: If the model is not of the DVIS family, or an exported one.
-        ValueError: If the model is in training mode, the precision is unknown, or it is int8 and the model is on a GPU
-            or compiled.
+        OptionError: If the model is exported, not of the DVIS family, or already optimised in a lower precision; or if
+            int8 is combined with a GPU or with compilation.
+        ValueError: If the model is in training mode, or the precision is unknown.
     """
     if not isinstance(model, DVIS) or not hasattr(model.segmenter, 'backbone'):  # exported graphs have none
-        raise OptionError('precision and compilation apply to models of the DVIS family that are not exported')
+        raise OptionError(
+            'precision and compilation apply to models of the DVIS family that are not exported, got '
+            f'{type(model).__name__}; leave them out'
+        )
     if model.training:
         raise ValueError('a model in training mode cannot be optimised for inference; call eval() first')
     check_choice('precision', precision, OPTIMISED)
-    kind = model.data_preprocessor.mean.device.type
-    if precision == 'int8' and (kind != 'cpu' or compiled):
-        raise ValueError('int8 is for uncompiled models on the CPU; use fp32, or on a GPU bf16 or fp16')
-    if kind == 'cpu':
+    if not has_float32_weights(model):
+        raise OptionError('the weights of the model are not float32, so it cannot be optimised; load the model again')
+    device = model.data_preprocessor.mean.device
+    if precision == 'int8' and device.type != 'cpu':
+        raise OptionError(f"int8 runs on the CPU only, and the model is on {device}; use device='cpu', bf16 or fp16")
+    if precision == 'int8' and compiled:
+        raise OptionError('models in int8 cannot be compiled; leave out one of both')
+    if device.type == 'cpu':
         warn_if_slow(precision)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
@@ -63,24 +71,35 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
     return compile_parts(model) if compiled else model
 
 
+def has_float32_weights(model: nn.Module) -> bool:
+    """Whether all parameters and buffers of a model are float32, except counters and masks."""
+    others = (torch.int64, torch.int32, torch.bool)
+    return all(x.dtype == torch.float32 or x.dtype in others for x in model.state_dict().values())
+
+
 def warn_if_slow(precision: str) -> None:
     """Warns if a CPU computes a precision more slowly than float32."""
-    if precision == 'bf16' and torch.backends.cpu.get_cpu_capability() == 'AVX2':
+    is_old = platform.machine() in ('x86_64', 'AMD64') and 'AVX512' not in torch.backends.cpu.get_cpu_capability()
+    if precision == 'bf16' and is_old:
         warnings.warn('bf16 is slow on this CPU, which has no AVX-512; use fp32 or int8', stacklevel=3)
     if precision == 'fp16':
-        warnings.warn('fp16 is slow on the CPU; use bf16', stacklevel=3)
+        warnings.warn(f'fp16 is slow on the CPU; use {"fp32 or int8" if is_old else "bf16"}', stacklevel=3)
 
 
 def quantize_linear_layers(model: DVIS) -> None:
     """Replaces the linear layers of backbone and pixel decoder, which process all tokens of a frame, by int8 layers.
 
-    Those of :func:`float32_modules` and of the stages that process a few queries stay float32.
+    Those of :func:`float32_modules` stay float32, and so do all other stages, which process a few queries.
     """
     exact = float32_modules(model, 'int8')
     parts = (getattr(model.segmenter, name, None) for name in ('backbone', 'pixel_decoder'))
     for parent in [module for part in parts if part is not None for module in part.modules()]:
         for name, layer in parent.named_children():
-            if type(layer) in LINEAR_LAYERS and layer not in exact:
+            if layer in exact:
+                continue
+            if hasattr(layer, 'as_linear'):
+                layer = layer.as_linear()
+            if type(layer) in LINEAR_LAYERS:
                 setattr(parent, name, Int8Linear(layer))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mmdvis.errors import OptionError
@@ -88,7 +88,7 @@ class TensorCache:
             return
         self.remaining -= size
         with atomic_write(self.path(key)) as temporary:
-            save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+            temporary.write_bytes(save({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}))
 
     def path(self, key: str) -> Path:
         """File of an entry."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.apis import VideoSegInferencer, load
+from mmdvis.apis import VideoSegInferencer, load, optimize_for_inference
 from mmdvis.cli.export import main
 from mmdvis.errors import CheckpointError, OptionError
 from mmdvis.inference import OfflineVideo, VideoStream, export_model, load_exported
@@ -212,6 +212,8 @@ def test_options_of_an_exported_model(program, loaded, tmp_path, monkeypatch):
         OfflineVideo(loaded, max_memory=10**9, progress=False).result(video())
     with pytest.raises(OptionError, match='only models in float32 on the CPU'):
         export_model(tiny.model('dvis').eval().double(), tmp_path, SIZE, 'torch_export')
+    with pytest.raises(OptionError, match='only models in float32 on the CPU'):
+        export_model(optimize_for_inference(tiny.model('dvis').eval(), 'int8'), tmp_path, SIZE, 'torch_export')
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'dvis-offline_toy').mkdir()  # a folder of this name is no exported model
     assert load('dvis-offline_toy').model.num_classes == 11

@@ -172,12 +172,14 @@ def test_classes_scores_and_looks(tmp_path):
     assert (pictures[0] - pictures[1]).abs().float().mean() > 1
 
 
-def test_another_precision_changes_little(tmp_path):
+def test_another_precision_changes_little(tmp_path, monkeypatch):
     video = write_video(tmp_path / 'clip.mp4', shapes(0))
-    classes = {}
+    classes, loaded, load = {}, [], command.load
+    monkeypatch.setattr(command, 'load', lambda *args, **options: loaded.append(options) or load(*args, **options))
     for precision in ('fp32', 'int8'):
         words = ('--precision', precision, '--save', 'masks', '--score-thr', 0.0)
         assert run(video, '--out', tmp_path / precision, *words) == 0
+        assert loaded.pop() == dict(precision=precision, compiled=False)
         masks = sorted((tmp_path / precision / 'clip').rglob('*.png'))
         classes[precision] = np.stack([np.asarray(Image.open(path)) for path in masks])
     assert classes['fp32'].any() and (classes['fp32'] == classes['int8']).mean() > 0.9

@@ -209,7 +209,7 @@ def test_a_symmetric_pair_gives_a_symmetric_answer():
 def test_members_are_replaced_in_a_copy():
     model = fusion([dict()], seeds=(0, 1))
     first, second = model.members
-    changed = model.with_members(lambda member: second if member is first else first)
+    changed = model.map_members(lambda member: second if member is first else first)
     assert list(changed.members) == [second, first] and list(model.members) == [first, second]
     assert changed.passes == model.passes and not changed.training
 

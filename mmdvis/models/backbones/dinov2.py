@@ -33,8 +33,17 @@ class JointProjection(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Projects the tokens (B, N, C) -> (B, N, 3 C)."""
-        bias = torch.cat([self.query_bias, torch.zeros_like(self.query_bias), self.value_bias])
-        return F.linear(x, self.weight, bias)
+        return F.linear(x, self.weight, self.joint_bias())
+
+    def joint_bias(self) -> Tensor:
+        """Bias (3 C,) of query, key and value."""
+        return torch.cat([self.query_bias, torch.zeros_like(self.query_bias), self.value_bias])
+
+    def as_linear(self) -> nn.Linear:
+        """A plain linear layer with the same results."""
+        linear = nn.Linear(self.in_features, self.out_features, device=self.weight.device, dtype=self.weight.dtype)
+        linear.load_state_dict(dict(weight=self.weight, bias=self.joint_bias()))
+        return linear
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

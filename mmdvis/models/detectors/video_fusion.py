@@ -47,8 +47,8 @@ class VideoFusion(BaseModel):
         """Class information of the first member."""
         return self.members[0].classes
 
-    def with_members(self, change: Callable[[nn.Module], nn.Module]) -> 'VideoFusion':
-        """The same fusion of other members.
+    def map_members(self, change: Callable[[nn.Module], nn.Module]) -> 'VideoFusion':
+        """The same fusion of changed members.
 
         Args:
             change: Applied to each member, e.g. ``optimize_for_inference``.

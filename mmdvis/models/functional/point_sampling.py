@@ -223,7 +223,7 @@ def numeric(maps: Tensor) -> Tensor:
 
 
 def smallest(values: Tensor, number: int) -> Tensor:
-    """Indices (N, number) int64 of the smallest values of each row (N, P). On a CPU, the indices are sorted."""
+    """Indices (N, number) int64 of the smallest values of each row (N, P), sorted on a CPU if no value is NaN."""
     if values.device.type == 'cpu' and number:
         rows = values.numpy()
         limits = np.partition(rows, number - 1, axis=1)[:, number - 1]
