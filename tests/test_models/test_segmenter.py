@@ -166,7 +166,21 @@ def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
 
 def test_more_tokens_than_float32_can_number_are_refused():
     with pytest.raises(ValueError, match='got 16777216 tokens of 1 heads; use smaller frames'):
-        sample_grid([(4096, 4096)], 1, 4, torch.device('cpu'))
+        sample_grid([(4094, 4094)], 1, 4, torch.device('cpu'))
+
+
+def test_locations_far_beside_the_map_are_zeros():
+    """The last pixel of each level has neighbours in the table, too, and none of them counts."""
+    value = torch.rand(1, 6 + 4, 1, 4) + 1
+    for place in (-1e9, -3.0, 3.0, 1e9, float('inf'), -float('inf')):
+        for axis in (0, 1):
+            locations = torch.full((1, 1, 1, 2, 1, 2), 0.5)
+            locations[..., axis] = place
+            out = gathered_attention(value, [(2, 3), (2, 2)], locations, torch.ones(1, 1, 1, 2, 1))
+            assert torch.equal(out, torch.zeros(1, 1, 4))
+    corner = torch.tensor([1.0, 1.0]).expand(1, 1, 1, 2, 1, 2)  # a quarter of the last pixel of each level
+    out = gathered_attention(value, [(2, 3), (2, 2)], corner, torch.ones(1, 1, 1, 2, 1))
+    torch.testing.assert_close(out, (value[:, 5] + value[:, 9]) / 4)
 
 
 def test_softmax_of_few_is_softmax():

@@ -13,8 +13,6 @@ from torch.autograd.function import once_differentiable
 
 from mmdvis.mmcv_ops_fallback import has_compiled_ops
 
-from .point_sampling import neighbours
-
 
 def deformable_attention(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
@@ -99,12 +97,33 @@ def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locatio
             location.reshape(len(location), -1, 2), weight.reshape(len(weight), -1), grid, heads
         )
         size = (len(location) * heads, 4 * levels * points)
-        outputs.append(
-            WeightedRows.apply(
-                tokens.reshape(-1, tokens.shape[-1]), rows.view(size), row_weights.view(size).to(value.dtype)
-            )
-        )
+        table = bordered_levels(tokens.flatten(1), shapes).view(-1, tokens.shape[-1])
+        outputs.append(WeightedRows.apply(table, rows.view(size), row_weights.view(size).to(value.dtype)))
     return torch.stack(outputs).view(len(value), -1, heads * value.shape[-1])
+
+
+def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+    """Surrounds the map of each level by zeros, so that positions beside it need no other treatment.
+
+    Args:
+        tokens: Tokens (S, C) of all levels, concatenated.
+        shapes: (height, width) of each level; the areas sum to S.
+
+    Returns:
+        Rows (R, C) of the maps (height + 2, width + 2), concatenated, and zeros for the neighbours of the last corner.
+    """
+    bordered = tokens.new_zeros(bordered_starts(shapes)[-1] + shapes[-1][1] + 4, tokens.shape[1])
+    for (height, width), start, level in zip(
+        shapes, bordered_starts(shapes), tokens.split([height * width for height, width in shapes])
+    ):
+        rows = bordered[start : start + (height + 2) * (width + 2)].view(height + 2, width + 2, -1)
+        rows[1:-1, 1:-1] = level.view(height, width, -1)
+    return bordered
+
+
+def bordered_starts(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """First row of each level in :func:`bordered_levels`, and the number of rows of all levels."""
+    return [0, *accumulate((height + 2) * (width + 2) for height, width in shapes)]
 
 
 class SampleGrid(NamedTuple):
@@ -126,7 +145,7 @@ class SampleGrid(NamedTuple):
 def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, device: torch.device) -> SampleGrid:
     """Level geometry of all samples of a query.
 
-    Row ``token * heads + head`` of the table is the token of one head.
+    Row ``row * heads + head`` of the table is one head of a row of :func:`bordered_levels`.
 
     Args:
         shapes: (height, width) of each level.
@@ -137,14 +156,16 @@ def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, devi
     Raises:
         ValueError: The table has 2**24 rows or more, so float32 cannot represent the row indices exactly.
     """
-    starts = [0, *accumulate(h * w for h, w in shapes)]
-    if starts[-1] * heads >= 1 << 24:
+    starts = bordered_starts(shapes)
+    if (starts[-1] + shapes[-1][1] + 4) * heads >= 1 << 24:
         raise ValueError(
             f'deformable attention supports fewer than 2**24 rows (tokens x heads), got {starts[-1]} tokens of {heads} '
             'heads; use smaller frames'
         )
     levels = torch.tensor(
-        [(w, h, w * heads, start * heads) for (h, w), start in zip(shapes, starts)], dtype=torch.float32, device=device
+        [(w, h, (w + 2) * heads, (start + w + 3) * heads) for (h, w), start in zip(shapes, starts)],
+        dtype=torch.float32,
+        device=device,
     )
     width, height, stride, first = levels.repeat_interleave(points, 0).repeat(heads, 1).T.contiguous()
     return SampleGrid(
@@ -155,6 +176,9 @@ def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, devi
 def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -> tuple[Tensor, Tensor]:
     """Table rows and weights of the four neighbours of every sample.
 
+    Positions that are more than a pixel beside the map are moved to one pixel beside it, where all neighbours with a
+    weight are zeros of the border.
+
     Args:
         spots: Normalised (x, y) locations (N, S, 2) of the S = heads * levels * points samples of each query.
         weights: Attention weights (N, S).
@@ -164,22 +188,24 @@ def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -
     Returns:
         Table rows, int32, and their weights (bilinear times attention), both (N, heads, 4, levels * points).
     """
-    exact_dtype = torch.promote_types(spots.dtype, torch.float32)
-    x, y = (spots[..., k].to(exact_dtype) * size - 0.5 for k, size in enumerate((grid.width, grid.height)))
-    (left, left_weight), (right, right_weight) = neighbours(x, grid.width)
-    (top, top_weight), (bottom, bottom_weight) = neighbours(y, grid.height)
-    top_weight, bottom_weight = top_weight * weights, bottom_weight * weights
-    left, right = left * heads, right * heads
-    top, bottom = top * grid.stride + grid.first, bottom * grid.stride + grid.first
+    exact_dtype, before = torch.promote_types(spots.dtype, torch.float32), torch.full_like(grid.width, -1)
+    x, y = (
+        torch.clamp(spots[..., k].to(exact_dtype) * size - 0.5, before, size)
+        for k, size in enumerate((grid.width, grid.height))
+    )
+    left, top = x.detach().floor(), y.detach().floor()
+    row = torch.add(top * grid.stride, left, alpha=heads).add_(grid.first)
+    row = row.nan_to_num_(0).int()  # a location that is NaN gives NaN, by its weights
+    stride = grid.stride.int()
+    bottom_weight = (y - top) * weights
+    top_weight = weights - bottom_weight
+    bottom_right, top_right = bottom_weight * (x - left), top_weight * (x - left)
 
     def together(*corners: Tensor) -> Tensor:
         return torch.cat([corner.unflatten(-1, (heads, 1, -1)) for corner in corners], 2)
 
-    rows = together(top + left, top + right, bottom + left, bottom + right)
-    row_weights = together(
-        top_weight * left_weight, top_weight * right_weight, bottom_weight * left_weight, bottom_weight * right_weight
-    )
-    return rows.nan_to_num_(0).int(), row_weights  # a location that is NaN gives NaN, by its weights
+    rows = together(row, row + heads, row + stride, row + (stride + heads))
+    return rows, together(top_weight - top_right, top_right, bottom_weight - bottom_right, bottom_right)
 
 
 class WeightedRows(torch.autograd.Function):
