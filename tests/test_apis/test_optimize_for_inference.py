@@ -12,7 +12,6 @@ from mmdvis.apis import optimize_for_inference
 from mmdvis.errors import OptionError
 from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames
-from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 
 
@@ -190,20 +189,7 @@ def test_the_pixel_decoder_trains_in_float32_under_autocast():
 @pytest.mark.filterwarnings('ignore:fp16 is slow')
 def test_every_kind_of_model_runs_in_half_precision(precision, adapter):
     """Adapters always sample in float32; in fp16, the whole pixel decoder runs in float32, too."""
-    vit = dict(type='DINOv2', arch=dict(channels=16, depth=4, num_heads=2, ffn='mlp'), table=4)
-    backbone = dict(type='ViTAdapter', vit=vit, num_heads=2, prior_channels=4, norm_cfg=dict(type='BN'))
-    segmenter = dict(tiny.SEGMENTER, backbone=backbone, in_channels=(16,) * 4) if adapter else tiny.SEGMENTER
-    detector = optimize_for_inference(
-        MODELS.build(
-            dict(
-                type='DVIS',
-                num_classes=tiny.CLASSES,
-                segmenter=segmenter,
-                tracker=tiny.TRACKERS['dvis'],
-                refiner=tiny.REFINER,
-                postprocessor=tiny.PANOPTIC,
-            )
-        ).eval(),
-        precision,
-    )
+    segmenter = SEGMENTERS['adapter' if adapter else 'resnet']
+    detector = tiny.model('dvis', True, segmenter=segmenter).eval()
+    detector = optimize_for_inference(detector, precision)
     assert torch.isfinite(tracks(detector).mask_features.float()).all()
