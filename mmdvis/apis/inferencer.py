@@ -125,7 +125,7 @@ class VideoSegInferencer(BaseInferencer):
     """
 
     preprocess_kwargs = {'max_size'}
-    forward_kwargs = {'offline', 'clip_len', 'on_cut', 'classes', 'score_thr', 'keyframes'}
+    forward_kwargs = {'offline', 'clip_len', 'on_cut', 'classes', 'score_thr', 'keyframes', 'max_memory'}
     postprocess_kwargs = {'out_dir', 'save'}
 
     def __init__(
@@ -207,6 +207,7 @@ class VideoSegInferencer(BaseInferencer):
         classes: Collection[str] | None = None,
         score_thr: float | None = None,
         keyframes: int = 1,
+        max_memory: int | None = None,
     ) -> SegmentedVideo:
         """Prepares the segmentation of a video.
 
@@ -220,19 +221,25 @@ class VideoSegInferencer(BaseInferencer):
             keyframes: Distance of the frames that the model processes; the results of the others are moved along the
                 optical flow, see :class:`KeyframeStream`. 1 processes all frames. Not with ``offline``; a refiner
                 processes each keyframe on its own.
+            max_memory: Number of bytes that a video may add to the memory with ``offline``, see :class:`OfflineVideo`;
+                None keeps the mask features of all frames in memory.
 
         Raises:
-            BadInputError: The model does not have a class of this name, or ``keyframes`` is used with ``offline``.
+            BadInputError: The model does not have a class of this name, ``keyframes`` is used with ``offline``, or
+                ``max_memory`` without it.
         """
         if offline and keyframes != 1:
             raise BadInputError('keyframes are for streams; leave out offline, or set keyframes=1')
+        if max_memory is not None and (max_memory <= 0 or not offline):
+            raise BadInputError('max_memory must be positive, and is for offline videos; streams need constant memory')
         is_ranked = type(self.model.postprocessor).__name__ == 'InstancePostprocessor'
         labels = None if classes is None else labels_of(classes, self.model.classes)
         least = INSTANCE_SCORE if score_thr is None and is_ranked else score_thr
 
         def start() -> VideoStream | OfflineVideo | KeyframeStream:
             if offline:
-                return OfflineVideo(self.model, self.short_edge, self.max_edge, progress=False, on_cut=on_cut)
+                size = (self.short_edge, self.max_edge)
+                return OfflineVideo(self.model, *size, max_memory, progress=False, on_cut=on_cut)
             return self.open_stream(keyframes, clip_len, on_cut)
 
         return SegmentedVideo(inputs, start, self.model.classes, partial(is_selected, labels, least))

@@ -41,34 +41,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--out', required=True, help='output folder; each source gets a folder of its own in it')
     parser.add_argument('--save', nargs='+', choices=list(KINDS), default=list(DEFAULT_KINDS), help='what is written')
-    model = parser.add_argument_group('model')
-    model.add_argument('--model', help='name (see `mmdvis models`), checkpoint, config, or folder of `mmdvis export`')
-    model.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
-    model.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
-    model.add_argument(
-        '--precision',
-        choices=OPTIMISED,
-        help='fp32: float32 with batch norms folded, equal up to rounding; bf16, fp16, int8: matrix products in this '
-        'precision, which changes the results slightly; int8 runs on the CPU; None: float32, the model unchanged',
-    )
-    model.add_argument(
-        '--compile',
-        action='store_true',
-        help='compile parts of the model, which delays the first frame by some seconds',
-    )
-    model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
-    model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
-    model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
-    model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
-    model.add_argument('--on-cut', choices=ON_CUT, default='continue', help='identities after a cut to another scene')
-    model.add_argument(
-        '--keyframes',
-        type=int,
-        default=1,
-        metavar='N',
-        help='process every N-th frame, and move its results along the optical flow',
-    )
-    add_trust(model)
+    add_model_options(parser)
     look = parser.add_argument_group('looks')
     look.add_argument('--alpha', type=float, default=0.55, help='opacity of the masks in the video, from 0 to 1')
     look.add_argument('--hide', nargs='+', choices=HIDEABLE, default=[], help='what the video does not show')
@@ -85,6 +58,45 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the model and of what it computes."""
+    model = parser.add_argument_group('model')
+    model.add_argument('--model', help='name (see `mmdvis models`), checkpoint, config, or folder of `mmdvis export`')
+    model.add_argument('--weights', help='checkpoint; required for configs and for names without published weights')
+    model.add_argument('--device', default='auto', help='device of the model; auto: the first GPU, or else the CPU')
+    model.add_argument(
+        '--precision',
+        choices=OPTIMISED,
+        help='fp32: float32 with batch norms folded, equal up to rounding; bf16, fp16, int8: matrix products in this '
+        'precision, which changes the results slightly; int8 runs on the CPU; None: float32, the model unchanged',
+    )
+    model.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile parts of the model, which delays the first frame by some seconds',
+    )
+    model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
+    model.add_argument(
+        '--max-memory',
+        type=float,
+        metavar='GB',
+        help='memory that a video may add with --offline; mask features that do not fit are kept in a temporary file '
+        'or computed again; None: no limit',
+    )
+    model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
+    model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
+    model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
+    model.add_argument('--on-cut', choices=ON_CUT, default='continue', help='identities after a cut to another scene')
+    model.add_argument(
+        '--keyframes',
+        type=int,
+        default=1,
+        metavar='N',
+        help='process every N-th frame, and move its results along the optical flow',
+    )
+    add_trust(model)
+
+
 def check_numbers(args: argparse.Namespace) -> None:
     """Checks the numbers of the command line.
 
@@ -95,6 +107,8 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInputError(f'--alpha must be from 0 to 1, got {args.alpha}')
     if args.keyframes < 1 or args.offline and args.keyframes != 1:
         raise BadInputError(f'--keyframes must be at least 1, and 1 with --offline, got {args.keyframes}')
+    if args.max_memory is not None and not (args.offline and 0 < args.max_memory < float('inf')):
+        raise BadInputError(f'--max-memory must be positive, and only with --offline, got {args.max_memory}')
     if not 0 < args.fps < float('inf'):
         raise BadInputError(f'--fps must be positive, got {args.fps}')
     for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):
@@ -161,6 +175,8 @@ def segment(model: VideoSegInferencer, source: str, args: argparse.Namespace) ->
     (folder / DONE).unlink(missing_ok=True)
     compare, truth = (beside(path, folder.name) for path in (args.compare, args.truth))
     options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr, keyframes=args.keyframes)
+    if args.max_memory is not None:
+        options['max_memory'] = int(args.max_memory * 2**30)
     video = model(source, offline=args.offline, max_size=args.max_size, **options)
     drawing = dict(alpha=args.alpha, hide=args.hide, show=args.show)
     try:

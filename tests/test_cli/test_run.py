@@ -141,6 +141,15 @@ def test_offline_needs_a_known_end(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / 'out' / 'stdin').exists()
 
 
+def test_an_offline_video_keeps_to_its_memory(tmp_path, capsys):
+    path = write_video(tmp_path / 'clip.mp4', shapes(0))
+    results = {}
+    for name, words in (('free', ()), ('tight', ('--max-memory', '0.001')), ('none', ('--max-memory', '1e-6'))):
+        code = run(path, '--offline', *words, '--out', tmp_path / name, '--save', 'json')
+        results[name] = result(tmp_path / name / 'clip') if code == 0 else capsys.readouterr().err
+    assert results['tight'] == results['free'] and 'for their queries alone' in results['none']
+
+
 def test_a_variable_rate_keeps_its_timing(tmp_path):
     times = [0.0, 0.1, 0.12, 0.7, 0.8, 1.5]
     video = write_video(tmp_path / 'phone.mp4', shapes(0), 10, times)
@@ -307,6 +316,8 @@ def test_any_error_of_a_source_spares_the_others(tmp_path, monkeypatch, capsys):
         (['--fps', '0'], '--fps must be positive, got 0.0'),
         (['--max-size', '4'], '--max-size must be at least 16 pixels, got 4'),
         (['--short-edge', '-3'], '--short-edge must be at least 16 pixels, got -3'),
+        (['--max-memory', '1'], '--max-memory must be positive, and only with --offline, got 1.0'),
+        (['--offline', '--max-memory', '0'], '--max-memory must be positive, and only with --offline, got 0.0'),
     ],
 )
 def test_wrong_numbers_are_refused_at_once(tmp_path, words, message):
