@@ -46,13 +46,13 @@ class LoadPlan:
 
     def notes(self) -> list[str]:
         """Warnings about stages and tensors that are not loaded."""
-        sentences = (
+        templates = (
             ('the weights of the later stage {} were dropped', self.dropped_stages),
             ('it does not contain {}, which stays randomly initialised', self.new_stages),
             ('{} stays randomly initialised, as allow_mismatch permits', self.reinitialised),
             ('{} is unknown to the model and was ignored, as allow_mismatch permits', self.ignored),
         )
-        return [sentence.format(name) for sentence, names in sentences for name in names]
+        return [text.format(name) for text, names in templates for name in names]
 
 
 def load_weights(
@@ -69,10 +69,10 @@ def load_weights(
     Raises:
         CheckpointError: If a tensor is missing, unknown or of another shape.
     """
-    weights, sentences = checked_weights(model, checkpoint, required, allow_mismatch)
+    weights, messages = checked_weights(model, checkpoint, required, allow_mismatch)
     model.load_state_dict(weights, strict=False)
-    for sentence in sentences:
-        warnings.warn(f'{checkpoint.origin}: {sentence}', stacklevel=2)
+    for message in messages:
+        warnings.warn(f'{checkpoint.origin}: {message}', stacklevel=2)
 
 
 def checked_weights(

@@ -58,20 +58,20 @@ class BadFramesHook(Hook):
         if is_main_process():
             self.note([text for text in getattr(dataset, 'left_out', {}).values() if text not in self.found])
 
-    def note(self, sentences: Sequence[str]) -> None:
+    def note(self, messages: Sequence[str]) -> None:
         """Counts messages."""
-        for sentence in sentences:
-            self.found[sentence] = self.found.get(sentence, 0) + 1
+        for message in messages:
+            self.found[message] = self.found.get(message, 0) + 1
 
     def after_run(self, runner: Runner) -> None:
         """Logs the report of all processes."""
         counts: dict[str, int] = {}
         for process_counts in all_gather_object(self.found):
-            for sentence, count in process_counts.items():
-                counts[sentence] = counts.get(sentence, 0) + count
+            for message, count in process_counts.items():
+                counts[message] = counts.get(message, 0) + count
         if not counts:
             return
-        lines = [f'{count} x {sentence}' for sentence, count in sorted(counts.items(), key=lambda item: -item[1])]
+        lines = [f'{count} x {message}' for message, count in sorted(counts.items(), key=lambda item: -item[1])]
         remainder = [f'and {len(lines) - self.shown} more'] if len(lines) > self.shown else []
         runner.logger.warning(
             'bad frames or videos: %d occurrences of %d different problems:\n%s',

@@ -65,15 +65,15 @@ class CheckpointLoadingHook(Hook):
         """
         model, origin = unwrap_model(runner.model), checkpoint.get('filename', 'the checkpoint')
         resume = bool(getattr(runner, '_resume', False))
-        weights, sentences = checked_weights(
+        weights, messages = checked_weights(
             model,
             Checkpoint.from_content(checkpoint, origin),
             self.stages(model, resume),
             () if resume else self.allow_mismatch,
             getattr(getattr(runner, 'strategy', None), 'blank_weights', None),  # names and shapes before sharding
         )
-        for sentence in sentences:
-            print_log(f'{origin}: {sentence}', 'current', logging.WARNING)
+        for message in messages:
+            print_log(f'{origin}: {message}', 'current', logging.WARNING)
         checkpoint['state_dict'] = weights
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
