@@ -258,7 +258,8 @@ def share_of_process(sources: list[str], args: argparse.Namespace) -> list[str]:
         BadInputError: The launcher did not say which process this is.
     """
     rank, number, local = process_of(args.launcher)
-    if args.launcher != 'none' and args.device == 'auto' and torch.cuda.is_available():
+    on_gpu = torch.cuda.is_available() and args.precision != 'int8'
+    if args.launcher != 'none' and args.device == 'auto' and on_gpu:
         args.device = f'cuda:{local % torch.cuda.device_count()}'
     return sources[rank::number]
 

@@ -14,7 +14,7 @@ class DrawnIndex(int):
 
     Args:
         value: The index.
-        seed: Numbers that no other sample of the run has.
+        seed: Numbers that determine the random draws.
     """
 
     seed: tuple[int, ...]

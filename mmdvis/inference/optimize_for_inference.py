@@ -55,7 +55,10 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
         raise OptionError('the weights of the model are not float32, so it cannot be optimised; load the model again')
     device = model.data_preprocessor.mean.device
     if precision == 'int8' and device.type != 'cpu':
-        raise OptionError(f"int8 runs on the CPU only, and the model is on {device}; use device='cpu', bf16 or fp16")
+        raise OptionError(
+            f"int8 runs on the CPU only, and the model is on {device}; use device='cpu' (mmdvis test: set the "
+            "environment variable CUDA_VISIBLE_DEVICES=''), bf16 or fp16"
+        )
     if precision == 'int8' and compiled:
         raise OptionError('models in int8 cannot be compiled; leave out one of both')
     if device.type == 'cpu':

@@ -92,9 +92,11 @@ def test_plans_of_the_project_are_readable(path, monkeypatch):
     assert len(plan.seeds) >= 3 and len(plan.rows) >= 2
     for row in plan.rows.values():
         config = Config.fromfile(row.config)
-        config.merge_from_dict(row.options)
-        for name in row.options:  # of a part that the config has
-            assert name.split('.')[1] in config[name.split('.')[0]]
+        for name in {**plan.options, **row.options}:  # options of parts that the config has
+            part = config
+            for key in name.split('.')[:-1]:
+                assert key in part, name
+                part = part[key]
 
 
 @pytest.mark.parametrize(

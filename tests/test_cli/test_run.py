@@ -1,5 +1,6 @@
 """The command ``mmdvis run``: every kind of source, options, several sources, processes and interruptions."""
 
+import argparse
 import csv
 import http.server
 import io
@@ -141,13 +142,15 @@ def test_offline_needs_a_known_end(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / 'out' / 'stdin').exists()
 
 
-def test_an_offline_video_keeps_to_its_memory(tmp_path, capsys):
+def test_an_offline_video_keeps_to_its_memory(tmp_path, capsys, caplog):
     path = write_video(tmp_path / 'clip.mp4', shapes(0))
     results = {}
-    for name, words in (('free', ()), ('tight', ('--max-memory', '0.001')), ('none', ('--max-memory', '1e-6'))):
+    caplog.set_level('INFO', 'mmdvis')
+    for name, words in (('free', ()), ('tight', ('--max-memory', '5e-5')), ('none', ('--max-memory', '1e-6'))):
         code = run(path, '--offline', *words, '--out', tmp_path / name, '--save', 'json')
         results[name] = result(tmp_path / name / 'clip') if code == 0 else capsys.readouterr().err
     assert results['tight'] == results['free'] and 'for their queries alone' in results['none']
+    assert 'features: disk' in caplog.text
 
 
 def test_a_variable_rate_keeps_its_timing(tmp_path):
@@ -279,6 +282,16 @@ def test_processes_share_the_sources(tmp_path, monkeypatch, launcher, names):
         assert run(tmp_path / 'clip*.mp4', '--out', out, '--save', 'csv', '--launcher', launcher) == 0
         done.append(sorted(path.name for path in out.iterdir()))
     assert done == [['clip0', 'clip2', 'clip4'], ['clip1', 'clip3']]
+
+
+@pytest.mark.parametrize('precision, device', [(None, 'cuda:1'), ('int8', 'auto')])
+def test_processes_take_a_gpu_each_unless_the_model_needs_the_cpu(monkeypatch, precision, device):
+    for name, value in (('RANK', '3'), ('WORLD_SIZE', '4'), ('LOCAL_RANK', '1')):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
+    args = argparse.Namespace(launcher='pytorch', device='auto', precision=precision)
+    assert command.share_of_process(['a', 'b', 'c', 'd'], args) == ['d'] and args.device == device
 
 
 def test_a_failure_does_not_end_the_other_processes(tmp_path, monkeypatch, capsys):

@@ -62,6 +62,20 @@ def test_views_of_a_video_return_in_turn():
     assert [index.seed for index in take(resumed, 30)] == [index.seed for index in indices[20:50]]
 
 
+def test_views_are_shared_by_processes_and_datasets(monkeypatch):
+    mixture = Mixture(Videos([(4, 4)] * 3 + [(4, 9)] * 3), Videos([(4, 4)] * 4))
+    seeds = []
+    for rank in range(2):
+        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda rank=rank: (rank, 2))
+        sampler = ClipSampler(mixture, batch_size=2, by_shape=True, seed=5, views=2)
+        seeds += [(int(index), index.seed) for index in take(sampler, 400)]
+    counts = {seed: seeds.count(seed) for seed in set(seeds)}
+    assert len(counts) == 10 * 2 and all(seed[2] == index for index, seed in counts)
+    for index in range(10):
+        first, second = (count for (other, _), count in counts.items() if other == index)
+        assert abs(first - second) <= 4
+
+
 def test_datasets_come_by_their_ratios():
     mixture = Mixture(Videos([(4, 4)] * 5), Videos([(4, 4)] * 50))
     indices = np.array(take(ClipSampler(mixture, ratios=[1.0, 0.75], seed=0), 7000))

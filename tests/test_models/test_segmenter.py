@@ -165,8 +165,8 @@ def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
 
 
 def test_more_tokens_than_float32_can_number_are_refused():
-    with pytest.raises(ValueError, match='got 16777216 tokens of 1 heads; use smaller frames'):
-        sample_grid([(4094, 4094)], 1, 4, torch.device('cpu'))
+    with pytest.raises(ValueError, match='got 16777217 tokens with the borders of their maps and 1 heads; use smaller'):
+        sample_grid([(4093, 4094)], 1, 4, torch.device('cpu'))
 
 
 def test_locations_far_beside_the_map_are_zeros():
@@ -181,6 +181,29 @@ def test_locations_far_beside_the_map_are_zeros():
     corner = torch.tensor([1.0, 1.0]).expand(1, 1, 1, 2, 1, 2)  # a quarter of the last pixel of each level
     out = gathered_attention(value, [(2, 3), (2, 2)], corner, torch.ones(1, 1, 1, 2, 1))
     torch.testing.assert_close(out, (value[:, 5] + value[:, 9]) / 4)
+
+
+@pytest.mark.parametrize('shapes', [[(8, 16), (1, 1)], [(1, 100), (1, 1)], [(1, 1), (8, 16)], [(1, 1)]], ids=str)
+def test_levels_of_any_shapes_side_by_side(shapes):
+    """Positions on the edge of the border read no pixel of another level, and have no gradient."""
+    torch.manual_seed(0)
+    tokens = torch.randn(1, sum(h * w for h, w in shapes), 2, 3, dtype=torch.float64, requires_grad=True)
+    places = [-2.0, 0.0, 0.5, 1.0, 2.0, *(1 + 0.5 / length for shape in shapes for length in shape)]
+    places = torch.tensor(places, dtype=torch.float64)
+    locations = torch.stack(torch.meshgrid(places, places, indexing='ij'), -1).view(1, -1, 1, 1, 1, 2)
+    locations = locations.expand(-1, -1, 2, len(shapes), 1, -1).clone().requires_grad_()
+    shares = torch.rand(locations.shape[:-1], dtype=torch.float64)
+    found = gathered_attention(tokens, shapes, locations, shares)
+    expected = deformable_by_grid_sample(tokens, shapes, locations, shares)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    found_gradients, gradients = (torch.autograd.grad(x.square().sum(), (tokens, locations)) for x in (found, expected))
+    torch.testing.assert_close(found_gradients[0], gradients[0], atol=1e-5, rtol=1e-5)
+    sizes = torch.tensor([(w, h) for h, w in shapes])[:, None]
+    pixels = locations * sizes - 0.5
+    is_outside = ((pixels <= -1) | (pixels >= sizes)).any(-1, keepdim=True)
+    assert is_outside.any() and not (found_gradients[1] * is_outside).any()
+    is_inside = ((pixels >= 0) & (pixels <= sizes - 1)).all(-1, keepdim=True)
+    torch.testing.assert_close(found_gradients[1] * is_inside, gradients[1] * is_inside, atol=1e-4, rtol=1e-4)
 
 
 def test_softmax_of_few_is_softmax():

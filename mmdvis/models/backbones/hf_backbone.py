@@ -80,7 +80,10 @@ def build_model(config: Any, name: str | None, as_pyramid: bool, local_only: boo
     if name is None:
         return kind(config) if has_class else kind.from_config(config)
     return fetch_model_file(
-        name, lambda: kind.from_pretrained(name, config=config, use_safetensors=True, local_files_only=local_only)
+        name,
+        lambda: kind.from_pretrained(
+            name, config=config, use_safetensors=True, local_files_only=local_only, dtype=torch.float32
+        ),
     )
 
 

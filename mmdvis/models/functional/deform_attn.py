@@ -110,9 +110,9 @@ def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor
         shapes: (height, width) of each level; the areas sum to S.
 
     Returns:
-        Rows (R, C) of the maps (height + 2, width + 2), concatenated, and zeros for the neighbours of the last corner.
+        Rows (R, C) of the maps (height + 3, width + 2), concatenated, and one more row of zeros.
     """
-    bordered = tokens.new_zeros(bordered_starts(shapes)[-1] + shapes[-1][1] + 4, tokens.shape[1])
+    bordered = tokens.new_zeros(bordered_starts(shapes)[-1] + 1, tokens.shape[1])
     for (height, width), start, level in zip(
         shapes, bordered_starts(shapes), tokens.split([height * width for height, width in shapes])
     ):
@@ -122,8 +122,11 @@ def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor
 
 
 def bordered_starts(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """First row of each level in :func:`bordered_levels`, and the number of rows of all levels."""
-    return [0, *accumulate((height + 2) * (width + 2) for height, width in shapes)]
+    """First row of each level in :func:`bordered_levels`, and the number of rows of all levels.
+
+    Below each map are two lines of zeros: positions are at most one pixel beside it, and each has a neighbour below.
+    """
+    return [0, *accumulate((height + 3) * (width + 2) for height, width in shapes)]
 
 
 class SampleGrid(NamedTuple):
@@ -157,10 +160,10 @@ def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, devi
         ValueError: The table has 2**24 rows or more, so float32 cannot represent the row indices exactly.
     """
     starts = bordered_starts(shapes)
-    if (starts[-1] + shapes[-1][1] + 4) * heads >= 1 << 24:
+    if (starts[-1] + 1) * heads >= 1 << 24:
         raise ValueError(
-            f'deformable attention supports fewer than 2**24 rows (tokens x heads), got {starts[-1]} tokens of {heads} '
-            'heads; use smaller frames'
+            f'deformable attention supports fewer than 2**24 rows, got {starts[-1] + 1} tokens with the borders of '
+            f'their maps and {heads} heads; use smaller frames'
         )
     levels = torch.tensor(
         [(w, h, (w + 2) * heads, (start + w + 3) * heads) for (h, w), start in zip(shapes, starts)],
