@@ -36,7 +36,7 @@ def test_a_complete_model_agrees(folder):
     text, holds = report(comparisons)
     assert holds and len(comparisons) == 1 + 14 + 17 + 45 + 2 * 17 + 7, text
     half = {c.name: float(c.found.split()[0]) for c in comparisons if c.name.endswith('(bf16)')}
-    assert len(half) == 7 and all(97 < share < 100 for share in half.values())  # reported without a verdict
+    assert len(half) == 7 and all(95 < share < 100 for share in half.values())  # reported without a verdict
 
 
 @pytest.fixture(autouse=True)
