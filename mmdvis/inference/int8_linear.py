@@ -25,6 +25,8 @@ class Int8Linear(nn.Module):
     """
 
     LEVELS: ClassVar[int] = 127
+    weight: Tensor
+    scale: Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
