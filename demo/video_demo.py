@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from mmdvis.apis import OfflineVideo, VideoStream, init_model, optimize_for_inference, segment_video
-from mmdvis.cli.arguments import add_config_options, add_trust
+from mmdvis.cli.arguments import add_config_options, add_max_memory, add_trust, max_memory_of
 from mmdvis.inference.optimize_for_inference import OPTIMISED
 from mmdvis.io import PrefetchedFrames, open_frames
 from mmdvis.models.detectors import DVIS
@@ -35,12 +35,7 @@ def parse_args() -> argparse.Namespace:
         help='frames per step; a refiner processes them together, or model.clip_len of them',
     )
     parser.add_argument('--offline', action='store_true', help='process the whole video before the first result')
-    parser.add_argument(
-        '--max-memory',
-        type=float,
-        metavar='GB',
-        help='additional memory for an offline video; it determines where the mask features are kept',
-    )
+    add_max_memory(parser)
     parser.add_argument(
         '--exact',
         action='store_true',
@@ -81,7 +76,7 @@ def main() -> int:
         model = model if args.exact else optimize_for_inference(model, args.precision, args.compile)
         stream = VideoStream(model, args.short_edge, args.max_edge, args.clip_len)
         if args.offline:
-            limit = None if args.max_memory is None else int(args.max_memory * 2**30)
+            limit = max_memory_of(args)
             store = 'exact' if args.exact else None
             stream = OfflineVideo(model, args.short_edge, args.max_edge, limit, store=store)
         written = segment_video(stream, source, args.out, args.fps)

@@ -1,7 +1,7 @@
 """Ablation studies: rows that differ in some options, trained with several seeds, and compared with a baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def checked_fields(content: Any, kind: type, where: str, **kinds: tuple[type, ..
     if not isinstance(content, dict):
         raise OptionError(f'{where}: expected fields and values, got {type(content).__name__}')
     known = kind.__dataclass_fields__
-    needed = {name for name in known if name not in ('options', 'iters', 'published', 'start', 'source', 'tta')}
+    needed = {name for name, entry in known.items() if entry.default is MISSING and entry.default_factory is MISSING}
     for problem, names in (('unknown', content.keys() - known.keys()), ('missing', needed - content.keys())):
         if names:
             raise OptionError(

@@ -50,21 +50,26 @@ def load(
     )
 
 
-def pick_device(device: str | None) -> str:
-    """The device for ``'auto'`` or None, or the given one.
+def pick_device(device: str | None, precision: str | None = None) -> str:
+    """The device for ``'auto'`` or None, or the given one; int8 runs on the CPU.
 
     Raises:
         ValueError: The device is not available.
     """
     if device is None or device == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
+        return 'cuda' if torch.cuda.is_available() and precision != 'int8' else 'cpu'
     if device.startswith('cuda') and not torch.cuda.is_available():
         raise ValueError(f"device must be 'auto' or 'cpu', because torch finds no CUDA device here, got {device!r}")
     return device
 
 
 def build(
-    name: str, weights: str | Path | None, device: str | None, options: Mapping[str, Any] | None, trust: bool
+    name: str,
+    weights: str | Path | None,
+    device: str | None,
+    options: Mapping[str, Any] | None,
+    trust: bool,
+    precision: str | None,
 ) -> tuple[DVIS, int | None]:
     """Builds a model from a name, checkpoint, config or folder of an exported model.
 
@@ -80,7 +85,7 @@ def build(
         if weights is not None or device not in (None, 'auto', 'cpu'):
             raise OptionError(f'{name} is an exported model, which contains its weights and runs on the CPU')
         return load_exported(name, options), None
-    device = pick_device(device)
+    device = pick_device(device, precision)
     if Path(name).suffix in CHECKPOINT_SUFFIXES or Path(name).is_file():
         if not Path(name).is_file():
             raise CheckpointError(f'there is no file {name}')
@@ -144,10 +149,8 @@ class VideoSegInferencer(BaseInferencer):
         if model is None and weights is not None:
             model, weights = weights, None  # a checkpoint of mmdvis contains its config
         self.name = 'model' if isinstance(model, nn.Module) else str(model or default_model())
-        if precision == 'int8' and device in (None, 'auto'):
-            device = 'cpu'
         if not isinstance(model, nn.Module):
-            model, trained_edge = build(self.name, weights, device, options, trust)
+            model, trained_edge = build(self.name, weights, device, options, trust, precision)
         if precision is not None or compiled:
             model = optimize_for_inference(model, precision or 'fp32', compiled)
         self.model, self.max_edge = model, max_edge
@@ -231,7 +234,7 @@ class VideoSegInferencer(BaseInferencer):
         if offline and keyframes != 1:
             raise BadInputError('keyframes are for streams; leave out offline, or set keyframes=1')
         if max_memory is not None and (max_memory <= 0 or not offline):
-            raise BadInputError('max_memory must be positive, and is for offline videos; streams need constant memory')
+            raise BadInputError('max_memory must be positive and requires offline=True; streams use constant memory')
         is_ranked = type(self.model.postprocessor).__name__ == 'InstancePostprocessor'
         labels = None if classes is None else labels_of(classes, self.model.classes)
         least = INSTANCE_SCORE if score_thr is None and is_ranked else score_thr

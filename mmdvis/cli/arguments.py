@@ -31,6 +31,22 @@ def add_trust(parser: Parser) -> None:
     )
 
 
+def add_max_memory(parser: Parser) -> None:
+    """Adds ``--max-memory``; see :func:`max_memory_of`."""
+    parser.add_argument(
+        '--max-memory',
+        type=float,
+        metavar='GB',
+        help='maximum memory that --offline may use for the features of a video; features that do not fit are written '
+        'to a temporary file or recomputed; None: no limit',
+    )
+
+
+def max_memory_of(args: argparse.Namespace) -> int | None:
+    """Value of ``--max-memory`` in bytes; None without a limit."""
+    return None if args.max_memory is None else int(args.max_memory * 2**30)
+
+
 def add_launcher(parser: Parser) -> None:
     """Adds ``--launcher`` and ``--local_rank``; see :func:`set_local_rank`."""
     parser.add_argument(

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from mmdvis.apis import SegmentedVideo, VideoSegInferencer, load
+from mmdvis.apis.inferencer import pick_device
 from mmdvis.checkpoints.zoo import default_model
-from mmdvis.cli.arguments import add_launcher, add_trust, process_of
+from mmdvis.cli.arguments import add_launcher, add_max_memory, add_trust, max_memory_of, process_of
 from mmdvis.cli.exit_on_error import exit_on_error, signals_as_exceptions
 from mmdvis.errors import BadInputError, MMDVISError
 from mmdvis.inference.optimize_for_inference import OPTIMISED
@@ -48,7 +49,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     look.add_argument('--show', nargs='+', choices=SHOWABLE, default=[], help='what the video shows in addition')
     look.add_argument('--compare', metavar='DIR', help='results of the same video that --save html shows beside these')
     look.add_argument(
-        '--truth', metavar='PATH', help='ground truth for --save html, which marks errors: DIR, or a VIPSeg-style JSON'
+        '--truth', metavar='PATH', help='ground truth to compare with in --save html: folder or VIPSeg-style JSON file'
     )
     files = parser.add_argument_group('sources')
     files.add_argument('--fps', type=float, default=24.0, help='frames per second for folders of frames')
@@ -67,8 +68,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         '--precision',
         choices=OPTIMISED,
-        help='fp32: float32 with batch norms folded, equal up to rounding; bf16, fp16, int8: matrix products in this '
-        'precision, which changes the results slightly; int8 runs on the CPU; None: float32, the model unchanged',
+        help='precision of matrix products: fp32 (with folded batch norms), bf16, fp16, or int8 (only on a CPU); None: '
+        'float32, without any change of the model',
     )
     model.add_argument(
         '--compile',
@@ -76,13 +77,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help='compile parts of the model, which delays the first frame by some seconds',
     )
     model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
-    model.add_argument(
-        '--max-memory',
-        type=float,
-        metavar='GB',
-        help='memory that a video may add with --offline; mask features that do not fit are kept in a temporary file '
-        'or computed again; None: no limit',
-    )
+    add_max_memory(model)
     model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
     model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
     model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
@@ -108,7 +103,7 @@ def check_numbers(args: argparse.Namespace) -> None:
     if args.keyframes < 1 or args.offline and args.keyframes != 1:
         raise BadInputError(f'--keyframes must be at least 1, and 1 with --offline, got {args.keyframes}')
     if args.max_memory is not None and not (args.offline and 0 < args.max_memory < float('inf')):
-        raise BadInputError(f'--max-memory must be positive, and only with --offline, got {args.max_memory}')
+        raise BadInputError(f'--max-memory must be positive and requires --offline, got {args.max_memory}')
     if not 0 < args.fps < float('inf'):
         raise BadInputError(f'--fps must be positive, got {args.fps}')
     for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):
@@ -175,9 +170,8 @@ def segment(model: VideoSegInferencer, source: str, args: argparse.Namespace) ->
     (folder / DONE).unlink(missing_ok=True)
     compare, truth = (beside(path, folder.name) for path in (args.compare, args.truth))
     options = dict(on_cut=args.on_cut, classes=args.classes, score_thr=args.score_thr, keyframes=args.keyframes)
-    if args.max_memory is not None:
-        options['max_memory'] = int(args.max_memory * 2**30)
-    video = model(source, offline=args.offline, max_size=args.max_size, **options)
+    limit = max_memory_of(args)
+    video = model(source, offline=args.offline, max_size=args.max_size, max_memory=limit, **options)
     drawing = dict(alpha=args.alpha, hide=args.hide, show=args.show)
     try:
         written = video.save(folder, args.save, True, args.fps, compare, truth, **drawing)
@@ -258,8 +252,7 @@ def share_of_process(sources: list[str], args: argparse.Namespace) -> list[str]:
         BadInputError: The launcher did not say which process this is.
     """
     rank, number, local = process_of(args.launcher)
-    on_gpu = torch.cuda.is_available() and args.precision != 'int8'
-    if args.launcher != 'none' and args.device == 'auto' and on_gpu:
+    if args.launcher != 'none' and args.device == 'auto' and pick_device('auto', args.precision) == 'cuda':
         args.device = f'cuda:{local % torch.cuda.device_count()}'
     return sources[rank::number]
 

@@ -46,8 +46,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--precision',
         choices=OPTIMISED,
-        help='evaluate the model optimised for inference: fp32 folds batch norms; bf16, fp16, and int8 on the CPU '
-        'compute matrix products in this precision; None: float32, the model unchanged',
+        help='precision of matrix products: fp32 (with folded batch norms), bf16, fp16, or int8 (only on a CPU); None: '
+        'float32, without any change of the model',
     )
     parser.add_argument('--metrics', help='json file to write the metrics to')
     add_config_options(parser)

@@ -34,11 +34,15 @@ class Int8Linear(nn.Module):
             raise OptionError('int8 needs a build of PyTorch with oneDNN, and this one has none; use fp32')
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
-        scale = (weight.abs().amax(1) / 127).clamp_min(1e-12)
+        scale = (weight.abs().amax(1) / self.LEVELS).clamp_min(1e-12)
         self.register_buffer('weight', (weight / scale[:, None]).round().to(torch.int8))
         self.register_buffer('scale', scale)
         self.register_buffer('zero_points', torch.zeros(self.out_features, dtype=torch.int32))
         self.register_buffer('bias', None if linear.bias is None else linear.bias.detach().clone())
+        self.pack()
+
+    def pack(self) -> None:
+        """Converts the weights to the memory layout of the operator."""
         self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,17 +52,18 @@ class Int8Linear(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores a copy and packs its weights."""
         super().__setstate__(state)
-        self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
+        self.pack()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'Int8Linear':
         """Refuses other types and devices, for which there are no packed weights."""
-        if fn(self.scale).dtype != torch.float32 or fn(self.scale).device.type != 'cpu':
+        changed = fn(self.scale)
+        if changed.dtype != torch.float32 or changed.device.type != 'cpu':
             raise OptionError('a model in int8 stays on the CPU in its precision; load the model again to change them')
         return self
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None)
+        self.pack()
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the layer to (..., in_features) float32.

@@ -115,8 +115,9 @@ class OfflineVideo:
             for _ in split_at_cuts(read_clips(source, 1), detector):
                 pass
         starts = [0, *(self.cuts if is_divided else ()), len(source)]
-        longest = max((FramesFrom(source, *scene) for scene in zip(starts, starts[1:])), key=len)
-        self.choose_store(processed_frames(self.model, longest, self.short_edge, self.max_edge))  # fails at once
+        if is_divided:  # too little memory is an error before the first scene
+            longest = max((FramesFrom(source, *scene) for scene in zip(starts, starts[1:])), key=len)
+            self.choose_store(processed_frames(self.model, longest, self.short_edge, self.max_edge))
         largest = 0
         for start, stop in zip(starts, starts[1:]):
             scene, offset = FramesFrom(source, start, stop), largest

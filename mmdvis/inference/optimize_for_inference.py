@@ -26,9 +26,9 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
     """Folds batch norms of the backbone into its convolutions and uses the channels-last memory layout.
 
     With ``'bf16'`` or ``'fp16'``, the weights of matrix multiplications are also stored in this precision, so that they
-    are not cast in every step. Sampling offsets and attention weights of deformable attention stay float32. With
-    ``'int8'``, for the CPU, the linear layers of the backbone and the pixel decoder are replaced by
-    :class:`~mmdvis.inference.int8_linear.Int8Linear`. The model can then be used for inference only.
+    are not cast in every step. With ``'int8'``, on a CPU, the linear layers of the backbone and the pixel decoder are
+    replaced by :class:`~mmdvis.inference.int8_linear.Int8Linear`. Sampling offsets and attention weights of deformable
+    attention stay float32, and in adapters all of deformable attention. The model can then be used for inference only.
 
     Args:
         model: Model in evaluation mode; its parameters are changed in place.
@@ -90,9 +90,9 @@ def warn_if_slow(precision: str) -> None:
 
 
 def quantize_linear_layers(model: DVIS) -> None:
-    """Replaces the linear layers of backbone and pixel decoder, which process all tokens of a frame, by int8 layers.
+    """Replaces the linear layers of the backbone and the pixel decoder by int8 layers.
 
-    Those of :func:`float32_modules` stay float32, and so do all other stages, which process a few queries.
+    The other parts of a model process only a few queries, so they stay float32, as do the :func:`float32_modules`.
     """
     exact = float32_modules(model, 'int8')
     parts = (getattr(model.segmenter, name, None) for name in ('backbone', 'pixel_decoder'))

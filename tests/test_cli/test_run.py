@@ -23,6 +23,7 @@ from mmdvis.apis import VideoSegInferencer
 from mmdvis.cli import main as cli
 from mmdvis.cli import run as command
 from mmdvis.datasets.toy.scene import draw_scene, render
+from mmdvis.errors import BadInputError
 from mmdvis.io import VideoFileFrames, VideoWriter
 
 META = dict(classes=tuple('abcde'), num_things=3)
@@ -151,6 +152,18 @@ def test_an_offline_video_keeps_to_its_memory(tmp_path, capsys, caplog):
         results[name] = result(tmp_path / name / 'clip') if code == 0 else capsys.readouterr().err
     assert results['tight'] == results['free'] and 'for their queries alone' in results['none']
     assert 'features: disk' in caplog.text
+
+
+def test_too_little_memory_for_a_later_scene_is_an_error_before_the_first(tmp_path):
+    frames = [frame // 4 for frame in shapes(0, 3)] + [255 - frame // 4 for frame in shapes(5, 9)]
+    path, model = write_video(tmp_path / 'clip.mp4', frames), command.load('vps', None, 'cpu')
+    shown = []
+    with pytest.raises(ValueError, match='9 frames need .* for their queries alone'):
+        for frame in model(str(path), offline=True, on_cut='reset', max_memory=16000):
+            shown.append(frame)
+    assert not shown
+    with pytest.raises(BadInputError, match='max_memory must be positive and requires offline=True'):
+        model(str(path), max_memory=16000)
 
 
 def test_a_variable_rate_keeps_its_timing(tmp_path):
@@ -329,8 +342,8 @@ def test_any_error_of_a_source_spares_the_others(tmp_path, monkeypatch, capsys):
         (['--fps', '0'], '--fps must be positive, got 0.0'),
         (['--max-size', '4'], '--max-size must be at least 16 pixels, got 4'),
         (['--short-edge', '-3'], '--short-edge must be at least 16 pixels, got -3'),
-        (['--max-memory', '1'], '--max-memory must be positive, and only with --offline, got 1.0'),
-        (['--offline', '--max-memory', '0'], '--max-memory must be positive, and only with --offline, got 0.0'),
+        (['--max-memory', '1'], '--max-memory must be positive and requires --offline, got 1.0'),
+        (['--offline', '--max-memory', '0'], '--max-memory must be positive and requires --offline, got 0.0'),
     ],
 )
 def test_wrong_numbers_are_refused_at_once(tmp_path, words, message):

@@ -103,7 +103,7 @@ def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locatio
 
 
 def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-    """Surrounds the map of each level by zeros, so that positions beside it need no other treatment.
+    """Pads the map of each level with zeros, so that samples outside of it need no special case.
 
     Args:
         tokens: Tokens (S, C) of all levels, concatenated.
@@ -112,10 +112,9 @@ def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor
     Returns:
         Rows (R, C) of the maps (height + 3, width + 2), concatenated, and one more row of zeros.
     """
-    bordered = tokens.new_zeros(bordered_starts(shapes)[-1] + 1, tokens.shape[1])
-    for (height, width), start, level in zip(
-        shapes, bordered_starts(shapes), tokens.split([height * width for height, width in shapes])
-    ):
+    starts = bordered_starts(shapes)
+    bordered = tokens.new_zeros(starts[-1] + 1, tokens.shape[1])
+    for (height, width), start, level in zip(shapes, starts, tokens.split([h * w for h, w in shapes])):
         rows = bordered[start : start + (height + 2) * (width + 2)].view(height + 2, width + 2, -1)
         rows[1:-1, 1:-1] = level.view(height, width, -1)
     return bordered
@@ -124,7 +123,7 @@ def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor
 def bordered_starts(shapes: Sequence[tuple[int, int]]) -> list[int]:
     """First row of each level in :func:`bordered_levels`, and the number of rows of all levels.
 
-    Below each map are two lines of zeros: positions are at most one pixel beside it, and each has a neighbour below.
+    Two lines of zeros follow each map, because a sample in the first of them also reads the line below.
     """
     return [0, *accumulate((height + 3) * (width + 2) for height, width in shapes)]
 
@@ -179,8 +178,7 @@ def sample_grid(shapes: Sequence[tuple[int, int]], heads: int, points: int, devi
 def sampled_rows(spots: Tensor, weights: Tensor, grid: SampleGrid, heads: int) -> tuple[Tensor, Tensor]:
     """Table rows and weights of the four neighbours of every sample.
 
-    Positions that are more than a pixel beside the map are moved to one pixel beside it, where all neighbours with a
-    weight are zeros of the border.
+    Positions are clamped to at most one pixel outside of the map, where the zeros of the border are read.
 
     Args:
         spots: Normalised (x, y) locations (N, S, 2) of the S = heads * levels * points samples of each query.

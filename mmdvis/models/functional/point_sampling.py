@@ -234,7 +234,13 @@ def smallest(values: Tensor, number: int) -> Tensor:
 
 
 def below(row: np.ndarray, limit: np.floating, number: int) -> np.ndarray:
-    """Sorted indices of the ``number`` smallest values (P,), given the largest of them; of equal values, the first."""
+    """Indices of the ``number`` smallest values of a row (P,), in ascending order.
+
+    Args:
+        row: The values.
+        limit: The largest of the smallest values. Of several values equal to it, the first ones are selected.
+        number: Number of values.
+    """
     found = np.flatnonzero(row <= limit)
     surplus = len(found) - number
     if surplus <= 0:

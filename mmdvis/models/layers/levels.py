@@ -10,9 +10,8 @@ from mmdvis.checks import Size
 
 def split_levels(x: Tensor, shapes: Sequence[Size]) -> list[Tensor]:
     """Splits tokens (B, N, C) of several levels into maps (B, C, h, w) in the channels-last memory layout."""
-    parts = x.split(
-        [h * w for h, w in shapes], 1
-    )  # views whose strides PyTorch recognises as channels-last for B = 1, too
+    parts = x.split([h * w for h, w in shapes], 1)
+    # with transpose and unflatten, PyTorch would not recognise the layout for B = 1
     return [part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes)]
 
 
