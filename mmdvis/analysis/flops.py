@@ -1,5 +1,6 @@
 """Counts parameters, multiply-adds (MACs) and activations per frame of each component of a model."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from mmdvis.structures import FrameQueries
 
 aten = torch.ops.aten
 EMBEDDING_BAG_OPS = (aten._embedding_bag, aten._embedding_bag_forward_only)  # with and without autograd
+LINEAR_OPS = tuple(filter(None, [getattr(torch.ops.mkldnn, '_linear_pointwise', None)]))  # absent without oneDNN
 HEADS = 'transformer decoder and heads'
 EXPANSION = 'enlarging of mask features'  # when masks are computed
 MATMUL_OPS = {
@@ -26,6 +28,7 @@ MATMUL_OPS = {
     aten.bmm,
     aten.baddbmm,
     *EMBEDDING_BAG_OPS,
+    *LINEAR_OPS,
     aten._scaled_dot_product_flash_attention_for_cpu,
     aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_efficient_attention,
@@ -70,6 +73,11 @@ def bag_flops(weight: Any, indices: Any, *rest: object, out_shape: Any = None, *
     return 2 * indices[0] * weight[1]
 
 
+def linear_flops(x: Any, weight: Any, *rest: object, out_shape: Any = None, **more: object) -> int:
+    """FLOPs of a linear layer of oneDNN."""
+    return 2 * math.prod(x) * weight[0]
+
+
 def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_shape: Any = None, **more: object) -> int:
     """FLOPs of fused attention on CPU, which ``FlopCounterMode`` does not support."""
     return sdpa_flop_count(query, key, value)
@@ -77,6 +85,7 @@ def cpu_attention_flops(query: Any, key: Any, value: Any, *rest: object, out_sha
 
 CUSTOM_FORMULAS = {
     **dict.fromkeys(EMBEDDING_BAG_OPS, bag_flops),
+    **dict.fromkeys(LINEAR_OPS, linear_flops),
     aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops,
 }
 

@@ -23,6 +23,7 @@ from mmdvis.inference import optimize_for_inference
 from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
+from mmdvis.models.functional.linear import linear
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource
@@ -81,11 +82,11 @@ def synchronize(device: torch.device) -> None:
 
 
 def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
-    """Measures matrix multiplications (size x size x size) and weighted sums of rows with 32 elements."""
+    """Measures linear layers (size x size x size) and weighted sums of rows with 32 elements."""
     matmul_rates = {}
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        matmul_rates[name] = 2 * size**3 / best_of(lambda: a @ b, device)
+        matmul_rates[name] = 2 * size**3 / best_of(lambda: linear(a, b, None), device)
     if device.type == 'cpu' and torch.backends.mkldnn.is_available():
         layer, x = Int8Linear(nn.Linear(size, size, bias=False)), torch.randn(size, size)
         matmul_rates['int8'] = 2 * size**3 / best_of(lambda: layer(x), device)

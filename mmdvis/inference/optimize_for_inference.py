@@ -6,19 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmcv.cnn.bricks.wrappers import Linear
+from mmcv.cnn.bricks import wrappers
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import nn
 
 from mmdvis.checks import check_choice
 from mmdvis.errors import OptionError
+from mmdvis.models import Linear, PointwiseConv
 from mmdvis.models.detectors import DVIS
 
 from .int8_linear import Int8Linear
 
 MATMUL_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d)
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
-LINEAR_LAYERS = (nn.Linear, Linear)  # not their other subclasses, whose forward pass differs
+LINEAR_LAYERS = (nn.Linear, wrappers.Linear, Linear)  # not their other subclasses, whose forward pass differs
 OPTIMISED = (*DTYPES, 'int8')
 
 
@@ -69,6 +70,8 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
         quantize_linear_layers(model)
     elif precision != 'fp32':
         cast_weights(model, precision)
+    if device.type == 'cpu':
+        fuse_linear_layers(model)
     model.requires_grad_(False)
     model = model.with_options(precision='fp32' if precision == 'int8' else precision)
     return compile_parts(model) if compiled else model
@@ -104,6 +107,23 @@ def quantize_linear_layers(model: DVIS) -> None:
                 layer = layer.as_linear()
             if type(layer) in LINEAR_LAYERS:
                 setattr(parent, name, Int8Linear(layer))
+
+
+def fuse_linear_layers(model: nn.Module) -> None:
+    """Replaces linear layers, together with a ReLU that follows, and convolutions of one pixel by faster ones.
+
+    See :class:`~mmdvis.models.Linear` and :class:`~mmdvis.models.PointwiseConv`.
+    """
+    for parent in list(model.modules()):
+        children = list(parent.named_children())
+        for (name, layer), (next_name, after) in zip(children, [*children[1:], ('', None)]):
+            if isinstance(layer, nn.Conv2d) and PointwiseConv.fits(layer):
+                setattr(parent, name, PointwiseConv(layer))
+            elif isinstance(layer, nn.Linear) and type(layer) in LINEAR_LAYERS:
+                is_fused = isinstance(parent, nn.Sequential) and isinstance(after, nn.ReLU)
+                setattr(parent, name, Linear.sharing(layer, 'relu' if is_fused else 'none'))
+                if is_fused:
+                    setattr(parent, next_name, nn.Identity())
 
 
 def cast_weights(model: DVIS, precision: str) -> None:

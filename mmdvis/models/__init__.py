@@ -7,6 +7,7 @@ from .flow import DISFlow, RAFTFlow, ZeroFlow
 from .functional.layer_predictions import LayerPredictions
 from .functional.matching import track_orders
 from .heads import TrackEmbedHead, UPSNetSemanticHead
+from .layers.linear import Linear, PointwiseConv
 from .losses import QuerySetLoss
 from .necks import TemporalFuse
 from .postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
@@ -34,8 +35,10 @@ __all__ = [
     'HFBackbone',
     'InstancePostprocessor',
     'LayerPredictions',
+    'Linear',
     'Mask2FormerSegmenter',
     'PanopticPostprocessor',
+    'PointwiseConv',
     'QuerySetLoss',
     'SemanticPostprocessor',
     'TemporalRefiner',

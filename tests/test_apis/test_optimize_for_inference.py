@@ -6,12 +6,14 @@ import warnings
 import pytest
 import torch
 from helpers import tiny
+from mmcv.cnn.utils import fuse_conv_bn
 from torch import nn
 
 from mmdvis.apis import optimize_for_inference
 from mmdvis.errors import OptionError
 from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames
+from mmdvis.models import Linear, PointwiseConv
 from mmdvis.results import VideoDataSample
 
 
@@ -39,6 +41,20 @@ def test_float32_results_agree_up_to_rounding():
     assert not any(
         isinstance(module, nn.BatchNorm2d) for module in optimize_for_inference(model()).segmenter.backbone.modules()
     )
+
+
+def test_layers_are_replaced_by_faster_ones():
+    tuned = optimize_for_inference(model())
+    block = tuned.segmenter.pixel_decoder.encoder.layers[0].ffn.layers[0]
+    assert isinstance(block[0], Linear) and block[0].activation == 'relu' and isinstance(block[1], nn.Identity)
+    mlp = tuned.segmenter.mask_embed
+    assert [layer.activation for layer in mlp[::2]] == ['relu', 'relu', 'none']
+    assert isinstance(tuned.segmenter.pixel_decoder.mask_feature, PointwiseConv)
+    assert not any(
+        type(module) is nn.Linear or isinstance(module, nn.Conv2d) and PointwiseConv.fits(module)
+        for module in tuned.modules()
+    )
+    assert tuned.state_dict().keys() == fuse_conv_bn(model()).state_dict().keys()
 
 
 def test_bfloat16_keeps_weights_of_products_and_little_else():

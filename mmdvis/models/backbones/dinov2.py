@@ -10,7 +10,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdvis.models.functional.linear import linear
 from mmdvis.models.layers.levels import patch_map
+from mmdvis.models.layers.linear import Linear
 from mmdvis.registry import MODELS
 
 ARCHES = dict(
@@ -24,7 +26,7 @@ TABLE = 37  # side length of the position grid of the released weights
 Rotation = tuple[Tensor, Tensor]  # cosines and sines (n, d) of the last n tokens, for heads of width d
 
 
-class JointProjection(nn.Linear):
+class JointProjection(Linear):
     """Joint projection of query, key and value, in which the key has no bias."""
 
     def __init__(self, channels: int) -> None:
@@ -33,7 +35,7 @@ class JointProjection(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Projects the tokens (B, N, C) -> (B, N, 3 C)."""
-        return F.linear(x, self.weight, self.joint_bias())
+        return linear(x, self.weight, self.joint_bias())
 
     def joint_bias(self) -> Tensor:
         """Bias (3 C,) of query, key and value."""
@@ -41,7 +43,7 @@ class JointProjection(nn.Linear):
 
     def as_linear(self) -> nn.Linear:
         """A plain linear layer with the same results."""
-        linear = nn.Linear(self.in_features, self.out_features, device=self.weight.device, dtype=self.weight.dtype)
+        linear = Linear(self.in_features, self.out_features, device=self.weight.device, dtype=self.weight.dtype)
         linear.load_state_dict(dict(weight=self.weight, bias=self.joint_bias()))
         return linear
 
@@ -61,8 +63,8 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, num_heads: int, key_bias: bool = True) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(channels, 3 * channels) if key_bias else JointProjection(channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels) if key_bias else JointProjection(channels)
+        self.proj = Linear(channels, channels)
 
     def forward(self, x: Tensor, allowed: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
         """Attends between the tokens (B, N, C) -> (B, N, C).
@@ -91,7 +93,7 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
+        self.fc1, self.fc2 = Linear(channels, 4 * channels), Linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transforms the tokens (B, N, C) -> (B, N, C)."""
@@ -107,7 +109,7 @@ class SwiGLU(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = (int(4 * channels * 2 / 3) + 7) // 8 * 8
-        self.w12, self.w3 = nn.Linear(channels, 2 * hidden), nn.Linear(hidden, channels)
+        self.w12, self.w3 = Linear(channels, 2 * hidden), Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transforms the tokens (B, N, C) -> (B, N, C)."""

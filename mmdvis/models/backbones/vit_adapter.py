@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mmdvis.checks import Size
 from mmdvis.models.functional.precision import full_precision
 from mmdvis.models.layers.levels import grid_centres, join_levels, patch_map, split_levels
+from mmdvis.models.layers.linear import Linear
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
 from mmdvis.registry import MODELS
 
@@ -72,11 +73,7 @@ class ConvFFN(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1, self.dwconv, self.fc2 = (
-            nn.Linear(channels, hidden),
-            SharedDepthwise(hidden),
-            nn.Linear(hidden, channels),
-        )
+        self.fc1, self.dwconv, self.fc2 = (Linear(channels, hidden), SharedDepthwise(hidden), Linear(hidden, channels))
 
     def forward(self, x: Tensor, shapes: Sequence[Size]) -> Tensor:
         """Transforms the tokens (B, N, C) of all levels -> (B, N, C)."""
@@ -107,7 +104,7 @@ class MRFP(nn.Module):
         super().__init__()
         hidden = int(channels * ratio)
         self.sizes, self.residual = (hidden // 2, hidden - hidden // 2), residual
-        self.fc1, self.fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.fc1, self.fc2 = Linear(channels, hidden), Linear(hidden, channels)
         self.small, self.large = (
             nn.ModuleList(nn.Conv2d(n, n, k, 1, k // 2, groups=n) for _ in range(num_levels))
             for n, k in zip(self.sizes, (3, 5))

@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from mmdvis.mmcv_ops_fallback import has_compiled_ops
 
+QUERIES = 1 << 12  # queries that are processed at once without gradients
+
 
 def deformable_attention(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
@@ -86,20 +88,20 @@ def triton_runs(device: torch.device) -> bool:
 def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """PyTorch implementation for any device: each output is a weighted sum of four table rows per sample.
 
-    Batch entries are processed one after the other to stay within the CPU cache. The arguments are those of
-    :func:`deformable_attention`.
+    Batch entries, and without gradients also chunks of queries, are processed one after the other to stay within the
+    CPU cache. The arguments are those of :func:`deformable_attention`.
     """
     heads, levels, points = weights.shape[2:]
     grid = sample_grid(shapes, heads, points, value.device)
+    step = max(locations.shape[1], 1) if torch.is_grad_enabled() else QUERIES
     outputs = []
     for tokens, location, weight in zip(value, locations, weights):
-        rows, row_weights = sampled_rows(
-            location.reshape(len(location), -1, 2), weight.reshape(len(weight), -1), grid, heads
-        )
-        size = (len(location) * heads, 4 * levels * points)
         table = bordered_levels(tokens.flatten(1), shapes).view(-1, tokens.shape[-1])
-        outputs.append(WeightedRows.apply(table, rows.view(size), row_weights.view(size).to(value.dtype)))
-    return torch.stack(outputs).view(len(value), -1, heads * value.shape[-1])
+        for spots, shares in zip(location.flatten(1, 3).split(step), weight.flatten(1).split(step)):
+            rows, row_weights = sampled_rows(spots, shares, grid, heads)
+            size = (len(spots) * heads, 4 * levels * points)
+            outputs.append(WeightedRows.apply(table, rows.view(size), row_weights.view(size).to(value.dtype)))
+    return torch.cat(outputs).view(len(value), -1, heads * value.shape[-1])
 
 
 def bordered_levels(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:

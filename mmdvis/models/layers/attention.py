@@ -3,7 +3,14 @@
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import FFN
+from mmengine.model import Sequential
 from torch import Tensor, nn
+
+from mmdvis.models.functional.linear import linear
+
+from .linear import Linear
+
+HIDDEN = 1 << 21  # maximum number of hidden values of a feed-forward block that are computed at once
 
 
 class MultiheadAttention(nn.Module):
@@ -21,7 +28,7 @@ class MultiheadAttention(nn.Module):
         self.num_heads = num_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
-        self.out_proj = nn.Linear(channels, channels)
+        self.out_proj = Linear(channels, channels)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -49,16 +56,29 @@ class MultiheadAttention(nn.Module):
             if stop < 3 and inputs[stop] is inputs[start]:
                 continue
             rows = slice(start * size, stop * size)
-            projected.extend(
-                F.linear(inputs[start], self.in_proj_weight[rows], self.in_proj_bias[rows]).split(size, -1)
-            )
+            projected.extend(linear(inputs[start], self.in_proj_weight[rows], self.in_proj_bias[rows]).split(size, -1))
             start = stop
         return projected
 
 
-def feed_forward(channels: int, hidden: int) -> FFN:
-    """Feed-forward block C -> hidden -> C with ReLU and a residual, with the parameter names of mmdet's checkpoints."""
-    return FFN(channels, hidden, act_cfg=dict(type='ReLU', inplace=True))
+class FeedForward(FFN):
+    """Feed-forward block C -> hidden -> C with ReLU and a residual, with the parameter names of mmdet's checkpoints.
+
+    Without gradients, tokens are processed in chunks, so that the hidden values stay in the cache.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__(channels, hidden, act_cfg=dict(type='ReLU', inplace=True))
+        (first, *others), second, *rest = self.layers
+        self.layers = Sequential(Sequential(Linear.sharing(first), *others), Linear.sharing(second), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the block to tokens (..., C) -> (..., C)."""
+        step = max(1, HIDDEN // self.feedforward_channels)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() <= step * self.embed_dims:
+            return super().forward(x)
+        chunks = x.reshape(-1, self.embed_dims).split(step)
+        return torch.cat([super(FeedForward, self).forward(chunk) for chunk in chunks]).view(x.shape)
 
 
 def layer_norms(channels: int, number: int) -> nn.ModuleList:

@@ -3,6 +3,8 @@
 from mmengine.model import caffe2_xavier_init
 from torch import nn
 
+from .linear import Linear
+
 
 def projection_mlp(channels: int) -> nn.Sequential:
     """Three-layer MLP C -> C as :func:`mask_mlp`, initialised as in DVIS++: Kaiming-uniform weights and zero biases."""
@@ -15,7 +17,7 @@ def projection_mlp(channels: int) -> nn.Sequential:
 def mask_mlp(channels: int, out_channels: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Three linear layers with activations in between, named 0, 2 and 4 as in mmdet's checkpoints."""
     return nn.Sequential(
-        nn.Linear(channels, channels), act(), nn.Linear(channels, channels), act(), nn.Linear(channels, out_channels)
+        Linear(channels, channels), act(), Linear(channels, channels), act(), Linear(channels, out_channels)
     )
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdvis.models.functional.deform_attn import deformable_attention
 from mmdvis.models.functional.precision import full_precision
 
+from .linear import Linear
+
 
 class MSDeformAttn(nn.Module):
     """Multi-scale deformable attention with mmcv's parameter names.
@@ -24,10 +26,10 @@ class MSDeformAttn(nn.Module):
         super().__init__()
         self.grid = (num_heads, num_levels, num_points)
         samples = num_heads * num_levels * num_points
-        self.sampling_offsets = nn.Linear(channels, 2 * samples)
-        self.attention_weights = nn.Linear(channels, samples)
-        self.value_proj = nn.Linear(channels, channels)
-        self.output_proj = nn.Linear(channels, channels)
+        self.sampling_offsets = Linear(channels, 2 * samples)
+        self.attention_weights = Linear(channels, samples)
+        self.value_proj = Linear(channels, channels)
+        self.output_proj = Linear(channels, channels)
         for layer in (self.sampling_offsets, self.attention_weights):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)

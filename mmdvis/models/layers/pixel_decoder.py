@@ -12,7 +12,7 @@ from mmdvis.models.functional.position_encoding import sine_encoding
 from mmdvis.models.functional.precision import full_precision, runs_in_bfloat16
 from mmdvis.registry import MODELS
 
-from .attention import feed_forward, layer_norms
+from .attention import FeedForward, layer_norms
 from .heads import xavier_matrices
 from .levels import grid_centres, join_levels, split_levels
 from .ms_deform_attn import MSDeformAttn
@@ -24,7 +24,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, channels: int, num_heads: int, ffn_channels: int, num_points: int) -> None:
         super().__init__()
         self.self_attn = MSDeformAttn(channels, num_heads, 3, num_points)
-        self.ffn = feed_forward(channels, ffn_channels)
+        self.ffn = FeedForward(channels, ffn_channels)
         self.norms = layer_norms(channels, 2)
         xavier_matrices(self.ffn)
 
@@ -117,4 +117,6 @@ class PixelDecoder(nn.Module):
             x = layer(x, position, reference, shapes)
         memories = split_levels(x, shapes)
         finest = F.interpolate(memories[-1], size=fine.shape[-2:], mode='bilinear', align_corners=False)
-        return self.mask_feature(self.output_convs[0](self.lateral_convs[0](fine) + finest)), memories
+        lateral = self.lateral_convs[0](fine)
+        lateral = lateral + finest if torch.is_grad_enabled() else lateral.add_(finest)
+        return self.mask_feature(self.output_convs[0](lateral)), memories

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .attention import MultiheadAttention, feed_forward, layer_norms
+from .attention import FeedForward, MultiheadAttention, layer_norms
 from .heads import xavier_matrices
 
 
@@ -33,7 +33,7 @@ class ReferringLayer(nn.Module):
         self.is_referring = cross_attention == 'referring'
         self.rca = MultiheadAttention(channels, num_heads)
         self.self_attn = MultiheadAttention(channels, num_heads)
-        self.ffn = feed_forward(channels, ffn_channels)
+        self.ffn = FeedForward(channels, ffn_channels)
         self.norms = layer_norms(channels, 3)
         xavier_matrices(self)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import MultiheadAttention, feed_forward
+from .attention import FeedForward, MultiheadAttention
 from .heads import xavier_matrices
 
 PART = 1 << 22  # maximum number of values per chunk without gradients
@@ -37,7 +37,7 @@ class TemporalLayer(nn.Module):
         self.time_attn = MultiheadAttention(channels, num_heads) if time_attention else None
         self.object_attn, self.hidden = MultiheadAttention(channels, num_heads), ffn_channels
         self.cross_attn = MultiheadAttention(channels, num_heads) if cross_attention else None
-        self.ffn = feed_forward(channels, ffn_channels)
+        self.ffn = FeedForward(channels, ffn_channels)
         # identities, so that the other norms keep their parameter names
         has_part = (time_attention, convolution, True, cross_attention, True)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) if has else nn.Identity() for has in has_part)

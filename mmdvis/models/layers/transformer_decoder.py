@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
 
-from .attention import MultiheadAttention, feed_forward, layer_norms
+from .attention import FeedForward, MultiheadAttention, layer_norms
 from .heads import xavier_matrices
 
 
@@ -31,7 +31,7 @@ class MaskedDecoderLayer(nn.Module):
         super().__init__()
         self.cross_attn = NamedAttention(channels, num_heads)
         self.self_attn = NamedAttention(channels, num_heads)
-        self.ffn = feed_forward(channels, ffn_channels)
+        self.ffn = FeedForward(channels, ffn_channels)
         self.norms = layer_norms(channels, 3)
 
     def forward(self, x: Tensor, place: Tensor, memory: Tensor, where: Tensor, allowed: Tensor) -> Tensor:

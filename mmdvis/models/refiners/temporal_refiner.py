@@ -12,6 +12,7 @@ from mmdvis.models.functional.class_scores import mean_logits
 from mmdvis.models.functional.contrastive import mean_contrastive_loss, track_contrastive_loss
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
+from mmdvis.models.layers.linear import Linear
 from mmdvis.models.layers.temporal_layer import temporal_layers, time_masks
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries, write_slice
@@ -49,8 +50,8 @@ class TemporalRefiner(BaseModule):
         super().__init__()
         self.layers = temporal_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
-        self.activation_proj = nn.Linear(channels, 1)
-        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.activation_proj = Linear(channels, 1)
+        self.cls_embed = Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
         options = dict(loss or {})
         self.contrast = options.pop('contrast', 0.0)

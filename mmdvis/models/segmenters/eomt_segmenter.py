@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.layers.heads import mask_mlp
+from mmdvis.models.layers.linear import Linear
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext
 
@@ -86,7 +87,7 @@ class EoMTSegmenter(BaseModule):
         self.anneal = dict(start=(1 / 6, 2 / 3), length=1 / 6) if anneal is None else anneal
         self.mask_channels = channels
         self.query_feat = nn.Embedding(num_queries, channels)
-        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.cls_embed = Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, channels, nn.GELU)
         self.upscale = nn.Sequential(*(Upscale(channels) for _ in range(int(math.log2(patch // STRIDE)))))
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmdvis.models.functional.layer_predictions import LayerPredictions
 from mmdvis.models.functional.memory_contrast import mean_memory_contrast
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
+from mmdvis.models.layers.linear import Linear
 from mmdvis.models.layers.pixel_decoder import PixelDecoder
 from mmdvis.models.layers.transformer_decoder import MaskedDecoder
 from mmdvis.registry import MODELS
@@ -66,7 +67,7 @@ class Mask2FormerSegmenter(BaseModule):
         self.query_feat = nn.Embedding(num_queries, channels)
         self.query_embed = nn.Embedding(num_queries, channels)
         self.level_embed = nn.Embedding(3, channels)
-        self.cls_embed = nn.Linear(channels, num_classes + 1)
+        self.cls_embed = Linear(channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
         self.reid_embed = projection_mlp(channels) if reid else None
         self.criterion = MODELS.build(dict(loss, num_classes=num_classes)) if loss else None

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdvis.errors import OptionError
 from mmdvis.models.functional.matching import last_present
+from mmdvis.models.layers.linear import Linear
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext
 
@@ -62,7 +63,7 @@ class VidEoMTSegmenter(EoMTSegmenter):
     ) -> None:
         super().__init__(backbone, num_classes, num_queries, num_blocks, normed_embeds=normed_embeds, loss=loss)
         self.normed_state, self.legacy_supervision = normed_state, legacy_supervision
-        self.query_update = nn.Linear(self.mask_channels, self.mask_channels)
+        self.query_update = Linear(self.mask_channels, self.mask_channels)
 
     def forward(
         self, frames: Tensor, present: Tensor | None = None, state: VidEoMTState | None = None, compact: bool = False

@@ -12,6 +12,7 @@ from mmdvis.models.functional.layer_predictions import LayerPredictions, fold_pr
 from mmdvis.models.functional.matching import last_present, track_orders
 from mmdvis.models.functional.query_noise import QueryNoise, noisy_orders
 from mmdvis.models.layers.heads import mask_mlp, projection_mlp
+from mmdvis.models.layers.linear import Linear
 from mmdvis.models.layers.referring_layer import referring_layers
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, FrameQueries, StepContext, TrackQueries
@@ -105,7 +106,7 @@ class DVISTracker(BaseModule):
         self.cross_attention = (decoder or {}).get('cross_attention', 'referring')
         self.layers = referring_layers(channels, **(decoder or {}))
         self.decoder_norm = nn.LayerNorm(channels)
-        self.cls_embed = nn.Linear(2 * channels if refer == 'mlp' else channels, num_classes + 1)
+        self.cls_embed = Linear(2 * channels if refer == 'mlp' else channels, num_classes + 1)
         self.mask_embed = mask_mlp(channels, mask_channels)
         self.ref_proj = projection_mlp(channels) if refer == 'mlp' else None
         self.mask_feature_proj = nn.Conv2d(mask_channels, mask_channels, 1) if project_features else None
