@@ -23,10 +23,10 @@ from mmdvis.inference import optimize_for_inference
 from mmdvis.inference.int8_linear import Int8Linear
 from mmdvis.io import ArrayFrames, ResizedFrames, VideoFileFrames
 from mmdvis.models.detectors import DVIS
-from mmdvis.models.functional.linear import linear
 from mmdvis.registry import MODELS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import FrameSource
+from mmdvis.structures.linear import linear
 
 from .flops import EXPANSION, macs_and_gathers, rest_name, segmenter_parts
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mmdvis.checks import Size, check_shapes
 
+from .linear import linear
+
 
 class FrameSize(NamedTuple):
     """Sizes (height, width) of a frame at the stages of inference.
@@ -117,7 +119,8 @@ class FactoredMasks:
     def small(self, rows: Tensor, frame: int) -> Tensor:
         """Mask logits (len(rows), h, w) at stride 4, at least in float32."""
         embeds = self.embeds[frame, rows]
-        product = torch.einsum('qm,mhw->qhw', embeds, self.features[frame].to(embeds))
+        features = self.features[frame].to(embeds)
+        product = linear(embeds, features.flatten(1).T, None).unflatten(1, features.shape[1:])
         return product.to(torch.promote_types(product.dtype, torch.float32)).add_(self.bias[frame, rows, None, None])
 
     def logits(self, rows: Tensor, frame: int) -> Tensor:

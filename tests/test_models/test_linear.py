@@ -8,9 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdvis.models import Linear, PointwiseConv
 from mmdvis.models.functional import deform_attn
-from mmdvis.models.functional.linear import ONEDNN_DTYPES, linear
 from mmdvis.models.layers import attention
 from mmdvis.models.layers.attention import FeedForward
+from mmdvis.structures.linear import ONEDNN_DTYPES, linear, products
 
 needs_onednn = pytest.mark.skipif(not ONEDNN_DTYPES, reason='needs a build of PyTorch with oneDNN')
 
@@ -54,6 +54,13 @@ def test_inputs_of_any_layout():
     with torch.no_grad():
         found = linear(x.transpose(0, 1), weight.T, bias)
     torch.testing.assert_close(found, F.linear(x.transpose(0, 1), weight.T, bias))
+
+
+@pytest.mark.parametrize('layout', [torch.channels_last, torch.contiguous_format], ids=str)
+def test_products_with_feature_maps(layout):
+    rows, maps = data(2, 70, 32), data(2, 32, 20, 30, seed=1).to(memory_format=layout)
+    with torch.no_grad():
+        torch.testing.assert_close(products(rows, maps.flatten(2)), rows @ maps.flatten(2), rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_use_pytorch():

@@ -10,10 +10,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdvis.models.functional.linear import linear
 from mmdvis.models.layers.levels import patch_map
 from mmdvis.models.layers.linear import Linear
 from mmdvis.registry import MODELS
+from mmdvis.structures.linear import linear
 
 ARCHES = dict(
     small=dict(channels=384, depth=12, num_heads=6, ffn='mlp'),

@@ -6,11 +6,11 @@ from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from mmdvis.models.functional.linear import linear
+from mmdvis.structures.linear import linear
 
 from .linear import Linear
 
-HIDDEN = 1 << 21  # maximum number of hidden values of a feed-forward block that are computed at once
+HIDDEN = 6 << 20  # maximum number of hidden values of a feed-forward block that are computed at once
 
 
 class MultiheadAttention(nn.Module):

@@ -5,11 +5,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from mmdvis.models.functional.linear import linear
+from mmdvis.structures.linear import linear
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` by :func:`~mmdvis.models.functional.linear.linear`, which is faster on a CPU without gradients.
+    """``nn.Linear`` by :func:`~mmdvis.structures.linear.linear`, which is faster on a CPU without gradients.
 
     Attributes:
         activation: ``'none'``, or ``'relu'`` after :meth:`sharing`.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdvis.models.functional.position_encoding import sine_encoding
+from mmdvis.structures.linear import products
 
 from .attention import FeedForward, MultiheadAttention, layer_norms
 from .heads import xavier_matrices
@@ -104,7 +105,7 @@ class MaskedDecoder(nn.Module):
         for i, layer in enumerate(self.layers):
             level = i % len(memories)
             with torch.no_grad():
-                allowed = mask_embed(self.post_norm(x)) @ small[level] >= 0  # sigmoid >= 0.5, (N, Q, S)
+                allowed = products(mask_embed(self.post_norm(x)), small[level]) >= 0  # sigmoid >= 0.5, (N, Q, S)
                 allowed = allowed | ~allowed.any(-1, keepdim=True)
             x = layer(x, place, tokens[level], where[level], allowed)
             states.append(x)
