@@ -5,13 +5,11 @@ the same run, in turns with the working tree. Every measurement runs in a separa
 """
 
 import argparse
-import io
 import json
 import os
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
 import mmdvis.models  # noqa: F401 (registers the refiner)
+from mmdvis.analysis.commit_files import commit_files
 from mmdvis.registry import MODELS
 from mmdvis.structures import ClipTargets, StepContext, TrackQueries
 
@@ -91,14 +90,6 @@ def step(frames: int, threads: int) -> dict[str, float]:
     return dict(seconds=seconds, loss=float(loss.detach()))
 
 
-def files_of(commit: str, folder: str) -> Path:
-    """Extracts the files of a commit to a folder and returns its path."""
-    archive = subprocess.run(['git', 'archive', commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter='data')
-    return Path(folder)
-
-
 def measured(checkout: Path, frames: int, threads: int) -> dict[str, float]:
     """Runs :func:`step` in a new process that imports mmdvis from ``checkout``."""
     command = [sys.executable, __file__, '--one', str(frames), str(threads)]
@@ -115,7 +106,7 @@ def main() -> None:
         return
     table, results = PrettyTable(['frames', 'threads', 'seconds', 'baseline', 'speed-up', 'losses']), []
     with tempfile.TemporaryDirectory() as folder:
-        checkouts = [ROOT, *([files_of(args.baseline, folder)] if args.baseline else [])]
+        checkouts = [ROOT, *([commit_files(ROOT, args.baseline, folder)] if args.baseline else [])]
         for frames in args.frames:
             for threads in args.threads:
                 runs = [[measured(checkout, frames, threads) for checkout in checkouts] for _ in range(args.repeats)]

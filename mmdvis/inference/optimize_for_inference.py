@@ -14,6 +14,7 @@ from mmdvis.checks import check_choice
 from mmdvis.errors import OptionError
 from mmdvis.models import Linear, PointwiseConv
 from mmdvis.models.detectors import DVIS
+from mmdvis.structures.linear import ONEDNN_DTYPES
 
 from .int8_linear import Int8Linear
 
@@ -63,7 +64,7 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
     if precision == 'int8' and compiled:
         raise OptionError('models in int8 cannot be compiled; leave out one of both')
     if device.type == 'cpu':
-        warn_if_slow(precision)
+        warn_if_slow(precision, compiled)
     fuse_conv_bn(model.segmenter.backbone)
     model.segmenter.to(memory_format=torch.channels_last)
     if precision == 'int8':
@@ -83,11 +84,13 @@ def has_float32_weights(model: nn.Module) -> bool:
     return all(x.dtype == torch.float32 or x.dtype in others for x in model.state_dict().values())
 
 
-def warn_if_slow(precision: str) -> None:
-    """Warns if a CPU computes a precision more slowly than float32."""
+def warn_if_slow(precision: str, compiled: bool) -> None:
+    """Warns if a CPU computes a precision more slowly than float32, or a compiled model more slowly."""
     is_old = platform.machine() in ('x86_64', 'AMD64') and 'AVX512' not in torch.backends.cpu.get_cpu_capability()
     if precision == 'bf16' and is_old:
         warnings.warn('bf16 is slow on this CPU, which has no AVX-512; use fp32 or int8', stacklevel=3)
+    if compiled and ONEDNN_DTYPES:
+        warnings.warn('compiled models are slower on a CPU; leave out the compilation', stacklevel=3)
     if precision == 'fp16':
         warnings.warn(f'fp16 is slow on the CPU; use {"fp32 or int8" if is_old else "bf16"}', stacklevel=3)
 

