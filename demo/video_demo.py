@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the parts of the model that gain from it, which delays the start by some seconds',
+        help='compile parts of the model, which delays the first frame by some seconds; seldom pays on a CPU',
     )
     parser.add_argument(
         '--short-edge', type=int, default=360, help='short edge of the frames that the model processes, in pixels'

@@ -118,7 +118,7 @@ class VideoSegInferencer(BaseInferencer):
         precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'int8'`` (on the CPU), see :func:`optimize_for_inference`,
             which changes a built model in place. None is float32 with the model unchanged; ``'fp32'`` also folds
             batch norms, which changes results by rounding.
-        compiled: Whether to compile the parts of the model that gain from it; precision None is then ``'fp32'``.
+        compiled: Whether to compile parts of the model, which seldom pays on a CPU; precision None is then ``'fp32'``.
 
     Attributes:
         name: Name or path of the model.

@@ -74,7 +74,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         '--compile',
         action='store_true',
-        help='compile parts of the model, which delays the first frame by some seconds; not useful on a CPU',
+        help='compile parts of the model, which delays the first frame by some seconds; seldom pays on a CPU',
     )
     model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
     add_max_memory(model)

@@ -30,7 +30,8 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
     With ``'bf16'`` or ``'fp16'``, the weights of matrix multiplications are also stored in this precision, so that they
     are not cast in every step. With ``'int8'``, on a CPU, the linear layers of the backbone and the pixel decoder are
     replaced by :class:`~mmdvis.inference.int8_linear.Int8Linear`. Sampling offsets and attention weights of deformable
-    attention stay float32, and in adapters all of deformable attention. The model can then be used for inference only.
+    attention stay float32, and in adapters all of deformable attention. On a CPU, linear layers of other libraries and
+    convolutions of one pixel use oneDNN. The model can then be used for inference only.
 
     Args:
         model: Model in evaluation mode; its parameters are changed in place.
@@ -72,7 +73,7 @@ def optimize_for_inference(model: DVIS, precision: str = 'fp32', compiled: bool 
     elif precision != 'fp32':
         cast_weights(model, precision)
     if device.type == 'cpu':
-        fuse_linear_layers(model)
+        use_onednn(model)
     model.requires_grad_(False)
     model = model.with_options(precision='fp32' if precision == 'int8' else precision)
     return compile_parts(model) if compiled else model
@@ -90,7 +91,7 @@ def warn_if_slow(precision: str, compiled: bool) -> None:
     if precision == 'bf16' and is_old:
         warnings.warn('bf16 is slow on this CPU, which has no AVX-512; use fp32 or int8', stacklevel=3)
     if compiled and ONEDNN_DTYPES:
-        warnings.warn('compiled models are slower on a CPU; leave out the compilation', stacklevel=3)
+        warnings.warn('compilation makes most models slower on a CPU; leave it out, or measure both', stacklevel=3)
     if precision == 'fp16':
         warnings.warn(f'fp16 is slow on the CPU; use {"fp32 or int8" if is_old else "bf16"}', stacklevel=3)
 
@@ -112,21 +113,17 @@ def quantize_linear_layers(model: DVIS) -> None:
                 setattr(parent, name, Int8Linear(layer))
 
 
-def fuse_linear_layers(model: nn.Module) -> None:
-    """Replaces linear layers, together with a ReLU that follows, and convolutions of one pixel by faster ones.
+def use_onednn(model: nn.Module) -> None:
+    """Replaces linear layers and convolutions of one pixel by those of :mod:`mmdvis.structures.linear`.
 
-    See :class:`~mmdvis.models.Linear` and :class:`~mmdvis.models.PointwiseConv`.
+    The layers of this package use oneDNN without it; those of other libraries do not.
     """
     for parent in list(model.modules()):
-        children = list(parent.named_children())
-        for (name, layer), (next_name, after) in zip(children, [*children[1:], ('', None)]):
+        for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d) and PointwiseConv.fits(layer):
                 setattr(parent, name, PointwiseConv(layer))
             elif isinstance(layer, nn.Linear) and type(layer) in LINEAR_LAYERS:
-                is_fused = isinstance(parent, nn.Sequential) and isinstance(after, nn.ReLU)
-                setattr(parent, name, Linear.sharing(layer, 'relu' if is_fused else 'none'))
-                if is_fused:
-                    setattr(parent, next_name, nn.Identity())
+                setattr(parent, name, Linear.sharing(layer))
 
 
 def cast_weights(model: DVIS, precision: str) -> None:
@@ -155,11 +152,13 @@ def float32_modules(model: DVIS, precision: str) -> set[nn.Module]:
     return modules
 
 
-COMPILED = ('pixel_decoder',)  # parts of the segmenter that gain from compilation; the gain of others is within noise
+COMPILED = ('pixel_decoder',)  # parts of the segmenter with many small operations, which compilation merges
 
 
 def compile_parts(model: DVIS) -> DVIS:
-    """Compiles the parts of the segmenter that gain from it, at their first call; results agree up to rounding.
+    """Compiles the parts of the segmenter with many small operations; results agree up to rounding.
+
+    They are compiled at their first call. Compiled linear layers do not use oneDNN, so that it seldom pays on a CPU.
 
     Where compilation fails, for example without a C++ compiler, a warning is issued and the part runs uncompiled.
     """

@@ -1,4 +1,4 @@
-"""Linear layers that use the matrix products of oneDNN on a CPU."""
+"""Linear layers and matrix products by oneDNN on a CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -7,27 +7,25 @@ from torch import Tensor
 SMALL = 1 << 20  # multiply-adds below which the overhead of the operator exceeds its gain
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = 'none') -> Tensor:
-    """``F.linear``, and an optional ReLU, by oneDNN on a CPU if no gradients are needed.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``F.linear``, by oneDNN on a CPU if no gradients are needed.
 
-    On a CPU, PyTorch computes float32 products with MKL, which does not use AVX-512 on processors of AMD; oneDNN does,
-    and adds bias and activation in the same pass. Results agree up to rounding.
+    On a CPU, PyTorch computes float32 products with MKL, which does not use AVX-512 on processors of AMD; oneDNN does.
+    Results agree up to rounding. Compiled, traced and exported code uses ``F.linear``.
 
     Args:
         x: Inputs (..., C).
         weight: Weights (D, C).
         bias: Biases (D,); None for none.
-        activation: ``'none'`` or ``'relu'``.
 
     Returns:
         Outputs (..., D), in the precision of autocast where it is enabled.
     """
     if not runs_in_onednn(x, weight):
-        out = F.linear(x, weight, bias)
-        return out.relu() if activation == 'relu' else out
+        return F.linear(x, weight, bias)
     dtype = product_dtype(x)
-    x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    return (compiled_linear if torch.compiler.is_compiling() else onednn_linear)(x, weight, bias, activation)
+    bias = None if bias is None else bias.to(dtype).contiguous()  # the operator ignores the strides of the bias
+    return torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight.to(dtype), bias, 'none', [], '')
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
@@ -35,14 +33,14 @@ def products(rows: Tensor, columns: Tensor) -> Tensor:
 
     On a CPU, it is fast for columns in the channels-last memory layout, such as those of feature maps.
     """
-    if torch.compiler.is_exporting() or not rows.is_cpu:
+    if torch.compiler.is_compiling() or not rows.is_cpu or not len(rows):
         return rows @ columns
     return torch.stack([linear(one, others.T, None) for one, others in zip(rows, columns)])
 
 
 def runs_in_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`linear` calls the operator of oneDNN, which has no gradients and is not exported."""
-    if torch.compiler.is_exporting() or not x.is_cpu or x.numel() * len(weight) < SMALL:
+    """Whether :func:`linear` calls the operator of oneDNN, which has no gradients."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not x.is_cpu or x.numel() * len(weight) < SMALL:
         return False
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return False
@@ -50,24 +48,9 @@ def runs_in_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """Precision of a product with a tensor on the CPU: that of autocast, or its own."""
-    return torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
-
-
-def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    """Calls the operator of oneDNN; see :func:`linear`."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], '')
-
-
-@torch.library.custom_op('mmdvis::linear', mutates_args=())
-def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    """:func:`onednn_linear` in compiled code; ``torch.compile`` accepts the operator itself only for constants."""
-    return onednn_linear(x, weight, bias, activation)
-
-
-@compiled_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    return x.new_empty(*x.shape[:-1], len(weight))
+    """Precision of a product with a tensor on the CPU: that of autocast, which leaves float64 as it is, or its own."""
+    is_cast = torch.is_autocast_enabled('cpu') and x.dtype != torch.float64
+    return torch.get_autocast_dtype('cpu') if is_cast else x.dtype
 
 
 def onednn_dtypes() -> tuple[torch.dtype, ...]:

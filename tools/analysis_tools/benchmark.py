@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--video', help='video file to segment; None: random noise in 16:9')
     parser.add_argument('--kept', type=int, default=0, help='number of queries that become segments')
     parser.add_argument('--precision', choices=OPTIMISED, default='fp32', help='compute precision')
-    parser.add_argument('--compile', action='store_true', help='compile the parts of the model that gain from it')
+    parser.add_argument('--compile', action='store_true', help='compile parts of the model')
     parser.add_argument('--baseline', choices=['plain'], help='also measure the unoptimised reference path')
     parser.add_argument('--train', type=int, metavar='CLIPS', help='measure a training step with this batch size')
     parser.add_argument('--objects', type=int, default=20, help='objects per training clip')

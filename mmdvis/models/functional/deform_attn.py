@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from mmdvis.mmcv_ops_fallback import has_compiled_ops
 
-QUERIES = 1 << 12  # queries that are processed at once without gradients
+QUERIES = 1 << 12  # queries that are processed at once on a CPU without gradients
 
 
 def deformable_attention(
@@ -88,12 +88,12 @@ def triton_runs(device: torch.device) -> bool:
 def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """PyTorch implementation for any device: each output is a weighted sum of four table rows per sample.
 
-    Batch entries, and without gradients also chunks of queries, are processed one after the other to stay within the
-    CPU cache. The arguments are those of :func:`deformable_attention`.
+    Batch entries, and on a CPU without gradients also chunks of queries, are processed one after the other to stay
+    within its cache. The arguments are those of :func:`deformable_attention`.
     """
     heads, levels, points = weights.shape[2:]
     grid = sample_grid(shapes, heads, points, value.device)
-    step = max(locations.shape[1], 1) if torch.is_grad_enabled() else QUERIES
+    step = QUERIES if value.is_cpu and not torch.is_grad_enabled() else max(locations.shape[1], 1)
     outputs = []
     for tokens, location, weight in zip(value, locations, weights):
         table = bordered_levels(tokens.flatten(1), shapes).view(-1, tokens.shape[-1])

@@ -10,7 +10,7 @@ from mmdvis.structures.linear import linear
 
 from .linear import Linear
 
-HIDDEN = 6 << 20  # maximum number of hidden values of a feed-forward block that are computed at once
+HIDDEN = 1 << 19  # maximum number of hidden values of a feed-forward block that are computed at once
 
 
 class MultiheadAttention(nn.Module):

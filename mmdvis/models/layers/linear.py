@@ -1,7 +1,5 @@
 """Linear layers and convolutions of one pixel that are fast on a CPU."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
@@ -9,28 +7,18 @@ from mmdvis.structures.linear import linear
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` by :func:`~mmdvis.structures.linear.linear`, which is faster on a CPU without gradients.
-
-    Attributes:
-        activation: ``'none'``, or ``'relu'`` after :meth:`sharing`.
-    """
-
-    activation = 'none'
+    """``nn.Linear`` by :func:`~mmdvis.structures.linear.linear`, which is faster on a CPU without gradients."""
 
     @classmethod
-    def sharing(cls, layer: nn.Linear, activation: str = 'none') -> Self:
-        """A layer with the parameters of another one, and an activation, ``'none'`` or ``'relu'``."""
+    def sharing(cls, layer: nn.Linear) -> 'Linear':
+        """A layer with the parameters of another one."""
         new = cls(layer.in_features, layer.out_features, layer.bias is not None, device='meta')
-        new.weight, new.bias, new.activation = layer.weight, layer.bias, activation
+        new.weight, new.bias = layer.weight, layer.bias
         return new.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the layer to (..., in_features) -> (..., out_features)."""
-        return linear(x, self.weight, self.bias, self.activation)
-
-    def extra_repr(self) -> str:
-        """Sizes and activation for ``repr``."""
-        return super().extra_repr() + ('' if self.activation == 'none' else f', activation={self.activation}')
+        return linear(x, self.weight, self.bias)
 
 
 class PointwiseConv(nn.Conv2d):
