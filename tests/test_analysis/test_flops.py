@@ -36,9 +36,9 @@ def test_attention_costs_the_same_everywhere():
 
 @pytest.mark.parametrize('device', ('cpu', 'meta'))
 def test_deformable_sampling_reads_four_corners(device):
-    value, locations = torch.rand(2, 24, 3, 5, device=device), torch.rand(2, 7, 3, 1, 4, 2, device=device)
-    weights = torch.rand(2, 7, 3, 1, 4, device=device)
-    _, counts = count_ops(lambda: deformable_attention(value, [(4, 6)], locations, weights))
+    value, offsets = torch.rand(2, 24, 3, 5, device=device), torch.rand(2, 7, 3, 1, 4, 2, device=device)
+    reference, weights = torch.rand(7, 1, 2, device=device), torch.rand(2, 7, 3, 1, 4, device=device)
+    _, counts = count_ops(lambda: deformable_attention(value, [(4, 6)], reference, offsets, weights))
     assert counts.macs == counts.gathered == 2 * 7 * 3 * 4 * 4 * 5 and counts.outputs == 2 * 7 * 15
 
 

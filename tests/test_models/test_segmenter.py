@@ -159,9 +159,11 @@ def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
     monkeypatch.setitem(
         sys.modules, 'mmdvis.models.functional.deform_triton', SimpleNamespace(triton_attention=way('triton'))
     )
-    on_gpu, on_cpu = SimpleNamespace(is_cuda=True, device='cuda:0'), SimpleNamespace(is_cuda=False)
-    assert deform_attn.deformable_attention(on_gpu, [], None, None) == expected
-    assert deform_attn.deformable_attention(on_cpu, [], None, None) == 'gathered'
+    monkeypatch.setattr(deform_attn, 'sampling_locations', way('locations'))
+    on_gpu = SimpleNamespace(is_cuda=True, is_cpu=False, device='cuda:0')
+    assert deform_attn.deformable_attention(on_gpu, [], None, None, None) == expected
+    on_cpu = SimpleNamespace(is_cuda=False, is_cpu=True, dtype=torch.float64, requires_grad=False)
+    assert deform_attn.deformable_attention(on_cpu, [], None, on_cpu, on_cpu) == 'gathered'
 
 
 def test_more_tokens_than_float32_can_number_are_refused():

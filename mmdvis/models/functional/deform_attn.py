@@ -10,29 +10,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from mmdvis.mmcv_ops_fallback import has_compiled_ops
 
+NUMBA_DTYPES = (torch.float32, torch.bfloat16)
 QUERIES = 1 << 12  # queries that are processed at once on a CPU without gradients
 
 
 def deformable_attention(
-    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+    value: Tensor, shapes: Sequence[tuple[int, int]], reference: Tensor, offsets: Tensor, weights: Tensor
 ) -> Tensor:
     """Multi-scale deformable attention: weighted sums of bilinear samples.
 
     Exported graphs use ``grid_sample``, which other runtimes have. On a GPU, mmcv's CUDA operator is used if it is
-    compiled, otherwise Triton if it works. PyTorch is used in all other cases.
+    compiled, otherwise Triton if it works; on a CPU without gradients, Numba. PyTorch is used in all other cases.
 
     Args:
         value: Tokens (B, S, heads, d) of all levels, concatenated.
         shapes: (height, width) of each level; the areas sum to S.
-        locations: Normalised (x, y) sampling locations (B, N, heads, levels, points, 2).
+        reference: Normalised (x, y) reference points (N, levels, 2) of each query.
+        offsets: Offsets (B, N, heads, levels, points, 2) from the reference points, in pixels of the level.
         weights: Attention weights (B, N, heads, levels, points), summing to one over levels and points.
 
     Returns:
         Attended values (B, N, heads * d).
     """
+    if can_run_in_numba(value, offsets, weights) and numba_runs():
+        from .deform_numba import numba_attention
+
+        return numba_attention(value, shapes, reference, offsets, weights)
+    locations = sampling_locations(reference, offsets, shapes)
     if torch.compiler.is_exporting():
         return grid_sample_attention(value, shapes, locations, weights)
     if value.is_cuda and has_compiled_ops():
@@ -44,10 +52,30 @@ def deformable_attention(
     return gathered_attention(value, shapes, locations, weights)
 
 
+def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+    """Normalised (x, y) sampling locations (B, N, heads, levels, points, 2); see :func:`deformable_attention`."""
+    heads, points = offsets.shape[2], offsets.shape[4]
+    size = torch.tensor([(w, h) for h, w in shapes], dtype=offsets.dtype, device=offsets.device)
+    # constants are expanded to whole rows because broadcasting a short last dimension is slow
+    scale = (1 / size)[:, None].expand(-1, points, -1).flatten().repeat(heads)
+    centre = reference[:, :, None].expand(-1, -1, points, -1).flatten(1).repeat(1, heads)
+    return torch.addcmul(centre, offsets.flatten(2), scale).view_as(offsets)
+
+
 def grid_sample_attention(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """Deformable attention with ``grid_sample``, for exported graphs; see :func:`deformable_attention`."""
+    """Deformable attention with ``grid_sample``, for exported graphs.
+
+    Args:
+        value: Tokens (B, S, heads, d) of all levels, concatenated.
+        shapes: (height, width) of each level.
+        locations: Normalised (x, y) sampling locations (B, N, heads, levels, points, 2).
+        weights: Attention weights (B, N, heads, levels, points).
+
+    Returns:
+        Attended values (B, N, heads * d).
+    """
     batch, _, heads, width = value.shape
     num_queries, sampled = locations.shape[1], []
     for level, ((h, w), level_value) in enumerate(zip(shapes, value.split([h * w for h, w in shapes], 1))):
@@ -57,6 +85,40 @@ def grid_sample_attention(
     attn_weights = weights.transpose(1, 2).reshape(batch * heads, 1, num_queries, -1)
     output = (torch.stack(sampled, -2).flatten(-2) * attn_weights).sum(-1)
     return output.view(batch, heads * width, num_queries).transpose(1, 2).contiguous()
+
+
+def can_run_in_numba(value: Tensor, offsets: Tensor, weights: Tensor) -> bool:
+    """Whether the Numba kernel supports the arguments of :func:`deformable_attention`, and no one observes it."""
+    if not value.is_cpu or torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        return False
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (value, offsets, weights)):
+        return False
+    dtypes = value.dtype, offsets.dtype, weights.dtype
+    return (
+        value.dtype in NUMBA_DTYPES
+        and dtypes[1:] == (torch.float32, torch.float32)
+        and value.shape[1] * value.shape[2] < 1 << 24
+    )
+
+
+@cache
+def numba_runs() -> bool:
+    """Whether the Numba kernel works; it is tried once, and a failure is reported by a warning."""
+    try:
+        from .deform_numba import numba_attention
+
+        value, offsets = torch.ones(1, 1, 1, 16), torch.zeros(1, 1, 1, 1, 1, 2)
+        total = numba_attention(value, [(1, 1)], torch.full((1, 1, 2), 0.5), offsets, torch.ones(1, 1, 1, 1, 1)).sum()
+        if not abs(total.item() - 16) < 1e-3:
+            raise ArithmeticError('the Numba kernel returns wrong values')
+        return True
+    except Exception as error:  # Numba has many kinds of failures, and its versions exclude some of NumPy
+        warnings.warn(
+            f'Numba is not usable ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
+            'attention runs in PyTorch, which is slower; install a version of numba that supports the installed numpy',
+            stacklevel=2,
+        )
+        return False
 
 
 @cache
@@ -89,7 +151,7 @@ def gathered_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locatio
     """PyTorch implementation for any device: each output is a weighted sum of four table rows per sample.
 
     Batch entries, and on a CPU without gradients also chunks of queries, are processed one after the other to stay
-    within its cache. The arguments are those of :func:`deformable_attention`.
+    within its cache. The arguments are those of :func:`grid_sample_attention`.
     """
     heads, levels, points = weights.shape[2:]
     grid = sample_grid(shapes, heads, points, value.device)
@@ -251,7 +313,7 @@ def compiled_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locatio
     """CUDA operator of mmcv, run in float32 because it does not support half precision.
 
     The operator requires a batch size divisible by its step size, so the step size is set to the batch size. The
-    arguments are those of :func:`deformable_attention`.
+    arguments are those of :func:`grid_sample_attention`.
     """
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 

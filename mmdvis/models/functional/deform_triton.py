@@ -181,7 +181,7 @@ def constants(value: Tensor, locations: Tensor) -> tuple[int, ...]:
 
 
 def triton_attention(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Deformable attention by Triton kernels; see :func:`mmdvis.models.functional.deform_attn.deformable_attention`."""
+    """Deformable attention by Triton kernels; see ``grid_sample_attention``."""
     start, rows = 0, []
     for height, width in shapes:
         rows.append((height, width, start))

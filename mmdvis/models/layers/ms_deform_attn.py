@@ -54,15 +54,9 @@ class MSDeformAttn(nn.Module):
         with full_precision(query):  # sampling offsets and attention weights
             float_query = query.to(self.sampling_offsets.weight.dtype)
             weights = softmax_of_few(self.attention_weights(float_query).unflatten(-1, (heads, levels * points)))
-            size = torch.tensor([(w, h) for h, w in shapes], dtype=float_query.dtype, device=float_query.device)
-            # constants are expanded to whole rows because broadcasting a short last dimension is slow
-            scale = (1 / size)[:, None].expand(-1, points, -1).flatten().repeat(heads)
-            centre = reference[:, :, None].expand(-1, -1, points, -1).flatten(1).repeat(1, heads)
-            locations = torch.addcmul(centre, self.sampling_offsets(float_query), scale).unflatten(
-                -1, (heads, levels, points, 2)
-            )
+            offsets = self.sampling_offsets(float_query).unflatten(-1, (heads, levels, points, 2))
         tokens = self.value_proj(value).unflatten(-1, (heads, -1))
-        mixed = deformable_attention(tokens, shapes, locations, weights.unflatten(-1, (levels, points)))
+        mixed = deformable_attention(tokens, shapes, reference, offsets, weights.unflatten(-1, (levels, points)))
         return self.output_proj(mixed)
 
 
