@@ -13,7 +13,8 @@ import torch
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
-from mmdvis.analysis.profile_inference import first_frames, force_segments, online_model
+from mmdvis.analysis.forced_segments import force_segments
+from mmdvis.analysis.profile_inference import first_frames, online_model
 from mmdvis.apis import VideoStream, optimize_for_inference
 from mmdvis.inference import export_model, load_exported
 

@@ -18,13 +18,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdvis.analysis.profile_inference import (
-    first_frames,
-    force_segments,
-    peak_memory,
-    reset_peak_memory,
-    run_in_subprocess,
-)
+from mmdvis.analysis.forced_segments import force_segments
+from mmdvis.analysis.profile_inference import first_frames, peak_memory, reset_peak_memory, run_in_subprocess
 from mmdvis.apis import OfflineVideo, VideoStream, optimize_for_inference
 from mmdvis.inference.offline_video import memory_need
 from mmdvis.io import ArrayFrames

@@ -15,6 +15,7 @@ import torch
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
+from mmdvis.analysis.forced_segments import ellipses
 from mmdvis.analysis.profile_inference import peak_memory, reset_peak_memory, run_in_subprocess
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor
 from mmdvis.structures import FactoredMasks, FrameSize, VideoPrediction
@@ -55,16 +56,6 @@ class WholeFrames:
     def probs(self, rows: Tensor, frame: int) -> Tensor:
         """Mask probabilities (len(rows), H, W)."""
         return self.masks.probs(rows, frame)
-
-
-def ellipses(number: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Mask logits (number, height, width) of ellipses between -9 and 6, with some noise."""
-    y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing='ij')
-    size = torch.tensor([height, width]).view(2, 1, 1)
-    centre, radius = torch.rand(2, number, 2, 1, 1, generator=generator)
-    radius = (0.02 + 0.25 * radius**2) * size
-    distance = ((y - centre[:, 0] * height) / radius[:, 0]) ** 2 + ((x - centre[:, 1] * width) / radius[:, 1]) ** 2
-    return 6 * (1 - distance).clamp(-1.5, 1) + 0.3 * torch.randn(number, height, width, generator=generator)
 
 
 def prediction(

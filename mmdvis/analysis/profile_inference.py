@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from mmdvis.structures import FrameSource
 from mmdvis.structures.linear import linear
 
 from .flops import EXPANSION, macs_and_gathers, rest_name, segmenter_parts
+from .forced_segments import force_segments
 
 LIBC, CLEAR = ctypes.CDLL(None), '/proc/self/clear_refs'
 BYTES = dict(fp32=4, bf16=2, fp16=2, int8=4)  # of the values that deformable attention gathers
@@ -219,19 +219,6 @@ def peak_memory(device: torch.device) -> tuple[float, int]:
     return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
 
 
-def force_segments(model: DVIS, number: int) -> None:
-    """Replaces the class scores so that a model with random weights predicts segments.
-
-    The first ``number`` rows get the classes 0, 1, 2, ... with probability 1; all other rows are "no object". The
-    scores are replaced by a forward pre-hook of the postprocessor.
-
-    Args:
-        model: Model with a panoptic postprocessor whose ``overlap_thr`` is 0, so that no segment is removed.
-        number: Number of rows that become segments.
-    """
-    model.postprocessor.register_forward_pre_hook(partial(with_forced_scores, number))
-
-
 def online_model(config_path: str, kept: int, precision: str | None = 'fp32') -> DVIS:
     """A model with random weights and without its refiner, whose first rows become segments.
 
@@ -249,16 +236,6 @@ def online_model(config_path: str, kept: int, precision: str | None = 'fp32') ->
         model = optimize_for_inference(model, precision)
     force_segments(model, kept)
     return model
-
-
-def with_forced_scores(number: int, postprocessor: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Forward pre-hook that replaces the scores of the prediction, see :func:`force_segments`."""
-    prediction, *others = inputs
-    scores = torch.zeros_like(prediction.scores)
-    rows = torch.arange(min(number, scores.shape[-2]), device=scores.device)
-    scores[..., len(rows) :, -1] = 1.0
-    scores[..., rows, rows % (scores.shape[-1] - 1)] = 1.0
-    return (replace(prediction, scores=scores), *others)
 
 
 def lower_bounds(

@@ -12,11 +12,11 @@ from helpers import tiny
 from helpers.commands import load
 
 from mmdvis.analysis.flops import model_cost
+from mmdvis.analysis.forced_segments import force_segments
 from mmdvis.analysis.profile_inference import (
     StopWatch,
     Throughput,
     best_of,
-    force_segments,
     lower_bounds,
     measure_throughput,
     peak_memory,

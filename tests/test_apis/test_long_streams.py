@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers import tiny
 
-from mmdvis.analysis.profile_inference import force_segments, reset_peak_memory
+from mmdvis.analysis.forced_segments import force_segments
+from mmdvis.analysis.profile_inference import reset_peak_memory
 from mmdvis.apis import VideoStream, segment_video
 from mmdvis.io import LiveFrames
 

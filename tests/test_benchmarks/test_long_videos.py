@@ -10,7 +10,8 @@ import torch
 from helpers import tiny
 from helpers.commands import load
 
-from mmdvis.analysis.profile_inference import first_frames, force_segments, random_video, run_in_subprocess
+from mmdvis.analysis.forced_segments import force_segments
+from mmdvis.analysis.profile_inference import first_frames, random_video, run_in_subprocess
 from mmdvis.apis import OfflineVideo, VideoStream
 from mmdvis.io import ArrayFrames, VideoWriter
 from mmdvis.results import VideoDataSample

@@ -10,10 +10,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmdvis.analysis.forced_segments import force_segments
 from mmdvis.analysis.profile_inference import (
     Usage,
     first_frames,
-    force_segments,
     lower_bounds,
     measure_throughput,
     profile_inference,
