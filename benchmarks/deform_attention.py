@@ -1,4 +1,4 @@
-"""Measures deformable attention on the CPU: the gather of mmdvis against ``grid_sample``, forward and backward.
+"""Measures the implementations of deformable attention on the CPU: ``grid_sample``, gathered rows, and Numba.
 
 The sizes are those of the pixel decoder at 480 x 640: values 6,300 x 8 x 32, levels 15 x 20, 30 x 40 and 60 x 80, 6,300
 queries, 4 points.
@@ -14,10 +14,12 @@ import torch
 from prettytable import PrettyTable
 from torch import Tensor
 
-from mmdvis.models.functional.deform_attn import gathered_attention
-from mmdvis.testing.plain_paths import grid_sample_attention
+from mmdvis.models.functional.deform_attn import gathered_attention, grid_sample_attention, sampling_locations
+from mmdvis.models.functional.deform_numba import numba_attention
+from mmdvis.models.layers.levels import grid_centres
 
 SHAPES, HEADS, WIDTH, POINTS = [(15, 20), (30, 40), (60, 80)], 8, 32, 4
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,22 +34,51 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def median_ms(attention: Callable[..., Tensor], inputs: list[Tensor], times: int, learns: bool) -> float:
+def inputs(frames: int) -> list[Tensor]:
+    """Random values, the places of the tokens as reference points, offsets of some pixels, and attention weights."""
+    torch.manual_seed(0)
+    tokens, levels = sum(h * w for h, w in SHAPES), len(SHAPES)
+    weights = torch.rand(frames, tokens, HEADS, levels * POINTS).softmax(-1).unflatten(-1, (levels, POINTS))
+    offsets = 4 * torch.randn(frames, tokens, HEADS, levels, POINTS, 2)
+    value = torch.randn(frames, tokens, HEADS, WIDTH)
+    reference = torch.cat([grid_centres(h, w, value) for h, w in SHAPES])[:, None].expand(-1, levels, -1)
+    return [value, reference, offsets, weights]
+
+
+def by_grid_sample(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention with ``grid_sample``."""
+    return grid_sample_attention(value, SHAPES, sampling_locations(reference, offsets, SHAPES), weights)
+
+
+def by_gather(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention with weighted sums of gathered rows."""
+    return gathered_attention(value, SHAPES, sampling_locations(reference, offsets, SHAPES), weights)
+
+
+def by_numba(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention with the Numba kernel."""
+    return numba_attention(value, SHAPES, reference, offsets, weights)
+
+
+def median_ms(attention: Attention, given: list[Tensor], times: int, learns: bool) -> float:
     """Median milliseconds of a run, after one warm-up run.
 
     Args:
         attention: Function to measure.
-        inputs: Values, sampling locations and attention weights.
+        given: Its arguments.
         times: Number of runs.
-        learns: Also compute the gradients of all inputs.
+        learns: Also compute the gradients of values, offsets and weights.
     """
     durations = []
     for _ in range(times + 1):
-        value, locations, weights = (x.clone().requires_grad_(learns) for x in inputs)
+        value, reference, offsets, weights = (x.clone() for x in given)
+        for x in (value, offsets, weights):
+            x.requires_grad_(learns)
         start = time.perf_counter()
-        output = attention(value, SHAPES, locations, weights)
-        if learns:
-            output.backward(torch.ones_like(output))
+        with torch.set_grad_enabled(learns):
+            output = attention(value, reference, offsets, weights)
+            if learns:
+                output.backward(torch.ones_like(output))
         durations.append(1e3 * (time.perf_counter() - start))
     return sorted(durations[1:])[times // 2]
 
@@ -56,21 +87,13 @@ def main() -> None:
     """Runs the benchmark."""
     args = parse_args()
     torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    tokens = sum(h * w for h, w in SHAPES)
-    locations = 1.2 * torch.rand(args.frames, tokens, HEADS, len(SHAPES), POINTS, 2) - 0.1
-    weights = (
-        torch.rand(args.frames, tokens, HEADS, len(SHAPES) * POINTS).softmax(-1).unflatten(-1, (len(SHAPES), POINTS))
-    )
-    inputs = [torch.randn(args.frames, tokens, HEADS, WIDTH), locations, weights]
-    table, results = PrettyTable(['', 'grid_sample ms', 'ours ms', 'ratio']), {}
-    for name, with_backward in (('forward', False), ('forward and backward', True)):
-        plain, ours = (
-            median_ms(attention, inputs, args.times, with_backward)
-            for attention in (grid_sample_attention, gathered_attention)
-        )
-        results[name] = dict(plain=plain, ours=ours)
-        table.add_row([name, f'{plain:.1f}', f'{ours:.1f}', f'{plain / ours:.2f}'])
+    given = inputs(args.frames)
+    ways: dict[str, Attention] = dict(grid_sample=by_grid_sample, gathered=by_gather, numba=by_numba)
+    table, results = PrettyTable(['', *(f'{name}, ms' for name in ways)]), {}
+    for name, learns in (('forward', False), ('forward and backward', True)):
+        found = {way: median_ms(ways[way], given, args.times, learns) for way in list(ways)[: 2 if learns else 3]}
+        results[name] = found
+        table.add_row([name, *(f'{found[way]:.1f}' if way in found else '' for way in ways)])
     print(table)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))

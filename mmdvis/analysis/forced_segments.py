@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -56,8 +56,14 @@ def with_segments(number: int, postprocessor: nn.Module, inputs: tuple[Any, ...]
 
 
 def with_objects(masks: FactoredMasks, number: int) -> FactoredMasks:
-    """Masks whose first rows are :func:`ellipses`, as many as there are mask channels; each channel is a mask."""
-    number = min(number, masks.embeds.shape[-1])
+    """Masks whose first rows are :func:`ellipses`, each of them in its own mask channel.
+
+    Raises:
+        ValueError: There are fewer mask channels than rows.
+    """
+    channels = masks.embeds.shape[-1]
+    if number > channels:
+        raise ValueError(f'at most as many segments as mask channels can be forced, got {number} and {channels}')
     embeds = torch.zeros_like(masks.embeds)
     rows = torch.arange(number, device=embeds.device)
     embeds[:, rows, rows] = 1
@@ -70,7 +76,7 @@ def object_features(number: int, features: Tensor) -> Tensor:
     return cached_features(number, features.shape, features.stride(), features.dtype, features.device)
 
 
-@cache
+@lru_cache(1)
 def cached_features(
     number: int, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:

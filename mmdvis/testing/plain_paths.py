@@ -78,7 +78,7 @@ def plain_path(model: DVIS) -> Iterator[None]:
         patch.object(deform_attn, 'gathered_attention', grid_sample_attention),
         patch.object(deform_attn, 'has_compiled_ops', lambda: False),
         patch.object(deform_attn, 'triton_runs', lambda device: False),
-        patch.object(deform_attn, 'numba_runs', lambda: False),
+        patch.object(deform_attn, 'numba_runs', lambda width, dtype: False),
         patch.object(MultiheadAttention, 'forward', plain_attention),
         patch.object(MaskedDecoder, 'forward', decode_with_masks),
     ):

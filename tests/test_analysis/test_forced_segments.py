@@ -42,3 +42,5 @@ def test_few_rows_can_win_a_tile(is_last):
         shares.append(sum(len(candidates(torch.ones(50), *tile.bounds)) for tile in tiles) / len(tiles) / 50)
     assert shares[0] == 1 and shares[1] < 0.6
     assert (objects.small(rows, 1) > 0).flatten(1).any(1).all() and not objects.small(rows + 10, 1)[40:].any()
+    with pytest.raises(ValueError, match='got 65 and 64'):
+        with_objects(noise, 65)

@@ -162,8 +162,8 @@ def test_a_gpu_takes_the_best_there_is(compiled, triton, expected, monkeypatch):
     monkeypatch.setattr(deform_attn, 'sampling_locations', way('locations'))
     on_gpu = SimpleNamespace(is_cuda=True, is_cpu=False, device='cuda:0')
     assert deform_attn.deformable_attention(on_gpu, [], None, None, None) == expected
-    on_cpu = SimpleNamespace(is_cuda=False, is_cpu=True, dtype=torch.float64, requires_grad=False)
-    assert deform_attn.deformable_attention(on_cpu, [], None, on_cpu, on_cpu) == 'gathered'
+    on_cpu = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    assert deform_attn.deformable_attention(on_cpu, [], on_cpu, on_cpu, on_cpu) == 'gathered'
 
 
 def test_more_tokens_than_float32_can_number_are_refused():

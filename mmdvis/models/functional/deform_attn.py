@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -36,7 +37,7 @@ def deformable_attention(
     Returns:
         Attended values (B, N, heads * d).
     """
-    if can_run_in_numba(value, offsets, weights) and numba_runs():
+    if can_run_in_numba(value, reference, offsets, weights) and numba_runs(value.shape[-1], value.dtype):
         from .deform_numba import numba_attention
 
         return numba_attention(value, shapes, reference, offsets, weights)
@@ -87,35 +88,48 @@ def grid_sample_attention(
     return output.view(batch, heads * width, num_queries).transpose(1, 2).contiguous()
 
 
-def can_run_in_numba(value: Tensor, offsets: Tensor, weights: Tensor) -> bool:
-    """Whether the Numba kernel supports the arguments of :func:`deformable_attention`, and no one observes it."""
-    if not value.is_cpu or torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+def can_run_in_numba(value: Tensor, *others: Tensor) -> bool:
+    """Whether the Numba kernel supports some arguments of :func:`deformable_attention`.
+
+    It does not while operators are traced, compiled or counted, and has no gradients.
+
+    Args:
+        value: Values.
+        others: Reference points, offsets and weights.
+    """
+    if not value.is_cpu or torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (value, offsets, weights)):
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (value, *others)):
         return False
-    dtypes = value.dtype, offsets.dtype, weights.dtype
-    return (
-        value.dtype in NUMBA_DTYPES
-        and dtypes[1:] == (torch.float32, torch.float32)
-        and value.shape[1] * value.shape[2] < 1 << 24
-    )
+    if any(unpack_dual(x).tangent is not None for x in (value, *others)):
+        return False
+    has_exact_rows = value.shape[1] * value.shape[2] < 1 << 24  # rows are computed in float32
+    return value.dtype in NUMBA_DTYPES and all(x.dtype == torch.float32 for x in others) and has_exact_rows
 
 
 @cache
-def numba_runs() -> bool:
-    """Whether the Numba kernel works; it is tried once, and a failure is reported by a warning."""
-    try:
-        from .deform_numba import numba_attention
+def numba_runs(width: int, dtype: torch.dtype) -> bool:
+    """Whether the Numba kernel works, in the threads of PyTorch; it is tried once, and a failure causes a warning.
 
-        value, offsets = torch.ones(1, 1, 1, 16), torch.zeros(1, 1, 1, 1, 1, 2)
-        total = numba_attention(value, [(1, 1)], torch.full((1, 1, 2), 0.5), offsets, torch.ones(1, 1, 1, 1, 1)).sum()
-        if not abs(total.item() - 16) < 1e-3:
+    Args:
+        width: Channels of a head.
+        dtype: Type of the values.
+    """
+    float32: dict[str, Any] = dict(dtype=torch.float32, device='cpu')
+    try:
+        from .deform_numba import numba_attention, openmp
+
+        value = torch.ones(1, 1, 1, width, dtype=dtype, device='cpu')
+        weights = torch.ones(1, 1, 1, 1, 1, **float32)
+        offsets, reference = torch.zeros(1, 1, 1, 1, 1, 2, **float32), torch.full((1, 1, 2), 0.5, **float32)
+        if not torch.equal(numba_attention(value, [(1, 1)], reference, offsets, weights), value[0].flatten(1)[None]):
             raise ArithmeticError('the Numba kernel returns wrong values')
-        return True
+        return openmp() is not None
     except Exception as error:  # Numba has many kinds of failures, and its versions exclude some of NumPy
+        reason = (str(error).strip().splitlines() or [''])[-1]
         warnings.warn(
-            f'Numba is not usable ({type(error).__name__}: {str(error).strip().splitlines()[-1:]}), so deformable '
-            'attention runs in PyTorch, which is slower; install a version of numba that supports the installed numpy',
+            f'Numba is not usable ({type(error).__name__}: {reason}), so deformable attention runs in PyTorch, which '
+            'is slower; try another version of numba',
             stacklevel=2,
         )
         return False

@@ -1,9 +1,10 @@
 """Deformable attention by a Numba kernel for CPUs, without gradients; importing this requires Numba."""
 
-import os
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,22 @@ from torch import Tensor
 
 FLOAT, WORD, INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 MIN_SAMPLES = 1 << 16  # samples per thread
+BLOCK = 32  # queries whose samples are computed together
+CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @intrinsic
 def sum_rows(typing: Any, table: Any, rows: Any, shares: Any, first: Any, count: Any, out: Any, width: Any) -> Any:
-    """Weighted sum of table rows, computed in float32 in the registers of the CPU.
+    """Weighted sum of table rows, computed in float32 in the registers of the CPU. Values in bfloat16 are uint16 here.
 
     Args:
         typing: Set by Numba.
-        table: Rows of ``width`` values, flat, float32, or bfloat16 as uint16.
+        table: Rows of ``width`` values, flat, float32 or bfloat16.
         rows: Rows (4, S) int32 of the four corners of all samples.
         shares: Their weights (4, S) float32.
         first: First sample.
         count: Number of samples.
-        out: Result (heads, width) float32; the row ``first // count`` is written.
+        out: Result (heads, width) of the type of the table; the row ``first // count`` is written.
         width: Number of values in a row, a literal.
     """
     size = getattr(width, 'literal_value', None)
@@ -63,10 +66,23 @@ def sum_rows(typing: Any, table: Any, rows: Any, shares: Any, first: Any, count:
                 builder.store(builder.fadd(builder.load(total), product, flags=('contract',)), total)
         place = builder.gep(target, [builder.mul(builder.udiv(args[3], args[4]), INDEX(size))])
         total = builder.fadd(*map(builder.load, totals))
-        builder.store(total, builder.bitcast(place, vector.as_pointer()), align=4)
+        if is_half:
+            total = rounded_to_bfloat16(builder, total)
+        builder.store(total, builder.bitcast(place, total.type.as_pointer()), align=2 if is_half else 4)
         return context.get_dummy_value()
 
     return types.void(table, rows, shares, types.int64, types.int64, out, width), generate
+
+
+def rounded_to_bfloat16(builder: ir.IRBuilder, values: Any) -> Any:
+    """Bits of a float32 vector rounded to the nearest bfloat16, halves to even."""
+    size = values.type.count
+    words, halves = ir.VectorType(WORD, size), ir.VectorType(ir.IntType(16), size)
+    bits = builder.bitcast(values, words)
+    odd = builder.and_(builder.lshr(bits, words([16] * size)), words([1] * size))
+    rounded = builder.add(builder.add(bits, words([0x7FFF] * size)), odd)
+    rounded = builder.trunc(builder.lshr(rounded, words([16] * size)), halves)
+    return builder.select(builder.fcmp_unordered('uno', values, values), halves([0x7FC0] * size), rounded)
 
 
 OPTIONS: dict[str, Any] = dict(nogil=True, error_model='numpy', fastmath={'contract', 'nsz'})
@@ -125,8 +141,16 @@ def corners(
 
 
 @cache
-def kernel(width: int) -> Callable[..., None]:
-    """Compiled deformable attention for heads with ``width`` channels; Numba keeps the machine code in its cache."""
+def kernel(width: int, is_half: bool) -> Callable[..., None]:
+    """Compiled deformable attention.
+
+    Numba keeps the machine code on disk, in one index for each kernel: processes that add to the same index at the same
+    time could damage it. Without a usable folder, the kernel is compiled in each process.
+
+    Args:
+        width: Channels of a head.
+        is_half: Whether values are bfloat16.
+    """
 
     def attend(
         table: np.ndarray,
@@ -148,35 +172,46 @@ def kernel(width: int) -> Callable[..., None]:
             reference: Reference points (N, levels, 2) in pixels.
             offsets: Sampling offsets (N, S, 2) in pixels.
             weights: Attention weights (N, S).
-            out: Attended values (N, heads, width) float32, which are written.
+            out: Attended values (N, heads, width) of the type of the table, which are written.
             start: First query.
             stop: End of the queries.
         """
         samples, heads = levels.shape[1], out.shape[1]
-        places, rows = np.empty((2, samples), np.float32), np.empty((8, samples), np.int32)
-        shares = np.empty((8, samples), np.float32)
-        for n in range(start, stop):
-            for axis in range(2):
-                for k in range(samples):
-                    places[axis, k] = reference[n, level[k], axis]
-                for k in range(samples):
-                    places[axis, k] += offsets[n, k, axis]
-            neighbours(places[0], levels[0], levels[1], levels[2], rows[4:6], shares[4:6])
-            neighbours(places[1], levels[3], levels[4], levels[5], rows[6:], shares[6:])
-            corners(rows[4:6], rows[6:], shares[4:6], shares[6:], weights[n], rows[:4], shares[:4])
-            for head in range(heads):
-                sum_rows(table, rows, shares, head * (samples // heads), samples // heads, out[n], width)
+        points = samples // heads  # of all levels
+        places = np.empty((2, samples), np.float32)
+        rows, shares = np.empty((BLOCK, 8, samples), np.int32), np.empty((BLOCK, 8, samples), np.float32)
+        for first in range(start, stop, BLOCK):
+            last = min(first + BLOCK, stop)
+            for n in range(first, last):
+                row, share = rows[n - first], shares[n - first]
+                for axis in range(2):
+                    for k in range(samples):
+                        places[axis, k] = reference[n, level[k], axis]
+                    for k in range(samples):
+                        places[axis, k] += offsets[n, k, axis]
+                neighbours(places[0], levels[0], levels[1], levels[2], row[4:6], share[4:6])
+                neighbours(places[1], levels[3], levels[4], levels[5], row[6:], share[6:])
+                corners(row[4:6], row[6:], share[4:6], share[6:], weights[n], row[:4], share[:4])
+            for head in range(heads):  # neighbouring queries read the same rows of a head
+                for n in range(first, last):
+                    sum_rows(table, rows[n - first], shares[n - first], head * points, points, out[n], width)
 
+    attend.__qualname__ = f'attend_{width}_{"bfloat16" if is_half else "float32"}'
     try:
-        return njit(cache=True, **OPTIONS)(attend)
-    except RuntimeError:  # the cache has no folder that can be written
+        compiled = njit(cache=True, **OPTIONS)(attend)
+        compiled(*no_queries(width, is_half))
+        return compiled
+    except Exception:  # no folder, no space, damaged files
         return njit(**OPTIONS)(attend)
 
 
-@cache
-def pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads of a process; those of its parent do not exist in a forked one."""
-    return ThreadPoolExecutor(threads, 'deformable attention')
+def no_queries(width: int, is_half: bool) -> tuple[Any, ...]:
+    """Arguments of a :func:`kernel` without queries."""
+    values, floats = np.uint16 if is_half else np.float32, np.float32
+    shapes = dict(table=(0,), levels=(6, 0), level=(0,), reference=(0, 0, 2), offsets=(0, 0, 2), weights=(0, 0))
+    types_of = dict(table=values, levels=floats, level=np.int64, reference=floats, offsets=floats, weights=floats)
+    arrays = [np.empty(shape, types_of[name]) for name, shape in shapes.items()]
+    return (*arrays, np.empty((0, 1, width), values), 0, 0)
 
 
 def numba_attention(
@@ -184,32 +219,75 @@ def numba_attention(
 ) -> Tensor:
     """Deformable attention by a Numba kernel, with the number of threads of PyTorch.
 
-    The arguments are those of :func:`mmdvis.models.functional.deform_attn.deformable_attention`.
+    The arguments are those of :func:`mmdvis.models.functional.deform_attn.deformable_attention`, on the CPU: finite
+    values in float32 or bfloat16, all others in float32. Where values are infinite or NaN at the edge of a map, samples
+    outside of it may become NaN.
+
+    Raises:
+        ValueError: Their shapes do not match.
     """
-    (batch, _, heads, width), points = value.shape, offsets.shape[-2]
-    levels, places = level_table(tuple(shapes), heads, points), heads * len(shapes) * points
-    pixels = (reference * torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32) - 0.5).numpy()
-    out = torch.empty(batch, offsets.shape[1], heads, width)
-    for b in range(batch):
-        table = value[b].contiguous().flatten()
-        table = table.view(torch.uint16) if table.dtype == torch.bfloat16 else table
-        inputs = offsets[b].reshape(-1, places, 2), weights[b].reshape(-1, places)
-        run_in_threads(
-            (table.numpy(), *levels, pixels, *(x.contiguous().numpy() for x in inputs), out[b].numpy()), places, width
+    (batch, tokens, heads, width), (queries, points) = value.shape, (offsets.shape[1], offsets.shape[-2])
+    grid = (batch, queries, heads, len(shapes), points)
+    if sum(h * w for h, w in shapes) != tokens or offsets.shape != (*grid, 2) or weights.shape != grid:
+        raise ValueError(
+            f'offsets and weights of {tuple(offsets.shape)} and {tuple(weights.shape)} do not match values of '
+            f'{tuple(value.shape)} and levels of {list(shapes)}'
         )
-    return out.flatten(2).to(value.dtype)
+    levels, samples = level_table(tuple(map(tuple, shapes)), heads, points), heads * len(shapes) * points
+    size = torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32, device='cpu')
+    pixels = as_array(reference.expand(queries, len(shapes), 2) * size - 0.5)
+    out = torch.empty(batch, queries, heads, width, dtype=value.dtype, device='cpu')
+    for b in range(batch):
+        inputs = as_array(offsets[b]).reshape(queries, samples, 2), as_array(weights[b]).reshape(queries, samples)
+        arrays = (as_array(value[b]).reshape(-1), *levels, pixels, *inputs, as_array(out[b]))
+        run_in_threads(kernel(width, value.dtype == torch.bfloat16), arrays, samples)
+    return out.flatten(2)
 
 
-def run_in_threads(arrays: tuple[np.ndarray, ...], samples: int, width: int) -> None:
-    """Runs the kernel for equal parts of the queries; see :func:`attend`."""
-    queries = len(arrays[-1])
+def as_array(x: Tensor) -> np.ndarray:
+    """Array of a tensor, which shares its memory if it is contiguous; bfloat16 becomes uint16."""
+    x = x.detach().contiguous()
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def run_in_threads(attend: Callable[..., None], arrays: tuple[np.ndarray, ...], samples: int) -> None:
+    """Runs a kernel for equal parts of the queries in the threads of PyTorch.
+
+    Other threads would compete with those of PyTorch, which wait actively for their next work.
+
+    Args:
+        attend: Result of :func:`kernel`.
+        arrays: Its arguments without the range of the queries.
+        samples: Number of samples of a query.
+    """
+    queries, library = len(arrays[-1]), openmp()
     parts = min(torch.get_num_threads(), max(queries * samples // MIN_SAMPLES, 1))
     cuts = [queries * part // parts for part in range(parts + 1)]
-    calls = [(*arrays, *span) for span in zip(cuts, cuts[1:])]
-    others = [pool(torch.get_num_threads() - 1, os.getpid()).submit(kernel(width), *call) for call in calls[1:]]
-    kernel(width)(*calls[0])
-    for other in others:
-        other.result()
+    left = set(range(parts))
+
+    def run(_: None) -> None:
+        part = library.omp_get_thread_num()
+        attend(*arrays, cuts[part], cuts[part + 1])
+        left.discard(part)
+
+    if parts > 1 and library is not None:
+        library.GOMP_parallel(CALLBACK(run), None, parts, 0)
+    for part in sorted(left):  # OpenMP may give fewer threads
+        attend(*arrays, cuts[part], cuts[part + 1])
+
+
+@cache
+def openmp() -> ctypes.CDLL | None:
+    """The library of PyTorch, through which the functions of its OpenMP are found; None if there are none."""
+    name = 'libtorch_cpu.dylib' if sys.platform == 'darwin' else 'libtorch_cpu.so'
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / 'lib' / name))
+        library.GOMP_parallel.argtypes = (CALLBACK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        library.GOMP_parallel.restype = None
+        library.omp_get_thread_num.restype = ctypes.c_int
+    except (OSError, AttributeError):
+        return None
+    return library
 
 
 @cache
