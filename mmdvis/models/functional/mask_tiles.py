@@ -4,8 +4,9 @@ Mask logits at stride 4 bound what is interpolated from them, so rows without in
 they are upsampled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -148,11 +149,11 @@ def block_bounds(logits: Tensor) -> tuple[Tensor, Tensor]:
     missing = [-length % BLOCK for length in logits.shape[1:]]
     padded = F.pad(logits[None], (1, 1 + missing[1], 1, 1 + missing[0]), mode='replicate')[0]
 
-    def largest(values: Tensor) -> Tensor:
-        columns = F.max_pool2d(values, (1, BLOCK + 2), (1, BLOCK))
-        return F.max_pool2d(columns, (BLOCK + 2, 1), (BLOCK, 1))
+    def over_blocks(choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        lines = reduce(choose, padded.unfold(1, BLOCK + 2, BLOCK).unbind(-1))
+        return reduce(choose, lines.unfold(2, BLOCK + 2, BLOCK).unbind(-1))
 
-    return -largest(-padded), largest(padded)
+    return over_blocks(torch.minimum), over_blocks(torch.maximum)
 
 
 def resize_matrix(source: int, target: int) -> Tensor:
