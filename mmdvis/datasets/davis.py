@@ -101,7 +101,8 @@ class CamVidDataset(ClipDataset):
 
     ``ann_file`` lists the path of an image and of its label map per line. The last two parts of a path, such as
     ``train/0001TP_006690.png``, are looked up in ``data_root``, as the official lists name folders of their authors.
-    Consecutive lines of one sequence, ``<sequence>_<frame number>``, with a constant distance are a video.
+    Consecutive lines of one sequence with a constant distance are a video. Images are named
+    ``<sequence>_<frame number>``, such as ``0001TP_006690`` or ``Seq05VD_f00030``.
 
     Args:
         **kwargs: Arguments of :class:`ClipDataset`.
@@ -160,6 +161,7 @@ def runs_of_frames(images: list[str], path: Path) -> Iterator[tuple[str, list[in
     keys = []
     for image in images:
         sequence, _, number = Path(image).stem.rpartition('_')
+        number = number.removeprefix('f')
         if not sequence or not number.isdecimal():
             raise DataError(f'{path}: the image {image} is not named <sequence>_<frame number>')
         keys.append((sequence, int(number)))

@@ -225,13 +225,14 @@ def test_proposals_do_not_overlap(tmp_path):
 def write_camvid(root):
     for split, start in (('train', 0), ('val', 3), ('test', 5)):
         lines = []
-        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05', (1, 2, 3, 4))):
+        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', (1, 2, 3, 4))):
             for k, t in enumerate(frames):
                 images, maps = scene(300 + start + len(name), frames=8)
                 values = np.array([11, 8, 9, 10, 0, 3], np.uint8)[maps[k]]  # car, pedestrian, bicyclist, sky, road
-                save(root / split / f'{name}_{t:06d}.jpg', images[k])
-                save(root / f'{split}annot' / f'{name}_{t:06d}.png', values)
-                lines.append(f'{split}/{name}_{t:06d}.jpg {split}annot/{name}_{t:06d}.png')
+                number = f'{t:06d}' if name[0] == '0' else f'f{t:05d}'  # both are official
+                save(root / split / f'{name}_{number}.jpg', images[k])
+                save(root / f'{split}annot' / f'{name}_{number}.png', values)
+                lines.append(f'{split}/{name}_{number}.jpg {split}annot/{name}_{number}.png')
         (root / f'{split}.txt').write_text('\n'.join(lines) + '\n')
     return root
 
@@ -245,7 +246,7 @@ def camvid(root, **options):
 def test_runs_of_one_distance_are_videos(tmp_path):
     dataset = camvid(write_camvid(tmp_path), clip=dict(num_frames=2))
     videos = [dataset.get_data_info(k) for k in range(len(dataset))]
-    assert [v['video_id'] for v in videos] == ['0001TP', '0001TP-2', 'Seq05']
+    assert [v['video_id'] for v in videos] == ['0001TP', '0001TP-2', 'Seq05VD']
     assert [len(v['frames']) for v in videos] == [3, 2, 4]
     assert dataset.metainfo['classes'][0] == 'sky' and dataset.metainfo['num_things'] == 0
     sample = dataset[1]['data_samples']
