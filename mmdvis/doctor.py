@@ -16,7 +16,7 @@ STACK = {
     'onedl-mmdetection': ('mmdet', '3.5.1', '3.6'),
     'onedl-mmsegmentation': ('mmsegmentation', '1.4.2', '1.5'),
 }
-OTHERS = ('torch', 'numpy', 'scipy', 'pillow', 'av', 'pycocotools')
+OTHERS = ('torch', 'numpy', 'numba', 'scipy', 'pillow', 'av', 'pycocotools')
 
 
 def version_of(name: str) -> str | None:

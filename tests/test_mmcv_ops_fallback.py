@@ -88,7 +88,7 @@ def test_doctor_counts_versions_by_numbers():
 
 
 def test_doctor_names_missing_packages():
-    assert other_problems(dict(torch='2', numpy='2', scipy='1', pillow='1', av='1')) == [
+    assert other_problems(dict(torch='2', numpy='2', numba='0', scipy='1', pillow='1', av='1')) == [
         ('pycocotools is missing', 'pip install pycocotools')
     ]
 
