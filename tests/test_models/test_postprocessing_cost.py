@@ -6,9 +6,12 @@ import pytest
 import torch
 from helpers.largest_tensor import largest
 
-from mmdvis.models.functional.panoptic_fusion import assign_pixels, bands
+from mmdvis.models.functional import panoptic_fusion
+from mmdvis.models.functional.panoptic_fusion import assign_pixels, assign_row_by_row, bands
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor, semantic
 from mmdvis.structures import VideoPrediction
+
+panoptic_numba = pytest.importorskip('mmdvis.models.functional.panoptic_numba')
 
 CLASSES, SIZE = 6, (24, 40)
 
@@ -79,12 +82,13 @@ def test_labels_take_the_bytes_they_need(classes, dtype):
     assert labels.dtype == dtype and (labels == classes - 1).all() and labels.shape == (2, *SIZE)
 
 
+@pytest.mark.parametrize('assign', [assign_pixels, assign_row_by_row])
 @pytest.mark.parametrize('num_rows, size', [(0, (6, 5)), (1, (6, 5)), (7, (40, 3000)), (260, (5, 7))])
-def test_pixels_assigned_row_by_row_equal_the_argmax(num_rows, size):
+def test_assigned_pixels_equal_the_argmax(num_rows, size, assign):
     g = torch.Generator().manual_seed(num_rows)
     top = torch.randint(1, 4, (num_rows,), generator=g) / 4  # few values, so that rows are often equal
     probs = torch.randint(0, 5, (num_rows, *size), generator=g) / 4
-    parts = [assign_pixels(top, lines) for lines in bands(probs)]
+    parts = [assign(top, lines) for lines in bands(probs)]
     winner, areas = torch.cat([part for part, _ in parts]), sum(counts for _, counts in parts)
     if not num_rows:
         assert winner.eq(0).all() and areas.shape == (3, 0)
@@ -95,3 +99,42 @@ def test_pixels_assigned_row_by_row_equal_the_argmax(num_rows, size):
     assert areas[0].tolist() == [int((won == k).sum()) for k in range(num_rows)]
     assert areas[1].tolist() == [int((won == k)[assigned].sum()) for k in range(num_rows)]
     assert areas[2].tolist() == (probs >= 0.5).flatten(1).sum(1).tolist()
+
+
+@pytest.mark.parametrize('num_rows', [1, 2, 30, 300])
+def test_the_kernel_is_exact(num_rows):
+    """Also where probabilities are NaN, which win nothing, and keep later rows from winning."""
+    g = torch.Generator().manual_seed(num_rows)
+    top, probs = torch.rand(num_rows, generator=g), (3 * torch.randn(num_rows, 40, 50, generator=g)).sigmoid()
+    probs[torch.rand(probs.shape, generator=g) < 0.01] = float('nan')
+    for values in (probs, probs.transpose(1, 2)):
+        found, expected = panoptic_numba.numba_assign(top, values), assign_row_by_row(top, values)
+        assert torch.equal(found[0].to(expected[0].dtype), expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_pixels_are_assigned_by_the_kernel_where_it_can(monkeypatch):
+    monkeypatch.setattr(panoptic_numba, 'numba_assign', lambda top, probs: (torch.zeros(2, 2), 'numba'))
+    monkeypatch.setattr(panoptic_fusion, 'assign_row_by_row', lambda top, probs: (torch.zeros(2, 2), 'rows'))
+    monkeypatch.setattr(panoptic_fusion, 'numba_assigns', lambda: True)
+    top, probs = torch.rand(3), torch.rand(3, 2, 2)
+    assert assign_pixels(top, probs)[1] == 'numba'
+    assert assign_pixels(top.double(), probs)[1] == assign_pixels(top, probs.double())[1] == 'rows'
+    assert assign_pixels(top[:0], probs[:0])[1] == assign_pixels(top, probs.requires_grad_())[1] == 'rows'
+    monkeypatch.setattr(panoptic_fusion, 'numba_assigns', lambda: False)
+    assert assign_pixels(top, probs.detach())[1] == 'rows'
+
+
+def test_without_the_kernel_there_is_one_warning(monkeypatch):
+    def fail(*_):
+        raise ImportError('no LLVM')
+
+    top, probs = torch.rand(3), torch.rand(3, 2, 2)
+    expected = assign_pixels(top, probs)
+    panoptic_fusion.numba_assigns.cache_clear()
+    try:
+        monkeypatch.setattr(panoptic_numba, 'numba_assign', fail)
+        with pytest.warns(UserWarning, match='Numba is not usable .ImportError: no LLVM., so panoptic fusion runs'):
+            found = assign_pixels(top, probs)
+        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    finally:
+        panoptic_fusion.numba_assigns.cache_clear()

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from mmdvis.mmcv_ops_fallback import has_compiled_ops
+
+from .numba_support import can_leave_pytorch, works
 
 NUMBA_DTYPES = (torch.float32, torch.bfloat16)
 QUERIES = 1 << 12  # queries that are processed at once on a CPU without gradients
@@ -91,17 +91,11 @@ def grid_sample_attention(
 def can_run_in_numba(value: Tensor, *others: Tensor) -> bool:
     """Whether the Numba kernel supports some arguments of :func:`deformable_attention`.
 
-    It does not while operators are traced, compiled or counted, and has no gradients.
-
     Args:
         value: Values.
         others: Reference points, offsets and weights.
     """
-    if not value.is_cpu or torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
-        return False
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (value, *others)):
-        return False
-    if any(unpack_dual(x).tangent is not None for x in (value, *others)):
+    if not can_leave_pytorch(value, *others):
         return False
     has_exact_rows = value.shape[1] * value.shape[2] < 1 << 24  # rows are computed in float32
     return value.dtype in NUMBA_DTYPES and all(x.dtype == torch.float32 for x in others) and has_exact_rows
@@ -115,24 +109,19 @@ def numba_runs(width: int, dtype: torch.dtype) -> bool:
         width: Channels of a head.
         dtype: Type of the values.
     """
-    float32: dict[str, Any] = dict(dtype=torch.float32, device='cpu')
-    try:
+
+    def trial() -> bool:
         from .deform_numba import numba_attention, openmp
 
+        float32: dict[str, Any] = dict(dtype=torch.float32, device='cpu')
         value = torch.ones(1, 1, 1, width, dtype=dtype, device='cpu')
         weights = torch.ones(1, 1, 1, 1, 1, **float32)
         offsets, reference = torch.zeros(1, 1, 1, 1, 1, 2, **float32), torch.full((1, 1, 2), 0.5, **float32)
         if not torch.equal(numba_attention(value, [(1, 1)], reference, offsets, weights), value[0].flatten(1)[None]):
-            raise ArithmeticError('the Numba kernel returns wrong values')
+            raise ArithmeticError('the kernel returns wrong values')
         return openmp() is not None
-    except Exception as error:  # Numba has many kinds of failures, and its versions exclude some of NumPy
-        reason = (str(error).strip().splitlines() or [''])[-1]
-        warnings.warn(
-            f'Numba is not usable ({type(error).__name__}: {reason}), so deformable attention runs in PyTorch, which '
-            'is slower; try another version of numba',
-            stacklevel=2,
-        )
-        return False
+
+    return works(trial, 'deformable attention')
 
 
 @cache

@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from .numba_support import CONTRACTED, compiled
+
 FLOAT, WORD, INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 MIN_SAMPLES = 1 << 16  # samples per thread
 BLOCK = 32  # queries whose samples are computed together
@@ -85,10 +87,7 @@ def rounded_to_bfloat16(builder: ir.IRBuilder, values: Any) -> Any:
     return builder.select(builder.fcmp_unordered('uno', values, values), halves([0x7FC0] * size), rounded)
 
 
-OPTIONS: dict[str, Any] = dict(nogil=True, error_model='numpy', fastmath={'contract', 'nsz'})
-
-
-@njit(**OPTIONS)
+@njit(**CONTRACTED)
 def neighbours(
     positions: np.ndarray, last: np.ndarray, step: np.ndarray, first: np.ndarray, rows: np.ndarray, shares: np.ndarray
 ) -> None:
@@ -117,7 +116,7 @@ def neighbours(
         next_row[k] = np.int32(first[k] + min(i + one, end) * step[k])
 
 
-@njit(**OPTIONS)
+@njit(**CONTRACTED)
 def corners(
     columns: np.ndarray, lines: np.ndarray, x: np.ndarray, y: np.ndarray, weights: np.ndarray, rows: Any, shares: Any
 ) -> None:
@@ -143,9 +142,6 @@ def corners(
 @cache
 def kernel(width: int, is_half: bool) -> Callable[..., None]:
     """Compiled deformable attention.
-
-    Numba keeps the machine code on disk, in one index for each kernel: processes that add to the same index at the same
-    time could damage it. Without a usable folder, the kernel is compiled in each process.
 
     Args:
         width: Channels of a head.
@@ -197,12 +193,7 @@ def kernel(width: int, is_half: bool) -> Callable[..., None]:
                     sum_rows(table, rows[n - first], shares[n - first], head * points, points, out[n], width)
 
     attend.__qualname__ = f'attend_{width}_{"bfloat16" if is_half else "float32"}'
-    try:
-        compiled = njit(cache=True, **OPTIONS)(attend)
-        compiled(*no_queries(width, is_half))
-        return compiled
-    except Exception:  # no folder, no space, damaged files
-        return njit(**OPTIONS)(attend)
+    return compiled(attend, no_queries(width, is_half), CONTRACTED)
 
 
 def no_queries(width: int, is_half: bool) -> tuple[Any, ...]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from mmdvis.structures import FrameMaps, MapStore, Segment
+
+from .numba_support import can_leave_pytorch, works
 
 BAND_PIXELS = 1 << 16
 Assigned = tuple[Tensor, Tensor]  # result of assign_pixels
@@ -111,9 +114,7 @@ def bands(maps: Tensor) -> tuple[Tensor, ...]:
 
 
 def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
-    """Assigns the pixels of a frame, or of some of its lines, to rows.
-
-    The rows are processed one at a time, which is several times faster than ``argmax`` on a CPU.
+    """Assigns the pixels of a frame, or of some of its lines, to rows; on a CPU in one pass of a Numba kernel.
 
     Args:
         top: Scores (k,) of the rows.
@@ -123,6 +124,33 @@ def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
         Index of the row that each pixel is assigned to (H, W), k for void: uint8 or int16. For each row, the number of
         pixels that it wins, that it is assigned, and that it covers with a probability of at least 0.5: (3, k) int64.
     """
+    is_float32, count = top.dtype == probs.dtype == torch.float32, len(top)
+    if is_float32 and 0 < count < 1 << 15 and can_leave_pytorch(top, probs) and numba_assigns():
+        from .panoptic_numba import numba_assign
+
+        rows, areas = numba_assign(top, probs)
+        return rows.to(winner_type(count)), areas
+    return assign_row_by_row(top, probs)
+
+
+@cache
+def numba_assigns() -> bool:
+    """Whether the Numba kernel works; it is tried once, and a failure causes a warning."""
+
+    def trial() -> bool:
+        from .panoptic_numba import numba_assign
+
+        top = torch.tensor([0.5, 1.0], dtype=torch.float32, device='cpu')
+        probs = torch.tensor([[[0.9, 0.4]], [[0.6, 0.1]]], dtype=torch.float32, device='cpu')
+        if numba_assign(top, probs)[0].tolist() != [[1, 2]]:
+            raise ArithmeticError('the kernel returns wrong values')
+        return True
+
+    return works(trial, 'panoptic fusion')
+
+
+def assign_row_by_row(top: Tensor, probs: Tensor) -> Assigned:
+    """:func:`assign_pixels` in PyTorch, one row at a time, which is several times faster than ``argmax`` on a CPU."""
     num_rows, size = len(top), probs.shape[-2:]
     winner = torch.zeros(size, dtype=winner_type(num_rows), device=probs.device)
     if not num_rows:
