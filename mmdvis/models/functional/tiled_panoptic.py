@@ -52,8 +52,10 @@ def assign_tiles(found: Sequence[Tile], top: Tensor, kept: Tensor, size: tuple[i
     """
     winner = torch.empty(size, dtype=winner_type(len(top)))
     areas = torch.zeros(3, len(top), dtype=torch.int64)
-    for tile in found:
-        chosen = candidates(top[kept], *tile.bounds)
+    low, high = (torch.cat(bounds, 1) for bounds in zip(*(tile.bounds for tile in found)))
+    possible = candidates(top[kept], low, high).split([tile.bounds[0].shape[1] for tile in found], 1)
+    for tile, in_blocks in zip(found, possible):
+        chosen = in_blocks.any(1).nonzero()[:, 0]
         positions, counts = assign_pixels(top[kept[chosen]], tile.probs(chosen))
         table = torch.cat([kept[chosen], torch.tensor([len(top)])]).to(winner.dtype)
         winner[tile.target] = table[positions.long()]
@@ -62,14 +64,13 @@ def assign_tiles(found: Sequence[Tile], top: Tensor, kept: Tensor, size: tuple[i
 
 
 def candidates(top: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Rows that can win a pixel of a tile, or cover one with a probability of at least 0.5.
+    """Whether a row can win a pixel of a block, or cover one with a probability of at least 0.5, bool (k, b).
 
     Args:
         top: Scores (k,) of the rows.
-        low: Smallest mask logits (k, b) in the blocks of the tile.
-        high: Largest mask logits (k, b) in the blocks of the tile.
+        low: Smallest mask logits (k, b) in the blocks.
+        high: Largest mask logits (k, b) in the blocks.
     """
     best = (top[:, None] * low.sigmoid()).amax(0)
     cannot_win = top[:, None] * high.sigmoid() < best * (1 - MARGIN)
-    can_win = ~cannot_win | (high > SURELY_OUTSIDE)  # also if a bound is NaN
-    return can_win.any(1).nonzero()[:, 0]
+    return ~cannot_win | (high > SURELY_OUTSIDE)  # also if a bound is NaN
