@@ -1,21 +1,22 @@
 """Deformable attention by Numba against its definition in float64."""
 
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from numba.core import caching
+from numba.core import caching, config
 from torch.autograd import forward_ad
 
 from mmdvis.analysis.flops import count_ops
-from mmdvis.models.functional import deform_attn
+from mmdvis.models.functional import deform_attn, deform_numba
 from mmdvis.models.functional.deform_attn import deformable_attention, grid_sample_attention, sampling_locations
+from mmdvis.models.functional.numba_support import CONTRACTED, EXACT, compiled
 from mmdvis.models.layers.ms_deform_attn import MSDeformAttn
-
-deform_numba = pytest.importorskip('mmdvis.models.functional.deform_numba')
 
 SHAPES = [[(4, 5), (7, 3)], [(8, 16), (1, 1)], [(1, 100)], [(1, 1), (2, 2), (9, 5)]]
 
@@ -115,6 +116,9 @@ def test_arguments_that_do_not_match_are_refused():
         (value, shapes[:1], reference, offsets, weights),
         (value, shapes, reference, offsets[:, :-1], weights),
         (value, shapes, reference, offsets, weights[:, :, :2]),
+        (value, [(4, 5), (0, 4), (7, 3)], reference, offsets, weights),
+        (value[:, :4], [(0, 5), (2, 2)], reference, offsets, weights),
+        (value, shapes, reference, offsets[..., :0, :], weights[..., :0]),
     ):
         with pytest.raises(ValueError, match='do not match values of .2, '):
             deform_numba.numba_attention(*given)
@@ -153,6 +157,52 @@ def test_parts_that_openmp_does_not_run_are_run_afterwards(monkeypatch):
         assert torch.equal(deform_numba.numba_attention(*given), expected)
     finally:
         torch.set_num_threads(number)
+
+
+def in_threads(attend, threads, queries=8):
+    """Runs a Python function in place of the kernel."""
+    number = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        deform_numba.run_in_threads(attend, (np.zeros(queries),), deform_numba.MIN_SAMPLES)
+    finally:
+        torch.set_num_threads(number)
+
+
+@pytest.mark.parametrize('threads, queries, parts', [(2, 8, 2), (3, 8, 3), (4, 2, 2), (1, 8, 1)])
+def test_the_threads_of_openmp_share_the_queries(threads, queries, parts):
+    barrier, done, names = threading.Barrier(parts), [], set()
+
+    def attend(_, start, stop):
+        barrier.wait(20)
+        names.add(threading.get_ident())
+        done.extend(range(start, stop))
+
+    in_threads(attend, threads, queries)
+    assert len(names) == parts and sorted(done) == list(range(queries))
+
+
+def test_teams_are_never_smaller_than_those_of_pytorch(monkeypatch):
+    teams = []
+
+    def record(run, data, threads, flags):
+        teams.append(threads)
+
+    library = SimpleNamespace(GOMP_parallel=record, omp_get_thread_num=lambda: 0)
+    monkeypatch.setattr(deform_numba, 'openmp', lambda: library)
+    in_threads(lambda *_: None, 4, queries=2)
+    assert teams == [4]
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, ZeroDivisionError])
+@pytest.mark.parametrize('first', [0, 4])
+def test_errors_and_interrupts_in_threads_are_raised(error, first):
+    def attend(_, start, stop):
+        if start == first:
+            raise error
+
+    with pytest.raises(error):
+        in_threads(attend, 2)
 
 
 def test_python_threads_do_not_disturb_each_other(monkeypatch):
@@ -267,6 +317,26 @@ def test_a_cache_without_a_folder_is_not_needed(monkeypatch):
     deform_numba.kernel.cache_clear()
     assert deform_numba.numba_attention(*arguments([(4, 5)])).isfinite().all()
     deform_numba.kernel.cache_clear()
+
+
+def test_a_disabled_compiler_is_not_used(untried, monkeypatch):
+    monkeypatch.setattr(config, 'DISABLE_JIT', 1)
+    deform_numba.kernel.cache_clear()
+    with pytest.warns(UserWarning, match='its compiler is disabled'):
+        assert not deform_attn.numba_runs(8, torch.float32)
+    deform_numba.kernel.cache_clear()
+
+
+def test_options_belong_to_the_index():
+    def first():
+        pass
+
+    def second():
+        pass
+
+    second.__qualname__ = first.__qualname__
+    names = [compiled(f, (), options).__qualname__ for f, options in ((first, EXACT), (second, CONTRACTED))]
+    assert names[0] != names[1]
 
 
 def test_each_kernel_has_its_own_index():

@@ -1,17 +1,17 @@
 """Cost of postprocessing: only masks of kept rows, and never all classes of all frames."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from helpers.largest_tensor import largest
 
-from mmdvis.models.functional import panoptic_fusion
+from mmdvis.analysis.flops import count_ops
+from mmdvis.models.functional import panoptic_fusion, panoptic_numba
 from mmdvis.models.functional.panoptic_fusion import assign_pixels, assign_row_by_row, bands
 from mmdvis.models.postprocessors import InstancePostprocessor, PanopticPostprocessor, SemanticPostprocessor, semantic
 from mmdvis.structures import VideoPrediction
-
-panoptic_numba = pytest.importorskip('mmdvis.models.functional.panoptic_numba')
 
 CLASSES, SIZE = 6, (24, 40)
 
@@ -119,7 +119,17 @@ def test_pixels_are_assigned_by_the_kernel_where_it_can(monkeypatch):
     top, probs = torch.rand(3), torch.rand(3, 2, 2)
     assert assign_pixels(top, probs)[1] == 'numba'
     assert assign_pixels(top.double(), probs)[1] == assign_pixels(top, probs.double())[1] == 'rows'
-    assert assign_pixels(top[:0], probs[:0])[1] == assign_pixels(top, probs.requires_grad_())[1] == 'rows'
+    assert assign_pixels(top[:0], probs[:0])[1] == assign_pixels(top, probs.clone().requires_grad_())[1] == 'rows'
+    assert assign_pixels(torch.zeros(1 << 15), torch.zeros(1 << 15, 1, 1))[1] == 'rows'
+    assert (
+        assign_pixels(top.to('meta'), probs.to('meta'))[1]
+        == count_ops(lambda: assign_pixels(top, probs))[0][1]
+        == 'rows'
+    )
+    for module, name in ((torch.compiler, 'is_compiling'), (torch.jit, 'is_tracing')):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda: True)
+            assert assign_pixels(top, probs)[1] == 'rows'
     monkeypatch.setattr(panoptic_fusion, 'numba_assigns', lambda: False)
     assert assign_pixels(top, probs.detach())[1] == 'rows'
 
@@ -135,6 +145,23 @@ def test_without_the_kernel_there_is_one_warning(monkeypatch):
         monkeypatch.setattr(panoptic_numba, 'numba_assign', fail)
         with pytest.warns(UserWarning, match='Numba is not usable .ImportError: no LLVM., so panoptic fusion runs'):
             found = assign_pixels(top, probs)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            assert torch.equal(assign_pixels(top, probs)[0], found[0])
         assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
     finally:
         panoptic_fusion.numba_assigns.cache_clear()
+
+
+@pytest.mark.parametrize('shape', [(5, 2, 3), (2, 2, 3), (3, 6)], ids=str)
+def test_arguments_of_the_kernel_that_do_not_match_are_refused(shape):
+    with pytest.raises(ValueError, match='expected scores .k,. and probabilities .k, H, W., got .3,., '):
+        panoptic_numba.numba_assign(torch.rand(3), torch.rand(shape))
+
+
+def test_default_devices_do_not_matter():
+    top, probs = torch.rand(3), torch.rand(3, 2, 2)
+    expected = panoptic_numba.numba_assign(top, probs)
+    with torch.device('meta'):
+        found = panoptic_numba.numba_assign(top, probs)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])

@@ -89,7 +89,7 @@ def grid_sample_attention(
 
 
 def can_run_in_numba(value: Tensor, *others: Tensor) -> bool:
-    """Whether the Numba kernel supports some arguments of :func:`deformable_attention`.
+    """Whether the Numba kernel supports tensors of :func:`deformable_attention`, and may replace PyTorch.
 
     Args:
         value: Values.
@@ -103,7 +103,7 @@ def can_run_in_numba(value: Tensor, *others: Tensor) -> bool:
 
 @cache
 def numba_runs(width: int, dtype: torch.dtype) -> bool:
-    """Whether the Numba kernel works, in the threads of PyTorch; it is tried once, and a failure causes a warning.
+    """Whether the Numba kernel works, and the threads of PyTorch can be used; a failure of the kernel causes a warning.
 
     Args:
         width: Channels of a head.

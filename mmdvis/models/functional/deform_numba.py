@@ -215,11 +215,13 @@ def numba_attention(
     outside of it may become NaN.
 
     Raises:
-        ValueError: Their shapes do not match.
+        ValueError: Their shapes do not match, a level is empty, or there are 2**24 values of heads or more.
     """
     (batch, tokens, heads, width), (queries, points) = value.shape, (offsets.shape[1], offsets.shape[-2])
     grid = (batch, queries, heads, len(shapes), points)
-    if sum(h * w for h, w in shapes) != tokens or offsets.shape != (*grid, 2) or weights.shape != grid:
+    has_pixels = all(h > 0 and w > 0 for h, w in shapes) and points > 0 and tokens * heads < 1 << 24
+    has_tokens = sum(h * w for h, w in shapes) == tokens
+    if not has_pixels or not has_tokens or offsets.shape != (*grid, 2) or weights.shape != grid:
         raise ValueError(
             f'offsets and weights of {tuple(offsets.shape)} and {tuple(weights.shape)} do not match values of '
             f'{tuple(value.shape)} and levels of {list(shapes)}'
@@ -254,15 +256,22 @@ def run_in_threads(attend: Callable[..., None], arrays: tuple[np.ndarray, ...], 
     queries, library = len(arrays[-1]), openmp()
     parts = min(torch.get_num_threads(), max(queries * samples // MIN_SAMPLES, 1))
     cuts = [queries * part // parts for part in range(parts + 1)]
-    left = set(range(parts))
+    left: set[int] = set(range(parts))
+    failures: list[BaseException] = []  # OpenMP cannot raise them; an interrupt is one, too
 
     def run(_: None) -> None:
-        part = library.omp_get_thread_num()
-        attend(*arrays, cuts[part], cuts[part + 1])
-        left.discard(part)
+        try:
+            part = library.omp_get_thread_num()
+            if part in left:
+                attend(*arrays, cuts[part], cuts[part + 1])
+                left.discard(part)
+        except BaseException as error:
+            failures.append(error)
 
-    if parts > 1 and library is not None:
-        library.GOMP_parallel(CALLBACK(run), None, parts, 0)
+    if parts > 1 and library is not None:  # all threads, because OpenMP ends those that it is not asked for
+        library.GOMP_parallel(CALLBACK(run), None, torch.get_num_threads(), 0)
+    if failures:
+        raise failures[0]
     for part in sorted(left):  # OpenMP may give fewer threads
         attend(*arrays, cuts[part], cuts[part + 1])
 

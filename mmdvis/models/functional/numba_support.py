@@ -1,6 +1,7 @@
 """Compilation of Numba kernels, and the question whether they can be used; Numba is imported only when it is needed."""
 
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,12 @@ def compiled(function: Callable[..., None], nothing: tuple[Any, ...], options: d
         nothing: Arguments without work, of the types of all calls.
         options: Options of ``numba.njit``.
     """
-    from numba import njit
+    from numba import config, njit
 
+    if config.DISABLE_JIT:
+        raise RuntimeError('its compiler is disabled')
+    words = sorted(f'{name}={sorted(value) if isinstance(value, set) else value}' for name, value in options.items())
+    function.__qualname__ += f'_{zlib.crc32(" ".join(words).encode()):08x}'  # the index does not know the options
     try:
         kernel = njit(cache=True, **options)(function)
         kernel(*nothing)

@@ -114,7 +114,7 @@ def bands(maps: Tensor) -> tuple[Tensor, ...]:
 
 
 def assign_pixels(top: Tensor, probs: Tensor) -> Assigned:
-    """Assigns the pixels of a frame, or of some of its lines, to rows; on a CPU in one pass of a Numba kernel.
+    """Assigns the pixels of a frame, or of some of its lines, to rows; on a CPU by a Numba kernel.
 
     Args:
         top: Scores (k,) of the rows.

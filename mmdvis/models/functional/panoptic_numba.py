@@ -17,7 +17,7 @@ def assign(top: np.ndarray, probs: np.ndarray, rows: np.ndarray, areas: np.ndarr
         top: Scores (k,) float32 of the rows, at least one.
         probs: Mask probabilities (k, P) float32.
         rows: Row of each pixel (P,) int16, k for void, which are written.
-        areas: Number of pixels that each row wins, is assigned, and covers (3, k) int64, which are written.
+        areas: Zeros (3, k) int64, to which the numbers of pixels that each row wins, is assigned, and covers are added.
     """
     count, pixels = probs.shape
     best, chosen, row_of = np.empty(pixels, np.float32), np.empty(pixels, np.float32), np.zeros(pixels, np.int32)
@@ -57,7 +57,14 @@ def numba_assign(top: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Rows (H, W) int16, and areas (3, k) int64.
+
+    Raises:
+        ValueError: The shapes do not match.
     """
+    if probs.ndim != 3 or not 0 < len(top) == len(probs) < 1 << 15:
+        raise ValueError(
+            f'expected scores (k,) and probabilities (k, H, W), got {tuple(top.shape)}, {tuple(probs.shape)}'
+        )
     rows = torch.empty(probs.shape[1:], dtype=torch.int16, device='cpu')
     areas = torch.zeros(3, len(top), dtype=torch.int64, device='cpu')
     scores, values = (x.detach().contiguous().numpy() for x in (top, probs.flatten(1)))
