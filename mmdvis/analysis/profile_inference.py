@@ -139,7 +139,7 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
     seconds_of['rest'] = seconds_of['all'] - sum(seconds for name, seconds in seconds_of.items() if name != 'all')
     return Usage(
         {name: seconds / len(source) for name, seconds in seconds_of.items()},
-        host_bytes - baseline[0],
+        max(host_bytes - baseline[0], 0.0),  # negative if the run releases memory of earlier ones
         device_bytes - baseline[1],
     )
 

@@ -63,7 +63,8 @@ def profile_training(model: DVIS, batch: dict[str, Any], precision: str, steps: 
         profile_step(model, batch, precision, optimizer, spent)
         step_times.append(spent)
     host_bytes, device_bytes = peak_memory(device)
-    return Usage(min(step_times, key=lambda x: x['all']), host_bytes - baseline[0], device_bytes - baseline[1])
+    host = max(host_bytes - baseline[0], 0.0)
+    return Usage(min(step_times, key=lambda x: x['all']), host, device_bytes - baseline[1])
 
 
 def training_lower_bounds(floor: dict[str, float], model: DVIS, frames: int) -> dict[str, float]:
