@@ -8,6 +8,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -45,14 +46,11 @@ def inputs(frames: int) -> list[Tensor]:
     return [value, reference, offsets, weights]
 
 
-def by_grid_sample(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Deformable attention with ``grid_sample``."""
-    return grid_sample_attention(value, SHAPES, sampling_locations(reference, offsets, SHAPES), weights)
-
-
-def by_gather(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Deformable attention with weighted sums of gathered rows."""
-    return gathered_attention(value, SHAPES, sampling_locations(reference, offsets, SHAPES), weights)
+def at_locations(
+    implementation: Callable[..., Tensor], value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor
+) -> Tensor:
+    """Deformable attention with an implementation that takes sampling locations."""
+    return implementation(value, SHAPES, sampling_locations(reference, offsets, SHAPES), weights)
 
 
 def by_numba(value: Tensor, reference: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
@@ -88,7 +86,11 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     given = inputs(args.frames)
-    ways: dict[str, Attention] = dict(grid_sample=by_grid_sample, gathered=by_gather, numba=by_numba)
+    ways: dict[str, Attention] = dict(
+        grid_sample=partial(at_locations, grid_sample_attention),
+        gathered=partial(at_locations, gathered_attention),
+        numba=by_numba,
+    )
     table, results = PrettyTable(['', *(f'{name}, ms' for name in ways)]), {}
     for name, learns in (('forward', False), ('forward and backward', True)):
         found = {way: median_ms(ways[way], given, args.times, learns) for way in list(ways)[: 2 if learns else 3]}

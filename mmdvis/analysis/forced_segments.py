@@ -1,6 +1,5 @@
 """Segments and masks like those of a trained model, for measurements of models with random weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -14,26 +13,27 @@ from mmdvis.structures import FactoredMasks
 
 @dataclass(frozen=True, eq=False)
 class ReplacedFeatures:
-    """Mask features that are read from a store, and replaced.
+    """Reads the mask features of a frame, and returns :func:`object_features` of the same size instead.
 
     Attributes:
         stored: Mask features (T, M, h, w), or a store that returns those of one frame (M, h, w).
-        replacement: Function from the mask features of a frame to those that are returned.
+        number: Number of objects.
     """
 
     stored: Any
-    replacement: Callable[[Tensor], Tensor]
+    number: int
 
     def __getitem__(self, frame: int) -> Tensor:
-        return self.replacement(self.stored[frame])
+        features = self.stored[frame]
+        return object_features(self.number, features.shape, features.stride(), features.dtype, features.device)
 
 
 def force_segments(model: DVIS, number: int) -> None:
-    """Replaces the class scores so that a model with random weights predicts segments.
+    """Makes a model with random weights predict segments, by replacing its class scores and masks.
 
     The first ``number`` rows get the classes 0, 1, 2, ... with probability 1; all other rows are "no object". The
     masks of these rows become :func:`ellipses`: masks of random weights are noise, which takes longer to fuse than the
-    masks of a trained model. Scores and masks are replaced by a forward pre-hook of the postprocessor.
+    masks of a trained model. A forward pre-hook of the postprocessor replaces both.
 
     Args:
         model: Model with a panoptic postprocessor whose ``overlap_thr`` is 0, so that no segment is removed.
@@ -63,24 +63,21 @@ def with_objects(masks: FactoredMasks, number: int) -> FactoredMasks:
     """
     channels = masks.embeds.shape[-1]
     if number > channels:
-        raise ValueError(f'at most as many segments as mask channels can be forced, got {number} and {channels}')
+        raise ValueError(
+            f'cannot force {number} segments on a model with {channels} mask channels; use at most {channels}'
+        )
     embeds = torch.zeros_like(masks.embeds)
     rows = torch.arange(number, device=embeds.device)
     embeds[:, rows, rows] = 1
-    features = ReplacedFeatures(masks.features, partial(object_features, number))
+    features = ReplacedFeatures(masks.features, number)
     return replace(masks, embeds=embeds, bias=torch.zeros_like(masks.bias), features=features)
 
 
-def object_features(number: int, features: Tensor) -> Tensor:
-    """Mask features like ``features`` (M, h, w), whose first channels are :func:`ellipses`, the same for all frames."""
-    return cached_features(number, features.shape, features.stride(), features.dtype, features.device)
-
-
 @lru_cache(1)
-def cached_features(
+def object_features(
     number: int, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """See :func:`object_features`."""
+    """Mask features of the given shape (M, h, w), whose first ``number`` channels are :func:`ellipses`."""
     features = torch.empty_strided(shape, stride, dtype=dtype, device=device).zero_()
     features[:number] = ellipses(number, *shape[1:], torch.Generator().manual_seed(0))
     return features

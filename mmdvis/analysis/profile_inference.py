@@ -132,16 +132,12 @@ def profile_inference(model: DVIS, source: FrameSource, device: torch.device) ->
             result.frame(index)  # maps are made when they are asked for
     synchronize(device)
     seconds_of = dict(stop_watch.spent, all=time.perf_counter() - start)
-    host_bytes, device_bytes = peak_memory(device)
+    host_bytes, device_bytes = peak_above(baseline, device)
     stop_watch.stop()
     parts = segmenter_parts(model.segmenter)
     seconds_of[rest_name(model.segmenter)] = seconds_of.pop('segmenter') - sum(seconds_of[name] for name in parts)
     seconds_of['rest'] = seconds_of['all'] - sum(seconds for name, seconds in seconds_of.items() if name != 'all')
-    return Usage(
-        {name: seconds / len(source) for name, seconds in seconds_of.items()},
-        max(host_bytes - baseline[0], 0.0),  # negative if the run releases memory of earlier ones
-        device_bytes - baseline[1],
-    )
+    return Usage({name: seconds / len(source) for name, seconds in seconds_of.items()}, host_bytes, device_bytes)
 
 
 class StopWatch:
@@ -217,6 +213,12 @@ def peak_memory(device: torch.device) -> tuple[float, int]:
     """Peak bytes on host and device since :func:`reset_peak_memory`; NaN for the host if its peak cannot be reset."""
     host = float(process_status('VmHWM')) if can_reset_peak() else math.nan
     return host, torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
+
+
+def peak_above(baseline: tuple[int, int], device: torch.device) -> tuple[float, int]:
+    """Bytes of :func:`peak_memory` above those of :func:`reset_peak_memory`; 0 on the host if memory was released."""
+    host, on_device = peak_memory(device)
+    return max(host - baseline[0], 0.0), on_device - baseline[1]
 
 
 def online_model(config_path: str, kept: int, precision: str | None = 'fp32') -> DVIS:

@@ -12,7 +12,7 @@ from mmdvis.models.detectors import DVIS
 from mmdvis.results import VideoDataSample
 from mmdvis.structures import STAGES
 
-from .profile_inference import Usage, peak_memory, random_video, reset_peak_memory, synchronize
+from .profile_inference import Usage, peak_above, random_video, reset_peak_memory, synchronize
 
 
 def training_batch(clips: int, frames: int, size: int, objects: int, classes: int) -> dict[str, Any]:
@@ -62,9 +62,7 @@ def profile_training(model: DVIS, batch: dict[str, Any], precision: str, steps: 
         spent: dict[str, float] = {}
         profile_step(model, batch, precision, optimizer, spent)
         step_times.append(spent)
-    host_bytes, device_bytes = peak_memory(device)
-    host = max(host_bytes - baseline[0], 0.0)
-    return Usage(min(step_times, key=lambda x: x['all']), host, device_bytes - baseline[1])
+    return Usage(min(step_times, key=lambda x: x['all']), *peak_above(baseline, device))
 
 
 def training_lower_bounds(floor: dict[str, float], model: DVIS, frames: int) -> dict[str, float]:

@@ -16,7 +16,10 @@ def level_shapes(shapes: Tensor) -> list[tuple[int, int]]:
 def ms_deform_attn_forward(
     value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor, im2col_step: int
 ) -> Tensor:
-    """Attended values (B, N, heads * d); see ``gathered_attention``. ``starts`` and ``im2col_step`` are not used."""
+    """Computes deformable attention (B, N, heads * d); see ``gathered_attention`` for the arguments.
+
+    ``starts`` and ``im2col_step`` are accepted because mmcv passes them, and ignored.
+    """
     attended = gathered_attention(wide(value), level_shapes(shapes), wide(locations), wide(weights))
     return attended.to(value.dtype)
 

@@ -40,11 +40,16 @@ def products(rows: Tensor, columns: Tensor) -> Tensor:
 
 def runs_in_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether :func:`linear` calls the operator of oneDNN, which has no gradients."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not x.is_cpu or x.numel() * len(weight) < SMALL:
-        return False
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if x.numel() * len(weight) < SMALL or not is_eager_inference(x, weight):
         return False
     return product_dtype(x) == product_dtype(weight) and product_dtype(x) in ONEDNN_DTYPES
+
+
+def is_eager_inference(*tensors: Tensor) -> bool:
+    """Whether tensors are on the CPU and need no gradients, and operators are neither compiled nor traced."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not tensors[0].is_cpu:
+        return False
+    return not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

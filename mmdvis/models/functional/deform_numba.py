@@ -91,7 +91,7 @@ def rounded_to_bfloat16(builder: ir.IRBuilder, values: Any) -> Any:
 def neighbours(
     positions: np.ndarray, last: np.ndarray, step: np.ndarray, first: np.ndarray, rows: np.ndarray, shares: np.ndarray
 ) -> None:
-    """The two pixels around each sample along one axis; pixels outside the map have no weight.
+    """Finds the two pixels next to each sample along one axis, and their bilinear weights, 0 outside of the map.
 
     Short loops over few arrays, here and in :func:`corners`, are those that the compiler vectorises.
 
@@ -120,7 +120,7 @@ def neighbours(
 def corners(
     columns: np.ndarray, lines: np.ndarray, x: np.ndarray, y: np.ndarray, weights: np.ndarray, rows: Any, shares: Any
 ) -> None:
-    """The four pixels around each sample.
+    """Combines the pixels of both axes into the four pixels around each sample, and their weights.
 
     Args:
         columns: Table rows (2, S) of the left and right pixels in a line.
@@ -197,7 +197,7 @@ def kernel(width: int, is_half: bool) -> Callable[..., None]:
 
 
 def no_queries(width: int, is_half: bool) -> tuple[Any, ...]:
-    """Arguments of a :func:`kernel` without queries."""
+    """Empty arguments of a :func:`kernel`, which determine its types."""
     values, floats = np.uint16 if is_half else np.float32, np.float32
     shapes = dict(table=(0,), levels=(6, 0), level=(0,), reference=(0, 0, 2), offsets=(0, 0, 2), weights=(0, 0))
     types_of = dict(table=values, levels=floats, level=np.int64, reference=floats, offsets=floats, weights=floats)
@@ -224,7 +224,8 @@ def numba_attention(
     if not has_pixels or not has_tokens or offsets.shape != (*grid, 2) or weights.shape != grid:
         raise ValueError(
             f'offsets and weights of {tuple(offsets.shape)} and {tuple(weights.shape)} do not match values of '
-            f'{tuple(value.shape)} and levels of {list(shapes)}'
+            f'{tuple(value.shape)} and levels of {list(shapes)}; levels and points must not be empty, and tokens times '
+            'heads must be below 2**24'
         )
     levels, samples = level_table(tuple(map(tuple, shapes)), heads, points), heads * len(shapes) * points
     size = torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32, device='cpu')
@@ -244,9 +245,9 @@ def as_array(x: Tensor) -> np.ndarray:
 
 
 def run_in_threads(attend: Callable[..., None], arrays: tuple[np.ndarray, ...], samples: int) -> None:
-    """Runs a kernel for equal parts of the queries in the threads of PyTorch.
+    """Runs a kernel in the OpenMP threads of PyTorch, each of which processes an equal part of the queries.
 
-    Other threads would compete with those of PyTorch, which wait actively for their next work.
+    Threads of a separate pool would compete with those of PyTorch, which wait actively for their next work.
 
     Args:
         attend: Result of :func:`kernel`.
@@ -257,7 +258,7 @@ def run_in_threads(attend: Callable[..., None], arrays: tuple[np.ndarray, ...], 
     parts = min(torch.get_num_threads(), max(queries * samples // MIN_SAMPLES, 1))
     cuts = [queries * part // parts for part in range(parts + 1)]
     left: set[int] = set(range(parts))
-    failures: list[BaseException] = []  # OpenMP cannot raise them; an interrupt is one, too
+    failures: list[BaseException] = []  # exceptions, and interrupts, cannot pass through OpenMP
 
     def run(_: None) -> None:
         try:

@@ -1,20 +1,21 @@
-"""Compilation of Numba kernels, and the question whether they can be used; Numba is imported only when it is needed."""
+"""Compiles Numba kernels, and decides whether they can be used; Numba is imported on demand."""
 
 import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from mmdvis.structures.linear import is_eager_inference
 
 EXACT: dict[str, Any] = dict(nogil=True, error_model='numpy')  # floating-point arithmetic of IEEE 754
 CONTRACTED: dict[str, Any] = dict(EXACT, fastmath={'contract', 'nsz'})  # with fused multiply-adds
 
 
-def compiled(function: Callable[..., None], nothing: tuple[Any, ...], options: dict[str, Any]) -> Callable[..., None]:
+def compiled(function: Callable[..., None], empty: tuple[Any, ...], options: dict[str, Any]) -> Callable[..., None]:
     """Compiles a kernel, whose machine code Numba keeps on disk.
 
     Each kernel needs a qualified name of its own: processes that add to the same index at the same time could damage
@@ -22,7 +23,7 @@ def compiled(function: Callable[..., None], nothing: tuple[Any, ...], options: d
 
     Args:
         function: Function to compile.
-        nothing: Arguments without work, of the types of all calls.
+        empty: Empty arguments with the types of all later calls.
         options: Options of ``numba.njit``.
     """
     from numba import config, njit
@@ -33,20 +34,18 @@ def compiled(function: Callable[..., None], nothing: tuple[Any, ...], options: d
     function.__qualname__ += f'_{zlib.crc32(" ".join(words).encode()):08x}'  # the index does not know the options
     try:
         kernel = njit(cache=True, **options)(function)
-        kernel(*nothing)
+        kernel(*empty)
         return kernel
     except Exception:  # no folder, no space, damaged files
         return njit(**options)(function)
 
 
 def can_leave_pytorch(*tensors: Tensor) -> bool:
-    """Whether a function of CPU tensors may be computed outside of PyTorch.
+    """Whether a function of tensors may be computed outside of PyTorch: on a CPU, without gradients.
 
-    This needs tensors without gradients, and operators that are executed, not traced, compiled or counted.
+    It may not while operators are traced, compiled, or intercepted by a dispatch mode, which counts them, for example.
     """
-    if not tensors[0].is_cpu or torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
-        return False
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+    if not is_eager_inference(*tensors) or is_in_torch_dispatch_mode():
         return False
     return all(unpack_dual(x).tangent is None for x in tensors)
 

@@ -1,4 +1,4 @@
-"""Assignment of pixels to rows by a Numba kernel for CPUs; importing this requires Numba."""
+"""Numba kernel that assigns pixels to mask rows on a CPU; importing this module requires Numba."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +11,7 @@ from .numba_support import EXACT, compiled
 
 
 def assign(top: np.ndarray, probs: np.ndarray, rows: np.ndarray, areas: np.ndarray) -> None:
-    """Assigns pixels to rows; see :func:`mmdvis.models.functional.panoptic_fusion.assign_pixels`.
+    """Kernel of :func:`numba_assign`.
 
     Args:
         top: Scores (k,) float32 of the rows, at least one.
@@ -44,19 +44,22 @@ def assign(top: np.ndarray, probs: np.ndarray, rows: np.ndarray, areas: np.ndarr
 @cache
 def kernel() -> Callable[..., None]:
     """Compiled :func:`assign`."""
-    nothing = np.zeros(1, np.float32), np.zeros((1, 0), np.float32), np.zeros(0, np.int16), np.zeros((3, 1), np.int64)
-    return compiled(assign, nothing, EXACT)
+    empty = np.zeros(1, np.float32), np.zeros((1, 0), np.float32), np.zeros(0, np.int16), np.zeros((3, 1), np.int64)
+    return compiled(assign, empty, EXACT)
 
 
 def numba_assign(top: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
-    """Assigns pixels to rows; see :func:`mmdvis.models.functional.panoptic_fusion.assign_pixels`.
+    """Assigns each pixel to the row with the largest product of score and mask probability, and counts the pixels.
+
+    The result is that of :func:`mmdvis.models.functional.panoptic_fusion.assign_row_by_row`, bit by bit.
 
     Args:
         top: Scores (k,) float32 of the rows, at least one and fewer than 2**15.
         probs: Mask probabilities (k, H, W) float32.
 
     Returns:
-        Rows (H, W) int16, and areas (3, k) int64.
+        Row of each pixel (H, W) int16, k for void; numbers of pixels (3, k) int64 that each row wins, is assigned, and
+        covers with a probability of at least 0.5.
 
     Raises:
         ValueError: The shapes do not match.
