@@ -40,7 +40,7 @@ def products(rows: Tensor, columns: Tensor) -> Tensor:
 
 def runs_in_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether :func:`linear` calls the operator of oneDNN, which has no gradients."""
-    if x.numel() * len(weight) < SMALL or not is_eager_inference(x, weight):
+    if not is_eager_inference(x, weight) or x.numel() * len(weight) < SMALL:  # sizes may be symbolic while compiling
         return False
     return product_dtype(x) == product_dtype(weight) and product_dtype(x) in ONEDNN_DTYPES
 
