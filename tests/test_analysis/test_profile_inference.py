@@ -20,6 +20,7 @@ from mmdvis.analysis.profile_inference import (
     lower_bounds,
     measure_throughput,
     peak_memory,
+    product_rate,
     profile_inference,
     random_video,
     usage_table,
@@ -85,12 +86,24 @@ def test_floors_are_products_at_the_machines_rate_and_bytes_at_its_bandwidth():
 
 
 def test_rates_are_what_was_done_by_the_time_it_took(monkeypatch):
-    monkeypatch.setattr('mmdvis.analysis.profile_inference.best_of', lambda run, device: run() is None or 0.5)
+    seconds = 1e-6
+    monkeypatch.setattr('mmdvis.analysis.profile_inference.best_of', lambda run, device: run() is None or seconds)
     machine = measure_throughput(torch.device('cpu'), 64)
     assert (
-        machine.products == dict.fromkeys(('fp32', 'bf16', 'int8'), 4 * 64**3)
-        and machine.gathered == 2 * 4 * 40000 * 48 * 32
+        machine.products == dict.fromkeys(('fp32', 'bf16', 'int8'), 2 * 64**3 / seconds)
+        and machine.gathered == 4 * 40000 * 48 * 32 / seconds
     )
+
+
+@pytest.mark.parametrize(('rate', 'measured'), [(1e12, [256, 2048]), (1e9, [256])])
+def test_slow_products_are_measured_small(rate, measured):
+    sizes = []
+
+    def duration(size):
+        sizes.append(size)
+        return 2 * size**3 / rate
+
+    assert product_rate(duration, 2048) == pytest.approx(rate) and sizes == measured
 
 
 def test_the_best_run_counts_but_never_the_first(monkeypatch):
