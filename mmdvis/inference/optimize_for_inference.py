@@ -1,6 +1,5 @@
 """Optimises a model for inference: layout, folded batch norms, half precision, int8, compilation."""
 
-import platform
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from mmdvis.checks import check_choice
 from mmdvis.errors import OptionError
 from mmdvis.models import Linear, PointwiseConv
 from mmdvis.models.detectors import DVIS
-from mmdvis.structures.linear import ONEDNN_DTYPES
+from mmdvis.structures.linear import ONEDNN_DTYPES, has_slow_bfloat16
 
 from .int8_linear import Int8Linear
 
@@ -87,7 +86,7 @@ def has_float32_weights(model: nn.Module) -> bool:
 
 def warn_if_slow(precision: str, compiled: bool) -> None:
     """Warns if a CPU computes a precision more slowly than float32, or a compiled model more slowly."""
-    is_old = platform.machine() in ('x86_64', 'AMD64') and 'AVX512' not in torch.backends.cpu.get_cpu_capability()
+    is_old = has_slow_bfloat16()
     if precision == 'bf16' and is_old:
         warnings.warn('bf16 is slow on this CPU, which has no AVX-512; use fp32 or int8', stacklevel=3)
     if compiled and ONEDNN_DTYPES:

@@ -1,5 +1,7 @@
 """Linear layers and matrix products by oneDNN on a CPU."""
 
+import platform
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,6 +66,11 @@ def onednn_dtypes() -> tuple[torch.dtype, ...]:
         return ()
     has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,)
+
+
+def has_slow_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices more slowly than float32 ones: an x86 CPU without AVX-512."""
+    return platform.machine() in ('x86_64', 'AMD64') and 'AVX512' not in torch.backends.cpu.get_cpu_capability()
 
 
 ONEDNN_DTYPES = onednn_dtypes()

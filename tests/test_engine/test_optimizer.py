@@ -1,9 +1,12 @@
 """Parameter groups of the optimizer."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
+from mmdvis.engine.optimizers.bfloat16 import BFloat16OptimWrapper
 from mmdvis.engine.optimizers.grouped_constructor import GroupedConstructor, parameter_groups
 from mmdvis.registry import PARAM_SCHEDULERS
 
@@ -102,3 +105,16 @@ def test_layers_can_have_rates_of_their_own():
     rates = {f'backbone.{i}.': 0.8 ** (1 - i) for i in range(2)}
     found = groups(lr_mult=rates, norm_decay_mult=1.0, embed_decay_mult=1.0, no_decay=())
     assert {rate: len(names) for (rate, _), names in found.items()} == {8e-3: 2, 1e-2: 7}
+
+
+@pytest.mark.parametrize(
+    'device, capability, is_slow', [('cpu', 'AVX2', True), ('cpu', 'AVX512', False), ('cuda', 'AVX2', False)]
+)
+def test_training_in_bfloat16_on_an_old_cpu_warns(monkeypatch, device, capability, is_slow):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    monkeypatch.setattr('platform.machine', lambda: 'x86_64')
+    monkeypatch.setattr('mmdvis.engine.optimizers.bfloat16.get_device', lambda: device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        BFloat16OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1))
+    assert any('training in bf16 is slow on this CPU' in str(warning.message) for warning in caught) == is_slow
