@@ -3,8 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
+from mmengine.device import get_device
+
 from mmdvis.cli.arguments import add_config_options, add_launcher, add_trust, program, set_local_rank
 from mmdvis.cli.exit_on_error import exit_on_error
+from mmdvis.engine.freed_memory import keep_freed_memory
 from mmdvis.engine.launch import load_config, set_accumulation, set_precision, set_resume, train
 
 
@@ -81,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.on_nonfinite:
         config.train_cfg.on_nonfinite = args.on_nonfinite
     with exit_on_error():
+        if get_device() == 'cpu':
+            keep_freed_memory()
         set_resume(config, args.resume or ('auto' if args.resume_anyway else None), args.resume_anyway, args.trust)
         print(f'last checkpoint: {train(config, args.trust, args.overwrite)}')
 
