@@ -1,7 +1,7 @@
-"""Measures training steps with freed memory returned to the operating system, and with memory kept in the process.
+"""Compares training steps that return freed memory to the operating system with steps that reuse it.
 
-Synthetic clips and random weights; each measurement runs in its own process, in turns. User and system are processor
-times of one step; the system mostly clears pages of memory.
+Clips are synthetic and weights random. Measurements alternate, each in its own process. The columns *user* and *system*
+are the processor time of a step in the program and in the operating system.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from prettytable import PrettyTable
 from mmdvis.analysis.profile_inference import run_in_subprocess
 from mmdvis.analysis.profile_training import profile_step, training_batch
 from mmdvis.engine.freed_memory import keep_freed_memory
+from mmdvis.io import write_json
 from mmdvis.registry import MODELS
 
 MODES = ('returned', 'kept')
@@ -27,7 +28,7 @@ MODES = ('returned', 'kept')
 def parse_args() -> argparse.Namespace:
     """Parses the command line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a model')
+    parser.add_argument('config', help='config file')
     parser.add_argument('--clips', type=int, default=8, help='batch size (default: %(default)s)')
     parser.add_argument('--size', type=int, default=256, help='height and width in pixels (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=4, help='measured steps of a process (default: %(default)s)')
@@ -39,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds, processor time and page faults of a step, and the peak memory of the process in bytes."""
+    """Measures the duration, processor time and page faults of a step, and the peak memory of the process in bytes."""
     torch.set_num_threads(args.threads)
     if args.one == 'kept' and not keep_freed_memory():
         raise SystemExit('memory cannot be kept: no glibc, or an environment variable tunes its allocation')
@@ -80,7 +81,7 @@ def main() -> None:
         table.add_row([mode, *cells, f'{row["page_faults"]:.0f}', f'{row["peak"] / 1e6:.0f}'])
     print(table)
     if args.json:
-        args.json.write_text(json.dumps(results, indent=1))
+        write_json(args.json, results, indent=1)
 
 
 if __name__ == '__main__':

@@ -93,13 +93,13 @@ def product_rate(duration: Callable[[int], float], size: int, limit: float = 2.0
         size: Size of the large product; that of the small one is an eighth of it.
         limit: Longest duration of a large product in seconds.
     """
-    operations = {edge: 2 * edge**3 for edge in (size // 8, size)}
-    rate = operations[size // 8] / duration(size // 8)
-    return rate if operations[size] / rate > limit else operations[size] / duration(size)
+    small, operations = size // 8, 2 * size**3
+    rate = 2 * small**3 / duration(small)
+    return rate if operations / rate > limit else operations / duration(size)
 
 
 def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
-    """Measures linear layers, see :func:`product_rate`, and weighted sums of rows with 32 elements."""
+    """Measures the throughput of linear layers (see :func:`product_rate`) and of weighted sums of rows of 32 values."""
 
     def duration(edge: int, dtype: torch.dtype) -> float:
         a, b = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))

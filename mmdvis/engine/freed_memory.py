@@ -1,4 +1,4 @@
-"""What the C library does with memory that a training step frees."""
+"""Reuse of freed memory in training on a CPU."""
 
 import ctypes
 import os
@@ -7,19 +7,19 @@ import platform
 # parameters of mallopt in glibc (malloc.h) and their values: free bytes at the end of the heap above which they are
 # returned, bytes by which the heap grows beyond a request, and number of blocks with pages of their own
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = (-1, 2**31 - 1), (-2, 1 << 26), (-4, 0)
-TUNING = ('MALLOC_', 'GLIBC_TUNABLES')  # names of the variables by which a user tunes the allocation, or their start
+TUNING = ('MALLOC_', 'GLIBC_TUNABLES')  # environment variables that configure the allocation begin with one of these
 
 
 def keep_freed_memory() -> bool:
-    """Keeps up to 2 GiB of freed memory in this process for its next tensors.
+    """Makes the C library reuse up to 2 GiB of freed memory instead of returning it to the operating system.
 
     By default, glibc returns the memory of every large tensor to the operating system, which clears each page anew for
-    the next tensor. A training step on a CPU allocates gigabytes in this way. The setting holds until the process ends.
-    Without effect with other C libraries, or if an environment variable (``MALLOC_...``, ``GLIBC_TUNABLES``) tunes the
-    allocation.
+    the next tensor. In a training step on a CPU, these are hundreds of megabytes. The setting holds until the process
+    ends. It has no effect with other C libraries, or if an environment variable (``MALLOC_...``, ``GLIBC_TUNABLES``)
+    already configures the allocation.
 
     Returns:
-        Whether freed memory is kept.
+        Whether the setting is in effect.
     """
     if platform.libc_ver()[0] != 'glibc' or any(name.startswith(TUNING) for name in os.environ):
         return False

@@ -1,4 +1,4 @@
-"""Training on a CPU keeps the memory of its tensors in the process."""
+"""Training on a CPU reuses freed memory instead of returning it to the operating system."""
 
 import os
 import platform
