@@ -36,6 +36,9 @@ class Row:
         published: Figure of the paper, in its own unit; None if it has none.
         start: Name of the row whose checkpoint of the same seed it starts from; None: what the plan starts from.
         tta: Short edges in pixels of the passes that are fused; only for rows that are scored without training.
+        weights: Name of a model (``mmdvis models``) whose weights are taken instead of training, as far as the model of
+            ``config`` has them; only for the first stage that a study starts from. All machines then start from the
+            same weights.
     """
 
     config: str
@@ -44,6 +47,7 @@ class Row:
     published: float | None = None
     start: str | None = None
     tta: tuple[int, ...] = ()
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,7 @@ def read_plan(path: Path) -> Plan:
     fields = checked_fields(content, Plan, str(path), start=(list,))
     rows = {str(name): read_row(row, f'{path}, row {name}') for name, row in fields['rows'].items()}
     stages = tuple(read_row(row, f'{path}, start') for row in fields.get('start', ()))
-    for name, row in rows.items():
-        earlier = list(rows)[: list(rows).index(name)]
-        if row.iters == 0 and row.start is None:
-            raise OptionError(f'{path}, row {name}: without training (iters: 0), start must name the row to score')
-        if row.start is not None and row.start not in earlier:
-            raise OptionError(f'{path}, row {name}: start must be a row above it, got {row.start}')
+    check_starts(rows, stages, path)
     if str(fields['baseline']) not in rows:
         raise OptionError(f'{path}: baseline must be one of {", ".join(rows)}, got {fields["baseline"]}')
     if not fields['seeds'] or not fields['metrics']:
@@ -98,10 +97,26 @@ def read_plan(path: Path) -> Plan:
     for name, kind in (('seeds', int), ('metrics', str)):
         if not all(type(x) is kind for x in fields[name]) or len(set(fields[name])) < len(fields[name]):
             raise OptionError(f'{path}: {name} must be different {kind.__name__} values, got {fields[name]}')
-    if any(stage.iters == 0 for stage in stages):
-        raise OptionError(f'{path}, start: a stage to start from must be trained; iters must not be 0')
     lists = dict(seeds=tuple(fields['seeds']), metrics=tuple(fields['metrics']), start=stages)
     return Plan(**{**fields, **lists, 'rows': rows, 'baseline': str(fields['baseline'])})
+
+
+def check_starts(rows: dict[str, Row], stages: Sequence[Row], path: Path) -> None:
+    """Raises OptionError if a row or a stage of the plan in ``path`` starts from something that is not there."""
+    for name, row in rows.items():
+        earlier = list(rows)[: list(rows).index(name)]
+        if row.iters == 0 and row.start is None:
+            raise OptionError(f'{path}, row {name}: without training (iters: 0), start must name the row to score')
+        if row.start is not None and row.start not in earlier:
+            raise OptionError(f'{path}, row {name}: start must be a row above it, got {row.start}')
+        if row.weights is not None:
+            raise OptionError(f'{path}, row {name}: weights is only allowed in the first entry of start')
+    if any(stage.iters == 0 for stage in stages):
+        raise OptionError(f'{path}, start: a stage to start from must be trained; iters must not be 0')
+    if any(stage.weights is not None for stage in stages[1:]):
+        raise OptionError(f'{path}, start: weights is only allowed in the first entry of start')
+    if any(stage.weights is not None and stage.iters is not None for stage in stages):
+        raise OptionError(f'{path}, start: an entry with weights is not trained; remove its iters')
 
 
 def read_row(content: Any, where: str) -> Row:

@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from mmdvis.analysis.ablation import Plan, Row, Scores
+from mmdvis.checkpoints import Checkpoint, checked_weights
+from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.errors import OptionError
+from mmdvis.io import atomic_write
+from mmdvis.registry import MODELS
 
 SetIterations = Callable[[Config, int], None]
 DATA_FOLDER, DEFAULT_FOLDER = 'TOY_DATA', 'data/toy'  # environment variable of the configs, and its default
@@ -27,8 +32,9 @@ class Run:
         settings: Text of the resolved config, without the checkpoint it starts from.
         identity: The same as JSON, with the default folder of the toy videos.
         start: The run that it starts from; None if the config says where to start.
-        is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``.
+        is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``, or the weights of a model.
         tta: Short edges in pixels of the passes that are fused when it is scored.
+        weights: Name of the model whose weights it takes instead of training; None if it has none.
     """
 
     stem: str
@@ -37,12 +43,14 @@ class Run:
     start: 'Run | None' = None
     is_trained: bool = True
     tta: tuple[int, ...] = ()
+    weights: str | None = None
 
     @property
     def name(self) -> str:
         """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
         text = self.identity + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
         text += f' fused {self.tta}' if self.tta else ''
+        text += f' weights of {self.weights}' if self.weights else ''
         return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
 
 
@@ -67,7 +75,8 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
     identity = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     if os.environ.get(DATA_FOLDER):
         identity = identity.replace(f'"{os.environ[DATA_FOLDER]}/', f'"{DEFAULT_FOLDER}/')
-    return Run(Path(row.config).stem, config.pretty_text, identity, start, row.iters != 0, row.tta)
+    is_trained = row.iters != 0 and row.weights is None
+    return Run(Path(row.config).stem, config.pretty_text, identity, start, is_trained, row.tta, row.weights)
 
 
 def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int], Run]:
@@ -88,8 +97,29 @@ def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int
     return runs
 
 
+def write_start(config: Path, name: str, path: Path) -> None:
+    """Writes a checkpoint with those weights of a model of :func:`find_entry` that the model of a config has.
+
+    Args:
+        config: Path of the config.
+        name: Name of the model with the weights; they are downloaded if necessary.
+        path: Path of the checkpoint.
+
+    Raises:
+        CheckpointError: There is no such model, or its weights do not fit the config.
+    """
+    checkpoint = Checkpoint.read(find_entry(name).find_weights())
+    model = MODELS.build(Config.fromfile(config).model)
+    weights, _ = checked_weights(model, checkpoint)
+    types = {key: value.dtype for key, value in model.state_dict().items()}
+    weights = {key: value.to(types[key]) for key, value in weights.items()}
+    meta = {key: value for key, value in checkpoint.meta.items() if key != 'cfg'}  # which is that of the whole model
+    with atomic_write(path) as temporary:
+        torch.save(dict(meta=meta, state_dict=weights), temporary)
+
+
 def nearest_trained(run: Run) -> Run:
-    """The run itself if it trains, else the one whose checkpoint it scores."""
+    """The run itself if it has weights of its own, else the one whose checkpoint it scores."""
     while not run.is_trained and run.start is not None:
         run = run.start
     return run

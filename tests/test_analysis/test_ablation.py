@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers import tiny_config
 from helpers.commands import ROOT, load
@@ -25,9 +26,11 @@ from mmdvis.analysis.ablation import (
     verdict,
     write_study,
 )
-from mmdvis.analysis.study_runs import chain, in_order, known_scores, read_scores, study_runs
+from mmdvis.analysis.study_runs import chain, in_order, known_scores, read_scores, study_runs, write_start
+from mmdvis.checkpoints import Checkpoint
+from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.engine.launch import set_iterations
-from mmdvis.errors import OptionError
+from mmdvis.errors import CheckpointError, OptionError
 
 PLANS = sorted((ROOT / 'benchmarks' / 'ablations').glob('*.yml'))
 RESULTS = sorted((ROOT / 'benchmarks' / 'ablations' / 'results').glob('*.json'))
@@ -168,6 +171,7 @@ def test_runs_are_shared_by_what_they_train(tmp_path):
         (dict(a={}, b=dict(start='a', iters=0, tta=[0])), 'row b: tta must be positive numbers of pixels'),
         (dict(a={}, b=dict(start='a', iters=0, tta=96)), 'row b: tta must be of type list, got 96'),
         (dict(a=dict(iters=0)), 'row a: without training .iters: 0., start must name the row to score'),
+        (dict(a=dict(weights='dvis-offline_toy')), 'row a: weights is only allowed in the first entry of start'),
     ],
 )
 def test_faults_of_starts_are_named(rows, message, tmp_path):
@@ -177,6 +181,49 @@ def test_faults_of_starts_are_named(rows, message, tmp_path):
     (tmp_path / 'plan.yml').write_text(yaml.safe_dump(plan))
     with pytest.raises(OptionError, match=message):
         read_plan(tmp_path / 'plan.yml')
+
+
+@pytest.mark.parametrize(
+    'stages, message',
+    [
+        ([{}, dict(weights='dvis-offline_toy')], 'start: weights is only allowed in the first entry of start'),
+        ([dict(weights='dvis-offline_toy', iters=3)], 'start: an entry with weights is not trained; remove its iters'),
+        ([dict(weights=3)], 'start: weights must be of type str, got 3'),
+        ([dict(iters=0)], 'a stage to start from must be trained'),
+    ],
+)
+def test_faults_of_first_stages_are_named(stages, message, tmp_path):
+    config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    with pytest.raises(OptionError, match=message):
+        read_plan(plan_of_rows(tmp_path, start=[dict(stage, config=config) for stage in stages]))
+
+
+def test_a_study_starts_from_the_weights_of_a_model(tmp_path):
+    """They are scored and not trained; only the stages that the config has are taken, in its precision."""
+    tool, calls = load('tools/analysis_tools/ablation.py'), []
+    config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
+    other = study_runs(read_plan(plan_of_rows(tmp_path, start=[dict(config=config)])), set_iterations)
+    plan = plan_of_rows(tmp_path, start=[dict(config=config, weights='dvis-offline_toy')])
+    runs = study_runs(read_plan(plan), set_iterations)
+    start = runs['a', 0].start
+    assert not start.is_trained and start.name != other['a', 0].start.name and runs['a', 0].name != other['a', 0].name
+
+    def call(command, log):
+        calls.append(command)
+        if command[0] == 'tools/train.py':
+            (log.parent / 'iter_9.pth').write_bytes(b'')
+
+    tool.Trainer(tmp_path / 'runs', None, call)(runs['scored', 0])
+    path = tmp_path / 'runs' / start.name / 'iter_0.pth'
+    assert [command[0] for command in calls] == ['tools/test.py', 'tools/train.py', 'tools/test.py', 'tools/test.py']
+    assert calls[0][2] == str(path) and f'load_from={path}' in calls[1]
+    assert [Path(command[2]).name for command in calls[2:]] == ['iter_9.pth'] * 2
+    weights, package = Checkpoint.read(path).weights, Checkpoint.read(find_entry('dvis-offline_toy').weights).weights
+    assert {name.split('.')[0] for name in weights} == {'segmenter'} < {name.split('.')[0] for name in package}
+    assert all(torch.equal(tensor, package[name].to(tensor.dtype)) for name, tensor in weights.items())
+    assert {tensor.dtype for tensor in weights.values()} <= {torch.float32, torch.int64}
+    with pytest.raises(CheckpointError, match='absent'):
+        write_start(Path(config), 'absent', path)
 
 
 def test_names_do_not_depend_on_the_folder_of_the_data(monkeypatch):

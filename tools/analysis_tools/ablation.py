@@ -19,7 +19,7 @@ from threading import Lock
 from tqdm import tqdm
 
 from mmdvis.analysis.ablation import Plan, Scores, read_plan, study_table, write_study
-from mmdvis.analysis.study_runs import Run, chain, in_order, known_scores, read_scores, study_runs
+from mmdvis.analysis.study_runs import Run, chain, in_order, known_scores, read_scores, study_runs, write_start
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
 from mmdvis.engine.work_folder import checkpoints_in
@@ -134,7 +134,9 @@ class Trainer:
             train = ['tools/train.py', str(path), *folder, '--resume']
             self.call([*train, *(['--cfg-options', *options] if options else [])], log)
             write_json(target / 'seconds.json', dict(training=round(time.time() - start)))
-        last = str(checkpoints_in(target)[0]) if run.is_trained else str(before)
+        if run.weights is not None:
+            write_start(path, run.weights, target / 'iter_0.pth')
+        last = str(before) if run.start is not None and not run.is_trained else str(checkpoints_in(target)[0])
         fusion = ['--tta', *map(str, run.tta)] if run.tta else []
         self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics), *fusion], log)
 
