@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import Evaluator
 
 from mmdvis.inference import KeyframeStream, VideoStream
+from mmdvis.inference.keyframes import CONFIDENT
 from mmdvis.io import original_frames
 from mmdvis.models.detectors import DVIS
 from mmdvis.results import (
@@ -59,6 +60,7 @@ def keyframe_scores(
     evaluator: Evaluator,
     distance: int,
     short_edge: int | None = None,
+    confidence: float = CONFIDENT,
     watch: Callable = iter,
 ) -> dict[str, float]:
     """Metrics of a dataset, frames per second, and the share of the frames that the model processed.
@@ -69,12 +71,13 @@ def keyframe_scores(
         evaluator: Metrics.
         distance: Distance of the keyframes.
         short_edge: Short edge of the frames that the model processes, in pixels; None keeps the size.
+        confidence: See :class:`KeyframeStream`.
         watch: Wraps the indices of the videos; can display progress.
     """
     seconds, num_frames, num_keys = 0.0, 0, 0
     for index in watch(range(len(dataset))):
         item = dataset[index]
-        stream = KeyframeStream(VideoStream(model, short_edge), distance)
+        stream = KeyframeStream(VideoStream(model, short_edge), distance, confidence)
         start = time.perf_counter()
         results = [result for _, result in stream.frames(original_frames(item['inputs']))]
         seconds += time.perf_counter() - start

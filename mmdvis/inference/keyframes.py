@@ -45,7 +45,7 @@ class KeyframeStream:
         stream: New stream.
         keyframes: Distance n of the keyframes; 1 processes every frame.
         confidence: Share of the pixels in [0, 1], of the frame and of each object, that must be visible in both frames.
-        flow: Estimator of the optical flow; None: DIS at half the size.
+        flow: Estimator of the optical flow; None: see :func:`estimate_motion`.
 
     Attributes:
         cuts: Frames that begin a new scene, of those processed so far.
@@ -63,7 +63,7 @@ class KeyframeStream:
         if not 0 <= confidence <= 1:
             raise ValueError(f'confidence must be from 0 to 1, got {confidence}')
         self.stream, self.distance, self.confidence = stream, keyframes, confidence
-        self.flow = flow or DISFlow()
+        self.flow = flow
         self.detector = CutDetector()
         self.processed: list[int] = []
         self.key: tuple[np.ndarray, FrameResult] | None = None

@@ -1,6 +1,5 @@
 """Moves the result of one frame to another one along the optical flow."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ INCONSISTENT = 1.0, 0.05  # pixels, and share of the motion, by which the flow t
 UNLIKE = 20.0  # grey levels by which the surroundings of a pixel may differ from those it comes from
 SURROUNDINGS = 5  # pixels
 SHORT_EDGE = 360  # pixels; the motion of larger frames is estimated at this size
+ENLARGED = 2.0  # up to this factor, the flow of smaller frames is estimated at this size, too
 SMALLEST = 0.0005  # share of the frame; smaller objects are not checked
 
 
@@ -49,7 +49,7 @@ class Motion:
         return min(shares)
 
 
-def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow) -> Motion:
+def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow | None = None) -> Motion:
     """Motion from a frame into another one of the same size.
 
     A pixel is visible in the other frame if the flow there and back agree and the surroundings look alike.
@@ -57,19 +57,18 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow) -> Moti
     Args:
         frame: The frame (H, W, 3) uint8.
         other: The other frame (H, W, 3) uint8.
-        flow: Estimator of the optical flow.
+        flow: Estimator of the optical flow; None: DIS at a short edge of 360 pixels, at most twice that of the frame.
     """
     size = frame.shape[:2]
     small = short_edge_size(size, min(SHORT_EDGE, *size))
+    flow = flow or DISFlow(input_scale=min(ENLARGED, SHORT_EDGE / min(small)))
     frame, other = (cv2.resize(x, small[::-1], interpolation=cv2.INTER_AREA) for x in (frame, other))
     first, second = (torch.from_numpy(x).permute(2, 0, 1) for x in (frame, other))
-    there, back = (at_size(flow(a, b[None])[0], small) for a, b in ((first, second), (second, first)))
+    there, back = at_size(flow.dense(first, second), small), at_size(flow.dense(second, first), small)
     places, returns = (places_of(field) for field in (there, back))
     is_seen, is_kept = visible(frame, other, there, back, places), visible(other, frame, back, there, returns)
-    scales = np.array([size[1] / small[1], size[0] / small[0]], np.float32)
-    field = cv2.resize(there, size[::-1]) * scales
     return Motion(
-        places_of(field),
+        places_of(at_size(there, size)),
         *(
             cv2.resize(x.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST).view(bool)
             for x in (is_seen, is_kept)
@@ -77,11 +76,10 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow) -> Moti
     )
 
 
-def at_size(flow: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A flow (2, h, w) in cells as (H, W, 2) in pixels of a frame of ``size`` (height, width)."""
-    cells = flow.permute(1, 2, 0).numpy()
-    scales = np.array([size[1] / cells.shape[1], size[0] / cells.shape[0]], np.float32)
-    return cv2.resize(cells, size[::-1]) * scales
+def at_size(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A flow (h, w, 2) in pixels as (H, W, 2) in pixels of a frame of ``size`` (height, width)."""
+    scales = np.array([size[1] / flow.shape[1], size[0] / flow.shape[0]], np.float32)
+    return cv2.resize(flow, size[::-1]) * scales
 
 
 def places_of(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,51 +113,32 @@ def visible(
 def moved_result(result: FrameResult, motion: Motion) -> FrameResult:
     """The result of another frame, moved to a frame.
 
-    Pixels that are not visible in the other frame get what the nearest visible pixel has.
-
     Args:
         result: Result of the other frame.
         motion: Motion from the frame into the other one.
     """
-    fill = filling(motion.is_seen)
     entries = [dict(value=segment.id, **fields_of(segment)) for segment in result.objects]
     if result.id_map is not None:
-        ids = moved_map(result.id_map, motion, fill)
+        ids = moved_map(result.id_map, motion)
         return replace(result, objects=map_objects(ids, entries), id_map=ids)
     if result.label_map is not None:
-        labels = moved_map(result.label_map, motion, fill)
+        labels = moved_map(result.label_map, motion)
         return replace(result, objects=map_objects(labels, entries), label_map=labels)
-    objects = (moved_object(segment, lambda mask: moved_map(mask, motion, fill)) for segment in result.objects)
+    objects = (moved_object(segment, motion) for segment in result.objects)
     return replace(result, objects=tuple(segment for segment in objects if segment is not None))
 
 
-def filling(is_seen: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Positions of hidden pixels in the flattened map and of the visible pixel next to each; None if all are hidden."""
-    hidden = np.flatnonzero(~is_seen)
-    if not len(hidden) or not is_seen.any():
-        return None
-    _, labels = cv2.distanceTransformWithLabels(
-        (~is_seen).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    owner = np.zeros(labels.max() + 1, np.int64)  # label of a visible pixel -> its position
-    visible = np.flatnonzero(is_seen)
-    owner[labels.ravel()[visible]] = visible
-    return hidden, owner[labels.ravel()[hidden]]
-
-
-def moved_map(values: np.ndarray, motion: Motion, fill: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
-    """A map (H, W) of bools or integers, moved along the flow; ``fill`` is the result of :func:`filling`."""
+def moved_map(values: np.ndarray, motion: Motion) -> np.ndarray:
+    """A map (H, W) of bools or integers, moved along the flow."""
     known, index = np.unique(values, return_inverse=True)  # OpenCV moves maps of small integers
     small = index.reshape(values.shape).astype(np.uint8 if len(known) < 256 else np.uint16)
     moved = cv2.remap(small, *motion.places, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    if fill is not None:
-        moved.ravel()[fill[0]] = moved.ravel()[fill[1]]
     return known[moved].astype(values.dtype)
 
 
-def moved_object(segment: SegmentedObject, move: Callable[[np.ndarray], np.ndarray]) -> SegmentedObject | None:
+def moved_object(segment: SegmentedObject, motion: Motion) -> SegmentedObject | None:
     """An object with a moved mask; None if nothing of it remains."""
-    mask = move(segment.mask)
+    mask = moved_map(segment.mask, motion)
     return mask_object(mask, lambda: mask, **fields_of(segment))
 
 

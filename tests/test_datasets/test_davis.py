@@ -1,12 +1,14 @@
 """DAVIS and CamVid: official layouts, measures against their definitions, and both from training to a score."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.commands import ROOT
 from helpers.official_layouts import save, scene
+from helpers.plain_measures import camvid_figures, davis_figures
 from mmengine.config import Config
 from PIL import Image
 
@@ -21,7 +23,7 @@ from mmdvis.evaluation.functional.davis import (
     sequence_statistics,
 )
 from mmdvis.registry import DATASETS, METRICS
-from mmdvis.results import VideoInstances, encode_mask
+from mmdvis.results import ClassInfo, VideoInstances, VideoSemantic, encode_mask
 
 
 def write_davis(root, palette=False):
@@ -225,9 +227,10 @@ def test_proposals_do_not_overlap(tmp_path):
 def write_camvid(root):
     for split, start in (('train', 0), ('val', 3), ('test', 5)):
         lines = []
-        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', (1, 2, 3, 4))):
+        last = (1, 2, 3, 4) if split == 'train' else range(1, 12)
+        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', last)):
             for k, t in enumerate(frames):
-                images, maps = scene(300 + start + len(name), frames=8)
+                images, maps = scene(300 + start + len(name), frames=11)
                 values = np.array([11, 8, 9, 10, 0, 3], np.uint8)[maps[k]]  # car, pedestrian, bicyclist, sky, road
                 number = f'{t:06d}' if name[0] == '0' else f'f{t:05d}'  # both are official
                 save(root / split / f'{name}_{number}.jpg', images[k])
@@ -302,6 +305,64 @@ def test_from_the_files_to_a_score(name, tmp_path):
     assert all(np.isfinite(line['loss']) for line in logged if 'loss' in line)
     names = {'J&F', 'J_mean', 'F_decay'} if 'davis' in name else {'mIoU', 'VC8'}
     assert names <= set(metrics) and 0 <= metrics['J&F' if 'davis' in name else 'mIoU'] < 0.9
+    config = load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run'))
+    config.test_evaluator = [dict(type='SubmissionWriter', out_dir=str(tmp_path / 'results'))]
+    run_test(config, [str(checkpoint)])
+    if 'davis' in name:
+        files = tmp_path / 'results' / 'results.json', tmp_path / 'davis' / 'Annotations' / '480p'
+        figures = davis_figures(*files, ['camel', 'swing'])
+    else:
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+        infos = [dataset.get_data_info(k) for k in range(len(dataset))]
+        videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
+        figures = camvid_figures(tmp_path / 'results', tmp_path / 'camvid' / 'testannot', videos)
+    assert figures == pytest.approx({key: metrics[key] for key in figures}, abs=1e-12)
+
+
+def scored_and_saved(metric, samples, dataset, folder):
+    """Figures of a metric, and the same results written for a challenge."""
+    writer = METRICS.build(dict(type='SubmissionWriter', out_dir=str(folder)))
+    for part in (metric, writer):
+        part.dataset_meta = dataset.metainfo
+        part.process({}, samples)
+    writer.evaluate(len(samples))
+    return metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_figures_of_random_masks_equal_plain_loops(seed, tmp_path):
+    root, rng, samples = write_davis(tmp_path / 'davis'), np.random.default_rng(seed), []
+    frames = [f'{t:05d}.jpg' for t in range(8)]
+    for k, name in enumerate(('camel', 'swing')):
+        _, maps = scene(210 + k, frames=8)
+        tracks = np.stack([((maps >= 1) & (maps <= 3)) ^ (rng.random(maps.shape) < share) for share in (0.1, 0.3)])
+        tracks &= rng.random((2, 8, 1, 1)) < 0.8
+        result = instances(tracks, rng.uniform(0.3, 0.9, 2))
+        samples.append(dict(video_id=name, frame_names=frames, pred_instances=result))
+    metric = METRICS.build(dict(type='DAVISMetric', gt_dir=str(root / 'Annotations' / '480p')))
+    measured = scored_and_saved(metric, samples, davis(root, 'val'), tmp_path / 'results')
+    files = tmp_path / 'results' / 'results.json', root / 'Annotations' / '480p'
+    figures = davis_figures(*files, ['camel', 'swing'])
+    assert figures == pytest.approx({key: measured[key] for key in figures}, abs=1e-12) and figures['J_mean'] > 0.1
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_figures_of_random_labels_equal_plain_loops(seed, tmp_path):
+    root, rng, samples = write_camvid(tmp_path / 'camvid'), np.random.default_rng(seed), []
+    dataset = DATASETS.build(dict(type='CamVidDataset', data_root=str(root), ann_file='test.txt', test_mode=True))
+    infos = [dataset.get_data_info(k) for k in range(len(dataset))]
+    videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
+    for name, frames in videos.items():
+        truth = [np.array(Image.open(root / 'testannot' / f'{frame}.png')) for frame in frames]
+        labels = np.where(rng.random((len(frames), 40, 56)) < 0.02, rng.integers(0, 11, (len(frames), 40, 56)), truth)
+        result = VideoSemantic(torch.from_numpy(labels.clip(0, 10).astype(np.uint8)), ClassInfo.numbered(11))
+        names = [f'{frame}.png' for frame in frames]
+        samples.append(dict(video_id=name, frame_names=names, pred_semantic=result))
+    metric = METRICS.build(dict(type='VSSMetric', gt_dir=str(root / 'testannot'), first_value=0))
+    measured = scored_and_saved(metric, samples, dataset, tmp_path / 'results')
+    figures = camvid_figures(tmp_path / 'results', root / 'testannot', videos)
+    assert figures == pytest.approx({key: measured[key] for key in figures}, abs=1e-12)
+    assert 0.2 < figures['mIoU'] < 0.99 and 0.2 < figures['VC8'] < 0.99
 
 
 def test_void_pixels_do_not_count(tmp_path):

@@ -12,6 +12,7 @@ from mmdvis.apis import init_model, optimize_for_inference
 from mmdvis.cli.arguments import add_config_options, add_trust
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import load_config
+from mmdvis.inference.keyframes import CONFIDENT
 from mmdvis.io import write_json
 from mmdvis.registry import DATASETS
 
@@ -22,6 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--keyframes', type=int, nargs='+', default=[1, 2, 4, 8], help='distances of the keyframes')
+    parser.add_argument(
+        '--confidence', type=float, default=CONFIDENT, help='share of pixels that must be visible in both frames'
+    )
     parser.add_argument('--metrics', nargs='+', default=['VPQ', 'VPQ_Th', 'AQ_corrected'], help='columns of the table')
     parser.add_argument('--work-dir', help='folder for logs; None: as in the config, or work_dirs/<name of the config>')
     parser.add_argument('--json', help='json file to write the results to')
@@ -60,7 +64,7 @@ def main() -> None:
             def watch(jobs: range, distance: int = distance) -> tqdm:
                 return tqdm(jobs, unit='video', desc=f'distance {distance}', disable=None)
 
-            rows[distance] = keyframe_scores(model, dataset, evaluator, distance, short_edge, watch)
+            rows[distance] = keyframe_scores(model, dataset, evaluator, distance, short_edge, args.confidence, watch)
     print(table(rows, args.metrics))
     if args.json:
         write_json(args.json, {str(distance): metrics for distance, metrics in rows.items()}, indent=1)
