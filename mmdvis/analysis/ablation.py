@@ -36,9 +36,8 @@ class Row:
         published: Figure of the paper, in its own unit; None if it has none.
         start: Name of the row whose checkpoint of the same seed it starts from; None: what the plan starts from.
         tta: Short edges in pixels of the passes that are fused; only for rows that are scored without training.
-        weights: Name of a model (``mmdvis models``) whose weights are taken instead of training, as far as the model of
-            ``config`` has them; only for the first stage that a study starts from. All machines then start from the
-            same weights.
+        weights: Name of a model (``mmdvis models``) whose weights replace the training of this stage; its stages that
+            ``config`` does not have are left out. Only for the first entry of ``start``.
     """
 
     config: str
@@ -102,7 +101,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def check_starts(rows: dict[str, Row], stages: Sequence[Row], path: Path) -> None:
-    """Raises OptionError if a row or a stage of the plan in ``path`` starts from something that is not there."""
+    """Raises OptionError if what a row or a stage of the plan in ``path`` starts from is not allowed."""
     for name, row in rows.items():
         earlier = list(rows)[: list(rows).index(name)]
         if row.iters == 0 and row.start is None:
@@ -111,12 +110,12 @@ def check_starts(rows: dict[str, Row], stages: Sequence[Row], path: Path) -> Non
             raise OptionError(f'{path}, row {name}: start must be a row above it, got {row.start}')
         if row.weights is not None:
             raise OptionError(f'{path}, row {name}: weights is only allowed in the first entry of start')
-    if any(stage.iters == 0 for stage in stages):
-        raise OptionError(f'{path}, start: a stage to start from must be trained; iters must not be 0')
     if any(stage.weights is not None for stage in stages[1:]):
         raise OptionError(f'{path}, start: weights is only allowed in the first entry of start')
     if any(stage.weights is not None and stage.iters is not None for stage in stages):
         raise OptionError(f'{path}, start: an entry with weights is not trained; remove its iters')
+    if any(stage.iters == 0 for stage in stages):
+        raise OptionError(f'{path}, start: a stage to start from must be trained; iters must not be 0')
 
 
 def read_row(content: Any, where: str) -> Row:

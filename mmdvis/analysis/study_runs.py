@@ -3,15 +3,17 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import Tensor, nn
 
 from mmdvis.analysis.ablation import Plan, Row, Scores
-from mmdvis.checkpoints import Checkpoint, checked_weights
+from mmdvis.checkpoints import Checkpoint, load_weights, trained_options
+from mmdvis.checkpoints.converters import stage_of
 from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.errors import OptionError
 from mmdvis.io import atomic_write
@@ -30,7 +32,7 @@ class Run:
     Attributes:
         stem: Name of the config.
         settings: Text of the resolved config, without the checkpoint it starts from.
-        identity: The same as JSON, with the default folder of the toy videos.
+        identity: The same as JSON, with the default folder of the toy videos, and the name of the file of ``weights``.
         start: The run that it starts from; None if the config says where to start.
         is_trained: Whether it trains; otherwise it scores the checkpoint of ``start``, or the weights of a model.
         tta: Short edges in pixels of the passes that are fused when it is scored.
@@ -47,10 +49,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its folder: the name of the config, and a hash of the settings and of those it starts from."""
+        """Name of its folder: name of the config, and a hash of the settings, of the weights and of its start."""
         text = self.identity + (self.start.name if self.start else '') + ('' if self.is_trained else ' scored only')
         text += f' fused {self.tta}' if self.tta else ''
-        text += f' weights of {self.weights}' if self.weights else ''
         return f'{self.stem}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}'
 
 
@@ -63,6 +64,9 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
         seed: Seed of the training; None keeps that of the config.
         start: The run that it starts from.
         set_iterations: Changes the number of iterations of a config in place.
+
+    Raises:
+        CheckpointError: There are no weights of the model that the row names.
     """
     config = Config.fromfile(row.config)
     config.merge_from_dict({**plan.options, **row.options})
@@ -75,6 +79,8 @@ def run_of(row: Row, plan: Plan, seed: int | None, start: Run | None, set_iterat
     identity = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     if os.environ.get(DATA_FOLDER):
         identity = identity.replace(f'"{os.environ[DATA_FOLDER]}/', f'"{DEFAULT_FOLDER}/')
+    if row.weights is not None:
+        identity += f' with {weights_file(row.weights).name}'
     is_trained = row.iters != 0 and row.weights is None
     return Run(Path(row.config).stem, config.pretty_text, identity, start, is_trained, row.tta, row.weights)
 
@@ -97,8 +103,18 @@ def study_runs(plan: Plan, set_iterations: SetIterations) -> dict[tuple[str, int
     return runs
 
 
+def weights_file(name: str) -> Path:
+    """Path that the weights of a model have, or will have when they are downloaded.
+
+    Raises:
+        CheckpointError: There is no such model, or it has no weights that can be downloaded.
+    """
+    entry = find_entry(name)
+    return entry.place_of_weights or entry.find_weights()
+
+
 def write_start(config: Path, name: str, path: Path) -> None:
-    """Writes a checkpoint with those weights of a model of :func:`find_entry` that the model of a config has.
+    """Writes a checkpoint with the weights of a model for those of its stages that a config has.
 
     Args:
         config: Path of the config.
@@ -106,20 +122,24 @@ def write_start(config: Path, name: str, path: Path) -> None:
         path: Path of the checkpoint.
 
     Raises:
-        CheckpointError: There is no such model, or its weights do not fit the config.
+        CheckpointError: There are no weights of the model, or they do not fit the config.
     """
     checkpoint = Checkpoint.read(find_entry(name).find_weights())
     model = MODELS.build(Config.fromfile(config).model)
-    weights, _ = checked_weights(model, checkpoint)
-    types = {key: value.dtype for key, value in model.state_dict().items()}
-    weights = {key: value.to(types[key]) for key, value in weights.items()}
-    meta = {key: value for key, value in checkpoint.meta.items() if key != 'cfg'}  # which is that of the whole model
+    load_weights(model, replace(checkpoint, weights=of_stages(model, checkpoint.weights)))
+    meta = dict(dataset_meta=checkpoint.meta.get('dataset_meta'), switches=trained_options(model))
     with atomic_write(path) as temporary:
-        torch.save(dict(meta=meta, state_dict=weights), temporary)
+        torch.save(dict(meta=meta, state_dict=model.state_dict()), temporary)
+
+
+def of_stages(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of those stages that a model has."""
+    stages = {stage_of(name) for name in model.state_dict()}
+    return {name: tensor for name, tensor in weights.items() if stage_of(name) in stages}
 
 
 def nearest_trained(run: Run) -> Run:
-    """The run itself if it has weights of its own, else the one whose checkpoint it scores."""
+    """The run itself if it trains, else the one whose checkpoint it scores."""
     while not run.is_trained and run.start is not None:
         run = run.start
     return run

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mmdvis.io import CutDetector, LiveFrames, read_clips
-from mmdvis.models import DISFlow
 from mmdvis.results import FrameResult, shift_ids
 from mmdvis.structures import FrameSource
 
@@ -45,7 +44,6 @@ class KeyframeStream:
         stream: New stream.
         keyframes: Distance n of the keyframes; 1 processes every frame.
         confidence: Share of the pixels in [0, 1], of the frame and of each object, that must be visible in both frames.
-        flow: Estimator of the optical flow; None: see :func:`estimate_motion`.
 
     Attributes:
         cuts: Frames that begin a new scene, of those processed so far.
@@ -55,15 +53,12 @@ class KeyframeStream:
         ValueError: ``keyframes`` or ``confidence`` is out of range.
     """
 
-    def __init__(
-        self, stream: VideoStream, keyframes: int = 4, confidence: float = CONFIDENT, flow: DISFlow | None = None
-    ) -> None:
+    def __init__(self, stream: VideoStream, keyframes: int = 4, confidence: float = CONFIDENT) -> None:
         if keyframes < 1:
             raise ValueError(f'keyframes must be at least 1, the distance of keyframes, got {keyframes}')
         if not 0 <= confidence <= 1:
             raise ValueError(f'confidence must be from 0 to 1, got {confidence}')
         self.stream, self.distance, self.confidence = stream, keyframes, confidence
-        self.flow = flow
         self.detector = CutDetector()
         self.processed: list[int] = []
         self.key: tuple[np.ndarray, FrameResult] | None = None
@@ -84,7 +79,7 @@ class KeyframeStream:
         number, is_cut = self.detector.count, self.detector.push(image)
         is_near = bool(self.processed) and number - self.processed[-1] < self.distance
         if self.key is not None and self.key[0].shape == image.shape and is_near and not is_cut:
-            motion = estimate_motion(image, self.key[0], self.flow)
+            motion = estimate_motion(image, self.key[0])
             if motion.confidence(self.key[1]) >= self.confidence:
                 return moved_result(self.key[1], motion)
         if is_cut and self.stream.on_cut == 'reset':

@@ -15,7 +15,7 @@ INCONSISTENT = 1.0, 0.05  # pixels, and share of the motion, by which the flow t
 UNLIKE = 20.0  # grey levels by which the surroundings of a pixel may differ from those it comes from
 SURROUNDINGS = 5  # pixels
 SHORT_EDGE = 360  # pixels; the motion of larger frames is estimated at this size
-ENLARGED = 2.0  # up to this factor, the flow of smaller frames is estimated at this size, too
+MAX_UPSCALE = 2.0  # smaller frames are enlarged to this size, at most by this factor, to estimate the flow
 SMALLEST = 0.0005  # share of the frame; smaller objects are not checked
 
 
@@ -49,19 +49,19 @@ class Motion:
         return min(shares)
 
 
-def estimate_motion(frame: np.ndarray, other: np.ndarray, flow: DISFlow | None = None) -> Motion:
-    """Motion from a frame into another one of the same size.
+def estimate_motion(frame: np.ndarray, other: np.ndarray) -> Motion:
+    """Motion from a frame into another one of the same size, by dense inverse search (DIS).
 
-    A pixel is visible in the other frame if the flow there and back agree and the surroundings look alike.
+    The flow is estimated at a short edge of 360 pixels, or at twice the size of smaller frames. A pixel is visible in
+    the other frame if the flow there and back agree and the surroundings look alike.
 
     Args:
         frame: The frame (H, W, 3) uint8.
         other: The other frame (H, W, 3) uint8.
-        flow: Estimator of the optical flow; None: DIS at a short edge of 360 pixels, at most twice that of the frame.
     """
     size = frame.shape[:2]
     small = short_edge_size(size, min(SHORT_EDGE, *size))
-    flow = flow or DISFlow(input_scale=min(ENLARGED, SHORT_EDGE / min(small)))
+    flow = DISFlow(input_scale=min(MAX_UPSCALE, SHORT_EDGE / min(small)))
     frame, other = (cv2.resize(x, small[::-1], interpolation=cv2.INTER_AREA) for x in (frame, other))
     first, second = (torch.from_numpy(x).permute(2, 0, 1) for x in (frame, other))
     there, back = at_size(flow.dense(first, second), small), at_size(flow.dense(second, first), small)
@@ -112,6 +112,8 @@ def visible(
 
 def moved_result(result: FrameResult, motion: Motion) -> FrameResult:
     """The result of another frame, moved to a frame.
+
+    Pixels that are hidden in the other frame get the value at the position that the flow points to.
 
     Args:
         result: Result of the other frame.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from helpers.commands import ROOT
-from helpers.official_layouts import save, scene
-from helpers.plain_measures import camvid_figures, davis_figures
+from helpers.davis_camvid import camvid, davis, instances, write_camvid, write_davis
+from helpers.official_layouts import scene
+from helpers.reference_measures import camvid_figures, davis_figures
 from mmengine.config import Config
 from PIL import Image
 
@@ -23,38 +23,6 @@ from mmdvis.evaluation.functional.davis import (
     sequence_statistics,
 )
 from mmdvis.registry import DATASETS, METRICS
-from mmdvis.results import ClassInfo, VideoInstances, VideoSemantic, encode_mask
-
-
-def write_davis(root, palette=False):
-    """Two sequences for each split; objects 1 to 3 of the scene; with a palette, object 2 is marked as void."""
-    names = {'train': ('bear', 'cows'), 'val': ('camel', 'swing')}
-    for split, sequences in names.items():
-        (root / 'ImageSets' / '480p').mkdir(parents=True, exist_ok=True)
-        (root / 'ImageSets' / '480p' / f'{split}.txt').write_text('\n'.join(sequences) + '\n')
-        for k, name in enumerate(sequences):
-            images, maps = scene(200 + k + 10 * (split == 'val'), frames=8)
-            for t, (image, ids) in enumerate(zip(images, maps)):
-                save(root / 'JPEGImages' / '480p' / name / f'{t:05d}.jpg', image)
-                path = root / 'Annotations' / '480p' / name / f'{t:05d}.png'
-                values = np.where(ids <= 3, ids, 0).astype(np.uint8)
-                if palette:
-                    values[values == 2] = 255
-                    png = Image.fromarray(values, 'P')
-                    png.putpalette([value for k in range(256) for value in (k, 255 - k, 7)])
-                else:
-                    png = Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                png.save(path)
-    return root
-
-
-def davis(root, split='train', **options):
-    prefix = dict(img='JPEGImages/480p', seg='Annotations/480p')
-    settings = dict(
-        type='DAVISDataset', data_root=str(root), ann_file=f'ImageSets/480p/{split}.txt', data_prefix=prefix
-    )
-    return DATASETS.build({**settings, 'clip': dict(num_frames=8), 'augment': dict(flip=0.0), **options})
 
 
 def test_one_object(tmp_path):
@@ -167,15 +135,6 @@ def test_objects_are_matched_to_the_best_proposals():
     assert region.mean(1).tolist() == [0.0, 1.0]
 
 
-def instances(masks, scores):
-    """A result with masks (N, T, H, W)."""
-    codes = [[encode_mask(mask) for mask in track] for track in masks]
-    scores = torch.tensor(scores)
-    return VideoInstances(
-        scores, scores.long() * 0, torch.arange(len(scores)), codes, None, *masks.shape[1:2], masks.shape[2:]
-    )
-
-
 def score(root, results, **options):
     metric = METRICS.build(dict(type='DAVISMetric', gt_dir=str(root / 'Annotations' / '480p'), **options))
     for name, result in results.items():
@@ -222,28 +181,6 @@ def test_proposals_do_not_overlap(tmp_path):
     over = np.stack([maps == 1, (maps == 1) | (maps == 3)])  # the second loses the pixels of the first
     figures = score(root, {'camel': instances(over, [0.9, 0.5])}, objects='all')
     assert figures['J_mean'] == 1.0 and figures['F_mean'] == 1.0
-
-
-def write_camvid(root):
-    for split, start in (('train', 0), ('val', 3), ('test', 5)):
-        lines = []
-        last = (1, 2, 3, 4) if split == 'train' else range(1, 12)
-        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', last)):
-            for k, t in enumerate(frames):
-                images, maps = scene(300 + start + len(name), frames=11)
-                values = np.array([11, 8, 9, 10, 0, 3], np.uint8)[maps[k]]  # car, pedestrian, bicyclist, sky, road
-                number = f'{t:06d}' if name[0] == '0' else f'f{t:05d}'  # both are official
-                save(root / split / f'{name}_{number}.jpg', images[k])
-                save(root / f'{split}annot' / f'{name}_{number}.png', values)
-                lines.append(f'{split}/{name}_{number}.jpg {split}annot/{name}_{number}.png')
-        (root / f'{split}.txt').write_text('\n'.join(lines) + '\n')
-    return root
-
-
-def camvid(root, **options):
-    return DATASETS.build(
-        dict(type='CamVidDataset', data_root=str(root), ann_file='train.txt', augment=dict(flip=0.0), **options)
-    )
 
 
 def test_runs_of_one_distance_are_videos(tmp_path):
@@ -317,52 +254,6 @@ def test_from_the_files_to_a_score(name, tmp_path):
         videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
         figures = camvid_figures(tmp_path / 'results', tmp_path / 'camvid' / 'testannot', videos)
     assert figures == pytest.approx({key: metrics[key] for key in figures}, abs=1e-12)
-
-
-def scored_and_saved(metric, samples, dataset, folder):
-    """Figures of a metric, and the same results written for a challenge."""
-    writer = METRICS.build(dict(type='SubmissionWriter', out_dir=str(folder)))
-    for part in (metric, writer):
-        part.dataset_meta = dataset.metainfo
-        part.process({}, samples)
-    writer.evaluate(len(samples))
-    return metric.evaluate(len(samples))
-
-
-@pytest.mark.parametrize('seed', range(3))
-def test_figures_of_random_masks_equal_plain_loops(seed, tmp_path):
-    root, rng, samples = write_davis(tmp_path / 'davis'), np.random.default_rng(seed), []
-    frames = [f'{t:05d}.jpg' for t in range(8)]
-    for k, name in enumerate(('camel', 'swing')):
-        _, maps = scene(210 + k, frames=8)
-        tracks = np.stack([((maps >= 1) & (maps <= 3)) ^ (rng.random(maps.shape) < share) for share in (0.1, 0.3)])
-        tracks &= rng.random((2, 8, 1, 1)) < 0.8
-        result = instances(tracks, rng.uniform(0.3, 0.9, 2))
-        samples.append(dict(video_id=name, frame_names=frames, pred_instances=result))
-    metric = METRICS.build(dict(type='DAVISMetric', gt_dir=str(root / 'Annotations' / '480p')))
-    measured = scored_and_saved(metric, samples, davis(root, 'val'), tmp_path / 'results')
-    files = tmp_path / 'results' / 'results.json', root / 'Annotations' / '480p'
-    figures = davis_figures(*files, ['camel', 'swing'])
-    assert figures == pytest.approx({key: measured[key] for key in figures}, abs=1e-12) and figures['J_mean'] > 0.1
-
-
-@pytest.mark.parametrize('seed', range(3))
-def test_figures_of_random_labels_equal_plain_loops(seed, tmp_path):
-    root, rng, samples = write_camvid(tmp_path / 'camvid'), np.random.default_rng(seed), []
-    dataset = DATASETS.build(dict(type='CamVidDataset', data_root=str(root), ann_file='test.txt', test_mode=True))
-    infos = [dataset.get_data_info(k) for k in range(len(dataset))]
-    videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
-    for name, frames in videos.items():
-        truth = [np.array(Image.open(root / 'testannot' / f'{frame}.png')) for frame in frames]
-        labels = np.where(rng.random((len(frames), 40, 56)) < 0.02, rng.integers(0, 11, (len(frames), 40, 56)), truth)
-        result = VideoSemantic(torch.from_numpy(labels.clip(0, 10).astype(np.uint8)), ClassInfo.numbered(11))
-        names = [f'{frame}.png' for frame in frames]
-        samples.append(dict(video_id=name, frame_names=names, pred_semantic=result))
-    metric = METRICS.build(dict(type='VSSMetric', gt_dir=str(root / 'testannot'), first_value=0))
-    measured = scored_and_saved(metric, samples, dataset, tmp_path / 'results')
-    figures = camvid_figures(tmp_path / 'results', root / 'testannot', videos)
-    assert figures == pytest.approx({key: measured[key] for key in figures}, abs=1e-12)
-    assert 0.2 < figures['mIoU'] < 0.99 and 0.2 < figures['VC8'] < 0.99
 
 
 def test_void_pixels_do_not_count(tmp_path):

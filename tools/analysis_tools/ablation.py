@@ -23,7 +23,7 @@ from mmdvis.analysis.study_runs import Run, chain, in_order, known_scores, read_
 from mmdvis.cli.exit_on_error import exit_on_error
 from mmdvis.engine.launch import set_iterations
 from mmdvis.engine.work_folder import checkpoints_in
-from mmdvis.errors import OptionError
+from mmdvis.errors import MMDVISError, OptionError
 from mmdvis.io import write_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -99,17 +99,22 @@ class Trainer:
     def __init__(self, folder: Path, cache: Path | None, call: Calls) -> None:
         self.folder, self.cache, self.call = folder.resolve(), cache and cache.resolve(), call
         self.locks: dict[str, Lock] = defaultdict(Lock)
-        self.failed: dict[str, OptionError] = {}
+        self.failed: dict[str, MMDVISError] = {}
 
     def __call__(self, run: Run) -> None:
-        """Trains and scores a run, after those that it starts from; raises OptionError if a tool fails."""
+        """Trains and scores a run, after those that it starts from.
+
+        Raises:
+            OptionError: A tool failed.
+            CheckpointError: The weights to start from do not fit.
+        """
         for part in chain(run):
             with self.locks[part.name]:
                 if part.name in self.failed:
                     raise self.failed[part.name]
                 try:
                     self.finish(part)
-                except OptionError as error:
+                except MMDVISError as error:
                     self.failed[part.name] = error
                     raise
 
@@ -136,7 +141,8 @@ class Trainer:
             write_json(target / 'seconds.json', dict(training=round(time.time() - start)))
         if run.weights is not None:
             write_start(path, run.weights, target / 'iter_0.pth')
-        last = str(before) if run.start is not None and not run.is_trained else str(checkpoints_in(target)[0])
+        is_start = run.start is not None and not run.is_trained  # what is scored is that of the start
+        last = str(before) if is_start else str(checkpoints_in(target)[0])
         fusion = ['--tta', *map(str, run.tta)] if run.tta else []
         self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics), *fusion], log)
 
@@ -171,7 +177,7 @@ def main() -> None:
 
 def run_all(
     plan: Plan, runs: dict[tuple[str, int], Run], known: Scores, args: argparse.Namespace, folder: Path
-) -> list[OptionError]:
+) -> list[MMDVISError]:
     """Runs the chosen rows and seeds unless they are known, and writes the table after each; returns what failed."""
     wanted = [(name, seed) for seed in args.seeds or plan.seeds for name in args.rows or plan.rows]
     chosen = [runs[name, seed] for name, seed in wanted if seed not in known.get(name, {})]
@@ -187,7 +193,7 @@ def run_all(
             for future in tqdm(as_completed(futures), total=len(jobs), unit='run'):
                 try:
                     future.result()
-                except OptionError as error:
+                except MMDVISError as error:
                     failures.append(error)
                 write_study(plan, read_scores(plan, runs, args.runs, known), folder, names)
         except BaseException:

@@ -46,15 +46,19 @@ class DISFlow:
 
     def __call__(self, key: Tensor, references: Tensor, names: Sequence[Any] | None = None) -> Tensor:
         """Flow (N, 2, H / 4, W / 4) in cells, from a key (3, H, W) uint8 into references (N, 3, H, W)."""
-        fields = (self.dense(key, reference) for reference in references)
+        grey, size = self.prepared(key), self.sizes(key)
+        fields = (self.estimate(grey, self.prepared(reference), size) for reference in references)
         return torch.stack([quarter_flow(torch.from_numpy(x).permute(2, 0, 1), grid_of(key)) for x in fields])
 
     def dense(self, key: Tensor, reference: Tensor) -> np.ndarray:
         """Flow (h, w, 2) in pixels, from a key into a reference (3, H, W) uint8, at the size of the estimation."""
+        return self.estimate(self.prepared(key), self.prepared(reference), self.sizes(key))
+
+    def estimate(self, key: np.ndarray, reference: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Flow (h, w, 2) in pixels between prepared frames, cut to ``size`` (height, width)."""
         presets = dict(ultrafast=0, fast=1, medium=2)
         estimator = cv2.DISOpticalFlow_create(presets[self.preset])  # keeps state, so it is made for each call
-        height, width = self.sizes(key)
-        return estimator.calc(self.prepared(key), self.prepared(reference), None)[:height, :width]
+        return estimator.calc(key, reference, None)[: size[0], : size[1]]
 
     def sizes(self, frame: Tensor) -> tuple[int, int]:
         """(height, width) at which the flow of a frame (3, H, W) is estimated."""
@@ -65,8 +69,8 @@ class DISFlow:
         grey = cv2.cvtColor(np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy()), cv2.COLOR_RGB2GRAY)
         height, width = self.sizes(frame)
         if grey.shape != (height, width):
-            kind = cv2.INTER_AREA if self.input_scale < 1 else cv2.INTER_LINEAR
-            grey = cv2.resize(grey, (width, height), interpolation=kind)
+            interpolation = cv2.INTER_AREA if self.input_scale < 1 else cv2.INTER_LINEAR
+            grey = cv2.resize(grey, (width, height), interpolation=interpolation)
         pads = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
         return np.pad(grey, pads, mode='edge')
 

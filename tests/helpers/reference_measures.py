@@ -1,0 +1,66 @@
+"""Reference implementations of J, mIoU and VC8 that read saved results, independent of ``mmdvis.evaluation``."""
+
+import json
+from collections import defaultdict
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+
+NUM_CLASSES = 11  # of CamVid; this value is void
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.array(image).astype(int)
+
+
+def davis_figures(results, annotations, sequences):
+    """J mean and J recall of one object a sequence, from ``results.json`` and the folders of masks."""
+    tracks = json.loads(results.read_text())
+    means, recalls = [], []
+    for name in sequences:
+        of_video = [track for track in tracks if str(track['video_id']) == name]
+        best = max(of_video, key=lambda track: track['score'], default=None)
+        kept = [track for track in of_video if track['score'] >= 0.5] or [best]
+        values = []
+        for t, path in enumerate(sorted((annotations / name).glob('*.png'))):
+            gt = read(path) > 0
+            prediction = np.zeros(gt.shape, bool)
+            for track in kept:
+                code = track['segmentations'][t]
+                if code is not None:
+                    counts = dict(size=code['size'], counts=code['counts'].encode())
+                    prediction |= coco.decode(counts).astype(bool)
+            intersection, union = int(np.sum(gt & prediction)), int(np.sum(gt | prediction))
+            values.append(intersection / union if union else 1.0)
+        means.append(sum(values) / len(values))
+        recalls.append(sum(value > 0.5 for value in values) / len(values))
+    return dict(J_mean=sum(means) / len(means), J_recall=sum(recalls) / len(recalls))
+
+
+def camvid_figures(results, annotations, videos):
+    """mIoU and VC8 from saved label maps; ``videos``: name -> stems of its frames.
+
+    As in the scripts of VSPW, a pixel is consistent if its label is the same in all 8 frames, void is a class in this,
+    and the last window of a video is left out.
+    """
+    intersection, union, consistencies = defaultdict(int), defaultdict(int), []
+    classes = set()
+    for name, frames in videos.items():
+        gt = [read(annotations / f'{frame}.png') for frame in frames]
+        prediction = [read(results / name / f'{frame}.png') for frame in frames]
+        for true, label in zip(gt, prediction):
+            classes |= set(np.unique(true[true < NUM_CLASSES]))
+            for c in range(NUM_CLASSES):
+                intersection[c] += int(np.sum((true == c) & (label == c)))
+                union[c] += int(np.sum(((true == c) | (label == c)) & (true != NUM_CLASSES)))
+        for start in range(len(frames) - 8):
+            gt_stable, both_stable = np.ones(gt[0].shape, bool), np.ones(gt[0].shape, bool)
+            for t in range(start + 1, start + 8):
+                gt_stable &= gt[t] == gt[start]
+                both_stable &= (gt[t] == gt[start]) & (prediction[t] == prediction[start])
+            if gt_stable.any():
+                consistencies.append(np.sum(both_stable) / np.sum(gt_stable))
+    ious = [intersection[c] / union[c] for c in sorted(classes)]
+    return dict(mIoU=sum(ious) / len(ious), VC8=sum(consistencies) / len(consistencies))
