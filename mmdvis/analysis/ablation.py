@@ -101,7 +101,16 @@ def read_plan(path: Path) -> Plan:
 
 
 def check_starts(rows: dict[str, Row], stages: Sequence[Row], path: Path) -> None:
-    """Raises OptionError if what a row or a stage of the plan in ``path`` starts from is not allowed."""
+    """Checks that every row and stage has a valid starting point.
+
+    Args:
+        rows: Name -> row.
+        stages: Entries of ``start``.
+        path: Path of the plan, for messages.
+
+    Raises:
+        OptionError: A starting point is missing or not allowed.
+    """
     for name, row in rows.items():
         earlier = list(rows)[: list(rows).index(name)]
         if row.iters == 0 and row.start is None:
@@ -109,7 +118,7 @@ def check_starts(rows: dict[str, Row], stages: Sequence[Row], path: Path) -> Non
         if row.start is not None and row.start not in earlier:
             raise OptionError(f'{path}, row {name}: start must be a row above it, got {row.start}')
         if row.weights is not None:
-            raise OptionError(f'{path}, row {name}: weights is only allowed in the first entry of start')
+            raise OptionError(f'{path}, row {name}: weights is only allowed in the first entry of start; remove it')
     if any(stage.weights is not None for stage in stages[1:]):
         raise OptionError(f'{path}, start: weights is only allowed in the first entry of start')
     if any(stage.weights is not None and stage.iters is not None for stage in stages):

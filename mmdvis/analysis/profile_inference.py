@@ -99,7 +99,7 @@ def product_rate(duration: Callable[[int], float], size: int, limit: float = 2.0
 
 
 def measure_throughput(device: torch.device, size: int = 2048) -> Throughput:
-    """Measures the throughput of linear layers (see :func:`product_rate`) and of weighted sums of rows of 32 values."""
+    """Measures the throughput of linear layers (see :func:`product_rate`) and of weighted sums of 32-element rows."""
 
     def duration(edge: int, dtype: torch.dtype) -> float:
         a, b = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))

@@ -3,17 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
 
 from mmdvis.analysis.ablation import Plan, Row, Scores
 from mmdvis.checkpoints import Checkpoint, load_weights, trained_options
-from mmdvis.checkpoints.converters import stage_of
 from mmdvis.checkpoints.zoo import find_entry
 from mmdvis.errors import OptionError
 from mmdvis.io import atomic_write
@@ -114,7 +112,7 @@ def weights_file(name: str) -> Path:
 
 
 def write_start(config: Path, name: str, path: Path) -> None:
-    """Writes a checkpoint with the weights of a model for those of its stages that a config has.
+    """Writes a checkpoint with the weights of a model, without the stages that the config does not have.
 
     Args:
         config: Path of the config.
@@ -126,16 +124,10 @@ def write_start(config: Path, name: str, path: Path) -> None:
     """
     checkpoint = Checkpoint.read(find_entry(name).find_weights())
     model = MODELS.build(Config.fromfile(config).model)
-    load_weights(model, replace(checkpoint, weights=of_stages(model, checkpoint.weights)))
+    load_weights(model, checkpoint)
     meta = dict(dataset_meta=checkpoint.meta.get('dataset_meta'), switches=trained_options(model))
     with atomic_write(path) as temporary:
         torch.save(dict(meta=meta, state_dict=model.state_dict()), temporary)
-
-
-def of_stages(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of those stages that a model has."""
-    stages = {stage_of(name) for name in model.state_dict()}
-    return {name: tensor for name, tensor in weights.items() if stage_of(name) in stages}
 
 
 def nearest_trained(run: Run) -> Run:

@@ -21,7 +21,7 @@ SMALLEST = 0.0005  # share of the frame; smaller objects are not checked
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Where the pixels of a frame come from in another one.
+    """Correspondences between the pixels of two frames.
 
     Attributes:
         places: x and y in the other frame (H, W) float32 of every pixel.
@@ -50,7 +50,7 @@ class Motion:
 
 
 def estimate_motion(frame: np.ndarray, other: np.ndarray) -> Motion:
-    """Motion from a frame into another one of the same size, by dense inverse search (DIS).
+    """Estimates the motion from a frame into another one of the same size, by dense inverse search (DIS).
 
     The flow is estimated at a short edge of 360 pixels, or at twice the size of smaller frames. A pixel is visible in
     the other frame if the flow there and back agree and the surroundings look alike.
@@ -64,7 +64,8 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray) -> Motion:
     flow = DISFlow(input_scale=min(MAX_UPSCALE, SHORT_EDGE / min(small)))
     frame, other = (cv2.resize(x, small[::-1], interpolation=cv2.INTER_AREA) for x in (frame, other))
     first, second = (torch.from_numpy(x).permute(2, 0, 1) for x in (frame, other))
-    there, back = at_size(flow.dense(first, second), small), at_size(flow.dense(second, first), small)
+    greys, cells = (flow.prepared(first), flow.prepared(second)), flow.sizes(first)
+    there, back = (at_size(flow.estimate(*pair, cells), small) for pair in (greys, greys[::-1]))
     places, returns = (places_of(field) for field in (there, back))
     is_seen, is_kept = visible(frame, other, there, back, places), visible(other, frame, back, there, returns)
     return Motion(
@@ -77,7 +78,7 @@ def estimate_motion(frame: np.ndarray, other: np.ndarray) -> Motion:
 
 
 def at_size(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A flow (h, w, 2) in pixels as (H, W, 2) in pixels of a frame of ``size`` (height, width)."""
+    """Resizes a flow (h, w, 2) in pixels to ``size`` (H, W), and scales its vectors accordingly."""
     scales = np.array([size[1] / flow.shape[1], size[0] / flow.shape[0]], np.float32)
     return cv2.resize(flow, size[::-1]) * scales
 
@@ -111,7 +112,7 @@ def visible(
 
 
 def moved_result(result: FrameResult, motion: Motion) -> FrameResult:
-    """The result of another frame, moved to a frame.
+    """Warps the result of another frame to a frame by the optical flow.
 
     Pixels that are hidden in the other frame get the value at the position that the flow points to.
 
@@ -131,7 +132,7 @@ def moved_result(result: FrameResult, motion: Motion) -> FrameResult:
 
 
 def moved_map(values: np.ndarray, motion: Motion) -> np.ndarray:
-    """A map (H, W) of bools or integers, moved along the flow."""
+    """Warps a map (H, W) of bools or integers by the optical flow, with nearest-neighbour interpolation."""
     known, index = np.unique(values, return_inverse=True)  # OpenCV moves maps of small integers
     small = index.reshape(values.shape).astype(np.uint8 if len(known) < 256 else np.uint16)
     moved = cv2.remap(small, *motion.places, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
@@ -139,7 +140,7 @@ def moved_map(values: np.ndarray, motion: Motion) -> np.ndarray:
 
 
 def moved_object(segment: SegmentedObject, motion: Motion) -> SegmentedObject | None:
-    """An object with a moved mask; None if nothing of it remains."""
+    """Warps the mask of an object; returns None if the warped mask is empty."""
     mask = moved_map(segment.mask, motion)
     return mask_object(mask, lambda: mask, **fields_of(segment))
 

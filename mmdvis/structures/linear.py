@@ -69,7 +69,7 @@ def onednn_dtypes() -> tuple[torch.dtype, ...]:
 
 
 def has_slow_bfloat16() -> bool:
-    """Whether products in bfloat16 are slower than in float32 on this CPU, as on x86 CPUs without AVX-512."""
+    """Whether bfloat16 matrix products are slower than float32 ones on this CPU, as on x86 CPUs without AVX-512."""
     return platform.machine() in ('x86_64', 'AMD64') and 'AVX512' not in torch.backends.cpu.get_cpu_capability()
 
 

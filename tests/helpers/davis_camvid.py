@@ -1,5 +1,7 @@
 """Tiny DAVIS and CamVid datasets in their official layouts."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -56,10 +58,15 @@ def write_camvid(root):
     return root
 
 
-def camvid(root, **options):
-    return DATASETS.build(
-        dict(type='CamVidDataset', data_root=str(root), ann_file='train.txt', augment=dict(flip=0.0), **options)
-    )
+def camvid(root, split='train', **options):
+    settings = dict(type='CamVidDataset', data_root=str(root), ann_file=f'{split}.txt', augment=dict(flip=0.0))
+    return DATASETS.build({**settings, **options})
+
+
+def stems_of(dataset):
+    """Returns a dict from the name of each video to the stems of its frames."""
+    infos = [dataset.get_data_info(k) for k in range(len(dataset))]
+    return {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
 
 
 def instances(masks, scores):

@@ -16,7 +16,7 @@ def read(path):
 
 
 def davis_figures(results, annotations, sequences):
-    """J mean and J recall of one object a sequence, from ``results.json`` and the folders of masks."""
+    """Computes J mean and J recall for one object per sequence, from ``results.json`` and the annotated masks."""
     tracks = json.loads(results.read_text())
     means, recalls = [], []
     for name in sequences:
@@ -40,7 +40,7 @@ def davis_figures(results, annotations, sequences):
 
 
 def camvid_figures(results, annotations, videos):
-    """mIoU and VC8 from saved label maps; ``videos``: name -> stems of its frames.
+    """Computes mIoU and VC8 from saved label maps; ``videos`` maps the name of a video to the stems of its frames.
 
     As in the scripts of VSPW, a pixel is consistent if its label is the same in all 8 frames, void is a class in this,
     and the last window of a video is left out.

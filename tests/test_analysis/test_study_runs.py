@@ -87,7 +87,7 @@ def test_faults_of_first_stages_are_named(stages, message, tmp_path):
 
 
 def test_a_study_starts_from_the_weights_of_a_model(tmp_path):
-    """They are scored and not trained; only the stages that the config has are taken, in its precision."""
+    """They are evaluated without training; stages that the config lacks are dropped, and float16 becomes float32."""
     tool, calls = load('tools/analysis_tools/ablation.py'), []
     config = str(ROOT / 'configs/toy/minvis_r18_1xb8-t1_toy.py')
     other = study_runs(read_plan(plan_of_rows(tmp_path, start=[dict(config=config)])), set_iterations)

@@ -82,8 +82,8 @@ def test_a_still_picture_and_a_larger_size():
 
 @pytest.mark.parametrize('size, scale', [((216, 384), 360 / 216), ((96, 160), 2), ((360, 640), 1), ((720, 1280), 1)])
 def test_the_flow_is_estimated_at_360_pixels(size, scale, monkeypatch):
-    sizes, dense = [], DISFlow.dense
-    monkeypatch.setattr(DISFlow, 'dense', lambda self, *given: sizes.append(dense(self, *given)) or sizes[-1])
+    sizes, estimate = [], DISFlow.estimate
+    monkeypatch.setattr(DISFlow, 'estimate', lambda self, *given: sizes.append(estimate(self, *given)) or sizes[-1])
     motion = estimate_motion(*[texture(*size, seed=3)] * 2)
     assert motion.places[0].shape == motion.is_seen.shape == size
     edge = min(size[0], 360)

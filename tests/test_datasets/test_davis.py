@@ -1,12 +1,11 @@
 """DAVIS and CamVid: official layouts, measures against their definitions, and both from training to a score."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.commands import ROOT
-from helpers.davis_camvid import camvid, davis, instances, write_camvid, write_davis
+from helpers.davis_camvid import camvid, davis, instances, stems_of, write_camvid, write_davis
 from helpers.official_layouts import scene
 from helpers.reference_measures import camvid_figures, davis_figures
 from mmengine.config import Config
@@ -237,22 +236,19 @@ def test_from_the_files_to_a_score(name, tmp_path):
     )
     (tmp_path / 'config.py').write_text(text)
     checkpoint = train(load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run')))
-    metrics = run_test(load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run')), [str(checkpoint)])
+    config = load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run'))
+    config.test_evaluator = [*config.test_evaluator, dict(type='SubmissionWriter', out_dir=str(tmp_path / 'results'))]
+    metrics = run_test(config, [str(checkpoint)])
     logged = [json.loads(x) for p in (tmp_path / 'run').rglob('scalars.json') for x in p.read_text().splitlines()]
     assert all(np.isfinite(line['loss']) for line in logged if 'loss' in line)
     names = {'J&F', 'J_mean', 'F_decay'} if 'davis' in name else {'mIoU', 'VC8'}
     assert names <= set(metrics) and 0 <= metrics['J&F' if 'davis' in name else 'mIoU'] < 0.9
-    config = load_config(str(tmp_path / 'config.py'), str(tmp_path / 'run'))
-    config.test_evaluator = [dict(type='SubmissionWriter', out_dir=str(tmp_path / 'results'))]
-    run_test(config, [str(checkpoint)])
     if 'davis' in name:
         files = tmp_path / 'results' / 'results.json', tmp_path / 'davis' / 'Annotations' / '480p'
         figures = davis_figures(*files, ['camel', 'swing'])
     else:
         dataset = DATASETS.build(config.test_dataloader.dataset)
-        infos = [dataset.get_data_info(k) for k in range(len(dataset))]
-        videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
-        figures = camvid_figures(tmp_path / 'results', tmp_path / 'camvid' / 'testannot', videos)
+        figures = camvid_figures(tmp_path / 'results', tmp_path / 'camvid' / 'testannot', stems_of(dataset))
     assert figures == pytest.approx({key: metrics[key] for key in figures}, abs=1e-12)
 
 

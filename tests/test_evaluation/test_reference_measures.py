@@ -1,21 +1,19 @@
 """Metrics of DAVIS and CamVid against reference implementations that read the saved results."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from helpers.davis_camvid import davis, instances, write_camvid, write_davis
+from helpers.davis_camvid import camvid, davis, instances, stems_of, write_camvid, write_davis
 from helpers.official_layouts import scene
 from helpers.reference_measures import camvid_figures, davis_figures
 from PIL import Image
 
-from mmdvis.registry import DATASETS, METRICS
+from mmdvis.registry import METRICS
 from mmdvis.results import ClassInfo, VideoSemantic
 
 
 def scored_and_saved(metric, samples, dataset, folder):
-    """Figures of a metric, and the same results written for a challenge."""
+    """Evaluates a metric, writes the same predictions with ``SubmissionWriter``, and returns the metrics."""
     writer = METRICS.build(dict(type='SubmissionWriter', out_dir=str(folder)))
     for part in (metric, writer):
         part.dataset_meta = dataset.metainfo
@@ -44,9 +42,8 @@ def test_figures_of_random_masks_equal_the_reference(seed, tmp_path):
 @pytest.mark.parametrize('seed', range(3))
 def test_figures_of_random_labels_equal_the_reference(seed, tmp_path):
     root, rng, samples = write_camvid(tmp_path / 'camvid'), np.random.default_rng(seed), []
-    dataset = DATASETS.build(dict(type='CamVidDataset', data_root=str(root), ann_file='test.txt', test_mode=True))
-    infos = [dataset.get_data_info(k) for k in range(len(dataset))]
-    videos = {info['video_id']: [Path(frame['name']).stem for frame in info['frames']] for info in infos}
+    dataset = camvid(root, 'test', test_mode=True)
+    videos = stems_of(dataset)
     for name, frames in videos.items():
         truth = [np.array(Image.open(root / 'testannot' / f'{frame}.png')) for frame in frames]
         labels = np.where(rng.random((len(frames), 40, 56)) < 0.02, rng.integers(0, 11, (len(frames), 40, 56)), truth)

@@ -139,10 +139,10 @@ class Trainer:
             train = ['tools/train.py', str(path), *folder, '--resume']
             self.call([*train, *(['--cfg-options', *options] if options else [])], log)
             write_json(target / 'seconds.json', dict(training=round(time.time() - start)))
-        if run.weights is not None:
+        elif run.weights is not None:
             write_start(path, run.weights, target / 'iter_0.pth')
-        is_start = run.start is not None and not run.is_trained  # what is scored is that of the start
-        last = str(before) if is_start else str(checkpoints_in(target)[0])
+        has_checkpoint = run.is_trained or run.weights is not None  # else it scores the checkpoint of its start
+        last = str(checkpoints_in(target)[0]) if has_checkpoint else str(before)
         fusion = ['--tta', *map(str, run.tta)] if run.tta else []
         self.call(['tools/test.py', str(path), last, *folder, '--metrics', str(metrics), *fusion], log)
 

@@ -50,12 +50,8 @@ class DISFlow:
         fields = (self.estimate(grey, self.prepared(reference), size) for reference in references)
         return torch.stack([quarter_flow(torch.from_numpy(x).permute(2, 0, 1), grid_of(key)) for x in fields])
 
-    def dense(self, key: Tensor, reference: Tensor) -> np.ndarray:
-        """Flow (h, w, 2) in pixels, from a key into a reference (3, H, W) uint8, at the size of the estimation."""
-        return self.estimate(self.prepared(key), self.prepared(reference), self.sizes(key))
-
     def estimate(self, key: np.ndarray, reference: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Flow (h, w, 2) in pixels between prepared frames, cut to ``size`` (height, width)."""
+        """Estimates the flow (h, w, 2) in pixels between two prepared frames, and crops it to ``size`` (h, w)."""
         presets = dict(ultrafast=0, fast=1, medium=2)
         estimator = cv2.DISOpticalFlow_create(presets[self.preset])  # keeps state, so it is made for each call
         return estimator.calc(key, reference, None)[: size[0], : size[1]]
