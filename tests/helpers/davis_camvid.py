@@ -42,13 +42,14 @@ def davis(root, split='train', **options):
     return DATASETS.build({**settings, 'clip': dict(num_frames=8), 'augment': dict(flip=0.0), **options})
 
 
-def write_camvid(root):
+def write_camvid(root, frames=11):
+    """Three videos for each split; the last one of ``val`` and ``test`` has as many frames as given."""
     for split, start in (('train', 0), ('val', 3), ('test', 5)):
         lines = []
-        last = (1, 2, 3, 4) if split == 'train' else range(1, 12)
-        for name, frames in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', last)):
-            for k, t in enumerate(frames):
-                images, maps = scene(300 + start + len(name), frames=11)
+        last = (1, 2, 3, 4) if split == 'train' else range(1, frames + 1)
+        for name, numbers in (('0001TP', (30, 60, 90)), ('0001TP', (100, 102)), ('Seq05VD', last)):
+            for k, t in enumerate(numbers):
+                images, maps = scene(300 + start + len(name), frames=frames)
                 values = np.array([11, 8, 9, 10, 0, 3], np.uint8)[maps[k]]  # car, pedestrian, bicyclist, sky, road
                 number = f'{t:06d}' if name[0] == '0' else f'f{t:05d}'  # both are official
                 save(root / split / f'{name}_{number}.jpg', images[k])

@@ -1,4 +1,4 @@
-"""Reference implementations of J, mIoU and VC8 that read saved results, independent of ``mmdvis.evaluation``."""
+"""Reference implementations of J, mIoU, VC8 and VC16 that read saved results, independent of ``mmdvis.evaluation``."""
 
 import json
 from collections import defaultdict
@@ -39,13 +39,29 @@ def davis_figures(results, annotations, sequences):
     return dict(J_mean=sum(means) / len(means), J_recall=sum(recalls) / len(recalls))
 
 
-def camvid_figures(results, annotations, videos):
-    """Computes mIoU and VC8 from saved label maps; ``videos`` maps the name of a video to the stems of its frames.
+def consistent_shares(gt, prediction, length):
+    """Shares of the stable ground truth pixels of each window in which the prediction is right and stable too.
 
-    As in the scripts of VSPW, a pixel is consistent if its label is the same in all 8 frames, void is a class in this,
-    and the last window of a video is left out.
+    As in the scripts of VSPW, a pixel is consistent if its label is the same in all frames of the window, void is a
+    class in this, and the last window of a video is left out.
     """
-    intersection, union, consistencies = defaultdict(int), defaultdict(int), []
+    shares = []
+    for start in range(len(gt) - length):
+        gt_stable, both_stable = np.ones(gt[0].shape, bool), np.ones(gt[0].shape, bool)
+        for t in range(start + 1, start + length):
+            gt_stable &= gt[t] == gt[start]
+            both_stable &= (gt[t] == gt[start]) & (prediction[t] == prediction[start])
+        if gt_stable.any():
+            shares.append(np.sum(both_stable) / np.sum(gt_stable))
+    return shares
+
+
+def camvid_figures(results, annotations, videos):
+    """Computes mIoU, VC8 and VC16 from saved label maps; ``videos`` maps each video to the stems of its frames.
+
+    If all videos are shorter than the windows of VC16, it is left out.
+    """
+    intersection, union, shares = defaultdict(int), defaultdict(int), {8: [], 16: []}
     classes = set()
     for name, frames in videos.items():
         gt = [read(annotations / f'{frame}.png') for frame in frames]
@@ -55,12 +71,8 @@ def camvid_figures(results, annotations, videos):
             for c in range(NUM_CLASSES):
                 intersection[c] += int(np.sum((true == c) & (label == c)))
                 union[c] += int(np.sum(((true == c) | (label == c)) & (true != NUM_CLASSES)))
-        for start in range(len(frames) - 8):
-            gt_stable, both_stable = np.ones(gt[0].shape, bool), np.ones(gt[0].shape, bool)
-            for t in range(start + 1, start + 8):
-                gt_stable &= gt[t] == gt[start]
-                both_stable &= (gt[t] == gt[start]) & (prediction[t] == prediction[start])
-            if gt_stable.any():
-                consistencies.append(np.sum(both_stable) / np.sum(gt_stable))
+        for length, values in shares.items():
+            values += consistent_shares(gt, prediction, length)
     ious = [intersection[c] / union[c] for c in sorted(classes)]
-    return dict(mIoU=sum(ious) / len(ious), VC8=sum(consistencies) / len(consistencies))
+    consistency = {f'VC{length}': sum(values) / len(values) for length, values in shares.items() if values}
+    return dict(mIoU=sum(ious) / len(ious), **consistency)

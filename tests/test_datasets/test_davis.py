@@ -223,7 +223,7 @@ def test_faults_of_the_list_and_the_masks_are_named(tmp_path):
 )
 def test_from_the_files_to_a_score(name, tmp_path):
     write_davis(tmp_path / 'davis')
-    write_camvid(tmp_path / 'camvid')
+    write_camvid(tmp_path / 'camvid', frames=20)
     config = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     config.model.segmenter.backbone.pretrained = None
     config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
@@ -241,7 +241,7 @@ def test_from_the_files_to_a_score(name, tmp_path):
     metrics = run_test(config, [str(checkpoint)])
     logged = [json.loads(x) for p in (tmp_path / 'run').rglob('scalars.json') for x in p.read_text().splitlines()]
     assert all(np.isfinite(line['loss']) for line in logged if 'loss' in line)
-    names = {'J&F', 'J_mean', 'F_decay'} if 'davis' in name else {'mIoU', 'VC8'}
+    names = {'J&F', 'J_mean', 'F_decay'} if 'davis' in name else {'mIoU', 'VC8', 'VC16'}
     assert names <= set(metrics) and 0 <= metrics['J&F' if 'davis' in name else 'mIoU'] < 0.9
     if 'davis' in name:
         files = tmp_path / 'results' / 'results.json', tmp_path / 'davis' / 'Annotations' / '480p'
@@ -249,6 +249,7 @@ def test_from_the_files_to_a_score(name, tmp_path):
     else:
         dataset = DATASETS.build(config.test_dataloader.dataset)
         figures = camvid_figures(tmp_path / 'results', tmp_path / 'camvid' / 'testannot', stems_of(dataset))
+    assert len(figures) == (2 if 'davis' in name else 3)
     assert figures == pytest.approx({key: metrics[key] for key in figures}, abs=1e-12)
 
 
