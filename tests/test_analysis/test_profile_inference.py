@@ -197,8 +197,17 @@ def test_memory_is_counted_from_the_built_model_on(monkeypatch):
         )
 
 
+@pytest.fixture
+def only_new_objects():
+    """Hide the objects that exist before a test from ``gc.get_objects``, which is slow with many of them."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def live_bytes():
-    """Return the bytes of all live CPU tensors, counting each storage once."""
+    """Return the bytes of the CPU tensors created in the test, counting each storage once."""
     real = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter) and x.device.type == 'cpu']
     storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in real}
     return sum(storages.values())
@@ -215,7 +224,7 @@ def bytes_a_frame(store, lengths=(20, 60), precision='fp32'):
     return (sizes[1] - sizes[0]) / (lengths[1] - lengths[0])
 
 
-def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept(monkeypatch):
+def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not_kept(only_new_objects, monkeypatch):
     monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 1)
     need = memory_need(tiny.model('dvis', True), ArrayFrames(random_video(1, (64, 96))))
     kept = {store: bytes_a_frame(store) for store in STORES}
@@ -225,7 +234,7 @@ def test_a_longer_video_adds_its_queries_and_nothing_else_where_features_are_not
     assert kept['exact'] - kept['recompute'] == pytest.approx(2 * need.features, rel=0.05)
 
 
-def test_queries_in_half_precision_are_less_and_the_formula_knows():
+def test_queries_in_half_precision_are_less_and_the_formula_knows(only_new_objects):
     source, needs = ArrayFrames(random_video(1, (64, 96))), {}
     for precision in ('fp32', 'bf16'):
         needs[precision] = memory_need(
@@ -235,7 +244,7 @@ def test_queries_in_half_precision_are_less_and_the_formula_knows():
     assert needs['bf16'] == 7 * (4 * 5 * 16 + 2 * (2 * 16 + 6)) < needs['fp32'] == 4 * 7 * (5 * 16 + 2 * 16 + 6)
 
 
-def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
+def test_masks_of_a_long_video_add_nothing_while_they_are_made(only_new_objects, monkeypatch):
     """Live memory stays constant from the first yielded frame to the last."""
     monkeypatch.setattr('mmdvis.io.feature_stores.BLOCK_BYTES', 1)
     monkeypatch.setattr('mmdvis.models.postprocessors.panoptic.DiskBackedMaps', partial(DiskBackedMaps, 1))
@@ -246,7 +255,7 @@ def test_masks_of_a_long_video_add_nothing_while_they_are_made(monkeypatch):
     assert len(sizes) == 30 and max(sizes) - min(sizes) <= 0.02 * min(sizes)
 
 
-def test_a_stream_holds_no_more_after_more_frames():
+def test_a_stream_holds_no_more_after_more_frames(only_new_objects):
     stream, sizes = VideoStream(tiny.model('dvis').eval()), []
     for _ in range(6):
         stream.push(random_video(5, (64, 96)))

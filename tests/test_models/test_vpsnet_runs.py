@@ -137,6 +137,12 @@ def per_frame(toy_root, folder, model, dataset, evaluator):
     return load_config(str(folder / 'config.py'), str(folder)), str(folder / 'weights.pth')
 
 
+def resnet18(detector, in_channels):
+    """Replace the ResNet-50 of a detector of mmdet; ``in_channels`` are those of the layers after it."""
+    detector['backbone'].update(depth=18, init_cfg=None)
+    in_channels[:] = 64, 128, 256, 512
+
+
 def test_a_panoptic_model_of_mmdet_is_scored_by_vpq(toy_root, tmp_path):
     model = dict(
         type='PerFrameModel',
@@ -148,6 +154,9 @@ def test_a_panoptic_model_of_mmdet_is_scored_by_vpq(toy_root, tmp_path):
         ).model,
     )
     head = model['detector']['panoptic_head']
+    resnet18(model['detector'], head.in_channels)
+    head.pixel_decoder.encoder.num_layers, head.transformer_decoder.num_layers, head.num_queries = 1, 3, 20
+    model['detector']['test_cfg'].max_per_image = 20
     head.update(num_things_classes=6, num_stuff_classes=5)
     head.loss_cls.class_weight = [1.0] * 11 + [0.1]
     model['detector']['panoptic_fusion_head'].update(num_things_classes=6, num_stuff_classes=5)
@@ -224,6 +233,8 @@ def test_mask_rcnn_is_scored_by_average_precision_of_tracks(toy_root, tmp_path):
     model = dict(type='PerFrameModel', num_classes=6, task='vis', score_thr=0.0)
     model['detector'] = Config.fromfile(detector_of('mmdet', 'mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py')).model
     model['detector']['type'] = 'mmdet.MaskRCNN'
+    resnet18(model['detector'], model['detector'].neck.in_channels)
+    model['detector'].test_cfg.rpn.update(nms_pre=50, max_per_img=50)
     model['detector'].test_cfg.rcnn.max_per_img = 10  # random weights find the maximum in every frame
     for head in ('bbox_head', 'mask_head'):
         model['detector']['roi_head'][head].num_classes = 6
