@@ -32,6 +32,7 @@ def model(config, **options):
     settings.update(options)
     built = MODELS.build(settings).eval()
     if config == 'vis':
+        built.detector.rpn_head.test_cfg.update(nms_pre=100, max_per_img=100)
         built.detector.roi_head.test_cfg.update(score_thr=0.0, max_per_img=12)
     if config == 'vps':
         built.detector.panoptic_fusion_head.test_cfg.update(object_mask_thr=0.0, iou_thr=0.0)
