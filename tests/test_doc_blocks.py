@@ -17,8 +17,13 @@ import pytest
 import torch
 from helpers.commands import ROOT
 from helpers.labelled_videos import write_labelme
+from mmengine.config import Config
 from PIL import Image
 from test_models import test_tracker_contract
+
+from mmdvis.cli.main import main
+from mmdvis.registry import DATASETS, METRICS
+from mmdvis.results import ClassInfo, VideoSemantic
 
 PAGES = sorted(
     [
@@ -206,20 +211,49 @@ def test_the_tracker_of_the_page_fulfils_the_contract(name, monkeypatch, request
     test(**values, **fixtures, **({'name': 'cosine'} if 'name' in parameters else {}))
 
 
-def test_the_dataset_of_the_page_reads_its_folders(tmp_path, monkeypatch):
+@pytest.fixture
+def labelled_folders(tmp_path):
+    """Two frames of one video in the layout of the page ``add_dataset.md``, labelled as the first and second class."""
+    root = tmp_path / 'data' / 'mine'
     for t in range(2):
         for name, suffix in (('images', 'jpg'), ('labels', 'png')):
-            (tmp_path / name / 'v').mkdir(parents=True, exist_ok=True)
+            (root / name / 'v').mkdir(parents=True, exist_ok=True)
             pixels = np.full((32, 48), t + 1, np.uint8)
             Image.fromarray(pixels if suffix == 'png' else np.stack([pixels] * 3, 2)).save(
-                tmp_path / name / 'v' / f'{t}.{suffix}'
+                root / name / 'v' / f'{t}.{suffix}'
             )
+    return root
+
+
+def test_the_dataset_of_the_page_reads_its_folders(labelled_folders, monkeypatch):
     made = namespace_of('add_dataset.md', monkeypatch)['FolderDataset']
     prefix = dict(img='images', seg='labels')
-    dataset = made(data_root=str(tmp_path), data_prefix=prefix, clip=dict(num_frames=2))
+    dataset = made(data_root=str(labelled_folders), data_prefix=prefix, clip=dict(num_frames=2))
     sample = dataset[0]['data_samples']
     assert sample.gt_labels.tolist() == [0, 1] and dataset.metainfo['classes'] == ('cat', 'grass')
     assert sorted(np.unique(sample.gt_index_maps).tolist()) == [1, 2]
+
+
+def test_the_config_of_the_page_is_complete(labelled_folders, tmp_path, monkeypatch):
+    """Every dataset of it is checked without a problem, and labels as predictions have an IoU of 1."""
+    page, folder = ROOT / 'docs' / 'en' / 'add_dataset.md', tmp_path
+    (folder / 'folder_dataset.py').write_text(blocks(page, 'python')[0])
+    (folder / 'my_config.py').write_text(blocks(page, 'py')[0])
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(SystemExit) as ended:
+        main(['data', 'check', 'my_config.py'])
+    assert ended.value.code == 0
+    config = Config.fromfile('my_config.py')
+    for part in ('test', 'val'):
+        loader, (evaluator,) = config[f'{part}_dataloader'], config[f'{part}_evaluator']
+        dataset, metric = DATASETS.build(loader.dataset), METRICS.build(evaluator)
+        metric.dataset_meta = dataset.metainfo
+        labels = torch.stack([torch.full((32, 48), t, dtype=torch.uint8) for t in range(2)])
+        names = [frame['name'] for frame in dataset.get_data_info(0)['frames']]
+        result = VideoSemantic(labels, ClassInfo.numbered(2))
+        metric.process({}, [dict(video_id='v', frame_names=names, pred_semantic=result)])
+        assert metric.evaluate(1)['mIoU'] == 1.0
 
 
 def object_at(name):

@@ -79,7 +79,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--offline', action='store_true', help='process the whole video before the first result')
     add_max_memory(model)
     model.add_argument('--short-edge', type=int, help='short edge of the processed frames; None: that of the model')
-    model.add_argument('--score-thr', type=float, help='minimum score of an object; None: that of the model')
+    model.add_argument(
+        '--score-thr', type=float, help='minimum score of an object; None: that of the model, or 0.3 for instances'
+    )
     model.add_argument('--classes', nargs='+', metavar='CLASS', help='classes that are kept; None: all')
     model.add_argument('--on-cut', choices=ON_CUT, default='continue', help='identities after a cut to another scene')
     model.add_argument(
