@@ -54,10 +54,14 @@ def pick_device(device: str | None, precision: str | None = None) -> str:
     """The device for ``'auto'`` or None, or the given one; int8 runs on the CPU.
 
     Raises:
-        ValueError: The device is not available.
+        ValueError: The device is unknown or not available.
     """
     if device is None or device == 'auto':
         return 'cuda' if torch.cuda.is_available() and precision != 'int8' else 'cpu'
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}") from None
     if device.startswith('cuda') and not torch.cuda.is_available():
         raise ValueError(f"device must be 'auto' or 'cpu', because torch finds no CUDA device here, got {device!r}")
     return device

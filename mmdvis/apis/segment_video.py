@@ -14,6 +14,10 @@ from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, VideoInfo, read_saved
 from mmdvis.results import ClassInfo, FrameResult
 from mmdvis.structures import FrameSource
 
+MEDIA = dict(  # files and folders of each kind that may be read as a video themselves
+    video=('video.mp4',), masks=('panoptic', 'instance', 'semantic'), davis=('davis',), crops=('crops',)
+)
+
 
 def segment_video(
     stream: VideoStream | OfflineVideo,
@@ -66,12 +70,14 @@ def save_frames(
         Name -> path of each written file or folder.
 
     Raises:
-        BadInputError: ``compare`` or ``truth`` contains no results of this video.
+        BadInputError: ``compare`` or ``truth`` contains no results of this video, or the results would replace it.
         ValueError: A name in ``save`` is unknown.
     """
     original = source if isinstance(source, LiveFrames) else original_frames(source)
     rate = source.fps or fps
     path = original.path if isinstance(original, VideoFileFrames) else None
+    paths = getattr(original, 'paths', ()) if path is None else (path,)
+    check_source_remains(paths, Path(out_dir), save)
     audio = path if path is not None and has_audio(path) else None
     is_live = isinstance(source, LiveFrames)
     known = getattr(original, 'times', None)
@@ -94,3 +100,19 @@ def save_frames(
 
     bar = tqdm(frames, total=known_length(source), unit='frame', disable=not progress)
     return write_results(bar, out_dir, info, save, viewer)
+
+
+def check_source_remains(paths: Iterable[Path], out_dir: Path, save: Collection[str]) -> None:
+    """Checks that no file of a video is where its results are written.
+
+    Raises:
+        BadInputError: The results would replace one.
+    """
+    folder, names = out_dir.resolve(), {name for kind in save for name in MEDIA.get(kind, ())}
+    for path in paths:
+        found = Path(path).resolve()
+        if folder in found.parents and found.relative_to(folder).parts[0] in names:
+            raise BadInputError(
+                f'{path} is part of the source and would be replaced by the results; write them to another folder than '
+                f'{out_dir}'
+            )

@@ -106,6 +106,12 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInputError(f'--keyframes must be at least 1, and 1 with --offline, got {args.keyframes}')
     if args.max_memory is not None and not (args.offline and 0 < args.max_memory < float('inf')):
         raise BadInputError(f'--max-memory must be positive and requires --offline, got {args.max_memory}')
+    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
+        raise BadInputError(f'--score-thr must be from 0 to 1, got {args.score_thr}')
+    if args.compare is not None and args.truth is not None:
+        raise BadInputError('the viewer shows one other result; give --compare or --truth, not both')
+    if (args.compare or args.truth) and 'html' not in args.save:
+        raise BadInputError(f'--compare and --truth are shown in the viewer; add html to --save {" ".join(args.save)}')
     if not 0 < args.fps < float('inf'):
         raise BadInputError(f'--fps must be positive, got {args.fps}')
     for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):
@@ -120,7 +126,7 @@ def videos_in(folder: Path) -> list[str]:
     files = sorted(folder.iterdir(), key=natural_key)
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return []
-    return [str(path) for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    return [str(path) for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith('.')]
 
 
 def expand(sources: Sequence[str]) -> list[str]:
@@ -158,7 +164,7 @@ def load_model(args: argparse.Namespace) -> VideoSegInferencer:
     try:
         model = load(name, args.weights, args.device, options, args.trust, **fast)
     except TypeError as error:  # only panoptic models have this option
-        if 'score_thr' not in str(error):
+        if 'score_thr' not in str(error) and 'postprocessor' not in str(error):
             raise
         model = load(name, args.weights, args.device, trust=args.trust, **fast)
     if args.short_edge:

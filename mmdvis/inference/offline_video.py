@@ -26,11 +26,14 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     """Memory that each frame of a video requires, at the size that the model processes.
 
     Raises:
-        OptionError: The model is an exported one.
+        OptionError: The model is an exported one, or has no segmenter with queries.
     """
-    segmenter = model.segmenter
-    if not hasattr(segmenter, 'query_feat'):
-        raise OptionError('the memory of an exported model is not known in advance; leave out max_memory')
+    segmenter = getattr(model, 'segmenter', None)
+    if segmenter is None or not hasattr(segmenter, 'query_feat'):
+        raise OptionError(
+            'max_memory requires a model with queries in PyTorch, such as MinVIS or DVIS; the memory of other and of '
+            'exported models is not known in advance, so leave it out'
+        )
     num_queries, channels = segmenter.query_feat.weight.shape
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels
     masks = segmenter.mask_channels

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 LOGGER = logging.getLogger('mmdvis')
 
@@ -22,6 +23,7 @@ def has_audio(path: Path) -> bool:
         return False
 
 
+MAX_GAP = 0.05  # seconds; longer ones between encoded frames are filled with silence
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
@@ -34,6 +36,20 @@ def open_audio(path: Path, output: Any) -> 'AudioTrack | None':
         return None
 
 
+def silences(like: Any, samples: int) -> Iterator[Any]:
+    """Yields silent frames with a number of samples, of at most a second, in the format of another frame."""
+    pixels = like.to_ndarray()
+    values = 128 if like.format.name.startswith('u8') else 0
+    per_sample = pixels.size // like.samples // len(pixels)  # channels in a row, of packed formats
+    while samples > 0:
+        number = min(samples, like.sample_rate)
+        silent = np.full((len(pixels), number * per_sample), values, pixels.dtype)
+        frame = av.AudioFrame.from_ndarray(silent, like.format.name, like.layout.name)
+        frame.sample_rate = like.sample_rate
+        samples -= number
+        yield frame
+
+
 class AudioTrack:
     """The sound of a file, added to an output container in step with its video.
 
@@ -43,6 +59,7 @@ class AudioTrack:
     """
 
     def __init__(self, path: Path, output: Any) -> None:
+        self.path, self.is_damaged = path, False
         self.output, self.container = output, av.open(str(path))
         self.source = self.container.streams.audio[0]
         self.is_copied = self.source.codec_context.codec.canonical_name in MP4_CODECS
@@ -68,12 +85,27 @@ class AudioTrack:
                 if packet.dts >= 0:
                     yield float(packet.dts * packet.time_base), packet
             elif not self.is_copied:
-                for frame in packet.decode():
-                    frame.pts, frame.time_base = samples, Fraction(1, frame.sample_rate)
-                    samples += frame.samples
-                    yield from ((self.seconds(coded), coded) for coded in self.target.encode(frame))
+                for frame in self.decoded(packet):
+                    begin = samples if frame.time is None else round((frame.time - self.start) * frame.sample_rate)
+                    if begin + frame.samples <= 0:  # before the first frame of the video
+                        continue
+                    gap = begin - samples if begin - samples > MAX_GAP * frame.sample_rate else 0
+                    for part in (*silences(frame, gap), frame):
+                        part.pts, part.time_base = samples, Fraction(1, part.sample_rate)
+                        samples += part.samples
+                        yield from ((self.seconds(coded), coded) for coded in self.target.encode(part))
         if not self.is_copied:
             yield from ((self.seconds(coded), coded) for coded in self.target.encode())
+
+    def decoded(self, packet: Any) -> list[Any]:
+        """Frames of a packet; of a damaged one, none, and silence takes its place."""
+        try:
+            return packet.decode()
+        except av.error.FFmpegError as error:
+            if not self.is_damaged:
+                LOGGER.warning('the sound of %s is damaged (%s), so parts of it are silent', self.path, error)
+            self.is_damaged = True
+            return []
 
     @staticmethod
     def seconds(packet: Any) -> float:

@@ -18,10 +18,10 @@ from .images import IMAGE_SUFFIXES, image_size, natural_key, read_image
 from .video_files import VideoFileFrames
 
 
-def size_or_none(path: Path) -> Size | None:
-    """(height, width) of an image file; None if it cannot be read."""
+def size_or_none(path: Path, upright: bool) -> Size | None:
+    """(height, width) of an image file, with its orientation if it is read ``upright``; None if it cannot be read."""
     try:
-        return image_size(path)
+        return image_size(path, upright)
     except DataError:
         return None
 
@@ -62,10 +62,20 @@ class FileFrames:
         if on_error == 'raise':
             self.size = self.original = self.decode(self.paths[0]).shape[:2]
             return
-        sizes = Counter(size for size in map(size_or_none, self.paths) if size)
-        if sizes:
-            self.size = self.original = sizes.most_common(1)[0][0]
+        self.size = self.original = self.usual_size(upright)
         self.neighbour(0)  # fails early if no frame is usable
+
+    def usual_size(self, upright: bool) -> Size:
+        """(height, width) of most frames, when they are decoded; (0, 0) if none can be."""
+        sizes = [size_or_none(path, upright) for path in self.paths]
+        for common, _ in Counter(size for size in sizes if size).most_common():
+            for path in (path for path, size in zip(self.paths, sizes) if size == common):
+                try:
+                    height, width = self.decode(path).shape[:2]
+                except DataError:
+                    continue
+                return height, width
+        return 0, 0
 
     @classmethod
     def from_folder(cls, folder: str | Path, **options: Any) -> 'FileFrames':
@@ -90,8 +100,9 @@ class FileFrames:
         try:
             frame = self.decode(self.paths[index])
             if self.size not in ((0, 0), frame.shape[:2]):
+                others = 'the first frame is' if self.on_error == 'raise' else 'most frames are'
                 raise DataError(
-                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), but the first frame is '
+                    f'frame {index} ({self.paths[index]}) is {frame.shape[:2]} (height, width), but {others} '
                     f'{self.size}; all frames of a video must have the same size'
                 )
             return frame

@@ -5,13 +5,14 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from mmdvis.errors import DataError, UnreadableImageError
 
 MAX_PIXELS = 1 << 26  # of a frame, 8192 x 8192; larger ones need gigabytes in the models
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
+TURNED = 5  # from this orientation of EXIF on, width and height are swapped
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow
 
 
@@ -103,14 +104,19 @@ def read_image(path: str | Path, max_edge: int | None = None, upright: bool = Fa
     return np.asarray(image.convert('RGB'))
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path, upright: bool = False) -> tuple[int, int]:
     """(height, width) of an image file, read from its header.
+
+    Args:
+        path: Path of the file.
+        upright: Whether to apply the orientation of EXIF.
 
     Raises:
         DataError: The file is missing or cannot be read by Pillow.
     """
     try:
         with Image.open(path) as image:
-            return image.size[::-1]
+            is_turned = upright and image.getexif().get(ExifTags.Base.Orientation, 1) >= TURNED
+            return image.size if is_turned else image.size[::-1]
     except READ_ERRORS as error:
         raise DataError(f'{path} {describe_unreadable(path, error)}') from None

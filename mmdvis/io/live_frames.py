@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 import sys
 import time
@@ -185,7 +186,7 @@ def source_name(address: str | Path) -> str:
     """Name of a source, for its folder of results: that of the folder, or of the file without suffix."""
     text = str(address)
     if not is_live(text):
-        path = Path(text).resolve()
+        path = Path(os.path.abspath(text))  # a link keeps its own name
         return path.name if path.is_dir() else path.stem
     if text == '-':
         return 'stdin'

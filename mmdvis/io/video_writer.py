@@ -11,6 +11,7 @@ import numpy as np
 from .audio_track import AudioTrack, open_audio
 
 TIME_BASE = Fraction(1, 90_000)  # of videos with a variable frame rate
+COLOURS = dict(color_range=1, colorspace=6, color_primaries=1, color_trc=1)  # of the stored pixels: limited, BT.601
 
 
 class VideoWriter:
@@ -43,6 +44,8 @@ class VideoWriter:
         self.stream = self.container.add_stream('libx264', rate=self.rate, options=options)
         self.stream.height, self.stream.width = height, width
         self.stream.pix_fmt = 'yuv420p'
+        for name, value in COLOURS.items():
+            setattr(self.stream.codec_context, name, value)
         if is_variable:
             self.stream.codec_context.time_base = TIME_BASE
         if self.audio_path is not None:

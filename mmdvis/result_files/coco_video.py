@@ -72,7 +72,8 @@ class CocoVideo:
             with open(self.folder / 'coco.json', 'w') as file:
                 head = json.dumps(dict(info={}, videos=[video], categories=categories(self.info.classes)))
                 file.write(head[:-1] + ', "annotations": [\n')
+                shift = int(0 in self.tracks)  # labels are identities for semantic segmentation; COCO counts from 1
                 for k, (number, track) in enumerate(sorted(self.tracks.items())):
-                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number, track)))
+                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number + shift, track)))
                 file.write('\n]}\n')
         self.spool.close()

@@ -49,8 +49,8 @@ def write_results(
 
     Files are written in a background thread to a temporary folder inside ``out_dir``. They are moved to their final
     paths together when the video is complete, so an interrupted run leaves no incomplete files, and results of two runs
-    are never mixed. Ctrl-C ends a live video: its
-    results so far are written.
+    are never mixed. Ctrl-C ends a live video: its results so far are written. So are they after a signal that ends the
+    program, which is raised again afterwards.
 
     Args:
         frames: Picture (H, W, 3) uint8 RGB and result of each frame.
@@ -69,6 +69,7 @@ def write_results(
         check_choice('save', kind, tuple(KINDS))
     out_dir = Path(out_dir)
     is_new = not out_dir.exists()
+    interrupt: KeyboardInterrupt | None = None
     out_dir.mkdir(parents=True, exist_ok=True)
     try:
         with work_folder(out_dir) as work:
@@ -77,10 +78,14 @@ def write_results(
                     try:
                         for picture, result in frames:
                             background.put(files.write, picture, result)
-                    except KeyboardInterrupt:
+                    except KeyboardInterrupt as error:
                         if not info.is_live:
                             raise
-            return replace_together(work, out_dir)
+                        interrupt = error
+            written = replace_together(work, out_dir)
+        if interrupt is not None and hasattr(interrupt, 'number'):  # a signal ends the program, Ctrl-C only the video
+            raise interrupt
+        return written
     finally:
         if is_new and not any(out_dir.iterdir()):
             out_dir.rmdir()

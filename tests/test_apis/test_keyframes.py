@@ -7,7 +7,7 @@ from helpers import tiny
 from scipy import ndimage
 
 from mmdvis.apis import VideoStream
-from mmdvis.inference import KeyframeStream
+from mmdvis.inference import FrameStream, KeyframeStream
 from mmdvis.inference.motion import estimate_motion, moved_map, moved_result
 from mmdvis.io import ArrayFrames
 from mmdvis.models import DISFlow
@@ -32,10 +32,14 @@ def scene(step, speed=(3, 1)):
     return picture, mask
 
 
-def panoptic(mask):
+def panoptic_video(mask):
     ids = torch.from_numpy(np.where(mask, 7, 3).astype(np.int32))[None]
     segments = (Segment(3, -1, 1, False, 0.8), Segment(7, 6, 0, True, 0.9))
-    return VideoPanoptic(ids, segments, ClassInfo.numbered(2, 1)).frame(0)
+    return VideoPanoptic(ids, segments, ClassInfo.numbered(2, 1))
+
+
+def panoptic(mask):
+    return panoptic_video(mask).frame(0)
 
 
 def iou(a, b):
@@ -219,3 +223,22 @@ def test_flow_has_the_scale_of_the_frame(size):
     inner = slice(12, -12), slice(12, -12)
     assert np.median((motion.places[0] - x)[inner]) == pytest.approx(4, abs=0.25)
     assert np.median((motion.places[1] - y)[inner]) == pytest.approx(2, abs=0.25)
+
+
+def test_the_array_of_a_frame_may_be_used_again(monkeypatch):
+    """Callers read frames into one buffer; results and their images are those of new arrays."""
+    images = [scene(step)[0] for step in range(4)]
+    results = []
+    for is_reused in (False, True):
+        clips = VideoStream(tiny.model('dvis').eval())
+        monkeypatch.setattr(clips, 'push', lambda frames: panoptic_video(scene(0)[1]))
+        stream = FrameStream(KeyframeStream(clips, 4, confidence=0.0))
+        buffer, found = np.empty_like(images[0]), []
+        for image in images:
+            buffer[:] = image
+            found.append(stream.push(buffer if is_reused else image))
+        results.append(found)
+    assert results[0][3].objects[1].box != results[0][0].objects[1].box
+    for one, other, image in zip(*results, images):
+        assert [s.box for s in one.objects] == [s.box for s in other.objects]
+        assert np.array_equal(other.image, image)

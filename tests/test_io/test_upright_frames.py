@@ -1,6 +1,7 @@
 """Orientation, unusual pixel formats, reduced sizes, variable frame rates and damage of frames from anywhere."""
 
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -280,3 +281,54 @@ def test_a_closed_video_is_opened_again(tmp_path):
     source.read(0, 2)
     source.close()
     assert [round(float(frame.float().mean()) / 60) for frame in source.read(2, 4)] == [2, 3]
+
+
+@pytest.mark.parametrize('max_edge', [None, 32])
+def test_a_folder_of_turned_or_large_images_is_read(tmp_path, max_edge):
+    """The size of most frames is the one that they have when they are decoded."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for k in range(4):
+        Image.fromarray(quarters()).save(tmp_path / f'{k}.jpg', exif=exif, quality=95)
+    Image.fromarray(quarters(48, 48)).save(tmp_path / '4.jpg')
+    source = open_frames(tmp_path, max_edge=max_edge, on_error='repeat')
+    assert source.size == source.original == ((48, 32) if max_edge is None else (32, 21))
+    frames = source.read(0, 5)
+    assert frames.shape[-2:] == source.size and list(source.problems) == [4]
+    assert 'but most frames are' in source.problems[4]
+
+
+def test_the_second_most_common_size_is_taken_if_the_first_cannot_be_decoded(tmp_path):
+    for k in range(3):
+        Image.fromarray(quarters()).save(tmp_path / f'{k}.png')
+        content = (tmp_path / f'{k}.png').read_bytes()
+        (tmp_path / f'{k}.png').write_bytes(content[:60])
+    for k in range(3, 5):
+        Image.fromarray(quarters(16, 24)).save(tmp_path / f'{k}.png')
+    source = open_frames(tmp_path, on_error='repeat')
+    assert source.size == (16, 24) and len(source.read(0, 5)) == 5 and sorted(source.problems) == [0, 1, 2]
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265'])
+def test_matroska_with_frames_out_of_order_keeps_its_times(tmp_path, codec):
+    """Its first packets have no time of decoding."""
+    times = [t / 10 if t < 8 else 0.8 + (t - 8) * 0.4 for t in range(14)]
+    with av.open(str(tmp_path / 'v.mkv'), 'w') as file:
+        stream = file.add_stream(codec, rate=25, options={'x265-params': 'log-level=none'} if '5' in codec else {})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, 'yuv420p'
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for k, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 15 * k, np.uint8), format='rgb24')
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    assert VideoFileFrames(tmp_path / 'v.mkv').times == pytest.approx(times, abs=2e-3)
+
+
+def test_the_matrix_of_the_colours_is_stated(tmp_path):
+    """Players assume BT.709 for large videos without a statement."""
+    with VideoWriter(tmp_path / 'v.mp4') as writer:
+        writer.write(quarters())
+    with av.open(str(tmp_path / 'v.mp4')) as file:
+        context = file.streams.video[0].codec_context
+        assert (context.colorspace, context.color_range) == (6, 1)  # BT.601, limited range

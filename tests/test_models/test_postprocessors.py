@@ -121,7 +121,7 @@ def test_rows_that_are_not_valid_have_no_pixels():
     result = PanopticPostprocessor(2, 0.5, 0.5)(prediction(probs, scores, valid))
     assert (result.id_map[0] == 1).any() and not (result.id_map[1] == 1).any()
     instances = InstancePostprocessor(1)(prediction(probs, scores, valid))
-    assert instances.ids.tolist() == [0]
+    assert instances.ids.tolist() == [1]  # 0 is no object
     assert [coco_mask.area(code) > 0 for code in instances.masks[0]] == [True, False]
 
 
@@ -129,8 +129,8 @@ def test_instances_are_the_best_pairs():
     probs, scores = scene()
     result = InstancePostprocessor(3)(prediction(probs, scores))
     torch.testing.assert_close(result.scores, torch.tensor([0.9, 0.9, 0.9]))
-    assert sorted(zip(result.ids.tolist(), result.labels.tolist())) == [(0, 0), (1, 2), (2, 2)]
-    thing = result.masks[result.ids.tolist().index(0)]
+    assert sorted(zip(result.ids.tolist(), result.labels.tolist())) == [(1, 0), (2, 2), (3, 2)]
+    thing = result.masks[result.ids.tolist().index(1)]
     assert coco_mask.decode(dict(thing[0])).tolist() == [[1, 1, 0, 0]] * 2 and len(thing) == 2
 
 

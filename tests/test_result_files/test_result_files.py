@@ -147,6 +147,14 @@ def test_the_coco_video_is_a_youtube_vis_dataset(tmp_path, task):
     assert len(dataset) == 1 and tuple(dataset.metainfo['classes']) == CLASSES.names
 
 
+def test_annotations_of_the_coco_video_are_numbered_from_1(tmp_path):
+    """Also for semantic segmentation, where labels, which begin at 0, are the identities."""
+    written, frames = write(tmp_path / 'out', ['coco'], 'vss')
+    ids = [annotation['id'] for annotation in json.loads(written['coco.json'].read_text())['annotations']]
+    labels = {segment.id for _, result in frames for segment in result.objects}
+    assert ids == [label + 1 for label in sorted(labels)] and 0 in labels
+
+
 def test_the_coco_video_has_mean_scores_and_the_class_of_most_frames(tmp_path):
     frames = []
     for t, (label, score) in enumerate([(0, 0.5), (1, 0.7), (1, 0.9)]):

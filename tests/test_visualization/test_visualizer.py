@@ -209,3 +209,15 @@ def test_the_hook_draws_into_frames_of_the_original_size(tmp_path):
     assert len(drawn) == 3 and drawn[0].shape == (40, 60, 3) and drawn[0][20, 25].sum() > 100
     row = drawn[0][0].astype(int).sum(-1)
     assert (row[::2].mean() - row[1::2].mean()) > 150
+
+
+def test_the_hook_leaves_out_frames_that_are_not_scored(tmp_path):
+    """The first of three frames is only a neighbour of the others, so the result has two."""
+    frames = torch.zeros(3, 3, 40, 60, dtype=torch.uint8)
+    frames[1:, 2] = 255
+    sample = VideoDataSample(metainfo=dict(video_id='v', frame_names=('a', 'b', 'c'), warmup=1))
+    sample = VideoPanoptic(torch.zeros(3, 40, 60, dtype=torch.int32), (), CLASSES).pack(sample)
+    VideoVisualizationHook(str(tmp_path)).after_test_iter(None, 0, dict(inputs=[ArrayFrames(frames)]), [sample])
+    with av.open(str(tmp_path / 'v.mp4')) as container:
+        blues = [frame.to_ndarray(format='rgb24')[..., 2].mean() for frame in container.decode(video=0)]
+    assert len(blues) == 2 and min(blues) > 200

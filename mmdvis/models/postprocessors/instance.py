@@ -68,7 +68,7 @@ class InstancePostprocessor(nn.Module):
             top, order = (top * (sums / (areas + 1e-6))[place]).sort(descending=True, stable=True)
             row, label, place = row[order], label[order], place[order]
         tracks = [[frame[k] for frame in codes] for k in place.tolist()]
-        ids = prediction.ids[row].cpu()
+        ids = prediction.ids[row].cpu() + 1  # 0 is no object
         return VideoInstances(top.cpu(), label.cpu(), ids, tracks, classes, len(frames), size)
 
 

@@ -1,0 +1,119 @@
+"""Options of ``mmdvis run`` and of saving that contradict each other, or would lose something."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny
+from helpers.commands import ROOT
+from mmengine.config import Config
+
+from mmdvis.apis import VideoSegInferencer, load
+from mmdvis.cli import run as command
+from mmdvis.cli.exit_on_error import TerminatedError
+from mmdvis.errors import BadInputError, OptionError
+from mmdvis.io import FileFrames, LiveFrames, VideoWriter
+from mmdvis.registry import MODELS
+
+META = dict(classes=tuple('abcde'), num_things=3)
+SEGFORMER = ROOT / 'configs' / 'per_frame' / 'per-frame_segformer-b0_ade20k.py'
+
+
+def write_video(path, number=4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 10) as writer:
+        for t in range(number):
+            writer.write(np.full((48, 64, 3), 40 * t % 256, np.uint8))
+    return path
+
+
+def inferencer(**options):
+    config = tiny.model('cosine', False, tiny.PANOPTIC, dataset_meta=META)
+    return VideoSegInferencer(config.eval(), short_edge=64, **options)
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--score-thr', '5'], '--score-thr must be from 0 to 1, got 5.0'),
+        (['--score-thr', 'nan'], '--score-thr must be from 0 to 1, got nan'),
+        (['--compare', 'a', '--truth', 'b', '--save', 'html'], 'give --compare or --truth, not both'),
+        (['--compare', 'a', '--save', 'csv'], 'add html to --save csv'),
+        (['--device', 'gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path, words, message):
+    write_video(tmp_path / 'a.mp4')
+    words = [str(tmp_path / 'a.mp4'), '--out', str(tmp_path / 'out'), '--model', 'dvis-offline_toy', *words]
+    with pytest.raises(SystemExit, match=message):
+        command.main(words)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('save, name', [('video', 'video.mp4'), ('masks', 'panoptic')])
+def test_the_source_is_never_replaced_by_its_results(tmp_path, save, name):
+    folder = tmp_path / 'project'
+    if save == 'video':
+        files = [write_video(folder / name)]
+    else:
+        (folder / name).mkdir(parents=True)
+        files = [folder / name / f'{t}.ppm' for t in range(2)]
+        for path in files:
+            path.write_bytes(b'P6 64 48 255\n' + bytes(3 * 64 * 48))
+    before = [path.read_bytes() for path in files]
+    source = folder / name
+    with pytest.raises(BadInputError, match='is part of the source and would be replaced by the results'):
+        inferencer()(str(source)).save(folder, [save], progress=False)
+    assert [path.read_bytes() for path in files] == before
+    inferencer()(str(source)).save(folder, ['csv'], progress=False)  # other kinds replace nothing
+    assert (folder / 'tracks.csv').exists() and [path.read_bytes() for path in files] == before
+
+
+def test_a_signal_ends_a_live_source_and_the_program(tmp_path, monkeypatch):
+    """What the stream showed is written; the next source is not begun."""
+    path, second = write_video(tmp_path / 'clip.mp4', 30), write_video(tmp_path / 'second.mp4')
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    monkeypatch.setattr(command, 'load', lambda *args, **options: inferencer())
+    read, calls = LiveFrames.read, []
+
+    def ended(self, number):
+        calls.append(number)
+        if len(calls) == 3:
+            raise TerminatedError(15)
+        return read(self, number)
+
+    monkeypatch.setattr(LiveFrames, 'read', ended)
+    words = ['-', str(second), '--out', str(tmp_path / 'out'), '--save', 'csv', '--model', 'vps']
+    assert command.main(words) == 143
+    assert [p.name for p in (tmp_path / 'out').iterdir()] == ['stdin']
+    assert (tmp_path / 'out' / 'stdin' / 'tracks.csv').exists()
+
+
+def test_hidden_files_are_no_videos_and_links_keep_their_name(tmp_path):
+    video = write_video(tmp_path / 'store' / '9f2c.mp4')
+    (tmp_path / 'videos').mkdir()
+    (tmp_path / 'videos' / 'cat.mp4').symlink_to(video)
+    (tmp_path / 'videos' / '._cat.mp4').write_bytes(b'of a file manager')
+    assert command.expand([str(tmp_path / 'videos')]) == [str(tmp_path / 'videos' / 'cat.mp4')]
+    assert command.source_name(tmp_path / 'videos' / 'cat.mp4') == 'cat'
+
+
+def test_options_of_panoptic_models_for_a_model_of_mmseg(tmp_path):
+    video, weights = write_video(tmp_path / 'a.mp4', 2), tmp_path / 'weights.pth'
+    torch.save(dict(meta={}, state_dict=MODELS.build(Config.fromfile(SEGFORMER).model).state_dict()), weights)
+    words = [str(video), '--model', str(SEGFORMER), '--weights', str(weights), '--save', 'csv', '--short-edge', '48']
+    assert command.main([*words, '--out', str(tmp_path / 'a'), '--score-thr', '0.5']) == 0
+    with pytest.raises(OptionError, match='leave it out'):
+        video = load(str(SEGFORMER), weights)(str(video), offline=True, max_memory=10**9)
+        video.save(tmp_path / 'b', ['csv'], progress=False)
+
+
+def test_a_list_of_files_is_a_source_too(tmp_path):
+    for t in range(2):
+        (tmp_path / 'crops').mkdir(exist_ok=True)
+        (tmp_path / 'crops' / f'{t}.ppm').write_bytes(b'P6 64 48 255\n' + bytes(3 * 64 * 48))
+    frames = FileFrames(sorted((tmp_path / 'crops').iterdir()))
+    with pytest.raises(BadInputError, match='would be replaced'):
+        inferencer()(frames).save(tmp_path, ['crops'], progress=False)

@@ -1,0 +1,88 @@
+"""The sound of a video in the written one: at the same time, and without its damaged parts."""
+
+import logging
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from mmdvis.io import VideoWriter
+
+RATE, CHUNK = 48000, 960
+
+
+def video_with_beep(path, codec, sound_start=0.0, video_start=0.0):
+    """A video of two seconds with a tone of 50 ms at time 1 s; its sound and its pictures start at the given times."""
+    tone = np.sin(np.arange(RATE // 20) * 2 * np.pi * 440 / RATE)
+    samples = np.zeros(2 * RATE, np.float32)
+    first = round((1.0 - sound_start) * RATE)
+    samples[first : first + len(tone)] = 0.8 * tone
+    with av.open(str(path), 'w') as file:
+        pictures = file.add_stream('libx264', rate=10)
+        pictures.height, pictures.width, pictures.pix_fmt = 64, 96, 'yuv420p'
+        pictures.codec_context.time_base = Fraction(1, 1000)
+        sound = file.add_stream(codec, rate=RATE, layout='stereo', options={'strict': '-2'})
+        for t in range(20):
+            picture = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 10 * t, np.uint8), format='rgb24')
+            picture.pts, picture.time_base = round(1000 * video_start) + 100 * t, Fraction(1, 1000)
+            file.mux(pictures.encode(picture))
+        file.mux(pictures.encode())
+        for start in range(0, len(samples), CHUNK):
+            part = samples[start : start + CHUNK]
+            if codec == 'pcm_s16le':
+                values, kind = np.repeat((part * 32767).astype(np.int16), 2)[None], 's16'
+            else:
+                values, kind = np.stack([part, part]), 'fltp'
+            frame = av.AudioFrame.from_ndarray(values, kind, 'stereo')
+            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+            frame.pts = start + round(sound_start * RATE)
+            file.mux(sound.encode(frame))
+        file.mux(sound.encode())
+    return path
+
+
+def time_of_beep(path):
+    """Time in seconds of the tone from the first picture on."""
+    with av.open(str(path)) as file:
+        start = file.streams.video[0].start_time
+        begin = 0.0 if start is None else float(start * file.streams.video[0].time_base)
+        for frame in file.decode(audio=0):
+            values = np.abs(frame.to_ndarray().astype(float)) / (32768 if frame.format.name.startswith('s16') else 1)
+            loud = np.flatnonzero(values.reshape(-1) > 0.2 if frame.format.is_planar else values[0, ::2] > 0.2)
+            if len(loud):
+                return float(frame.pts * frame.time_base) + loud[0] / frame.sample_rate - begin
+    return None
+
+
+def rewritten(path, target, frames=20):
+    with VideoWriter(target, 10, path) as writer:
+        for _ in range(frames):
+            writer.write(np.zeros((64, 96, 3), np.uint8))
+    return target
+
+
+@pytest.mark.parametrize('sound_start, video_start', [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)])
+@pytest.mark.parametrize('codec', ['pcm_s16le', 'vorbis', 'aac'])
+def test_a_tone_stays_in_step_with_the_pictures(tmp_path, codec, sound_start, video_start):
+    source = video_with_beep(tmp_path / 'source.mkv', codec, sound_start, video_start)
+    expected = 1.0 - video_start
+    assert time_of_beep(source) == pytest.approx(expected, abs=0.03)
+    assert time_of_beep(rewritten(source, tmp_path / 'out.mp4')) == pytest.approx(expected, abs=0.06)
+
+
+def test_damaged_sound_becomes_silence(tmp_path, caplog):
+    source = video_with_beep(tmp_path / 'source.mkv', 'vorbis')
+    content = bytearray(source.read_bytes())
+    with av.open(str(source)) as file:
+        packets = [packet for packet in file.demux(audio=0) if packet.size > 3]
+    for packet in packets[5:15]:
+        place = content.find(bytes(packet), packet.pos)
+        content[place : place + packet.size] = b'\xff' * packet.size
+    source.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        target = rewritten(source, tmp_path / 'out.mp4')
+    assert caplog.text.count('is damaged') == 1
+    assert time_of_beep(target) == pytest.approx(1.0, abs=0.06)
+    with av.open(str(target)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 20
