@@ -1,6 +1,6 @@
 """Segments a video and writes the results."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmdvis.errors import BadInputError
 from mmdvis.inference import OfflineVideo, VideoStream
-from mmdvis.io import LiveFrames, VideoFileFrames, has_audio, known_length, original_frames
+from mmdvis.io import FramesFrom, LiveFrames, VideoFileFrames, has_audio, known_length, original_frames
 from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, VideoInfo, read_saved, variable_times, write_results
 from mmdvis.results import ClassInfo, FrameResult
 from mmdvis.structures import FrameSource
@@ -75,9 +75,8 @@ def save_frames(
     """
     original = source if isinstance(source, LiveFrames) else original_frames(source)
     rate = source.fps or fps
+    check_source_remains(files_of(original), Path(out_dir), save)
     path = original.path if isinstance(original, VideoFileFrames) else None
-    paths = getattr(original, 'paths', ()) if path is None else (path,)
-    check_source_remains(paths, Path(out_dir), save)
     audio = path if path is not None and has_audio(path) else None
     is_live = isinstance(source, LiveFrames)
     known = getattr(original, 'times', None)
@@ -100,6 +99,13 @@ def save_frames(
 
     bar = tqdm(frames, total=known_length(source), unit='frame', disable=not progress)
     return write_results(bar, out_dir, info, save, viewer)
+
+
+def files_of(source: FrameSource | LiveFrames) -> Sequence[Path]:
+    """The files that a source reads."""
+    while isinstance(source, FramesFrom):
+        source = source.source
+    return (source.path,) if isinstance(source, VideoFileFrames) else getattr(source, 'paths', ())
 
 
 def check_source_remains(paths: Iterable[Path], out_dir: Path, save: Collection[str]) -> None:

@@ -50,6 +50,12 @@ class FramesFrom(FrameView):
         super().__init__(source)
         self.start, self.stop = start, stop
 
+    @property
+    def times(self) -> Sequence[float] | None:
+        """Times of the frames in seconds, from the first one on."""
+        times = super().times
+        return None if times is None else [time - times[self.start] for time in times[self.start : self.stop]]
+
     def __len__(self) -> int:
         return self.stop - self.start
 
@@ -57,6 +63,10 @@ class FramesFrom(FrameView):
         """Frames [start, stop) of this part as uint8 (t, 3, H, W)."""
         check_window(start, stop, len(self))
         return self.source.read(self.start + start, self.start + stop)
+
+    def close(self) -> None:
+        """Closes the files of the source; reading opens them again."""
+        getattr(self.source, 'close', lambda: None)()
 
 
 class ResizedFrames(FrameView):
@@ -147,7 +157,7 @@ def transform_frames(
 
 
 def original_frames(source: FrameSource) -> FrameSource:
-    """The source that views such as :class:`ResizedFrames` were made from."""
-    while isinstance(source, FrameView):
-        source = source.source
-    return source
+    """The source that views such as :class:`ResizedFrames` were made from; a part of a source remains a part."""
+    if isinstance(source, FramesFrom):
+        return FramesFrom(original_frames(source.source), source.start, source.stop)
+    return original_frames(source.source) if isinstance(source, FrameView) else source

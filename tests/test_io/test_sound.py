@@ -6,8 +6,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from helpers import tiny
 
-from mmdvis.io import VideoWriter
+from mmdvis.apis import VideoSegInferencer
+from mmdvis.errors import BadInputError
+from mmdvis.io import FramesFrom, ResizedFrames, VideoFileFrames, VideoWriter, original_frames
 
 RATE, CHUNK = 48000, 960
 
@@ -86,3 +89,19 @@ def test_damaged_sound_becomes_silence(tmp_path, caplog):
     assert time_of_beep(target) == pytest.approx(1.0, abs=0.06)
     with av.open(str(target)) as file:
         assert sum(1 for _ in file.decode(video=0)) == 20
+
+
+def test_a_part_of_a_video_has_its_own_times_and_no_sound(tmp_path):
+    source = FramesFrom(VideoFileFrames(video_with_beep(tmp_path / 'source.mkv', 'aac')), 5, 15)
+    assert source.times == pytest.approx([t / 10 for t in range(10)], abs=2e-3)
+    part = original_frames(ResizedFrames(source, 32))
+    assert len(part) == 10 and np.array_equal(part.read(0, 1), source.source.read(5, 6))
+    model = tiny.model('cosine', False, tiny.PANOPTIC, dataset_meta=dict(classes=tuple('abcde'), num_things=3)).eval()
+    video = VideoSegInferencer(model, short_edge=64)(source)
+    written = video.save(tmp_path / 'out', ['video'])
+    video.close()
+    with av.open(str(written['video.mp4'])) as file:
+        assert not file.streams.audio and sum(1 for _ in file.decode(video=0)) == 10
+    (tmp_path / 'source.mkv').rename(tmp_path / 'video.mp4')
+    with pytest.raises(BadInputError, match='would be replaced'):
+        VideoSegInferencer(model)(FramesFrom(VideoFileFrames(tmp_path / 'video.mp4'), 0, 3)).save(tmp_path, ['video'])
