@@ -234,9 +234,11 @@ def test_the_dataset_of_the_page_reads_its_folders(labelled_folders, monkeypatch
     assert sorted(np.unique(sample.gt_index_maps).tolist()) == [1, 2]
 
 
-def test_the_config_of_the_page_is_complete(labelled_folders, tmp_path, monkeypatch):
+def test_the_config_of_the_page_is_complete(labelled_folders, tmp_path, monkeypatch, request):
     """Every dataset of it is checked without a problem, and labels as predictions have an IoU of 1."""
     page, folder = ROOT / 'docs' / 'en' / 'add_dataset.md', tmp_path
+    module_of(monkeypatch)
+    request.addfinalizer(lambda: sys.modules.pop('folder_dataset', None))
     (folder / 'folder_dataset.py').write_text(blocks(page, 'python')[0])
     (folder / 'my_config.py').write_text(blocks(page, 'py')[0])
     monkeypatch.chdir(folder)

@@ -123,10 +123,10 @@ def videos_in(folder: Path) -> list[str]:
     """The videos of a folder that contains no images, in natural order; empty for other paths."""
     if not folder.is_dir():
         return []
-    files = sorted(folder.iterdir(), key=natural_key)
+    files = sorted((path for path in folder.iterdir() if not path.name.startswith('.')), key=natural_key)
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return []
-    return [str(path) for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith('.')]
+    return [str(path) for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def expand(sources: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ def has_audio(path: Path) -> bool:
         return False
 
 
-MAX_GAP = 0.05  # seconds; longer ones between encoded frames are filled with silence
+MAX_GAP = 0.05  # seconds; longer gaps are filled with silence, and longer overlaps are left out
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
@@ -36,18 +36,37 @@ def open_audio(path: Path, output: Any) -> 'AudioTrack | None':
         return None
 
 
-def silences(like: Any, samples: int) -> Iterator[Any]:
-    """Yields silent frames with a number of samples, of at most a second, in the format of another frame."""
-    pixels = like.to_ndarray()
-    values = 128 if like.format.name.startswith('u8') else 0
-    per_sample = pixels.size // like.samples // len(pixels)  # channels in a row, of packed formats
-    while samples > 0:
-        number = min(samples, like.sample_rate)
-        silent = np.full((len(pixels), number * per_sample), values, pixels.dtype)
-        frame = av.AudioFrame.from_ndarray(silent, like.format.name, like.layout.name)
-        frame.sample_rate = like.sample_rate
-        samples -= number
+def in_step(frame: Any, gap: int) -> Iterator[Any]:
+    """Yields a frame of sound after silence that fills a gap, or without its beginning if it comes too early.
+
+    Args:
+        frame: The frame.
+        gap: Samples between the end of the sound so far and the frame; negative if it begins too early.
+    """
+    if abs(gap) <= MAX_GAP * frame.sample_rate:
         yield frame
+        return
+    if gap < 0:
+        if -gap < frame.samples:
+            yield excerpt(frame, frame.to_ndarray()[:, -gap * columns(frame) :])
+        return
+    second = np.full_like(frame.to_ndarray()[:, :1], 128 if frame.format.name.startswith('u8') else 0)
+    second = second.repeat(frame.sample_rate * columns(frame), 1)
+    for start in range(0, gap, frame.sample_rate):
+        yield excerpt(frame, second[:, : (gap - start) * columns(frame)])
+    yield frame
+
+
+def columns(frame: Any) -> int:
+    """Columns of its array that a frame of sound has for each sample: the channels in packed formats, else 1."""
+    return 1 if frame.format.is_planar else len(frame.layout.channels)
+
+
+def excerpt(frame: Any, values: np.ndarray) -> Any:
+    """A frame with other values, in the format of a frame of sound."""
+    made = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), frame.format.name, frame.layout.name)
+    made.sample_rate = frame.sample_rate
+    return made
 
 
 class AudioTrack:
@@ -87,10 +106,8 @@ class AudioTrack:
             elif not self.is_copied:
                 for frame in self.decoded(packet):
                     begin = samples if frame.time is None else round((frame.time - self.start) * frame.sample_rate)
-                    if begin + frame.samples <= 0:  # before the first frame of the video
-                        continue
-                    gap = begin - samples if begin - samples > MAX_GAP * frame.sample_rate else 0
-                    for part in (*silences(frame, gap), frame):
+                    gap = begin - samples if samples == 0 or begin > samples else 0  # joined files go on
+                    for part in in_step(frame, gap):
                         part.pts, part.time_base = samples, Fraction(1, part.sample_rate)
                         samples += part.samples
                         yield from ((self.seconds(coded), coded) for coded in self.target.encode(part))

@@ -66,7 +66,7 @@ class FileFrames:
         self.neighbour(0)  # fails early if no frame is usable
 
     def usual_size(self, upright: bool) -> Size:
-        """(height, width) of most frames, when they are decoded; (0, 0) if none can be."""
+        """(height, width) that most frames have after decoding; (0, 0) if no frame can be decoded."""
         sizes = [size_or_none(path, upright) for path in self.paths]
         for common, _ in Counter(size for size in sizes if size).most_common():
             for path in (path for path, size in zip(self.paths, sizes) if size == common):

@@ -51,6 +51,11 @@ class FramesFrom(FrameView):
         self.start, self.stop = start, stop
 
     @property
+    def problems(self) -> dict[int, str]:
+        """Problems of these frames; see :class:`FileFrames`."""
+        return {k - self.start: text for k, text in super().problems.items() if self.start <= k < self.stop}
+
+    @property
     def times(self) -> Sequence[float] | None:
         """Times of the frames in seconds, from the first one on."""
         times = super().times

@@ -12,7 +12,7 @@ from mmdvis.errors import DataError, UnreadableImageError
 MAX_PIXELS = 1 << 26  # of a frame, 8192 x 8192; larger ones need gigabytes in the models
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
-TURNED = 5  # from this orientation of EXIF on, width and height are swapped
+TURNED = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow
 
 
@@ -116,7 +116,8 @@ def image_size(path: str | Path, upright: bool = False) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            is_turned = upright and image.getexif().get(ExifTags.Base.Orientation, 1) >= TURNED
-            return image.size if is_turned else image.size[::-1]
+            has_header = image.format != 'PNG' or 'exif' in image.info  # of other PNGs, Pillow would decode all pixels
+            orientation = image.getexif().get(ExifTags.Base.Orientation) if upright and has_header else None
+            return image.size if orientation in TURNED else image.size[::-1]
     except READ_ERRORS as error:
         raise DataError(f'{path} {describe_unreadable(path, error)}') from None

@@ -11,7 +11,8 @@ import numpy as np
 from .audio_track import AudioTrack, open_audio
 
 TIME_BASE = Fraction(1, 90_000)  # of videos with a variable frame rate
-COLOURS = dict(color_range=1, colorspace=6, color_primaries=1, color_trc=1)  # of the stored pixels: limited, BT.601
+# limited range, matrix of BT.601, primaries and transfer of BT.709
+COLOURS = dict(color_range=1, colorspace=6, color_primaries=1, color_trc=1)
 
 
 class VideoWriter:

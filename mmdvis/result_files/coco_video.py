@@ -25,12 +25,13 @@ class CocoVideo:
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
-        self.folder, self.info, self.count = folder, info, 0
+        self.folder, self.info, self.count, self.shift = folder, info, 0, 0
         self.spool = tempfile.TemporaryFile('w+b')
         self.tracks: dict[int, list[tuple[int, int, int, float | None]]] = {}  # id -> (frame, offset, label, score)
 
     def write(self, picture: np.ndarray, result: FrameResult) -> None:
         """Adds the objects of the next frame."""
+        self.shift = int(result.label_map is not None)  # labels begin at 0, ids of annotations at 1
         for segment in result.objects:
             entry = (self.count, self.spool.tell(), segment.label, segment.score)
             self.tracks.setdefault(segment.id, []).append(entry)
@@ -72,8 +73,7 @@ class CocoVideo:
             with open(self.folder / 'coco.json', 'w') as file:
                 head = json.dumps(dict(info={}, videos=[video], categories=categories(self.info.classes)))
                 file.write(head[:-1] + ', "annotations": [\n')
-                shift = int(0 in self.tracks)  # labels are identities for semantic segmentation; COCO counts from 1
                 for k, (number, track) in enumerate(sorted(self.tracks.items())):
-                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number + shift, track)))
+                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number + self.shift, track)))
                 file.write('\n]}\n')
         self.spool.close()

@@ -49,8 +49,8 @@ def write_results(
 
     Files are written in a background thread to a temporary folder inside ``out_dir``. They are moved to their final
     paths together when the video is complete, so an interrupted run leaves no incomplete files, and results of two runs
-    are never mixed. Ctrl-C ends a live video: its results so far are written. So are they after a signal that ends the
-    program, which is raised again afterwards.
+    are never mixed. Ctrl-C ends a live video: its results so far are written. After SIGTERM or SIGHUP, they are
+    written too, and the signal is raised again.
 
     Args:
         frames: Picture (H, W, 3) uint8 RGB and result of each frame.
@@ -64,6 +64,7 @@ def write_results(
 
     Raises:
         ValueError: A kind is unknown.
+        KeyboardInterrupt: The program was interrupted, other than by Ctrl-C during a live video.
     """
     for kind in kinds:
         check_choice('save', kind, tuple(KINDS))
@@ -82,13 +83,12 @@ def write_results(
                         if not info.is_live:
                             raise
                         interrupt = error
-            written = replace_together(work, out_dir)
-        if interrupt is not None and hasattr(interrupt, 'number'):  # a signal ends the program, Ctrl-C only the video
-            raise interrupt
-        return written
+            return replace_together(work, out_dir)
     finally:
         if is_new and not any(out_dir.iterdir()):
             out_dir.rmdir()
+        if interrupt is not None and hasattr(interrupt, 'number'):  # a signal ends the program, Ctrl-C only the video
+            raise interrupt
 
 
 class OpenFiles:

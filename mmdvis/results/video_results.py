@@ -145,7 +145,7 @@ class VideoInstances(PackedResult):
     """Instance tracks, sorted by descending score.
 
     Attributes:
-        scores (N,), labels (N,), ids (N,): of each track; a track may occur with several labels.
+        scores (N,), labels (N,), ids (N,): of each track; a track may occur with several labels. Ids begin at 1.
         masks: N lists of T COCO run-length masks (dict of size and counts), empty where a track is not visible.
         classes: the classes of the model.
         num_frames: number of frames T.

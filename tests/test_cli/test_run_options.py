@@ -71,8 +71,9 @@ def test_the_source_is_never_replaced_by_its_results(tmp_path, save, name):
     assert (folder / 'tracks.csv').exists() and [path.read_bytes() for path in files] == before
 
 
-def test_a_signal_ends_a_live_source_and_the_program(tmp_path, monkeypatch):
-    """What the stream showed is written; the next source is not begun."""
+@pytest.mark.parametrize('call, written', [(3, ['stdin']), (1, [])])
+def test_a_signal_ends_a_live_source_and_the_program(tmp_path, monkeypatch, call, written):
+    """What the stream showed is written; the next source is not begun, also if there was no frame yet."""
     path, second = write_video(tmp_path / 'clip.mp4', 30), write_video(tmp_path / 'second.mp4')
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(path.read_bytes())))
     monkeypatch.setattr(command, 'load', lambda *args, **options: inferencer())
@@ -80,22 +81,23 @@ def test_a_signal_ends_a_live_source_and_the_program(tmp_path, monkeypatch):
 
     def ended(self, number):
         calls.append(number)
-        if len(calls) == 3:
+        if len(calls) == call:
             raise TerminatedError(15)
         return read(self, number)
 
     monkeypatch.setattr(LiveFrames, 'read', ended)
     words = ['-', str(second), '--out', str(tmp_path / 'out'), '--save', 'csv', '--model', 'vps']
     assert command.main(words) == 143
-    assert [p.name for p in (tmp_path / 'out').iterdir()] == ['stdin']
-    assert (tmp_path / 'out' / 'stdin' / 'tracks.csv').exists()
+    assert [path.parent.name for path in (tmp_path / 'out').rglob('tracks.csv')] == written
+    assert not (tmp_path / 'out' / 'second').exists()
 
 
 def test_hidden_files_are_no_videos_and_links_keep_their_name(tmp_path):
     video = write_video(tmp_path / 'store' / '9f2c.mp4')
     (tmp_path / 'videos').mkdir()
     (tmp_path / 'videos' / 'cat.mp4').symlink_to(video)
-    (tmp_path / 'videos' / '._cat.mp4').write_bytes(b'of a file manager')
+    for name in ('._cat.mp4', '._cover.jpg'):
+        (tmp_path / 'videos' / name).write_bytes(b'of a file manager')
     assert command.expand([str(tmp_path / 'videos')]) == [str(tmp_path / 'videos' / 'cat.mp4')]
     assert command.source_name(tmp_path / 'videos' / 'cat.mp4') == 'cat'
 

@@ -7,15 +7,17 @@ import av
 import numpy as np
 import pytest
 from helpers import tiny
+from PIL import Image
 
 from mmdvis.apis import VideoSegInferencer
 from mmdvis.errors import BadInputError
-from mmdvis.io import FramesFrom, ResizedFrames, VideoFileFrames, VideoWriter, original_frames
+from mmdvis.io import FileFrames, FramesFrom, ResizedFrames, VideoFileFrames, VideoWriter, original_frames
+from mmdvis.io.audio_track import in_step
 
 RATE, CHUNK = 48000, 960
 
 
-def video_with_beep(path, codec, sound_start=0.0, video_start=0.0):
+def video_with_beep(path, codec, sound_start=0.0, video_start=0.0, chunk=CHUNK):
     """A video of two seconds with a tone of 50 ms at time 1 s; its sound and its pictures start at the given times."""
     tone = np.sin(np.arange(RATE // 20) * 2 * np.pi * 440 / RATE)
     samples = np.zeros(2 * RATE, np.float32)
@@ -31,8 +33,8 @@ def video_with_beep(path, codec, sound_start=0.0, video_start=0.0):
             picture.pts, picture.time_base = round(1000 * video_start) + 100 * t, Fraction(1, 1000)
             file.mux(pictures.encode(picture))
         file.mux(pictures.encode())
-        for start in range(0, len(samples), CHUNK):
-            part = samples[start : start + CHUNK]
+        for start in range(0, len(samples), chunk):
+            part = samples[start : start + chunk]
             if codec == 'pcm_s16le':
                 values, kind = np.repeat((part * 32767).astype(np.int16), 2)[None], 's16'
             else:
@@ -74,6 +76,36 @@ def test_a_tone_stays_in_step_with_the_pictures(tmp_path, codec, sound_start, vi
     assert time_of_beep(rewritten(source, tmp_path / 'out.mp4')) == pytest.approx(expected, abs=0.06)
 
 
+@pytest.mark.parametrize('chunk', [24000, 48000])
+def test_large_packets_that_begin_before_the_pictures_are_cut(tmp_path, chunk):
+    source = video_with_beep(tmp_path / 'source.mkv', 'pcm_s16le', video_start=0.7, chunk=chunk)
+    assert time_of_beep(source) == pytest.approx(0.3, abs=0.03)
+    assert time_of_beep(rewritten(source, tmp_path / 'out.mp4')) == pytest.approx(0.3, abs=0.06)
+
+
+def test_a_long_gap_needs_no_memory():
+    frame = av.AudioFrame.from_ndarray(np.ones((1, 2 * CHUNK), np.int16), 's16', 'stereo')
+    frame.sample_rate = RATE
+    parts = in_step(frame, 10**12)
+    assert all(next(parts).samples == RATE for _ in range(3))
+
+
+@pytest.mark.parametrize('kind', ['u8', 's16', 's32', 'flt', 'dbl', 'u8p', 's16p', 's32p', 'fltp', 'dblp'])
+@pytest.mark.parametrize('layout, channels', [('mono', 1), ('stereo', 2), ('5.1', 6)])
+def test_silence_and_cuts_in_every_format(kind, layout, channels):
+    dtype = dict(u8=np.uint8, s16=np.int16, s32=np.int32, flt=np.float32, dbl=np.float64)[kind.rstrip('p')]
+    values = np.arange(1, 1 + channels * CHUNK).astype(dtype).reshape((channels, CHUNK) if kind[-1] == 'p' else (1, -1))
+    frame = av.AudioFrame.from_ndarray(values, kind, layout)
+    frame.sample_rate = 8000
+    silent, whole = in_step(frame, 1000)
+    assert (silent.samples, silent.format.name, silent.layout.name) == (1000, kind, layout) and whole is frame
+    assert np.unique(silent.to_ndarray()).tolist() == [128 if kind[0] == 'u' else 0]
+    (rest,) = in_step(frame, -800)
+    assert rest.samples == CHUNK - 800
+    assert np.array_equal(rest.to_ndarray(), values[:, 800 * (1 if kind[-1] == 'p' else channels) :])
+    assert list(in_step(frame, -CHUNK)) == [] and list(in_step(frame, 100)) == [frame]
+
+
 def test_damaged_sound_becomes_silence(tmp_path, caplog):
     source = video_with_beep(tmp_path / 'source.mkv', 'vorbis')
     content = bytearray(source.read_bytes())
@@ -89,6 +121,17 @@ def test_damaged_sound_becomes_silence(tmp_path, caplog):
     assert time_of_beep(target) == pytest.approx(1.0, abs=0.06)
     with av.open(str(target)) as file:
         assert sum(1 for _ in file.decode(video=0)) == 20
+
+
+def test_a_part_of_a_video_has_its_own_problems(tmp_path):
+    for t in range(6):
+        Image.fromarray(np.full((16, 16, 3), t, np.uint8)).save(tmp_path / f'{t}.png')
+    for t in (1, 4):
+        (tmp_path / f'{t}.png').write_bytes(b'')
+    whole = FileFrames.from_folder(tmp_path, on_error='repeat')
+    part = FramesFrom(whole, 3, 6)
+    whole.read(0, 6)
+    assert sorted(whole.problems) == [1, 4] and list(part.problems) == [1] and '4.png' in part.problems[1]
 
 
 def test_a_part_of_a_video_has_its_own_times_and_no_sound(tmp_path):

@@ -10,6 +10,8 @@ from PIL import Image
 
 from mmdvis.errors import DataError
 from mmdvis.io import FileFrames, VideoFileFrames, VideoWriter, open_frames, read_image
+from mmdvis.io.frame_sources import size_or_none
+from mmdvis.io.images import image_size
 
 
 def quarters(height=32, width=48):
@@ -298,11 +300,32 @@ def test_a_folder_of_turned_or_large_images_is_read(tmp_path, max_edge):
     assert 'but most frames are' in source.problems[4]
 
 
+@pytest.mark.parametrize('orientation', [0, 9, 65535])
+def test_an_orientation_that_is_none_is_ignored(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for k in range(2):
+        Image.fromarray(quarters()).save(tmp_path / f'{k}.jpg', exif=exif)
+    assert open_frames(tmp_path, on_error='repeat').size == (32, 48)
+
+
+def test_only_the_header_of_a_png_is_read_for_its_size(tmp_path, monkeypatch):
+    """Pillow decodes a PNG to find an orientation behind its pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(quarters()).save(tmp_path / 'plain.png')
+    Image.fromarray(quarters()).save(tmp_path / 'turned.png', exif=exif)
+    assert image_size(tmp_path / 'turned.png', upright=True) == (48, 32)
+    monkeypatch.setattr('PIL.PngImagePlugin.PngImageFile.load', None)
+    assert image_size(tmp_path / 'plain.png', upright=True) == (32, 48)
+
+
 def test_the_second_most_common_size_is_taken_if_the_first_cannot_be_decoded(tmp_path):
     for k in range(3):
-        Image.fromarray(quarters()).save(tmp_path / f'{k}.png')
-        content = (tmp_path / f'{k}.png').read_bytes()
-        (tmp_path / f'{k}.png').write_bytes(content[:60])
+        path = tmp_path / f'{k}.jpg'
+        Image.fromarray(quarters()).save(path)
+        path.write_bytes(path.read_bytes()[:-40])
+        assert size_or_none(path, True) == (32, 48)  # its header can be read
     for k in range(3, 5):
         Image.fromarray(quarters(16, 24)).save(tmp_path / f'{k}.png')
     source = open_frames(tmp_path, on_error='repeat')

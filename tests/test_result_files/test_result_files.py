@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -153,6 +154,10 @@ def test_annotations_of_the_coco_video_are_numbered_from_1(tmp_path):
     ids = [annotation['id'] for annotation in json.loads(written['coco.json'].read_text())['annotations']]
     labels = {segment.id for _, result in frames for segment in result.objects}
     assert ids == [label + 1 for label in sorted(labels)] and 0 in labels
+    frames = [(picture, replace(result, objects=[s for s in result.objects if s.id])) for picture, result in frames]
+    written = write_results(frames, tmp_path / 'other', info(), ['coco'])
+    ids = [annotation['id'] for annotation in json.loads(written['coco.json'].read_text())['annotations']]
+    assert ids == [label + 1 for label in sorted(labels - {0})]
 
 
 def test_the_coco_video_has_mean_scores_and_the_class_of_most_frames(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmdvis.results import VideoDataSample
 from mmdvis.testing.parity import options as parity_options
 from mmdvis.testing.parity.comparison import Comparison, compare_equal, compare_pixels, compare_values, report
 from mmdvis.testing.parity.dvis import SYSTEMS, Fixture, compare_windows, model_config, run_windows
+from mmdvis.testing.parity.fixtures import FIXTURE_KINDS as KINDS
 from mmdvis.testing.parity.fixtures import compare_fixtures
 from mmdvis.testing.parity.parts import compare_losses, mean_deviation
 
@@ -110,7 +112,8 @@ def test_a_changed_weight_is_found_out(tmp_path):
 
 
 def test_the_tool_fails_because_of_a_figure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compare_losses, '__defaults__', (60,))  # draws
+    kinds = [(files, partial(compare, draws=60) if compare is compare_losses else compare) for files, compare in KINDS]
+    monkeypatch.setattr('mmdvis.testing.parity.fixtures.FIXTURE_KINDS', kinds)
     folder = tmp_path / 'losses'
     shutil.copytree(DATA / 'parity' / 'losses', folder)
     expected = json.loads((folder / 'expected.json').read_text())
