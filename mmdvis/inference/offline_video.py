@@ -31,8 +31,8 @@ def memory_need(model: DVIS, source: FrameSource) -> MemoryNeed:
     segmenter = getattr(model, 'segmenter', None)
     if segmenter is None or not hasattr(segmenter, 'query_feat'):
         raise OptionError(
-            'max_memory requires a model with queries in PyTorch, such as MinVIS or DVIS; the memory of other and of '
-            'exported models is not known in advance, so leave it out'
+            'max_memory requires a model with queries in PyTorch, such as MinVIS or DVIS, because the memory of others '
+            'and of exported models is not known in advance; leave out max_memory'
         )
     num_queries, channels = segmenter.query_feat.weight.shape
     width = model.tracker.decoder_norm.weight.numel() if hasattr(model.tracker, 'decoder_norm') else channels

@@ -18,7 +18,7 @@ from .images import IMAGE_SUFFIXES, image_size, natural_key, read_image
 from .video_files import VideoFileFrames
 
 
-def size_or_none(path: Path, upright: bool) -> Size | None:
+def size_or_none(path: Path, upright: bool = False) -> Size | None:
     """(height, width) of an image file, with its orientation if it is read ``upright``; None if it cannot be read."""
     try:
         return image_size(path, upright)

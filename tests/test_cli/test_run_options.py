@@ -107,7 +107,7 @@ def test_options_of_panoptic_models_for_a_model_of_mmseg(tmp_path):
     torch.save(dict(meta={}, state_dict=MODELS.build(Config.fromfile(SEGFORMER).model).state_dict()), weights)
     words = [str(video), '--model', str(SEGFORMER), '--weights', str(weights), '--save', 'csv', '--short-edge', '48']
     assert command.main([*words, '--out', str(tmp_path / 'a'), '--score-thr', '0.5']) == 0
-    with pytest.raises(OptionError, match='leave it out'):
+    with pytest.raises(OptionError, match='leave out max_memory'):
         video = load(str(SEGFORMER), weights)(str(video), offline=True, max_memory=10**9)
         video.save(tmp_path / 'b', ['csv'], progress=False)
 
