@@ -4,6 +4,7 @@ import importlib.util
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -83,6 +84,11 @@ def run_as_main(command, printed):
     os.environ.update(ENVIRONMENT)
     sys.argv, sys.path[0] = command, str(Path(command[0]).parent.absolute())
     runpy.run_path(command[0], run_name='__main__')
+
+
+def not_ignoring_interrupts():
+    """For ``preexec_fn``: SIGINT has an effect, although shells let programs in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def load(path):

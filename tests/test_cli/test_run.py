@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from helpers import tiny
-from helpers.commands import ENVIRONMENT, ROOT
+from helpers.commands import ENVIRONMENT, ROOT, not_ignoring_interrupts
 from PIL import Image
 
 from mmdvis.apis import VideoSegInferencer
@@ -398,6 +398,7 @@ def test_a_signal_keeps_what_is_finished(tmp_path, number, code):
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=not_ignoring_interrupts,
     )
     second = tmp_path / 'out' / 'b'
     for _ in range(600):
