@@ -23,9 +23,7 @@ def has_audio(path: Path) -> bool:
         return False
 
 
-MAX_GAP = (
-    0.05  # seconds; longer gaps are filled with silence, and earlier beginnings are cut
-)
+MAX_GAP = 0.05  # seconds; longer gaps are filled with silence, and earlier beginnings are cut
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
