@@ -49,10 +49,10 @@ smoke: $(READY)
 	$(BIN)/python -m pytest -n 2 -m smoke
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2
 
 fuzz: $(READY)
 	FUZZ_CASES=$(N) $(BIN)/python -m pytest -n 2 -s tests/fuzz

@@ -166,12 +166,12 @@ def test_a_model_is_built_and_stepped_once(path):
         {k: v for k, v in config.optim_wrapper.items() if k not in ('constructor', 'paramwise_cfg')},
         config.optim_wrapper.paramwise_cfg,
     )(model)
-    frames = min(config.train_dataloader.dataset.clip.num_frames, 2)
+    frames = min(config.train_dataloader.dataset.clip.num_frames, 3)
     sample = VideoDataSample()
-    targets = tiny.targets(frames, (64, 64))
+    targets = tiny.targets(frames)
     sample.set_field(replace(targets, labels=targets.labels % config.num_classes), 'gt_targets')
     before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
-    losses = model(torch.randn(1, frames, 3, 64, 64), [sample], mode='loss')
+    losses = model(torch.randn(1, frames, 3, 64, 96), [sample], mode='loss')
     loss, _ = model.parse_losses(losses)
     wrapper.update_params(loss)
     changed = [not torch.equal(a, b) for a, b in zip(before, (p for p in model.parameters() if p.requires_grad))]

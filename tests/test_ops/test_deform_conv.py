@@ -103,14 +103,13 @@ def test_gradients(case, version):
     features, offset, weight, mask, bias = tensors
     if version == 1:
         assert torch.autograd.gradcheck(
-            lambda x, o, w: deform_conv2d(x, o, w, *case[:5]), (features, offset, weight), atol=1e-6, fast_mode=True
+            lambda x, o, w: deform_conv2d(x, o, w, *case[:5]), (features, offset, weight), atol=1e-6
         )
     else:
         assert torch.autograd.gradcheck(
             lambda x, o, m, w, b: modulated_deform_conv2d(x, o, m, w, b, *case[:5]),
             (features, offset, mask, weight, bias),
             atol=1e-6,
-            fast_mode=True,
         )
 
 
