@@ -213,7 +213,7 @@ def test_the_tracker_of_the_page_fulfils_the_contract(name, monkeypatch, request
 
 @pytest.fixture
 def labelled_folders(tmp_path):
-    """Two frames of one video in the layout of the page ``add_dataset.md``, labelled as the first and second class."""
+    """Write a video in the layout of ``add_dataset.md``; its two frames have the first and the second class."""
     root = tmp_path / 'data' / 'mine'
     for t in range(2):
         for name, suffix in (('images', 'jpg'), ('labels', 'png')):
@@ -235,7 +235,7 @@ def test_the_dataset_of_the_page_reads_its_folders(labelled_folders, monkeypatch
 
 
 def test_the_config_of_the_page_is_complete(labelled_folders, tmp_path, monkeypatch, request):
-    """Every dataset of it is checked without a problem, and labels as predictions have an IoU of 1."""
+    """Its datasets have no problems, and predictions equal to the labels have a mIoU of 1."""
     page, folder = ROOT / 'docs' / 'en' / 'add_dataset.md', tmp_path
     module_of(monkeypatch)
     request.addfinalizer(lambda: sys.modules.pop('folder_dataset', None))

@@ -14,7 +14,7 @@ from mmdvis.result_files import DEFAULT_KINDS, HtmlViewer, VideoInfo, read_saved
 from mmdvis.results import ClassInfo, FrameResult
 from mmdvis.structures import FrameSource
 
-MEDIA = dict(  # files and folders of each kind that may be read as a video themselves
+MEDIA = dict(  # outputs of each kind that could also be opened as a video
     video=('video.mp4',), masks=('panoptic', 'instance', 'semantic'), davis=('davis',), crops=('crops',)
 )
 
@@ -70,7 +70,7 @@ def save_frames(
         Name -> path of each written file or folder.
 
     Raises:
-        BadInputError: ``compare`` or ``truth`` contains no results of this video, or the results would replace it.
+        BadInputError: ``compare`` or ``truth`` contains no results of this video, or a source file would be replaced.
         ValueError: A name in ``save`` is unknown.
     """
     original = source if isinstance(source, LiveFrames) else original_frames(source)
@@ -109,10 +109,10 @@ def files_of(source: FrameSource | LiveFrames) -> Sequence[Path]:
 
 
 def check_source_remains(paths: Iterable[Path], out_dir: Path, save: Collection[str]) -> None:
-    """Checks that no file of a video is where its results are written.
+    """Checks that writing the results does not replace any file of the source.
 
     Raises:
-        BadInputError: The results would replace one.
+        BadInputError: A source file would be replaced.
     """
     folder, names = out_dir.resolve(), {name for kind in save for name in MEDIA.get(kind, ())}
     for path in paths:

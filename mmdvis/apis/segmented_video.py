@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdvis.errors import DataError
 from mmdvis.inference import KeyframeStream, OfflineVideo, VideoStream
-from mmdvis.io import LiveFrames, original_frames
+from mmdvis.io import LiveFrames
 from mmdvis.result_files import DEFAULT_KINDS
 from mmdvis.results import ClassInfo, FrameResult, ResultCache, SegmentedObject, select_objects
 from mmdvis.structures import FrameSource
@@ -109,8 +109,7 @@ class SegmentedVideo:
 
     def close(self) -> None:
         """Closes the files of the source; reading opens them again. A live source ends."""
-        source = self.source if isinstance(self.source, LiveFrames) else original_frames(self.source)
-        getattr(source, 'close', lambda: None)()
+        getattr(self.source, 'close', lambda: None)()
 
     def counts(self) -> dict[str, int]:
         """Class name -> number of identities (regions for stuff) in the whole video."""

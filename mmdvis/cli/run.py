@@ -109,9 +109,9 @@ def check_numbers(args: argparse.Namespace) -> None:
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         raise BadInputError(f'--score-thr must be from 0 to 1, got {args.score_thr}')
     if args.compare is not None and args.truth is not None:
-        raise BadInputError('the viewer shows one other result; give --compare or --truth, not both')
+        raise BadInputError('--compare and --truth cannot be used together; choose one')
     if (args.compare or args.truth) and 'html' not in args.save:
-        raise BadInputError(f'--compare and --truth are shown in the viewer; add html to --save {" ".join(args.save)}')
+        raise BadInputError(f'--compare and --truth require html in --save, got --save {" ".join(args.save)}')
     if not 0 < args.fps < float('inf'):
         raise BadInputError(f'--fps must be positive, got {args.fps}')
     for name, value in (('--max-size', args.max_size), ('--short-edge', args.short_edge)):

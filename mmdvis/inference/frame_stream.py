@@ -52,7 +52,8 @@ class FrameStream:
                 f'a frame must be a uint8 array (height, width, 3), got {frames.dtype} {tuple(frames.shape[1:])}; '
                 'convert images of other types first'
             )
-        images = np.array(frames if self.channels == 'rgb' else frames[..., ::-1], order='C')  # callers reuse theirs
+        rgb = frames if self.channels == 'rgb' else frames[..., ::-1]
+        images = np.array(rgb, order='C')  # a copy, because callers may reuse the array
         result = self.clips.push(torch.from_numpy(images).permute(0, 3, 1, 2))
         first, self.number = self.number, self.number + len(images)
         return [replace(result.frame(t), index=first + t, image=image) for t, image in enumerate(images)]

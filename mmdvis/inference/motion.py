@@ -112,7 +112,7 @@ def visible(
 
 
 def moved_result(result: FrameResult, motion: Motion) -> FrameResult:
-    """Warps the result of another frame to a frame by the optical flow.
+    """Warps the result of another frame to the current frame along the optical flow.
 
     Pixels that are hidden in the other frame get the value at the position that the flow points to.
 

@@ -23,7 +23,7 @@ def has_audio(path: Path) -> bool:
         return False
 
 
-MAX_GAP = 0.05  # seconds; longer gaps are filled with silence, and earlier beginnings are cut
+MAX_GAP = 0.05  # seconds; longer gaps are filled with silence, and samples that are earlier by more are dropped
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
@@ -37,11 +37,12 @@ def open_audio(path: Path, output: Any) -> 'AudioTrack | None':
 
 
 def in_step(frame: Any, gap: int) -> Iterator[Any]:
-    """Yields a frame of sound after silence that fills a gap, or without its beginning if it comes too early.
+    """Aligns an audio frame with the output: yields silence for a gap before it, or drops samples that are too early.
 
     Args:
-        frame: The frame.
-        gap: Samples between the end of the sound so far and the frame; negative if it begins too early.
+        frame: Audio frame.
+        gap: Number of samples between the end of the output and the start of the frame; negative if the frame starts
+            before the video.
     """
     if abs(gap) <= MAX_GAP * frame.sample_rate:
         yield frame
@@ -58,12 +59,12 @@ def in_step(frame: Any, gap: int) -> Iterator[Any]:
 
 
 def columns(frame: Any) -> int:
-    """Columns of its array that a frame of sound has for each sample: the channels in packed formats, else 1."""
+    """Number of array columns per sample of an audio frame: the number of channels if packed, 1 if planar."""
     return 1 if frame.format.is_planar else len(frame.layout.channels)
 
 
 def excerpt(frame: Any, values: np.ndarray) -> Any:
-    """A frame with other values, in the format of a frame of sound."""
+    """Creates an audio frame from an array, with the format, layout and rate of another frame."""
     made = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), frame.format.name, frame.layout.name)
     made.sample_rate = frame.sample_rate
     return made
@@ -106,7 +107,7 @@ class AudioTrack:
             elif not self.is_copied:
                 for frame in self.decoded(packet):
                     begin = samples if frame.time is None else round((frame.time - self.start) * frame.sample_rate)
-                    gap = begin - samples if samples == 0 or begin > samples else 0  # joined files go on
+                    gap = begin - samples if samples == 0 or begin > samples else 0  # keeps joined files
                     for part in in_step(frame, gap):
                         part.pts, part.time_base = samples, Fraction(1, part.sample_rate)
                         samples += part.samples
@@ -115,7 +116,7 @@ class AudioTrack:
             yield from ((self.seconds(coded), coded) for coded in self.target.encode())
 
     def decoded(self, packet: Any) -> list[Any]:
-        """Frames of a packet; of a damaged one, none, and silence takes its place."""
+        """Decodes a packet into audio frames. A damaged packet yields none and is later replaced by silence."""
         try:
             return packet.decode()
         except av.error.FFmpegError as error:

@@ -19,7 +19,7 @@ from .video_files import VideoFileFrames
 
 
 def size_or_none(path: Path, upright: bool = False) -> Size | None:
-    """(height, width) of an image file, with its orientation if it is read ``upright``; None if it cannot be read."""
+    """(height, width) of an image file, see :func:`image_size`; None if the file cannot be read."""
     try:
         return image_size(path, upright)
     except DataError:
@@ -66,7 +66,7 @@ class FileFrames:
         self.neighbour(0)  # fails early if no frame is usable
 
     def usual_size(self, upright: bool) -> Size:
-        """(height, width) that most frames have after decoding; (0, 0) if no frame can be decoded."""
+        """Most common (height, width) of the decoded frames; (0, 0) if no frame can be decoded."""
         sizes = [size_or_none(path, upright) for path in self.paths]
         for common, _ in Counter(size for size in sizes if size).most_common():
             for path in (path for path, size in zip(self.paths, sizes) if size == common):

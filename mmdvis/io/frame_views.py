@@ -42,6 +42,10 @@ class FrameView:
     def __len__(self) -> int:
         return len(self.source)
 
+    def close(self) -> None:
+        """Closes the files of the source; reading opens them again."""
+        getattr(self.source, 'close', lambda: None)()
+
 
 class FramesFrom(FrameView):
     """The frames [start, stop) of another source."""
@@ -52,12 +56,12 @@ class FramesFrom(FrameView):
 
     @property
     def problems(self) -> dict[int, str]:
-        """Problems of these frames; see :class:`FileFrames`."""
+        """Problems by frame index within this part; see :class:`FileFrames`."""
         return {k - self.start: text for k, text in super().problems.items() if self.start <= k < self.stop}
 
     @property
     def times(self) -> Sequence[float] | None:
-        """Times of the frames in seconds, from the first one on."""
+        """Times of the frames in seconds, relative to the first frame of this part."""
         times = super().times
         return None if times is None else [time - times[self.start] for time in times[self.start : self.stop]]
 
@@ -68,10 +72,6 @@ class FramesFrom(FrameView):
         """Frames [start, stop) of this part as uint8 (t, 3, H, W)."""
         check_window(start, stop, len(self))
         return self.source.read(self.start + start, self.start + stop)
-
-    def close(self) -> None:
-        """Closes the files of the source; reading opens them again."""
-        getattr(self.source, 'close', lambda: None)()
 
 
 class ResizedFrames(FrameView):
@@ -162,7 +162,7 @@ def transform_frames(
 
 
 def original_frames(source: FrameSource) -> FrameSource:
-    """The source that views such as :class:`ResizedFrames` were made from; a part of a source remains a part."""
+    """The source that views such as :class:`ResizedFrames` were made from; the range of :class:`FramesFrom` is kept."""
     if isinstance(source, FramesFrom):
         return FramesFrom(original_frames(source.source), source.start, source.stop)
     return original_frames(source.source) if isinstance(source, FrameView) else source

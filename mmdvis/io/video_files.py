@@ -135,10 +135,10 @@ class VideoFileFrames:
 def times_from_first(stamps: list[tuple[int | None, float | None]]) -> np.ndarray | None:
     """Times (T,) in seconds of frames in order, from the first, from their times of decoding and presentation.
 
-    Times of decoding may be unknown, as those of the first frames in Matroska files.
+    Decoding times may be missing (None), as for the first frames of Matroska files.
 
     Returns:
-        None if a time of presentation is unknown, or if they stand still or jump back, as in files that were joined.
+        None if a presentation time is missing, or if times repeat or decrease, as in files that were joined.
     """
     decoded, shown = [dts for dts, _ in stamps if dts is not None], [pts for _, pts in stamps if pts is not None]
     if not stamps or len(shown) < len(stamps):

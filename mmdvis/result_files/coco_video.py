@@ -25,16 +25,16 @@ class CocoVideo:
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
-        self.folder, self.info, self.count, self.shift = folder, info, 0, 0
+        self.folder, self.info, self.count = folder, info, 0
         self.spool = tempfile.TemporaryFile('w+b')
         self.tracks: dict[int, list[tuple[int, int, int, float | None]]] = {}  # id -> (frame, offset, label, score)
 
     def write(self, picture: np.ndarray, result: FrameResult) -> None:
         """Adds the objects of the next frame."""
-        self.shift = int(result.label_map is not None)  # labels begin at 0, ids of annotations at 1
+        first = int(result.label_map is not None)  # labels begin at 0, ids of annotations at 1
         for segment in result.objects:
             entry = (self.count, self.spool.tell(), segment.label, segment.score)
-            self.tracks.setdefault(segment.id, []).append(entry)
+            self.tracks.setdefault(segment.id + first, []).append(entry)
             x1, y1, x2, y2 = segment.box
             content = (encode_mask(segment.mask), [x1, y1, x2 - x1, y2 - y1], segment.area)
             self.spool.write(json.dumps(content).encode() + b'\n')
@@ -74,6 +74,6 @@ class CocoVideo:
                 head = json.dumps(dict(info={}, videos=[video], categories=categories(self.info.classes)))
                 file.write(head[:-1] + ', "annotations": [\n')
                 for k, (number, track) in enumerate(sorted(self.tracks.items())):
-                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number + self.shift, track)))
+                    file.write(',\n' * (k > 0) + json.dumps(self.annotation(number, track)))
                 file.write('\n]}\n')
         self.spool.close()

@@ -64,7 +64,7 @@ def write_results(
 
     Raises:
         ValueError: A kind is unknown.
-        KeyboardInterrupt: The program was interrupted, other than by Ctrl-C during a live video.
+        KeyboardInterrupt: The program is interrupted, except by Ctrl-C during a live video.
     """
     for kind in kinds:
         check_choice('save', kind, tuple(KINDS))

@@ -37,7 +37,7 @@ class VideoVisualizationHook(Hook):
             result, frames = result_of(sample), original_frames(source)
             visualizer = ResultVisualizer(result.classes)
             with VideoWriter(path_inside(self.out_dir, str(sample.video_id), '.mp4'), source.fps or self.fps) as writer:
-                first = len(source) - result.num_frames  # frames before it are not scored, only seen by the model
+                first = len(source) - result.num_frames  # earlier frames are only context for the model
                 for t in range(result.num_frames):
                     picture = frames.read(first + t, first + t + 1)[0].permute(1, 2, 0).numpy()
                     writer.write(visualizer.draw(picture, result.frame(t)))

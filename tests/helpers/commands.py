@@ -86,8 +86,8 @@ def run_as_main(command, printed):
     runpy.run_path(command[0], run_name='__main__')
 
 
-def not_ignoring_interrupts():
-    """For ``preexec_fn``: SIGINT has an effect, although shells let programs in the background ignore it."""
+def restore_interrupts():
+    """Let SIGINT interrupt a child process (``preexec_fn``); shells make background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

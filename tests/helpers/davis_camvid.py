@@ -43,7 +43,7 @@ def davis(root, split='train', **options):
 
 
 def write_camvid(root, frames=11):
-    """Three videos for each split; the last one of ``val`` and ``test`` has as many frames as given."""
+    """Write three videos per split; ``frames`` is the length of the last video of ``val`` and ``test``."""
     for split, start in (('train', 0), ('val', 3), ('test', 5)):
         lines = []
         last = (1, 2, 3, 4) if split == 'train' else range(1, frames + 1)

@@ -40,10 +40,9 @@ def davis_figures(results, annotations, sequences):
 
 
 def consistent_shares(gt, prediction, length):
-    """Shares of the stable ground truth pixels of each window in which the prediction is right and stable too.
+    """For each window, computes the fraction of pixels with constant ground truth whose prediction is always correct.
 
-    As in the scripts of VSPW, a pixel is consistent if its label is the same in all frames of the window, void is a
-    class in this, and the last window of a video is left out.
+    As in the scripts of VSPW, void counts as a class, and the last window of a video is left out.
     """
     shares = []
     for start in range(len(gt) - length):

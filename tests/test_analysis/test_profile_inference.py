@@ -199,7 +199,7 @@ def test_memory_is_counted_from_the_built_model_on(monkeypatch):
 
 @pytest.fixture
 def only_new_objects():
-    """Hide the objects that exist before a test from ``gc.get_objects``, which is slow with many of them."""
+    """Exclude objects that exist before the test from ``gc.get_objects``, which is slow for many objects."""
     gc.collect()
     gc.freeze()
     yield

@@ -226,7 +226,7 @@ def test_flow_has_the_scale_of_the_frame(size):
 
 
 def test_the_array_of_a_frame_may_be_used_again(monkeypatch):
-    """Callers read frames into one buffer; results and their images are those of new arrays."""
+    """Reading all frames into the same array gives the same results as new arrays."""
     images = [scene(step)[0] for step in range(4)]
     results = []
     for is_reused in (False, True):

@@ -16,7 +16,8 @@ import av
 import numpy as np
 import pytest
 from helpers import tiny
-from helpers.commands import ENVIRONMENT, ROOT, not_ignoring_interrupts
+from helpers.commands import ENVIRONMENT, ROOT, restore_interrupts
+from helpers.videos import write_video
 from PIL import Image
 
 from mmdvis.apis import VideoSegInferencer
@@ -24,7 +25,7 @@ from mmdvis.cli import main as cli
 from mmdvis.cli import run as command
 from mmdvis.datasets.toy.scene import draw_scene, render
 from mmdvis.errors import BadInputError
-from mmdvis.io import VideoFileFrames, VideoWriter
+from mmdvis.io import VideoFileFrames
 
 META = dict(classes=tuple('abcde'), num_things=3)
 TASKS = dict(
@@ -36,14 +37,6 @@ def shapes(seed, number=6):
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng)
     return [render(scene, t, rng)[0] for t in range(number)]
-
-
-def write_video(path, frames, fps=12, times=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, fps) as writer:
-        for t, frame in enumerate(frames):
-            writer.write(frame, None if times is None else times[t])
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -398,7 +391,7 @@ def test_a_signal_keeps_what_is_finished(tmp_path, number, code):
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=not_ignoring_interrupts,
+        preexec_fn=restore_interrupts,
     )
     second = tmp_path / 'out' / 'b'
     for _ in range(600):

@@ -29,7 +29,7 @@ print(page_faults(), keep_freed_memory(), page_faults())
 
 
 def keeping_memory():
-    """Page faults of four tensors of 64 MiB, whether memory is then kept, and the page faults of four more."""
+    """Return the page faults of four 64 MiB tensors before ``keep_freed_memory``, its result, and those after it."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(('MALLOC_', 'GLIBC_'))}
     command = [sys.executable, '-c', CODE, freed_memory.__file__]  # the file alone imports in less time
     returned, kept, reused = subprocess.check_output(command, env=variables, text=True).split()

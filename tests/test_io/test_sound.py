@@ -1,4 +1,4 @@
-"""The sound of a video in the written one: at the same time, and without its damaged parts."""
+"""Audio in written videos: synchronised with the frames, and silent where the source is damaged."""
 
 import logging
 from fractions import Fraction
@@ -18,7 +18,7 @@ RATE, CHUNK = 48000, 960
 
 
 def video_with_beep(path, codec, sound_start=0.0, video_start=0.0, chunk=CHUNK):
-    """A video of two seconds with a tone of 50 ms at time 1 s; its sound and its pictures start at the given times."""
+    """Write a two-second video with a 50 ms tone at 1 s; its audio and video streams start at the given times."""
     tone = np.sin(np.arange(RATE // 20) * 2 * np.pi * 440 / RATE)
     samples = np.zeros(2 * RATE, np.float32)
     first = round((1.0 - sound_start) * RATE)
@@ -48,7 +48,7 @@ def video_with_beep(path, codec, sound_start=0.0, video_start=0.0, chunk=CHUNK):
 
 
 def time_of_beep(path):
-    """Time in seconds of the tone from the first picture on."""
+    """Return the time of the tone in seconds, relative to the first video frame."""
     with av.open(str(path)) as file:
         start = file.streams.video[0].start_time
         begin = 0.0 if start is None else float(start * file.streams.video[0].time_base)

@@ -287,7 +287,7 @@ def test_a_closed_video_is_opened_again(tmp_path):
 
 @pytest.mark.parametrize('max_edge', [None, 32])
 def test_a_folder_of_turned_or_large_images_is_read(tmp_path, max_edge):
-    """The size of most frames is the one that they have when they are decoded."""
+    """The expected size is that of decoded frames, after rotation and reduction."""
     exif = Image.Exif()
     exif[0x0112] = 6
     for k in range(4):
@@ -310,7 +310,7 @@ def test_an_orientation_that_is_none_is_ignored(tmp_path, orientation):
 
 
 def test_only_the_header_of_a_png_is_read_for_its_size(tmp_path, monkeypatch):
-    """Pillow decodes a PNG to find an orientation behind its pixels."""
+    """Reading EXIF data of a PNG without an eXIf chunk in its header would decode the pixels."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(quarters()).save(tmp_path / 'plain.png')
@@ -334,7 +334,7 @@ def test_the_second_most_common_size_is_taken_if_the_first_cannot_be_decoded(tmp
 
 @pytest.mark.parametrize('codec', ['libx264', 'libx265'])
 def test_matroska_with_frames_out_of_order_keeps_its_times(tmp_path, codec):
-    """Its first packets have no time of decoding."""
+    """The first packets of such files have no decoding time."""
     times = [t / 10 if t < 8 else 0.8 + (t - 8) * 0.4 for t in range(14)]
     with av.open(str(tmp_path / 'v.mkv'), 'w') as file:
         stream = file.add_stream(codec, rate=25, options={'x265-params': 'log-level=none'} if '5' in codec else {})
@@ -349,7 +349,7 @@ def test_matroska_with_frames_out_of_order_keeps_its_times(tmp_path, codec):
 
 
 def test_the_matrix_of_the_colours_is_stated(tmp_path):
-    """Players assume BT.709 for large videos without a statement."""
+    """Players may assume BT.709 for videos that do not specify a colour matrix."""
     with VideoWriter(tmp_path / 'v.mp4') as writer:
         writer.write(quarters())
     with av.open(str(tmp_path / 'v.mp4')) as file:

@@ -149,7 +149,7 @@ def test_the_coco_video_is_a_youtube_vis_dataset(tmp_path, task):
 
 
 def test_annotations_of_the_coco_video_are_numbered_from_1(tmp_path):
-    """Also for semantic segmentation, where labels, which begin at 0, are the identities."""
+    """Also for semantic segmentation, where identities are class labels, which begin at 0."""
     written, frames = write(tmp_path / 'out', ['coco'], 'vss')
     ids = [annotation['id'] for annotation in json.loads(written['coco.json'].read_text())['annotations']]
     labels = {segment.id for _, result in frames for segment in result.objects}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from helpers import tiny_config
-from helpers.commands import not_ignoring_interrupts
+from helpers.commands import restore_interrupts
 
 from mmdvis.cli.exit_on_error import TerminatedError, exit_on_error, signals_as_exceptions
 
@@ -27,7 +27,7 @@ with exit_on_error(), atomic_write(sys.argv[1]) as path:
 def interrupted(command, number, ready, **options):
     """Sends a signal to a process once it has printed ``ready``; returns its exit code and last lines."""
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process = subprocess.Popen(command, preexec_fn=not_ignoring_interrupts, **pipes, **options)
+    process = subprocess.Popen(command, preexec_fn=restore_interrupts, **pipes, **options)
     for line in process.stdout:
         if ready in line:
             break

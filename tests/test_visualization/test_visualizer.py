@@ -212,7 +212,7 @@ def test_the_hook_draws_into_frames_of_the_original_size(tmp_path):
 
 
 def test_the_hook_leaves_out_frames_that_are_not_scored(tmp_path):
-    """The first of three frames is only a neighbour of the others, so the result has two."""
+    """The first of three frames is only context, so the result has two frames."""
     frames = torch.zeros(3, 3, 40, 60, dtype=torch.uint8)
     frames[1:, 2] = 255
     sample = VideoDataSample(metainfo=dict(video_id='v', frame_names=('a', 'b', 'c'), warmup=1))
